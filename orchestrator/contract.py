@@ -1,0 +1,163 @@
+"""What a cell receives and what it returns: the contract between orchestrator and image, version 1."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+
+from orchestrator.errors import ResultError
+from orchestrator.matrix import Cell
+
+CONTRACT = 1
+"""Version of the contract; also a label on every image."""
+
+LARGEST_DOCUMENT = 4 * 2**20
+"""Bytes. A real document has a few thousand; containers are not trusted."""
+
+Text = Annotated[str, StringConstraints(max_length=500)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class Status(StrEnum):
+    """How a cell ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    QUALITY = "quality"
+    INCOMPATIBLE = "incompatible"
+    HOST_LOST = "host_lost"
+
+
+class Strict(BaseModel):
+    """Base of all parts of a document: unknown keys are refused, nothing is coerced from text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Versions(Strict):
+    """Versions as the library itself reports them."""
+
+    framework: Text
+    cuda: Text | None
+    cudnn: Text | None
+    packages: dict[Text, Text]
+
+
+class Gpu(Strict):
+    """A GPU as seen from inside the cell."""
+
+    name: Text
+    uuid: Text
+    driver: Text
+
+
+class Environment(Strict):
+    """What the cell ran on, as seen from inside it; ``memory`` in bytes."""
+
+    os: Text
+    kernel: Text
+    python: Text
+    numpy: Text
+    cpu: Text
+    cores: int
+    memory: int
+    gpus: list[Gpu]
+
+
+class Document(Strict):
+    """The JSON that a container leaves in ``/results``. Times in seconds, ``peak_memory`` in bytes."""
+
+    contract: Literal[1]
+    library: Text
+    workload: Text
+    platform: Text
+    precision: Text
+    variant: Text
+    data: Literal["real", "synthetic"]
+    seed: int
+    n_gpus: Annotated[int, Field(ge=0)]
+    epochs: Annotated[int, Field(ge=1)]
+    samples: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1)]
+    samples_tested: Annotated[int, Field(ge=1)]
+    shortened: bool
+    metric: Text
+    quality: Share
+    seconds: Seconds
+    seconds_warm: Seconds | None
+    phases: dict[Text, Seconds]
+    epoch_seconds: Annotated[list[Seconds], Field(max_length=100_000)]
+    epoch_losses: Annotated[list[FiniteFloat], Field(max_length=100_000)]
+    peak_memory: Annotated[int, Field(ge=0)]
+    versions: Versions
+    environment: Environment
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt at a cell ended, as the engine saw it. ``wall_seconds`` is the whole life of the container."""
+
+    status: Status
+    reason: str = ""
+    document: Document | None = None
+    log: str = ""
+    image_digest: str = ""
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    wall_seconds: float = 0.0
+
+
+def arguments(cell: Cell) -> list[str]:
+    """The command line of a cell, as a person would type it behind ``docker run IMAGE``."""
+    words = [cell.library, cell.workload]
+    if cell.epochs is not None:
+        words += ["--epochs", str(cell.epochs)]
+    if cell.samples is not None:
+        words += ["--samples", str(cell.samples)]
+    words += ["--data", cell.data, "--seed", str(cell.repeat), "--precision", cell.precision]
+    return [*words, "--variant", cell.variant]
+
+
+def parse(raw: bytes, source: str) -> Document:
+    """Validate a document; ``source`` names it in the error.
+
+    Raises ResultError for one that is oversized, truncated, of another contract version, or not as declared.
+    """
+    if len(raw) > LARGEST_DOCUMENT:
+        raise ResultError(f"{source} has {len(raw):,} bytes, more than the {LARGEST_DOCUMENT:,} a result may have.")
+    try:
+        return Document.model_validate_json(raw, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        if place == "contract":
+            raise ResultError(
+                f"{source} follows contract version {first['input']!r}; this orchestrator knows version {CONTRACT}.",
+                remedy="Use an image and an orchestrator of the same release.",
+            ) from None
+        raise ResultError(f"{source} is not a valid result: {place}: {first['msg']}.") from None
+
+
+def mismatch(cell: Cell, document: Document) -> str | None:
+    """What the document says it ran, where that is not what the cell asked for; None if all agrees."""
+    asked = {
+        "library": cell.library,
+        "workload": cell.workload,
+        "platform": cell.platform,
+        "precision": cell.precision,
+        "variant": cell.variant,
+        "data": cell.data,
+        "seed": cell.repeat,
+    }
+    if cell.epochs is not None:
+        asked["epochs"] = cell.epochs
+    wrong = [
+        f"{key} {getattr(document, key)!r} instead of {value!r}"
+        for key, value in asked.items()
+        if getattr(document, key) != value
+    ]
+    return ", ".join(wrong) or None

@@ -1,0 +1,71 @@
+"""One class and one exit code per kind of failure; every message says what failed, why, and what to do."""
+
+
+class RosettaError(Exception):
+    """A failure the user can act on.
+
+    ``what`` failed, ``why`` as far as known, and the ``remedy``: three short sentences, printed without a traceback.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what, self.why, self.remedy = what, why, remedy
+
+    def __str__(self) -> str:
+        return "\n".join(part for part in (self.what, self.why, self.remedy) if part)
+
+
+class MatrixError(RosettaError):
+    """matrix.yaml can't be read, or holds an unknown key or value."""
+
+    exit_code = 3
+
+
+class SelectionError(RosettaError):
+    """The selectors leave no cell."""
+
+    exit_code = 4
+
+
+class EngineError(RosettaError):
+    """No engine, one too old, or no permission to use it."""
+
+    exit_code = 5
+
+
+class BuildError(RosettaError):
+    """An image or environment could not be built."""
+
+    exit_code = 6
+
+
+class DataError(RosettaError):
+    """A data set is missing, could not be fetched, or is not what its publisher made."""
+
+    exit_code = 7
+
+
+class ResultError(RosettaError):
+    """A result is missing, truncated, oversized, or of an unknown version."""
+
+    exit_code = 8
+
+
+class CellsFailed(RosettaError):
+    """The run ended, but some of its cells did not end ok."""
+
+    exit_code = 9
+
+
+class DiskError(RosettaError):
+    """Not enough room on a disk."""
+
+    exit_code = 10
+
+
+class GpuError(RosettaError):
+    """A GPU was asked for and can't be used."""
+
+    exit_code = 11

@@ -1,0 +1,187 @@
+"""Cells → verdicts: which are ready, done or incompatible, and the content hash that names each result."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import ROOT, compatibility, contract, images, matrix, reference
+from orchestrator.compatibility import Host
+from orchestrator.images import Image
+from orchestrator.matrix import Cell
+
+if TYPE_CHECKING:
+    from orchestrator.engines import Engine
+
+WORKLOADS = ROOT / "workloads"
+PUBLISHED_WORKLOADS = ("cnn", "rnn", "resnet50", "densenet121")
+
+
+class Verdict(StrEnum):
+    """What is to be done with a cell."""
+
+    READY = "ready"
+    DONE = "done"
+    INCOMPATIBLE = "incompatible"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell with its verdict. ``key`` and ``image`` are set unless the cell is incompatible."""
+
+    cell: Cell
+    verdict: Verdict
+    reason: str = ""
+    image: Image | None = None
+    key: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of ``rosetta plan --json``."""
+        return {
+            "id": self.cell.id,
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+            **asdict(self.cell),
+            "image": self.image.tag if self.image else None,
+            "key": self.key or None,
+        }
+
+
+def known_words() -> dict[str, Iterable[str]]:
+    """The valid words of each axis of matrix.yaml."""
+    return {
+        "library": sorted({*reference.LIBRARIES, *images.library_index()}),
+        "workload": PUBLISHED_WORKLOADS,
+        "platform": compatibility.PLATFORMS,
+        "gpu": ("none", *compatibility.GPUS),
+        "precision": compatibility.PRECISIONS,
+        "data": ("real", "synthetic"),
+    }
+
+
+def script_of(library: str, workload: str, variant: str = "reference") -> Path:
+    """The script of a library for a workload: ``workloads/cnn/keras_tf.py``; see harness/arguments.py."""
+    name = library if variant == "reference" else f"{library}_{variant}"
+    return WORKLOADS / workload / f"{name.replace('-', '_')}.py"
+
+
+def plan(cells: Sequence[Cell], engine: "Engine", results: Path, host: Host | None = None) -> list[Planned]:
+    """A verdict for every cell, in their order.
+
+    A cell is done when ``results`` holds a file under its key, whatever the status in it.
+    """
+    if host is None:
+        needs_gpu = any(cell.platform != "cpu" for cell in cells)
+        host = compatibility.this_host() if needs_gpu else Host()
+    folder = results / "cells"
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    return [verdict(cell, engine, folder, there, host) for cell in cells]
+
+
+def verdict(cell: Cell, engine: "Engine", folder: Path, there: set[str], host: Host) -> Planned:
+    """One cell's verdict; ``there`` are the keys that have a folder of their own in ``folder``."""
+    image = images.image_for(cell.library, cell.platform)
+    reason = why_not(cell, image, engine, host)
+    if reason is not None or image is None:
+        return Planned(cell, Verdict.INCOMPATIBLE, reason or "")
+    name = key(cell, image, engine.name)
+    done = name in there and result_path(folder, name, cell).is_file()
+    return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name)
+
+
+def result_path(folder: Path, key: str, cell: Cell) -> Path:
+    """Where the result of a cell lies: ``cells/<key>/pytorch/rnn/cpu.parquet``."""
+    return folder / key / f"{cell.id}.parquet"
+
+
+def why_not(cell: Cell, image: Image | None, engine: "Engine", host: Host) -> str | None:
+    """The most lasting reason why a cell can't run: hardware, library, not written yet, engine, this machine."""
+    return (
+        hardware_reason(cell.platform, cell.gpu, cell.precision)
+        or library_reason(cell.library, cell.platform)
+        or script_reason(cell.library, cell.workload, cell.variant)
+        or (engine_reason(engine, image) if image else None)
+        or host_reason(cell.platform, cell.gpu, host)
+    )
+
+
+hardware_reason = cache(compatibility.hardware_reason)
+
+
+def host_reason(platform: str, gpu: str, host: Host) -> str | None:
+    """Why this machine can't run it; the host decides only after everything else fits."""
+    return compatibility.host_reason(platform, gpu, host)
+
+
+@cache
+def engine_reason(engine: "Engine", image: Image) -> str | None:
+    """Why the engine can't serve an image."""
+    return engine.unavailable(image)
+
+
+@cache
+def library_reason(library: str, platform: str) -> str | None:
+    """Why a library has no image for a platform."""
+    framework = images.library_index().get(library)
+    if framework is None:
+        return f"not implemented yet: no image for {library}"
+    if platform in framework.unavailable:
+        return framework.unavailable[platform]
+    if platform not in framework.platforms:
+        return f"not implemented yet: {framework.framework} has no {platform} image"
+    return None
+
+
+@cache
+def script_reason(library: str, workload: str, variant: str) -> str | None:
+    """Why a library has no script for a workload."""
+    path = script_of(library, workload, variant)
+    return None if path.is_file() else f"not implemented yet: no {path.relative_to(ROOT)}"
+
+
+def key(cell: Cell, image: Image, engine: str) -> str:
+    """Content hash of everything that may change the result: 16 hexadecimal digits."""
+    content = {
+        "cell": asdict(cell),
+        "contract": contract.CONTRACT,
+        "engine": engine,
+        "recipe": image.recipe,
+        "sources": sources(cell.library, cell.workload, cell.variant),
+        "data": data_digest(cell.workload) if cell.data == "real" else "",
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def sources(library: str, workload: str, variant: str) -> str:
+    """Hash of what runs inside the cell: the script, the harness, the workload's parameters."""
+    digest = hashlib.sha256(json.dumps(parameters()[workload], sort_keys=True).encode())
+    for path in (script_of(library, workload, variant), *sorted((WORKLOADS / "harness").glob("*.py"))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def parameters() -> Mapping[str, Mapping[str, Any]]:
+    """workloads/params.json."""
+    content: dict[str, dict[str, Any]] = json.loads((WORKLOADS / "params.json").read_text())
+    return content
+
+
+@cache
+def data_digest(workload: str) -> str:
+    """Content hash of the data set of a workload, from its declared checksums."""
+    from orchestrator import datasets
+
+    return datasets.digest(parameters()[workload]["dataset"])
+
+
+def cells_of(
+    path: Path, profile: str | None, only: Sequence[str], skip: Sequence[str], overrides: Mapping[str, Any]
+) -> list[Cell]:
+    """The selected cells of a matrix file, with the words that images/ and the tables know."""
+    return matrix.select(matrix.cells(path, profile, known_words(), overrides), only, skip)

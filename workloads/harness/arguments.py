@@ -1,0 +1,66 @@
+"""The command line of a cell: ``<library> <workload> [--epochs N] …``, version 1 of the contract."""
+import argparse
+import json
+import os
+from pathlib import Path
+
+CONTRACT = 1
+WORKLOADS = Path(__file__).resolve().parent.parent
+PRECISIONS = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+
+
+def positive(text):
+    """An integer above zero, or argparse's usual complaint."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("%s is not a positive number" % text)
+    return number
+
+
+def read_params():
+    """All hyper-parameters, by workload, from ``params.json``."""
+    with open(str(WORKLOADS / "params.json")) as file:
+        return json.load(file)
+
+
+def script_of(library, workload, variant="reference"):
+    """The path of the script of a library, say ``cnn/keras_tf.py`` or ``cnn/mxnet_tuned.py``."""
+    name = library if variant == "reference" else library + "_" + variant
+    return WORKLOADS / workload / (name.replace("-", "_") + ".py")
+
+
+def libraries_of(workload):
+    """The libraries that have a reference script for this workload, as the command line spells them."""
+    return sorted(path.stem.replace("_", "-") for path in (WORKLOADS / workload).glob("*.py"))
+
+
+def parse(argv):
+    """Read the arguments of one run; a wrong one ends the program with a usage message and code 2."""
+    params = read_params()
+    parser = argparse.ArgumentParser(
+        prog="rosetta cell",
+        description="Run one workload in one library and leave its result as JSON in the results folder.",
+        epilog="example: pytorch rnn --data synthetic --epochs 2 --samples 1280",
+    )
+    parser.add_argument("library", help="say pytorch, keras-tf, cntk")
+    parser.add_argument("workload", choices=sorted(params))
+    parser.add_argument("--epochs", type=positive, metavar="N", help="default: as published")
+    parser.add_argument("--samples", type=positive, metavar="N", help="train on the first N samples only; default: all")
+    parser.add_argument("--data", choices=("real", "synthetic"), default="real")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument("--variant", default="reference")
+    parser.add_argument("--gpus", type=int, metavar="N", help="default: 0 on platform cpu, else 1")
+    arguments = parser.parse_args(argv)
+    arguments.platform = os.environ.get("ROSETTA_PLATFORM", "cpu")
+    if arguments.gpus is None:
+        arguments.gpus = 0 if arguments.platform == "cpu" else 1
+    batch = params[arguments.workload]["batch_size"]
+    if arguments.samples is not None and arguments.samples < batch:
+        parser.error("--samples %d is less than one batch of %d" % (arguments.samples, batch))
+    if not script_of(arguments.library, arguments.workload, arguments.variant).is_file():
+        parser.error(
+            "no script for library %s, workload %s, variant %s; there are: %s"
+            % (arguments.library, arguments.workload, arguments.variant, ", ".join(libraries_of(arguments.workload)))
+        )
+    return arguments

@@ -1,0 +1,168 @@
+"""One run of one workload in one library: hands out parameters and data, holds the clocks, writes the result."""
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+
+from harness import arguments, data, document, environment
+
+STARTED = time.perf_counter()  # imported by the entry point, before any framework
+
+
+class Cell:
+    """The frame around a workload script.
+
+    A script imports its framework, creates a Cell with the versions that the framework itself reports, builds its
+    model, and ends with ``cell.run``. Attributes: ``params`` (the workload's entry in params.json, by attribute),
+    ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU).
+    """
+
+    def __init__(self, version, cuda=None, cudnn=None, packages=None, precisions=("fp32",)):
+        self.seconds = {"import": time.perf_counter() - STARTED}
+        self.arguments = arguments.parse(sys.argv[1:])
+        self.seed, self.precision, self.gpus = self.arguments.seed, self.arguments.precision, self.arguments.gpus
+        if self.precision not in precisions:
+            raise SystemExit(
+                "%s runs %s in %s only, not in %s"
+                % (self.arguments.library, self.arguments.workload, ", ".join(precisions), self.precision)
+            )
+        self.params = SimpleNamespace(**arguments.read_params()[self.arguments.workload])
+        self.versions = {
+            "framework": str(version),
+            "cuda": str(cuda) if cuda else None,
+            "cudnn": str(cudnn) if cudnn else None,
+            "packages": packages or {},
+        }
+        self.epochs = self.arguments.epochs or self.params.epochs
+        self.random = np.random.RandomState(self.seed)
+        self._mark = time.perf_counter()
+        document.event("phase", phase="import", seconds=self.seconds["import"])
+
+    def _phase(self, name):
+        """Close the phase that has run since the last one, and say so."""
+        now = time.perf_counter()
+        self.seconds[name] = now - self._mark
+        self._mark = now
+        document.event("phase", phase=name, seconds=self.seconds[name])
+
+    def data(self, layout="NCHW"):
+        """The workload's arrays as a ``data.Data``; images in the given layout."""
+        asked = self.arguments
+        arrays = data.load(self.params.dataset, asked.data, vars(self.params), asked.samples)
+        arrays = data.to_layout(arrays, layout)
+        self._phase("data")
+        return arrays
+
+    def run(self, arrays, predict, train_step=None, train_epoch=None, synchronize=None):
+        """Train, evaluate, write the document.
+
+        ``train_step(x, y)`` takes one batch and returns its loss, as a number or as the framework's own scalar, which
+        is read after the epoch's clock has stopped. ``train_epoch(x, y)``, for libraries whose idiom is ``fit``, takes
+        a whole shuffled epoch and returns its mean loss. ``predict(x)`` takes a batch and returns scores,
+        (batch, classes), as a NumPy array. ``synchronize()`` returns when the device has finished.
+        """
+        self.synchronize = synchronize or (lambda: None)
+        self._phase("build")
+        batch = self.params.batch_size
+        steps = len(arrays.x_train) // batch  # complete batches only, as published
+        train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
+        epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
+        self._phase("train")
+        accuracy, tested = self._evaluate(arrays, predict, batch)
+        self._phase("evaluate")
+        self._finish(epochs, steps, batch, accuracy, tested)
+
+    def _steps(self, train_step, steps, batch):
+        """An epoch as a loop over batches; the very first step is also timed alone."""
+
+        def epoch(x, y, number):
+            started = time.perf_counter()
+            order = self.random.permutation(len(x))
+            losses = []
+            for step in range(steps):
+                index = order[step * batch : (step + 1) * batch]
+                losses.append(train_step(x[index], y[index]))
+                if number == 1 and step == 0:
+                    self.synchronize()
+                    read_scalar(losses[0])
+                    self.seconds["first_step"] = time.perf_counter() - started
+            self.synchronize()
+            seconds = time.perf_counter() - started
+            return self._epoch_done(number, np.mean([read_scalar(loss) for loss in losses]), seconds)
+
+        return epoch
+
+    def _whole(self, train_epoch, steps, batch):
+        """An epoch as one call of the library's own loop over the same batches."""
+
+        def epoch(x, y, number):
+            started = time.perf_counter()
+            order = self.random.permutation(len(x))[: steps * batch]
+            loss = train_epoch(x[order], y[order])
+            self.synchronize()
+            return self._epoch_done(number, loss, time.perf_counter() - started)
+
+        return epoch
+
+    def _epoch_done(self, number, loss, seconds):
+        loss = float(loss)
+        if not np.isfinite(loss):
+            raise SystemExit("the loss became %s in epoch %d: the run is worth nothing" % (loss, number))
+        document.event("epoch", epoch=number, epochs=self.epochs, loss=loss, seconds=seconds)
+        return {"seconds": seconds, "loss": loss}
+
+    def _evaluate(self, arrays, predict, batch):
+        """Share of right answers over the complete batches of the test set, and how many samples that were."""
+        tested = len(arrays.x_test) // batch * batch
+        right = 0
+        for start in range(0, tested, batch):
+            scores = np.asarray(predict(arrays.x_test[start : start + batch]))
+            right += int((scores.argmax(axis=1) == arrays.y_test[start : start + batch]).sum())
+        return right / tested, tested
+
+    def _finish(self, epochs, steps, batch, accuracy, tested):
+        asked = self.arguments
+        cold = sum(epoch["seconds"] for epoch in epochs)
+        result = {
+            "contract": arguments.CONTRACT,
+            "library": asked.library,
+            "workload": asked.workload,
+            "platform": asked.platform,
+            "precision": asked.precision,
+            "variant": asked.variant,
+            "data": asked.data,
+            "seed": asked.seed,
+            "n_gpus": asked.gpus,
+            "epochs": len(epochs),
+            "samples": steps * batch,
+            "steps": steps * len(epochs),
+            "samples_tested": tested,
+            "shortened": asked.samples is not None or len(epochs) < self.params.epochs,
+            "metric": self.params.metric,
+            "quality": accuracy,
+            "seconds": cold,
+            "seconds_warm": warm_seconds(cold, self.seconds.get("first_step"), steps * len(epochs), epochs),
+            "phases": self.seconds,
+            "epoch_seconds": [epoch["seconds"] for epoch in epochs],
+            "epoch_losses": [epoch["loss"] for epoch in epochs],
+            "peak_memory": environment.peak_memory(),
+            "versions": self.versions,
+            "environment": environment.describe(),
+        }
+        path = document.write(result)
+        document.event("result", quality=accuracy, metric=self.params.metric, seconds=cold, document=path)
+
+
+def read_scalar(loss):
+    """A framework's scalar as a number, once it is computed; MXNet's have no ``__float__``."""
+    return float(loss.asscalar() if hasattr(loss, "asscalar") else loss)
+
+
+def warm_seconds(cold, first_step, steps, epochs):
+    """Training time had the first step (or, for whole-epoch training, the first epoch) cost what the others did.
+
+    Seconds, or None where one unit was all there was.
+    """
+    first, units = (epochs[0]["seconds"], len(epochs)) if first_step is None else (first_step, steps)
+    return (cold - first) * units / (units - 1) if units > 1 else None

@@ -1,0 +1,123 @@
+"""The data sets as the workloads take them: CIFAR-10, IMDB, and learnable synthetic stand-ins of the same shape."""
+import os
+import pickle
+from collections import namedtuple
+
+import numpy as np
+
+Data = namedtuple("Data", "x_train y_train x_test y_test")
+Data.__doc__ = """Arrays of one data set.
+
+Images: float32 in [0, 1], (N, 3, 32, 32) or (N, 32, 32, 3). Reviews: int32 tokens, (N, 150). Labels: int32, (N,).
+"""
+
+CIFAR_SAMPLES, IMDB_SAMPLES, SYNTHETIC_TEST_SAMPLES = 50000, 25000, 1280
+IMDB_SHUFFLE_SEED = 113  # the order in which Keras' load_data hands out the reviews since 2015
+START, UNKNOWN, SHIFT = 1, 2, 3
+
+
+def load(dataset, source, params, samples=None):
+    """Load a data set, images channels first: ``source`` is "real" or "synthetic".
+
+    ``samples`` keeps that many training samples, the first ones, and no more than as many for the test.
+    """
+    loaders = {
+        ("cifar-10", "real"): cifar10,
+        ("cifar-10", "synthetic"): synthetic_images,
+        ("imdb", "real"): imdb,
+        ("imdb", "synthetic"): synthetic_reviews,
+    }
+    data = loaders[dataset, source](params, samples)
+    return Data(*(array[:samples] for array in data))
+
+
+def to_layout(data, layout):
+    """Images as "NCHW" (the published layout) or "NHWC": a true transposition, contiguous in memory."""
+    if layout != "NHWC":
+        return data
+    x_train, x_test = (np.ascontiguousarray(x.transpose(0, 2, 3, 1)) for x in (data.x_train, data.x_test))
+    return data._replace(x_train=x_train, x_test=x_test)
+
+
+def data_file(*parts):
+    """Path of a file of a real data set, or an error that says how to get it."""
+    path = os.path.join(os.environ.get("ROSETTA_DATA", "/data"), *parts)
+    if not os.path.exists(path):
+        raise SystemExit(
+            "%s is missing: the real data set is not mounted here.\n"
+            "Fetch it with 'rosetta data fetch' and mount it at /data, or run with --data synthetic." % path
+        )
+    return path
+
+
+def cifar10(params, samples):
+    """CIFAR-10 from its Python batches: divided by 255, nothing else."""
+
+    def read(name):
+        with open(data_file("cifar-10-batches-py", name), "rb") as file:
+            batch = pickle.load(file, encoding="latin1")
+        return batch["data"].reshape(-1, 3, 32, 32), batch["labels"]
+
+    train = [read("data_batch_%d" % number) for number in range(1, 6)]
+    x_test, y_test = read("test_batch")
+    x_train = np.concatenate([images for images, _ in train])
+    y_train = np.concatenate([labels for _, labels in train])
+    scale = np.float32(255)
+    return Data(x_train / scale, y_train.astype(np.int32), x_test / scale, np.array(y_test, np.int32))
+
+
+def imdb(params, samples):
+    """IMDB from Keras' ``imdb.npz``, in Keras' order and encoding, but padded with zeros at the end.
+
+    A review starts with token 1, word ranks are shifted by 3, ranks beyond the vocabulary become 2; the last
+    ``length`` tokens are kept.
+    """
+    with np.load(data_file("imdb.npz"), allow_pickle=True) as file:
+        x_train, y_train, x_test, y_test = (file[key] for key in ("x_train", "y_train", "x_test", "y_test"))
+    order = np.random.RandomState(IMDB_SHUFFLE_SEED)
+    arrays = []
+    for reviews, labels in ((x_train, y_train), (x_test, y_test)):
+        index = np.arange(len(reviews))
+        order.shuffle(index)
+        arrays += [encode(reviews[index], params), labels[index].astype(np.int32)]
+    return Data(*arrays)
+
+
+def encode(reviews, params):
+    """Lists of word ranks to an array of tokens, (N, length)."""
+    length, vocabulary = params["length"], params["vocabulary"]
+    tokens = np.zeros((len(reviews), length), np.int32)
+    for row, review in zip(tokens, reviews):
+        words = np.array([START - SHIFT] + list(review), np.int32)[-length:] + SHIFT
+        row[: len(words)] = np.where(words < vocabulary, words, UNKNOWN)
+    return tokens
+
+
+def synthetic_images(params, samples):
+    """Noise over one strong, coarse pattern per class, the same for every seed: 40 steps tell the classes apart."""
+    random = np.random.RandomState(0)
+    n_classes = params["n_classes"]
+    patterns = random.uniform(-3, 3, (n_classes, 3, 4, 4)).repeat(8, axis=2).repeat(8, axis=3).astype(np.float32)
+
+    def draw(count):
+        labels = (np.arange(count) % n_classes).astype(np.int32)
+        noise = random.normal(0, 0.3, (count, 3, 32, 32)).astype(np.float32)
+        return patterns[labels] + noise, labels
+
+    return Data(*(draw(samples or CIFAR_SAMPLES) + draw(SYNTHETIC_TEST_SAMPLES)))
+
+
+def synthetic_reviews(params, samples):
+    """Tokens of which four in five come from ten words of the review's class, the rest from all; zeros pad the end."""
+    random = np.random.RandomState(0)
+    length, vocabulary = params["length"], params["vocabulary"]
+
+    def draw(count):
+        labels = (np.arange(count) % params["n_classes"]).astype(np.int32)
+        any_word = random.randint(SHIFT + 1, vocabulary, (count, length))
+        telling = SHIFT + 1 + 10 * labels[:, None] + random.randint(0, 10, (count, length))
+        tokens = np.where(random.uniform(size=(count, length)) < 0.8, telling, any_word)
+        tokens[np.arange(length) >= random.randint(length * 9 // 10, length + 1, (count, 1))] = 0
+        return tokens.astype(np.int32), labels
+
+    return Data(*(draw(samples or IMDB_SAMPLES) + draw(SYNTHETIC_TEST_SAMPLES)))

@@ -1,0 +1,49 @@
+"""What a cell ran on, as seen from inside it."""
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+
+import numpy as np
+
+
+def first_match(path, pattern):
+    """The first group of ``pattern`` in a file, or None if either is missing."""
+    try:
+        with open(path) as file:
+            found = re.search(pattern, file.read())
+    except OSError:
+        return None
+    return found.group(1).strip() if found else None
+
+
+def gpus():
+    """Name and driver of every GPU that the driver's own tool shows here, as a list of dicts."""
+    command = ["nvidia-smi", "--query-gpu=name,uuid,driver_version", "--format=csv,noheader"]
+    try:
+        lines = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=20).decode().splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [dict(zip(("name", "uuid", "driver"), line.split(", "))) for line in lines]
+
+
+def describe():
+    """Operating system, Python, NumPy, CPU, cores this process may use, memory (bytes) and GPUs."""
+    return {
+        "os": first_match("/etc/os-release", r'PRETTY_NAME="?([^"\n]+)') or platform.platform(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "cpu": first_match("/proc/cpuinfo", r"model name\s*:\s*(.+)") or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": gpus(),
+    }
+
+
+def peak_memory():
+    """Largest resident size of this process so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
