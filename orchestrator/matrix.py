@@ -340,3 +340,10 @@ def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> l
             remedy=f"Cell ids look like: {', '.join(near or ids[:3])}. 'rosetta plan' prints all.",
         )
     return chosen
+
+
+def json_schema() -> str:
+    """The JSON Schema of matrix.yaml for editors, as committed in matrix.schema.json."""
+    import json
+
+    return json.dumps(MatrixFile.model_json_schema(), indent=1) + "\n"

@@ -1,0 +1,289 @@
+"""The command ``rosetta``: parse, call, print. What takes long to import is imported where it is used."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from orchestrator import ROOT, __version__
+from orchestrator.errors import CellsFailed, RosettaError
+
+F = TypeVar("F", bound=Callable[..., Any])
+INTERRUPTED = 130
+
+
+class Rosetta(click.Group):
+    """Prints our errors as three short sentences, without a traceback, and ends with their exit codes."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and turn a RosettaError into its message and exit code."""
+        try:
+            return super().main(*args, **kwargs)
+        except RosettaError as error:
+            click.echo(click.style("error: ", fg="red", bold=True, reset=True) + str(error), err=True)
+            sys.exit(error.exit_code)
+
+
+def selection(command: F) -> F:
+    """The options that plan, build and run share."""
+    options = [
+        click.option("--matrix", "matrix_file", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Default: matrix.yaml here, else the one beside the program."),
+        click.option("--profile", metavar="NAME", envvar="ROSETTA_PROFILE", default="full", show_default=True,
+                     help="A profile of the matrix file: quick, full."),
+        click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match, say 'pytorch/rnn/*'. Repeatable."),
+        click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable."),
+        click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+                     default="results", show_default=True, help="Where results lie."),
+        click.option("--engine", type=click.Choice(["docker", "process"]),
+                     help="Default: docker if an engine answers, else process."),
+        click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'."),
+        click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
+        click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
+        click.option("--repeats", type=click.IntRange(1), metavar="N", help="N rounds, with the seeds 0 to N-1."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
+    """The selected cells and the engine, from the shared options."""
+    from orchestrator import engines, plan
+
+    path = options["matrix_file"] or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
+    overrides = {
+        "data": [options["data"]] if options["data"] else None,
+        "repeat": list(range(options["repeats"])) if options["repeats"] else None,
+        "epochs": options["epochs"],
+        "samples": options["samples"],
+    }
+    cells = plan.cells_of(path, options["profile"], options["only"], options["skip"], overrides)
+    return cells, engines.choose(options["engine"], say=lambda text: click.echo(f"note: {text}", err=True))
+
+
+@click.group(cls=Rosetta, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="rosetta")
+def main() -> None:
+    """Deep-learning workloads in many libraries, measured in containers, from one matrix file.
+
+    \b
+    examples:
+      rosetta plan --profile quick         what would run, and what can't and why
+      rosetta run --profile quick          minutes, on built-in synthetic data
+      rosetta data fetch                   CIFAR-10 and IMDB from their publishers
+      rosetta run --only '*/rnn/cpu/*'     the published GRU in every library
+      rosetta table                        the results so far
+    """
+
+
+@main.command()
+@selection
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+def plan(as_json: bool, **options: Any) -> None:
+    """Print every cell with its id and verdict: ready, done, or incompatible and why.
+
+    \b
+    examples:
+      rosetta plan --profile quick
+      rosetta plan --only '{pytorch,jax}/*' --json
+    """
+    from orchestrator import plan as planning
+
+    cells, engine = cells_from(options)
+    planned = planning.plan(cells, engine, options["results"])
+    if as_json:
+        import json
+
+        click.echo(json.dumps([p.as_json() for p in planned], indent=1))
+        return
+    widths = max(len(p.cell.id) for p in planned), max(len(p.verdict) for p in planned)
+    colours = {"ready": "green", "done": "blue", "incompatible": "bright_black"}
+    lines = []
+    for p in planned:
+        repeat = f"  repeat {p.cell.repeat}" if p.cell.repeat else ""
+        verdict = click.style(f"{p.verdict:{widths[1]}}", fg=colours[p.verdict])
+        lines.append(f"{p.cell.id:{widths[0]}}  {verdict}{repeat}  {p.reason}".rstrip())
+    counts = {verdict: sum(p.verdict == verdict for p in planned) for verdict in planning.Verdict}
+    lines.append(f"\n{len(planned):,} cells: " + ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()))
+    click.echo("\n".join(lines))
+
+
+@main.command()
+@selection
+@click.option("--print", "show", is_flag=True, help="Show Dockerfiles and bake file; needs no engine.")
+def build(show: bool, **options: Any) -> None:
+    """Build the images that the selected cells need, in parallel.
+
+    \b
+    examples:
+      rosetta build --only 'pytorch/*'
+      rosetta build --only 'cntk/*' --print
+    """
+    from orchestrator import images
+    from orchestrator import plan as planning
+
+    if show:
+        options["engine"] = "process"
+    cells, engine = cells_from(options)
+    wanted = [images.image_for(cell.library, cell.platform) for cell in cells]
+    wanted_images = list(dict.fromkeys(image for image in wanted if image))
+    if show:
+        click.echo(images.printed(wanted_images))
+        return
+    planned = planning.plan(cells, engine, options["results"])
+    for tag, digest in engine.prepare(list(dict.fromkeys(p.image for p in planned if p.image)), click.echo).items():
+        click.echo(f"{tag}  {digest}")
+
+
+@main.command()
+@selection
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="Cells at a time. More than one disturbs each other's clocks on a CPU.")
+@click.option("--deadline", type=click.FloatRange(min=1), default=24 * 3600.0, metavar="SECONDS",
+              help="Stop a cell that takes longer.  [default: a day]")
+@click.option("--rerun", type=click.Choice(["failed", "all"]), help="Run again what failed, or everything selected.")
+def run(jobs: int, deadline: float, rerun: str | None, **options: Any) -> None:
+    """Run every ready cell, merge the results, print the table. What is done is not run again.
+
+    \b
+    examples:
+      rosetta run --profile quick
+      rosetta run --only 'pytorch/cnn/cpu' --samples 5000 --epochs 5
+      rosetta run --only '*/rnn/cpu/*' --repeats 3
+    """
+    from rich.console import Console
+
+    from orchestrator import compatibility, results
+    from orchestrator import plan as planning
+    from orchestrator import run as running
+    from orchestrator.progress import Progress
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)  # 'docker stop' and 'docker compose down' end a run as Ctrl-C does
+    cells, engine = cells_from(options)
+    host = compatibility.this_host()
+    if rerun:
+        results.forget(options["results"], cells, rerun)
+    planned = planning.plan(cells, engine, options["results"], host)
+    console = Console()
+    settings = running.Settings(options["results"], jobs, deadline, os.environ.get("ROSETTA_DATA_MIRROR") or None)
+    tally = running.run(planned, engine, settings, host, Progress(console))
+    merged = options["results"] / "merged.parquet"
+    show_table(console, merged)
+    console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
+    if tally.interrupted:
+        click.echo("interrupted: finished cells are kept, the others will run next time", err=True)
+        sys.exit(INTERRUPTED)
+    if tally.bad:
+        raise CellsFailed(
+            f"{tally.bad} of {sum(tally.statuses.values())} cells did not end ok.",
+            remedy="Their logs lie beside their results; 'rosetta run --rerun failed' runs them again.",
+        )
+
+
+def show_table(console: Any, merged: Path) -> None:
+    """Print the tables of a merged file."""
+    from orchestrator import results
+    from orchestrator.report import tables
+
+    tables.show(results.read(merged), console)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Default: merged.parquet in the first folder.")
+def merge(paths: tuple[Path, ...], output: Path | None) -> None:
+    """Merge results into one Parquet file: cell files, merged files, hand-run JSON, folders of any of them.
+
+    \b
+    examples:
+      rosetta merge
+      rosetta merge results/ /mnt/other-machine/results -o all.parquet
+    """
+    from orchestrator import results
+
+    paths = paths or (Path("results"),)
+    output = output or (paths[0] if paths[0].is_dir() else paths[0].parent) / "merged.parquet"
+    count = results.merge(list(paths), output)
+    click.echo(f"{count:,} rows in {output}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), default="results", show_default=True,
+              metavar="DIR", help="Where results lie.")
+@click.option("--markdown", is_flag=True, help="As Markdown.")
+def table(file: Path | None, results: Path, markdown: bool) -> None:
+    """Print the results as the published tables have them: library × GPU and CUDA, time beside quality.
+
+    \b
+    examples:
+      rosetta table
+      rosetta table all.parquet --markdown
+    """
+    from rich.console import Console
+
+    from orchestrator import results as storage
+    from orchestrator.report import tables
+
+    rows = storage.read(file or results / "merged.parquet")
+    if markdown:
+        click.echo(tables.markdown(rows))
+    else:
+        tables.show(rows, Console())
+
+
+@main.command(hidden=True)
+def schema() -> None:
+    """Print the JSON Schema of matrix.yaml (committed as matrix.schema.json)."""
+    from orchestrator import matrix
+
+    click.echo(matrix.json_schema(), nl=False)
+
+
+@main.group()
+def data() -> None:
+    """Data sets: fetch them from their publishers, check them.
+
+    ROSETTA_DATA_MIRROR names a folder or URL with the original files, for machines without internet; ROSETTA_CACHE
+    the folder where data lies, ~/.cache/rosetta if unset.
+    """
+
+
+@data.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def fetch(names: tuple[str, ...]) -> None:
+    """Download and verify data sets, all by default; an interrupted download goes on where it stopped.
+
+    \b
+    examples:
+      rosetta data fetch
+      ROSETTA_DATA_MIRROR=/mnt/originals rosetta data fetch imdb
+    """
+    from orchestrator import datasets
+
+    mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
+    for name, folder in datasets.fetch(list(names), mirror=mirror, say=click.echo).items():
+        click.echo(f"{name}: {folder}")
+
+
+@data.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def check(names: tuple[str, ...]) -> None:
+    """Compare every file of the data sets with its checksum; exit code 7 if one is missing or wrong.
+
+    \b
+    example:
+      rosetta data check
+    """
+    from orchestrator import datasets
+
+    datasets.report_check(list(names), say=click.echo)

@@ -1,0 +1,135 @@
+"""Where a cell runs: in a container of a Docker engine, or as a process in an environment of the same pins."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.contract import Document, Outcome, Status
+from orchestrator.errors import EngineError
+from orchestrator.images import Image
+from orchestrator.matrix import Cell
+
+Event = Mapping[str, Any]
+OnEvent = Callable[[Event], None]
+Say = Callable[[str], None]
+
+LOG_HEAD, LOG_TAIL, LONGEST_LINE = 64 * 2**10, 256 * 2**10, 16 * 2**10
+NAMES = ("docker", "process")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an engine needs to run a cell once: ``data`` is the folder to be seen as /data, ``deadline`` in seconds."""
+
+    cell: Cell
+    image: Image
+    key: str
+    run: str
+    gpus: Sequence[str] = ()
+    data: Path | None = None
+    deadline: float = 24 * 3600
+
+
+class Engine(Protocol):
+    """The four things that a place to run cells can do."""
+
+    name: str
+    stopping: bool
+    """True once ``stop`` was called: what ends from then on has not failed, it was stopped."""
+
+    def unavailable(self, image: Image) -> str | None:
+        """Why this engine can't serve an image, or None."""
+
+    def prepare(self, images: Sequence[Image], say: Say) -> Mapping[str, str]:
+        """Build what is missing; returns a digest for each image tag. Raises BuildError."""
+
+    def run(self, task: Task, on_event: OnEvent) -> Outcome:
+        """Run a cell to its end and clean up. Never raises for what the cell does; EngineError if the engine is gone."""
+
+    def stop(self) -> None:
+        """End every cell that is running now, from another thread."""
+
+
+def choose(name: str | None, say: Say = lambda text: None) -> Engine:
+    """The engine by name; without one Docker if it answers, else processes (and ``say`` why).
+
+    Raises EngineError if the one that was asked for can't be used.
+    """
+    from orchestrator.engines.process import ProcessEngine
+
+    if name == "process":
+        return ProcessEngine()
+    try:
+        from orchestrator.engines.docker import DockerEngine
+
+        return DockerEngine()
+    except EngineError as error:
+        if name == "docker":
+            raise
+        say(f"{error.what} Cells run as plain processes instead.")
+        return ProcessEngine()
+
+
+class Output:
+    """What a cell prints: events are handed on, everything else is kept as its log, head and tail.
+
+    A container is not trusted: lines and log are cut at a limit, and a line that is no event is just text.
+    """
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self.on_event = on_event
+        self._line, self._head, self._tail = b"", bytearray(), bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes, cut anywhere."""
+        *lines, rest = (self._line + chunk).split(b"\n")
+        for line in lines:
+            self._take(line)
+        while len(rest) > LONGEST_LINE:
+            self._take(rest[:LONGEST_LINE])
+            rest = rest[LONGEST_LINE:]
+        self._line = rest
+
+    def close(self) -> str:
+        """The log as text."""
+        if self._line:
+            self._take(self._line)
+            self._line = b""
+        gap = b"\n[... cut ...]\n" if len(self._tail) > LOG_TAIL else b""
+        return (bytes(self._head) + gap + bytes(self._tail[-LOG_TAIL:])).decode(errors="replace")
+
+    def _take(self, line: bytes) -> None:
+        event = self._event(line)
+        if event is not None:
+            self.on_event(event)
+        if len(self._head) < LOG_HEAD:
+            self._head += line + b"\n"
+        else:
+            self._tail += line + b"\n"
+            if len(self._tail) > 2 * LOG_TAIL:
+                del self._tail[:-LOG_TAIL]
+
+    @staticmethod
+    def _event(line: bytes) -> Event | None:
+        if not line.startswith(b'{"event"'):
+            return None
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def failure(log: str, exit_code: int) -> Outcome:
+    """The outcome of a cell that left no document: its exit code and the last thing it said."""
+    said = [line for line in log.splitlines() if line.strip() and not line.startswith('{"event"')]
+    last = f": {said[-1].strip()[:300]}" if said else ""
+    reason = "left no result although it ended with exit code 0" if exit_code == 0 else f"exit code {exit_code}"
+    return Outcome(Status.FAILED, reason + last, log=log)
+
+
+def success(document: Document, log: str) -> Outcome:
+    """The outcome of a cell that left a valid document."""
+    return Outcome(Status.OK, document=document, log=log)

@@ -1,0 +1,292 @@
+"""Cells in containers: no network, read-only root, no capabilities, an unprivileged user; results out over the API."""
+
+import io
+import os
+import tarfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+
+from orchestrator import contract, images
+from orchestrator.contract import Outcome, Status
+from orchestrator.engines import Event, OnEvent, Output, Say, Task, failure, success
+from orchestrator.errors import EngineError, ResultError
+from orchestrator.images import Image
+
+OLDEST_API = (1, 41)  # Engine 20.10, the first with BuildKit on by default
+USER = "10001:10001"
+SOCKET = Path("/var/run/docker.sock")
+MOUNT_MARKER = ".complete"
+
+
+class DockerEngine:
+    """A Docker engine, local or the one that ``DOCKER_HOST`` names."""
+
+    name = "docker"
+
+    def __init__(self) -> None:
+        self.api = connect()
+        self._running: set[str] = set()
+        self.stopping = False
+        self._lock = threading.Lock()
+        self._volumes: dict[Path, str] = {}
+        self._digests: dict[str, str] = {}
+
+    def unavailable(self, image: Image) -> str | None:
+        """Every image can be built where Docker is."""
+        return None
+
+    def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
+        """Build the images that are missing or out of date."""
+        self._digests |= images.build(wanted, progress=say)
+        return self._digests
+
+    def run(self, task: Task, on_event: OnEvent) -> Outcome:
+        """Create, start, follow, read the result, remove."""
+        started, clock = datetime.now(UTC), time.perf_counter()
+        try:
+            with self._container(task) as container:
+                outcome = self._follow(container, task, on_event)
+        except (requests.exceptions.RequestException, DockerException, ConnectionError) as error:
+            outcome = Outcome(Status.HOST_LOST, f"the engine stopped answering: {explain(error)}")
+        return replace(
+            outcome,
+            image_digest=self._digests.get(task.image.tag, ""),
+            started=started,
+            wall_seconds=time.perf_counter() - clock,
+        )
+
+    def stop(self) -> None:
+        """Kill the containers that this process has started."""
+        with self._lock:
+            self.stopping = True
+            running = list(self._running)
+        for container in running:
+            with suppress(DockerException, requests.exceptions.RequestException):
+                self.api.kill(container)
+
+    @contextmanager
+    def _container(self, task: Task) -> Iterator[str]:
+        """A created container, removed at the end whatever happens, with the volume of its results."""
+        mounts = {"/results": {}}
+        host = self.api.create_host_config(
+            **isolation(),
+            **gpu_request(task.gpus),
+            binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,
+        )
+        container = self.api.create_container(
+            task.image.tag,
+            contract.arguments(task.cell),
+            user=USER,
+            host_config=host,
+            volumes=list(mounts),
+            labels={
+                "rosetta": "cell",
+                "rosetta.cell": task.cell.id,
+                "rosetta.key": task.key,
+                "rosetta.run": task.run,
+            },
+        )["Id"]
+        with self._lock:
+            self._running.add(container)
+        try:
+            yield container
+        finally:
+            with self._lock:
+                self._running.discard(container)
+            with suppress(NotFound):
+                self.api.remove_container(container, v=True, force=True)
+
+    def _follow(self, container: str, task: Task, on_event: OnEvent) -> Outcome:
+        """Start the container, hand on its events until it ends or its deadline has passed, judge what it left."""
+        output = Output(on_event)
+        stream = self.api.attach(container, stdout=True, stderr=True, stream=True)
+        late = threading.Event()
+        deadline = threading.Timer(task.deadline, self._kill_late, (container, late))
+        deadline.daemon = True
+        if self.stopping:
+            return Outcome(Status.FAILED, "stopped before it began")
+        self.api.start(container)
+        deadline.start()
+        try:
+            for chunk in stream:
+                output.feed(chunk)
+            exit_code = int(self.api.wait(container)["StatusCode"])
+        finally:
+            deadline.cancel()
+        log = output.close()
+        if late.is_set():
+            return Outcome(Status.TIMEOUT, f"not finished after {task.deadline:,.0f} s", log=log)
+        try:
+            raw = self._result(container)
+            if raw is not None:
+                return success(contract.parse(raw, f"the result of {task.cell.id}"), log)
+        except ResultError as error:
+            return Outcome(Status.FAILED, str(error), log=log)
+        if exit_code != 0 and self.api.inspect_container(container)["State"].get("OOMKilled"):
+            return Outcome(Status.OOM, "killed by the kernel: out of memory", log=log)
+        return failure(log, exit_code)
+
+    def _kill_late(self, container: str, late: threading.Event) -> None:
+        late.set()
+        with suppress(DockerException, requests.exceptions.RequestException):
+            self.api.kill(container)
+
+    def _result(self, container: str) -> bytes | None:
+        """The one JSON document in /results, or None if there is none."""
+        stream, _ = self.api.get_archive(container, "/results")
+        return document_of(stream)
+
+    def _volume(self, task: Task) -> str:
+        """The named volume with a data set, filled once: cells on any host of the engine find the data in it."""
+        assert task.data is not None
+        with self._lock:
+            if task.data not in self._volumes:
+                self._volumes[task.data] = self._filled_volume(task.data, task.image)
+            return self._volumes[task.data]
+
+    def _filled_volume(self, data: Path, image: Image) -> str:
+        from orchestrator import datasets
+
+        name = f"rosetta-data-{data.name}-{datasets.digest(data.name)[:12]}"
+        self.api.create_volume(name, labels={"rosetta": "data"})
+        host = self.api.create_host_config(binds=[f"{name}:/data"])
+        helper = self.api.create_container(image.tag, ["-"], host_config=host, labels={"rosetta": "data"})["Id"]
+        try:
+            with suppress(NotFound):
+                self.api.get_archive(helper, f"/data/{MOUNT_MARKER}")
+                return name
+            for path in sorted(data.rglob("*")):
+                if path.is_file() and not any(part.startswith(".") for part in path.relative_to(data).parts):
+                    self._put(helper, path, path.relative_to(data))
+            self._put(helper, Path(os.devnull), Path(MOUNT_MARKER))
+            return name
+        finally:
+            self.api.remove_container(helper, v=False, force=True)
+
+    def _put(self, container: str, path: Path, name: Path) -> None:
+        """Copy one file below /data, readable by all, over the engine's API."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            content = path.read_bytes()
+            for parent in reversed(name.parents[:-1]):
+                folder = tarfile.TarInfo(str(parent))
+                folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(folder)
+            member = tarfile.TarInfo(str(name))
+            member.size, member.mode = len(content), 0o644
+            archive.addfile(member, io.BytesIO(content))
+        self.api.put_archive(container, "/data", buffer.getvalue())
+
+
+def connect() -> docker.APIClient:
+    """A client of the engine; raises EngineError that tells no engine, no permission and too old apart."""
+    start = "Start Docker, or use --engine process."
+    try:
+        settings = docker.utils.kwargs_from_env()
+        api = docker.APIClient(version="auto", timeout=120, max_pool_size=64, **settings)
+    except DockerException as error:
+        local = "DOCKER_HOST" not in os.environ
+        if local and SOCKET.exists() and not os.access(SOCKET, os.R_OK | os.W_OK):
+            raise EngineError(
+                f"No permission on the Docker engine's socket {SOCKET}.",
+                remedy="Add yourself to the group docker (usermod -aG docker $USER, then log in again).",
+            ) from None
+        where = os.environ.get("DOCKER_HOST", str(SOCKET))
+        why = explain(error) if SOCKET.exists() or not local else "There is no such socket."
+        raise EngineError(f"No Docker engine answers at {where}.", why, start) from None
+    version = tuple(int(part) for part in str(api.api_version).split("."))
+    if version < OLDEST_API:
+        raise EngineError(
+            f"The Docker engine speaks API {api.api_version}; {OLDEST_API[0]}.{OLDEST_API[1]} is the oldest that works.",
+            remedy="Update Docker to 20.10 or newer, or use --engine process.",
+        )
+    return api
+
+
+def explain(error: Exception) -> str:
+    """The short cause in an error of the SDK."""
+    if isinstance(error, APIError) and error.explanation:
+        return str(error.explanation)
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+
+
+def isolation() -> dict[str, Any]:
+    """What every cell is denied; the memory it may use leaves the machine one eighth."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 // 8
+    return {
+        "network_mode": "none",
+        "read_only": True,
+        "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=2g"},  # Theano compiles and runs there
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "pids_limit": 2048,
+        "shm_size": "1g",
+        "init": True,
+        "log_config": {"type": "none"},  # the attached stream is the log; nothing can fill the host's disk
+    }
+
+
+def gpu_request(gpus: Sequence[str]) -> dict[str, Any]:
+    """GPUs by UUID, or nothing."""
+    if not gpus:
+        return {}
+    return {"device_requests": [docker.types.DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]}
+
+
+def document_of(stream: Iterator[bytes]) -> bytes | None:
+    """The one JSON document in a tar stream of /results, read with limits; None if there is none.
+
+    Raises ResultError for links, special files, a second document, or more bytes than a result may have.
+    """
+    found: bytes | None = None
+    reader = Limited(stream, contract.LARGEST_DOCUMENT + 2**20)
+    try:
+        with tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload]
+            for member in archive:
+                name = member.name.removeprefix("results/")
+                if member.isdir() or name.startswith(".") or not name.endswith(".json"):
+                    continue
+                if not member.isfile() or "/" in name or found is not None:
+                    raise ResultError(
+                        f"The results folder of the container holds {member.name!r}, which is no plain single document."
+                    )
+                content = archive.extractfile(member)
+                found = content.read(contract.LARGEST_DOCUMENT + 1) if content else None
+    except tarfile.TarError as error:
+        raise ResultError(f"The results of the container can't be read: {error}") from None
+    return found
+
+
+class Limited(io.RawIOBase):
+    """A reader over a stream of chunks that refuses to go on past a number of bytes."""
+
+    def __init__(self, stream: Iterator[bytes], limit: int) -> None:
+        self._chunks, self._buffer, self._left = iter(stream), b"", limit
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes, fewer only at the end; raises ResultError past the limit."""
+        while len(self._buffer) < size:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                break
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise ResultError("The container left more in its results folder than a result may have.")
+            self._buffer += chunk
+        taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        return taken
+
+
+__all__ = ["DockerEngine", "Event", "document_of"]

@@ -1,0 +1,181 @@
+"""Cells as processes: a virtual environment per framework from the same pins as its image.
+
+The embedded default where no container engine answers. It measures the same scripts on the same packages, but on the
+machine's own Python and system libraries, and isolates nothing.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator import ROOT, contract
+from orchestrator.contract import Outcome, Status
+from orchestrator.engines import OnEvent, Output, Say, Task, failure, success
+from orchestrator.errors import BuildError, ResultError
+from orchestrator.images import Image
+
+KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
+"""What a cell keeps of the caller's variables: enough to run, no credentials."""
+
+
+class ProcessEngine:
+    """Runs cells on this machine without containers."""
+
+    name = "process"
+
+    def __init__(self) -> None:
+        self._running: set[int] = set()
+        self.stopping = False
+        self._lock = threading.Lock()
+
+    def unavailable(self, image: Image) -> str | None:
+        """An image that needs system packages or a Python that is not here can't be had without containers."""
+        if image.needs_container:
+            return f"without a container engine: {image.needs_container}"
+        if python_of(image) is None:
+            return f"without a container engine: no Python {image.framework.python} on this machine"
+        return None
+
+    def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
+        """Install the environments that are missing, one after the other."""
+        for number, image in enumerate(wanted, 1):
+            if not is_complete(environment_of(image)):
+                say(f"[{number}/{len(wanted)}] installing {image.name}")
+                install(image)
+        return {image.tag: "" for image in wanted}
+
+    def run(self, task: Task, on_event: OnEvent) -> Outcome:
+        """Start the harness in a session of its own, follow it, read what it left."""
+        started, clock = datetime.now(UTC), time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="rosetta-") as folder:
+            outcome = self._follow(task, Path(folder), on_event)
+        return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)
+
+    def stop(self) -> None:
+        """Kill the cells that this process has started, with their children."""
+        with self._lock:
+            self.stopping = True
+            running = list(self._running)
+        for process in running:
+            kill_session(process)
+
+    def _follow(self, task: Task, folder: Path, on_event: OnEvent) -> Outcome:
+        with self._lock:
+            if self.stopping:
+                return Outcome(Status.FAILED, "stopped before it began")
+            process = subprocess.Popen(
+                [str(environment_of(task.image) / "bin" / "python"), "-m", "harness", *contract.arguments(task.cell)],
+                cwd=ROOT / "workloads",
+                env=variables(task, folder),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._running.add(process.pid)
+        output, late = Output(on_event), threading.Event()
+        deadline = threading.Timer(task.deadline, lambda: (late.set(), kill_session(process.pid)))
+        deadline.daemon = True
+        deadline.start()
+        try:
+            assert process.stdout is not None
+            while chunk := process.stdout.read1(2**16):  # type: ignore[attr-defined]
+                output.feed(chunk)
+            exit_code = process.wait()
+        finally:
+            deadline.cancel()
+            kill_session(process.pid)
+            with self._lock:
+                self._running.discard(process.pid)
+        return judge(task, folder / "results", output.close(), exit_code, late.is_set())
+
+
+def judge(task: Task, results: Path, log: str, exit_code: int, late: bool) -> Outcome:
+    """The outcome from what the process left in its results folder."""
+    if late:
+        return Outcome(Status.TIMEOUT, f"not finished after {task.deadline:,.0f} s", log=log)
+    documents = [path for path in results.glob("*.json") if path.is_file() and not path.is_symlink()]
+    if len(documents) == 1:
+        try:
+            with documents[0].open("rb") as file:
+                raw = file.read(contract.LARGEST_DOCUMENT + 1)
+            return success(contract.parse(raw, f"the result of {task.cell.id}"), log)
+        except ResultError as error:
+            return Outcome(Status.FAILED, str(error), log=log)
+    return failure(log, exit_code)
+
+
+def variables(task: Task, folder: Path) -> dict[str, str]:
+    """The environment variables of a cell: those of its image, folders of its own, nothing secret."""
+    (folder / "results").mkdir()
+    (folder / "home").mkdir()
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    own = {
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder),
+        "ROSETTA_RESULTS": str(folder / "results"),
+        "ROSETTA_PLATFORM": task.image.platform,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if task.data:
+        own["ROSETTA_DATA"] = str(task.data)
+    if task.gpus:
+        own["CUDA_VISIBLE_DEVICES"] = ",".join(task.gpus)
+    return {**kept, **task.image.framework.environment, **own}
+
+
+def kill_session(pid: int) -> None:
+    """Kill a process and everything in its session's group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def cache_folder() -> Path:
+    """Where environments and data sets live: ``ROSETTA_CACHE`` or ~/.cache/rosetta."""
+    return Path(os.environ.get("ROSETTA_CACHE") or Path.home() / ".cache" / "rosetta")
+
+
+def environment_of(image: Image) -> Path:
+    """The folder of an image's virtual environment, named after its pins."""
+    return cache_folder() / "environments" / f"{image.name}-{image.recipe[:12]}"
+
+
+def is_complete(environment: Path) -> bool:
+    """Was the environment installed to its end?"""
+    return (environment / ".complete").is_file()
+
+
+def python_of(image: Image) -> str | None:
+    """The interpreter of the image's Python version on this machine."""
+    return shutil.which(f"python{image.framework.python}")
+
+
+def install(image: Image) -> None:
+    """Make the virtual environment of an image from its lock; raises BuildError with pip's last lines."""
+    from filelock import FileLock
+
+    environment = environment_of(image)
+    environment.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{environment}.lock"):
+        if is_complete(environment):
+            return
+        shutil.rmtree(environment, ignore_errors=True)
+        python = python_of(image)
+        pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        for command in ([str(python), "-m", "venv", str(environment)], [*pip, *image.pip_arguments()]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                shutil.rmtree(environment, ignore_errors=True)
+                tail = "\n".join((done.stderr or done.stdout).splitlines()[-12:])
+                raise BuildError(f"The environment of {image.name} could not be installed.", tail)
+        (environment / ".complete").touch()

@@ -1,0 +1,85 @@
+"""Documents and outputs of containers are not trusted: what is not as declared is refused with its place."""
+
+import json
+
+import pytest
+
+from orchestrator import contract
+from orchestrator.engines import LOG_HEAD, LOG_TAIL, Output
+from orchestrator.errors import ResultError
+from orchestrator.matrix import Cell
+
+DOCUMENT = {
+    "contract": 1, "library": "pytorch", "workload": "rnn", "platform": "cpu", "precision": "fp32",
+    "variant": "reference", "data": "synthetic", "seed": 0, "n_gpus": 0, "epochs": 2, "samples": 1280, "steps": 40,
+    "samples_tested": 1280, "shortened": True, "metric": "accuracy", "quality": 0.98, "seconds": 5.0,
+    "seconds_warm": 4.9, "phases": {"import": 1.0, "train": 5.1}, "epoch_seconds": [2.5, 2.5],
+    "epoch_losses": [0.6, 0.2], "peak_memory": 500_000_000,
+    "versions": {"framework": "2.13.0", "cuda": None, "cudnn": None, "packages": {}},
+    "environment": {"os": "Debian", "kernel": "6", "python": "3.11.7", "numpy": "2.3.5", "cpu": "EPYC", "cores": 2,
+                    "memory": 25_000_000_000, "gpus": []},
+}  # fmt: skip
+
+
+def raw(**changes) -> bytes:
+    return json.dumps({**DOCUMENT, **changes}).encode()
+
+
+def test_a_valid_document_is_read():
+    document = contract.parse(raw(), "here")
+    assert (document.library, document.quality, document.environment.cores) == ("pytorch", 0.98, 2)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (raw()[:-20], "not a valid result"),
+        (b"", "not a valid result"),
+        (raw(contract=2), "contract version 2"),
+        (raw(quality=1.5), "quality"),
+        (raw(seconds="5"), "seconds"),
+        (raw(seconds=-1), "seconds"),
+        (raw(extra=1), "extra"),
+        (raw(epoch_losses=[float("nan")]), "epoch_losses"),
+        (raw(library="x" * 600), "library"),
+        (b" " * (contract.LARGEST_DOCUMENT + 1), "more than"),
+    ],
+)
+def test_anything_else_is_refused_with_its_place(document, said):
+    with pytest.raises(ResultError, match=said):
+        contract.parse(document, "here")
+
+
+def test_a_document_that_answers_another_question_is_noticed():
+    document = contract.parse(raw(), "here")
+    cell = Cell("pytorch", "rnn", data="synthetic", epochs=2, samples=1280)
+    assert contract.mismatch(cell, document) is None
+    assert "seed 0 instead of 3" in str(contract.mismatch(Cell("pytorch", "rnn", data="synthetic", repeat=3), document))
+    assert "epochs 2 instead of 3" in str(contract.mismatch(Cell("pytorch", "rnn", data="synthetic", epochs=3), document))
+
+
+def test_arguments_are_what_a_person_would_type():
+    words = contract.arguments(Cell("pytorch", "rnn", data="synthetic", repeat=3, epochs=2))
+    assert " ".join(words) == "pytorch rnn --epochs 2 --data synthetic --seed 3 --precision fp32 --variant reference"
+
+
+def test_events_are_found_however_the_stream_is_cut():
+    seen = []
+    output = Output(seen.append)
+    stream = b'noise\n{"event": "epoch", "epoch": 1}\n{"event": 3}\n{"event" broken\nlast words'
+    for byte in range(len(stream)):
+        output.feed(stream[byte : byte + 1])
+    assert output.close().endswith("last words\n")
+    assert seen == [{"event": "epoch", "epoch": 1}]
+
+
+def test_endless_output_is_cut_in_the_middle():
+    output = Output(lambda event: None)
+    output.feed(b"first\n")
+    for number in range(20_000):
+        output.feed(b"%06d " % number + b"x" * 200 + b"\n")
+    output.feed(b"y" * 10_000_000)
+    log = output.close()
+    assert log.startswith("first\n")
+    assert "[... cut ...]" in log
+    assert len(log) < LOG_HEAD + LOG_TAIL + 20_000

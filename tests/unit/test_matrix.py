@@ -1,0 +1,183 @@
+"""matrix.yaml → cells: the semantics of include and exclude, selectors, and errors a person can act on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator import ROOT, matrix
+from orchestrator.errors import MatrixError, SelectionError
+from orchestrator.matrix import Cell
+
+KNOWN = {
+    "library": ["pytorch", "jax", "cntk"],
+    "workload": ["cnn", "rnn"],
+    "platform": ["cpu", "cuda8", "cuda9"],
+    "gpu": ["none", "p100", "v100"],
+    "precision": ["fp32", "tf32"],
+    "data": ["real", "synthetic"],
+}
+
+
+@pytest.fixture
+def cells_of(tmp_path):
+    """Cells of a matrix file given as text."""
+
+    def read(text: str, profile: str | None = None, **overrides) -> list[Cell]:
+        path = tmp_path / "matrix.yaml"
+        path.write_text(text)
+        return matrix.cells(path, profile, KNOWN, overrides)
+
+    return read
+
+
+def test_cells_are_the_product_of_the_axes(cells_of):
+    cells = cells_of("axes: {library: [pytorch, jax], workload: [cnn, rnn]}")
+    assert [cell.id for cell in cells] == ["pytorch/cnn/cpu", "pytorch/rnn/cpu", "jax/cnn/cpu", "jax/rnn/cpu"]
+    assert {(cell.data, cell.repeat, cell.epochs) for cell in cells} == {("real", 0, None)}
+
+
+def test_ids_name_what_is_not_the_default():
+    assert Cell("pytorch", "rnn", "cuda9", "p100").id == "pytorch/rnn/cuda9/p100"
+    assert Cell("mxnet", "rnn", variant="tuned", precision="tf32").id == "mxnet/rnn/cpu/tf32/tuned"
+
+
+def test_star_stands_for_every_library_with_an_image(cells_of):
+    cells = cells_of("axes: {library: [jax, '*'], workload: [rnn]}")
+    assert [cell.library for cell in cells] == ["jax", "cntk", "pytorch"]
+
+
+def test_repeats_are_rounds_over_the_whole_matrix(cells_of):
+    cells = cells_of("axes: {library: [pytorch, jax], workload: [rnn], repeat: [0, 1]}")
+    assert [(cell.library, cell.repeat) for cell in cells] == [("pytorch", 0), ("jax", 0), ("pytorch", 1), ("jax", 1)]
+
+
+# The example of GitHub's own documentation of matrices, with our axes' words in place of fruit, animal, color, shape:
+# fruit → library {pytorch, jax}, animal → workload {cnn, rnn}, color → platform, shape → gpu.
+GITHUB = """
+axes: {library: [pytorch, jax], workload: [cnn, rnn]}
+include:
+  - {platform: cuda8}
+  - {platform: cuda9, workload: cnn}
+  - {library: pytorch, gpu: p100}
+  - {library: cntk, workload: cnn}
+  - {library: cntk, workload: rnn}
+"""
+
+
+def test_include_extends_or_adds_as_on_github(cells_of):
+    cells = {(c.library, c.workload): (c.platform, c.gpu) for c in cells_of(GITHUB)}
+    assert cells == {
+        ("pytorch", "cnn"): ("cuda9", "p100"),
+        ("pytorch", "rnn"): ("cuda8", "p100"),
+        ("jax", "cnn"): ("cuda9", "none"),
+        ("jax", "rnn"): ("cuda8", "none"),
+        ("cntk", "cnn"): ("cpu", "none"),
+        ("cntk", "rnn"): ("cpu", "none"),
+    }
+
+
+def test_exclude_never_removes_what_an_include_adds(cells_of):
+    text = "axes: {library: [pytorch, jax], workload: [rnn]}\nexclude: [{library: jax}]\ninclude: [{library: jax, workload: rnn}]"
+    assert [cell.library for cell in cells_of(text)] == ["pytorch", "jax"]
+
+
+def test_profile_replaces_axes_and_adds_parameters(cells_of):
+    text = """
+axes: {library: [pytorch, jax], workload: [cnn, rnn]}
+profiles:
+  short:
+    axes: {workload: [rnn], data: [synthetic]}
+    include: [{workload: rnn, epochs: 2, samples: 640}]
+"""
+    cells = cells_of(text, "short")
+    assert {(c.workload, c.data, c.epochs, c.samples) for c in cells} == {("rnn", "synthetic", 2, 640)}
+    assert len(cells) == 2
+    assert cells_of(text, "short", epochs=7)[0].epochs == 7
+
+
+@pytest.mark.parametrize("cuda", ["cuda: [8.0, 9.0]", "cuda: ['8', '9']", "platform: [cuda8, cuda9]"])
+def test_cuda_versions_may_be_written_as_numbers(cells_of, cuda):
+    cells = cells_of(f"axes: {{library: [pytorch], workload: [rnn], gpu: [p100], {cuda}}}")
+    assert [cell.platform for cell in cells] == ["cuda8", "cuda9"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("axes:\n  libary: [pytorch]\n  workload: [rnn]", 2, "Did you mean 'library'"),
+        ("axes:\n  library: [pytroch]\n  workload: [rnn]", 2, "Did you mean 'pytorch'"),
+        ("axes:\n  library:\n    - pytorch\n    - jaxx\n  workload: [rnn]", 4, "Did you mean 'jax'"),
+        ("axes: {library: [jax], workload: [rnn]}\nexclude:\n  - {gpu: p10}", 3, "Did you mean 'p100'"),
+        ("axes: {library: [jax], workload: [rnn]}\ninclude:\n  - {workload: rnn, epoch: 2}", 3, "Did you mean 'epochs'"),
+        ("axes: {library: [jax], workload: [rnn]}\nprofiles:\n  a:\n    axis: {}", 4, "Did you mean 'axes'"),
+        ("axes: {library: [jax], workload: [rnn]}\ninclude:\n  - {workload: rnn,\n     epochs: many}", 4, "include.0.epochs"),
+        ("axes:\n  library: [jax]\n  cuda: [7.5]\n  workload: [rnn]", 3, "unknown platform 'cuda7'"),
+    ],
+)
+def test_errors_name_file_line_and_the_nearest_word(cells_of, tmp_path, text, line, said):
+    with pytest.raises(MatrixError) as caught:
+        cells_of(text)
+    assert f"{tmp_path / 'matrix.yaml'}:{line}: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "axes: [", "axes: {library: [jax]}", "axes: {library: [], workload: [rnn]}", "- a"])
+def test_files_without_a_matrix_are_refused(cells_of, text):
+    with pytest.raises(MatrixError):
+        cells_of(text)
+
+
+def test_excluding_everything_is_an_error(cells_of):
+    with pytest.raises(MatrixError, match="the matrix is empty"):
+        cells_of("axes: {library: [jax], workload: [rnn]}\nexclude: [{workload: rnn}]")
+
+
+def test_unknown_profile_names_those_there_are(cells_of):
+    with pytest.raises(MatrixError, match="Did you mean 'quick'"):
+        cells_of("axes: {library: [jax], workload: [rnn]}\nprofiles: {quick: {}}", "quik")
+
+
+CELLS = [Cell("pytorch", "rnn"), Cell("pytorch", "cnn"), Cell("jax", "rnn"), Cell("jax", "rnn", "cuda9", "p100")]
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "expected"),
+    [
+        (["*/rnn/cpu/*"], [], ["pytorch/rnn/cpu", "jax/rnn/cpu"]),
+        (["*/rnn/cpu"], [], ["pytorch/rnn/cpu", "jax/rnn/cpu"]),
+        (["{pytorch,jax}/rnn/*"], [], ["pytorch/rnn/cpu", "jax/rnn/cpu", "jax/rnn/cuda9/p100"]),
+        (["*/p100"], [], ["jax/rnn/cuda9/p100"]),
+        ([], ["jax/*"], ["pytorch/rnn/cpu", "pytorch/cnn/cpu"]),
+        (["pytorch/*", "*/p100"], ["*/cnn/*"], ["pytorch/rnn/cpu", "jax/rnn/cuda9/p100"]),
+    ],
+)
+def test_selectors(only, skip, expected):
+    assert [cell.id for cell in matrix.select(CELLS, only, skip)] == expected
+
+
+def test_a_selector_that_matches_nothing_shows_ids_that_are_near():
+    with pytest.raises(SelectionError, match="pytorch/rnn/cpu"):
+        matrix.select(CELLS, ["pytroch/rnn/cpu"], [])
+
+
+def test_the_committed_schema_is_current():
+    assert json.loads((ROOT / "matrix.schema.json").read_text()) == json.loads(matrix.json_schema())
+
+
+def test_the_committed_matrix_names_the_published_tables():
+    from orchestrator import plan
+
+    cells = matrix.cells(ROOT / "matrix.yaml", "full", plan.known_words())
+    published = {"caffe2", "chainer", "cntk", "gluon", "keras-cntk", "keras-tf", "keras-theano", "knet", "lasagne",
+                 "mxnet", "mxnet-r", "pytorch", "tensorflow"}  # fmt: skip
+    assert published <= {cell.library for cell in cells}
+    assert {cell.gpu for cell in cells} == {"none", "k80", "p100", "v100", "h200"}
+    assert {cell.platform for cell in cells} == {"cpu", "cuda8", "cuda9", "cuda12", "cuda13"}
+    assert {cell.workload for cell in cells} == {"cnn", "rnn", "resnet50", "densenet121"}
+    assert all((cell.platform == "cpu") == (cell.gpu == "none") for cell in cells)
+
+
+def test_a_missing_file_says_so(tmp_path):
+    with pytest.raises(MatrixError, match="can't be read"):
+        matrix.cells(Path(tmp_path, "none.yaml"), None, KNOWN)
