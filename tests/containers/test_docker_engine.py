@@ -1,0 +1,133 @@
+"""The Docker engine against containers that behave badly: each ends as what it is, and leaves nothing behind."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from orchestrator.contract import Status
+from orchestrator.engines import Task
+from orchestrator.engines.docker import DockerEngine
+from orchestrator.matrix import Cell
+from tests.unit.test_contract import DOCUMENT
+
+pytestmark = pytest.mark.container
+
+BASE = "python:3.11-slim-bookworm"
+CELL = Cell("pytorch", "rnn", data="synthetic")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An image by its tag, which is all that running a container needs."""
+
+    tag: str
+
+
+@pytest.fixture(scope="module")
+def probe(engine, tmp_path_factory):
+    """An image whose entry point runs the Python code that the test puts into the cell's library."""
+    folder = tmp_path_factory.mktemp("probe")
+    (folder / "probe.py").write_text("import sys\nexec(sys.argv[1])\n")
+    (folder / "Dockerfile").write_text(
+        f"FROM {BASE}\nRUN useradd --uid 10001 rosetta && mkdir /results /data && chown rosetta /results\n"
+        'COPY probe.py /\nENTRYPOINT ["python", "-u", "/probe.py"]\n'
+    )
+    tag = "rosetta/probe:test"
+    subprocess.run(["docker", "build", "--quiet", "--tag", tag, str(folder)], check=True, capture_output=True)
+    yield Probe(tag)
+    subprocess.run(["docker", "image", "rm", "--force", tag], check=True, capture_output=True)
+
+
+@pytest.fixture
+def outcome_of(engine, probe):
+    """Run Python code as a cell, check that its container is gone, return the outcome."""
+    docker_engine = DockerEngine()
+
+    def run(code: str, on_event=lambda event: None, **limits):
+        task = Task(Cell(code, "rnn", data="synthetic"), probe, "key", "run", **limits)
+        outcome = docker_engine.run(task, on_event)
+        assert docker_engine.api.containers(all=True, filters={"label": "rosetta.key=key"}) == []
+        return outcome
+
+    return run
+
+
+def writes(content: str) -> str:
+    return f"open('/results/a.json', 'w').write({content!r})"
+
+
+def test_a_valid_document_is_success_whatever_the_exit_code(outcome_of):
+    outcome = outcome_of(writes(json.dumps(DOCUMENT)) + "; sys.exit(3)")
+    assert outcome.status is Status.OK
+    assert outcome.document.quality == DOCUMENT["quality"]
+
+
+def test_events_and_log_come_back(outcome_of):
+    events = []
+    outcome = outcome_of("print('{\"event\": \"epoch\", \"epoch\": 1}'); print('words')", events.append)
+    assert events == [{"event": "epoch", "epoch": 1}]
+    assert "words" in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("print('done')", Status.FAILED, "left no result although it ended with exit code 0: done"),
+        ("raise ValueError('no such layer')", Status.FAILED, "exit code 1: ValueError: no such layer"),
+        (writes("{}"), Status.FAILED, "not a valid result"),
+        (writes(json.dumps(DOCUMENT)[:100]), Status.FAILED, "not a valid result"),
+        (writes(json.dumps({**DOCUMENT, "contract": 2})), Status.FAILED, "contract version 2"),
+        ("open('/results/a.json', 'w').write(' ' * 5_000_000)", Status.FAILED, "more than"),
+        ("open('/results/a.bin', 'w').write(' ' * 50_000_000)", Status.FAILED, "more in its results folder"),
+        (writes("{}") + "; open('/results/b.json', 'w').write('{}')", Status.FAILED, "no plain single document"),
+        ("import os; os.symlink('/etc/passwd', '/results/a.json')", Status.FAILED, "no plain single document"),
+        ("import os; os.mkfifo('/results/a.json')", Status.FAILED, "no plain single document"),
+    ],
+)
+def test_bad_endings_are_failures_with_their_reason(outcome_of, code, status, reason):
+    outcome = outcome_of(code)
+    assert outcome.status is status
+    assert reason in outcome.reason
+    assert outcome.document is None
+
+
+def test_a_cell_past_its_deadline_is_killed(outcome_of):
+    outcome = outcome_of("import time; time.sleep(600)", deadline=1.0)
+    assert outcome.status is Status.TIMEOUT
+
+
+def test_a_cell_that_eats_the_memory_is_told_from_one_that_fails(outcome_of):
+    outcome = outcome_of("a = [bytearray(2**20) for _ in range(2000)]", memory=256 * 2**20)
+    assert outcome.status is Status.OOM
+
+
+ISOLATED = """
+import os, socket, subprocess
+def refused(action):
+    try: action()
+    except OSError: return True
+    return False
+assert os.getuid() == 10001
+assert refused(lambda: socket.create_connection(("1.1.1.1", 53), timeout=2))
+assert refused(lambda: open("/workloads_x", "w"))
+assert refused(lambda: open("/usr/local/x", "w"))
+assert refused(lambda: os.setuid(0))
+assert not os.path.exists("/var/run/docker.sock")
+assert not any("TOKEN" in k or "SECRET" in k for k in os.environ)
+status = open("/proc/self/status").read()
+assert "CapEff:\\t0000000000000000" in status and "NoNewPrivs:\\t1" in status
+open("/tmp/x", "w").write("x")
+print("isolated")
+"""
+
+
+def test_a_cell_has_no_network_no_root_and_nothing_to_write_but_results_and_tmp(outcome_of):
+    outcome = outcome_of(ISOLATED)
+    assert "isolated" in outcome.log, outcome.reason
+
+
+def test_a_flood_of_output_is_cut(outcome_of):
+    outcome = outcome_of("for _ in range(100_000): print('x' * 1000)")
+    assert len(outcome.log) < 2**20

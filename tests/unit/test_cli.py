@@ -1,0 +1,69 @@
+"""The command as a user types it: help, exit codes, errors without traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROSETTA = str(Path(sys.executable).parent / "rosetta")
+
+
+def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [ROSETTA, *words], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["plan"], ["build"], ["run"], ["merge"], ["table"], ["data"], ["data", "fetch"]])
+def test_every_command_has_help_with_an_example(words, tmp_path):
+    done = rosetta(*words, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "rosetta " in done.stdout.replace("Usage: rosetta", "", 1) or words == ["data"]
+
+
+def test_plan_as_json_has_a_verdict_for_every_cell_and_a_reason_where_it_is_no(tmp_path):
+    done = rosetta("plan", "--json", "--engine", "process", cwd=tmp_path)
+    cells = json.loads(done.stdout)
+    assert len(cells) > 800
+    assert {cell["verdict"] for cell in cells} <= {"ready", "incompatible"}
+    assert all(cell["reason"] for cell in cells if cell["verdict"] == "incompatible")
+    by_id = {cell["id"]: cell for cell in cells}
+    assert "no machine code for V100" in by_id["pytorch/rnn/cuda8/v100"]["reason"]
+    assert by_id["knet/rnn/cpu"]["reason"].startswith("not implemented yet")
+
+
+def test_plan_names_ready_cells(tmp_path):
+    done = rosetta("plan", "--only", "pytorch/rnn/cpu", "--engine", "process", cwd=tmp_path)
+    assert done.stdout.splitlines()[0].split() == ["pytorch/rnn/cpu", "ready"]
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "code", "said"),
+    [
+        (["plan", "--matrix", "none.yaml"], {}, 3, "can't be read"),
+        (["plan", "--profile", "quik"], {}, 3, "Did you mean 'quick'"),
+        (["plan", "--only", "nothing/*"], {}, 4, "No cell of"),
+        (["run", "--engine", "docker"], {"DOCKER_HOST": "unix:///nonexistent.sock"}, 5, "No Docker engine answers"),
+        (["run", "--engine", "process", "--only", "*/v100"], {}, 11, "None of the"),
+        (["run", "--engine", "process", "--only", "knet/*/cpu"], {}, 4, "not implemented yet"),
+        (["table"], {}, 8, "merged.parquet"),
+        (["data", "fetch", "mnist"], {}, 7, "mnist"),
+        (["plan", "--epochs", "0"], {}, 2, "epochs"),
+    ],
+)
+def test_errors_have_exit_codes_of_their_own_and_no_traceback(words, env, code, said, tmp_path):
+    done = rosetta(*words, cwd=tmp_path, **env)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\x1b[" not in done.stderr
+
+
+def test_the_command_starts_without_heavy_imports(tmp_path):
+    heavy = "pandas pyarrow docker jinja2 rich pydantic requests yaml numpy"
+    code = f"import sys; from orchestrator import cli; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
