@@ -1,6 +1,7 @@
 """Where a cell runs: in a container of a Docker engine, or as a process in an environment of the same pins."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,11 @@ NAMES = ("docker", "process")
 
 @dataclass(frozen=True)
 class Task:
-    """What an engine needs to run a cell once: ``data`` is the folder to be seen as /data, ``deadline`` in seconds."""
+    """What an engine needs to run a cell once.
+
+    ``data`` is the folder to be seen as /data, ``deadline`` in seconds, ``memory`` in bytes; by default a cell may use
+    all but an eighth of the machine's memory.
+    """
 
     cell: Cell
     image: Image
@@ -30,6 +35,7 @@ class Task:
     gpus: Sequence[str] = ()
     data: Path | None = None
     deadline: float = 24 * 3600
+    memory: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 // 8
 
 
 class Engine(Protocol):

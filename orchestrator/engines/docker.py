@@ -77,9 +77,8 @@ class DockerEngine:
     @contextmanager
     def _container(self, task: Task) -> Iterator[str]:
         """A created container, removed at the end whatever happens, with the volume of its results."""
-        mounts = {"/results": {}}
         host = self.api.create_host_config(
-            **isolation(),
+            **isolation(task.memory),
             **gpu_request(task.gpus),
             binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,
         )
@@ -88,7 +87,7 @@ class DockerEngine:
             contract.arguments(task.cell),
             user=USER,
             host_config=host,
-            volumes=list(mounts),
+            volumes=["/results"],
             labels={
                 "rosetta": "cell",
                 "rosetta.cell": task.cell.id,
@@ -220,9 +219,8 @@ def explain(error: Exception) -> str:
     return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
 
 
-def isolation() -> dict[str, Any]:
-    """What every cell is denied; the memory it may use leaves the machine one eighth."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 // 8
+def isolation(memory: int) -> dict[str, Any]:
+    """What every cell is denied; ``memory`` in bytes."""
     return {
         "network_mode": "none",
         "read_only": True,

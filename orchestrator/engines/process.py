@@ -17,11 +17,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator import ROOT, contract
+from orchestrator import ROOT, contract, datasets
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import OnEvent, Output, Say, Task, failure, success
 from orchestrator.errors import BuildError, ResultError
-from orchestrator.images import Image
+from orchestrator.images import Image, Sources
 
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
 """What a cell keeps of the caller's variables: enough to run, no credentials."""
@@ -42,7 +42,7 @@ class ProcessEngine:
         if image.needs_container:
             return f"without a container engine: {image.needs_container}"
         if python_of(image) is None:
-            return f"without a container engine: no Python {image.framework.python} on this machine"
+            return f"without a container engine: no Python {image.python} on this machine"
         return None
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
@@ -131,7 +131,7 @@ def variables(task: Task, folder: Path) -> dict[str, str]:
         own["ROSETTA_DATA"] = str(task.data)
     if task.gpus:
         own["CUDA_VISIBLE_DEVICES"] = ",".join(task.gpus)
-    return {**kept, **task.image.framework.environment, **own}
+    return {**kept, **task.image.environment, **own}
 
 
 def kill_session(pid: int) -> None:
@@ -140,14 +140,9 @@ def kill_session(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def cache_folder() -> Path:
-    """Where environments and data sets live: ``ROSETTA_CACHE`` or ~/.cache/rosetta."""
-    return Path(os.environ.get("ROSETTA_CACHE") or Path.home() / ".cache" / "rosetta")
-
-
 def environment_of(image: Image) -> Path:
     """The folder of an image's virtual environment, named after its pins."""
-    return cache_folder() / "environments" / f"{image.name}-{image.recipe[:12]}"
+    return datasets.cache_folder() / "environments" / f"{image.name}-{image.recipe[:12]}"
 
 
 def is_complete(environment: Path) -> bool:
@@ -157,7 +152,7 @@ def is_complete(environment: Path) -> bool:
 
 def python_of(image: Image) -> str | None:
     """The interpreter of the image's Python version on this machine."""
-    return shutil.which(f"python{image.framework.python}")
+    return shutil.which(f"python{image.python}")
 
 
 def install(image: Image) -> None:
@@ -170,12 +165,22 @@ def install(image: Image) -> None:
         if is_complete(environment):
             return
         shutil.rmtree(environment, ignore_errors=True)
-        python = python_of(image)
+        sources = Sources.from_environment()
         pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        for command in ([str(python), "-m", "venv", str(environment)], [*pip, *image.pip_arguments()]):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        commands = [[str(python_of(image)), "-m", "venv", str(environment)]]
+        commands += [[*pip, *arguments] for arguments in image.pip_installs(wheels=sources.wheels)]
+        for command in commands:
+            done = subprocess.run(
+                command, env={**os.environ, **pip_variables(image, sources)}, capture_output=True, text=True, check=False
+            )
             if done.returncode != 0:
                 shutil.rmtree(environment, ignore_errors=True)
                 tail = "\n".join((done.stderr or done.stdout).splitlines()[-12:])
                 raise BuildError(f"The environment of {image.name} could not be installed.", tail)
         (environment / ".complete").touch()
+
+
+def pip_variables(image: Image, sources: Sources) -> dict[str, str]:
+    """What pip is told by variables: the same indexes and authorities as in a build of the image."""
+    own = {"PIP_CERT": sources.ca, "PIP_CONFIG_FILE": sources.pip_conf}
+    return {**sources.pip_variables(image), **{name: str(path) for name, path in own.items() if path}}

@@ -1,0 +1,65 @@
+# What people type here. 'make' alone lists it.
+
+# The first that is new enough; the images have 3.11, so that is the best one to have here too.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# What is installed in .venv: these are younger than the locks that they stand for.
+RUNTIME := .venv/runtime.installed
+DEV := .venv/dev.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test lint unit containers dev lock clean
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
+
+run: $(RUNTIME) ## the quick profile: minutes; ARGS='--only ...' are handed on
+	$(BIN)/rosetta run --profile quick $(ARGS)
+
+test: lint unit containers ## everything below; ROSETTA_REQUIRE_ENGINE=1 makes a missing engine a failure
+
+lint: $(DEV) ## style, types, shell scripts, Dockerfile
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/engine .ci/run
+	$(BIN)/hadolint orchestrator/Dockerfile
+
+unit: $(DEV) ## tests that need no engine
+	$(BIN)/pytest tests/unit
+
+containers: $(DEV) ## tests with real containers, skipped where no engine answers
+	$(BIN)/pytest tests/containers
+
+dev: $(DEV) ## install the tools for development into .venv
+
+lock: $(DEV) ## resolve this program's own dependencies anew; UPGRADE=1 takes the newest
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+COMPILE = $(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --quiet --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+clean: ## remove .venv and caches; results stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed, and none was found." \
+		"If it is there under another name: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments." \
+		"On Debian and Ubuntu: sudo apt-get install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+
+$(RUNTIME): requirements.lock pyproject.toml $(BIN)/python
+	$(PIP) --require-hashes --requirement requirements.lock
+	$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	@touch $@

@@ -1,0 +1,47 @@
+"""What tests with real containers need: the engine, and real data.
+
+ROSETTA_TEST_DATA names a folder with the data sets' original files. Where ROSETTA_REQUIRE_ENGINE=1, as in CI, a test
+that would be skipped fails.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from orchestrator.errors import EngineError
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Turn a skip into a failure where the engine is required."""
+    report = yield
+    if report.skipped and os.environ.get("ROSETTA_REQUIRE_ENGINE") == "1":
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: skipped although ROSETTA_REQUIRE_ENGINE=1: {call.excinfo.value}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """A client of the engine."""
+    from orchestrator.engines.docker import connect
+
+    try:
+        connect().close()
+    except EngineError as error:
+        pytest.skip(str(error))
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """A folder with the original files of the data sets."""
+    folder = os.environ.get("ROSETTA_TEST_DATA")
+    if not folder:
+        pytest.skip("ROSETTA_TEST_DATA names no folder with the data sets' original files")
+    return Path(folder)

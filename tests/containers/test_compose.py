@@ -1,0 +1,118 @@
+"""`docker compose up`: the orchestrator in a container of its own, its cells beside it, the results with the caller."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator import ROOT
+
+pytestmark = pytest.mark.container
+
+CALLER = 4321
+"""The user who cloned the checkout, if the tests run as root; otherwise it is who runs them."""
+
+
+@contextmanager
+def compose(checkout: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """`docker compose up` in a checkout, as a project of its own that leaves nothing behind."""
+    env = {**os.environ, "ROSETTA_PROFILE": "quick", "COMPOSE_PROJECT_NAME": checkout.name, **variables}
+    up = subprocess.Popen(
+        ["docker", "compose", "up", "--abort-on-container-exit", "--build"],
+        cwd=checkout,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        with up:
+            yield up
+    finally:
+        up.kill()
+        subprocess.run(["docker", "compose", "down", "--volumes"], cwd=checkout, env=env, check=True)
+
+
+@pytest.fixture
+def checkout(engine, tmp_path) -> Path:
+    """A copy of what git would have in a fresh clone, uncommitted changes included, owned by the caller."""
+    copy = tmp_path / f"rosetta-test-{os.getpid()}"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+    if os.getuid() == 0:
+        for path in (copy, *copy.rglob("*")):
+            os.chown(path, CALLER, CALLER)
+    return copy
+
+
+def rows_by_cell(results: Path) -> Mapping[str, dict[str, Any]]:
+    """The merged rows; a cell must not have two."""
+    rows = pq.read_table(results / "merged.parquet").to_pylist()
+    assert max(Counter(row["cell"] for row in rows).values()) == 1
+    return {row["cell"]: row for row in rows}
+
+
+def quick_plan(folder: Path) -> Mapping[str, dict[str, Any]]:
+    """What the quick profile would run, as a person sees it."""
+    rosetta = str(Path(sys.executable).parent / "rosetta")
+    words = [rosetta, "plan", "--json", "--profile", "quick", "--engine", "docker"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
+    return {cell["id"]: cell for cell in json.loads(done.stdout)}
+
+
+def test_the_quick_profile_ends_with_a_row_per_cell_that_belongs_to_the_caller(checkout, engine, tmp_path):
+    with compose(checkout) as up:
+        said = up.stdout.read()
+        assert up.wait() == 0, said
+    results = checkout / "results"
+    rows, plan = rows_by_cell(results), quick_plan(tmp_path)
+    assert set(rows) == set(plan)
+    ready = {name for name, cell in plan.items() if cell["verdict"] == "ready"}
+    assert len(ready) >= 8
+    for name, row in rows.items():
+        if name in ready:
+            assert (row["status"], row["engine"]) == ("ok", "docker"), (name, row["reason"])
+        else:
+            assert (row["status"], row["reason"]) == ("incompatible", plan[name]["reason"])
+    owner = checkout.stat().st_uid
+    strangers = [path for path in results.rglob("*") if path.stat().st_uid != owner]
+    assert strangers == []
+    assert engine.containers.list(all=True, filters={"label": "rosetta=cell"}) == []
+
+
+def test_an_error_of_the_orchestrator_is_the_exit_code_of_compose(checkout):
+    with compose(checkout, ROSETTA_PROFILE="quik") as up:
+        said = up.stdout.read()
+        assert up.wait() == 3, said
+    assert "Did you mean 'quick'" in said
+
+
+def test_ctrl_c_stops_the_cells_and_keeps_what_has_finished(checkout, engine):
+    with compose(checkout) as up:
+        for line in up.stdout:
+            if "  ok  " in line:
+                break
+        up.send_signal(signal.SIGINT)
+        said = up.stdout.read()
+    assert engine.containers.list(all=True, filters={"label": "rosetta=cell"}) == []
+    rows = rows_by_cell(checkout / "results")
+    assert {row["status"] for row in rows.values()} == {"ok", "incompatible"}, said
+    assert any(row["status"] == "ok" for row in rows.values())

@@ -1,0 +1,444 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from orchestrator import compatibility, images, plan
+from orchestrator.errors import BuildError, DiskError, EngineError, MatrixError
+from orchestrator.images import Framework, Image, Sources, Steps
+
+GOLDEN = Path(__file__).parent / "golden"
+EVERY = images.every_image()
+PYTORCH = images.image_for("pytorch", "cpu")
+VARIABLES = (*images.PROXIES, "ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS")
+VARIABLES += ("PIP_CERT", "SSL_CERT_FILE", "PIP_FIND_LINKS")
+TOY = {
+    "framework": "toy",
+    "license": "MIT",
+    "libraries": {"toy": {"title": "Toy", "docs": "https://example.org/"}},
+    "python": "3.11",
+    "base": "python:3.11-slim-bookworm",
+    "platforms": {"cpu": {"version": "1.0", "requirements": ["toy==1.0"]}},
+}
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def definitions(tmp_path, monkeypatch):
+    """An empty folder in place of images/, with the real template."""
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "Dockerfile.j2").write_text((images.DEFINITIONS / "Dockerfile.j2").read_text())
+    monkeypatch.setattr(images, "DEFINITIONS", tmp_path)
+    monkeypatch.setattr(images, "LOCKS", tmp_path / "locks")
+    caches = (images.frameworks, images.library_index, images.image_for, images.template)
+    for cached in caches:
+        cached.cache_clear()
+    yield tmp_path
+    for cached in caches:
+        cached.cache_clear()
+
+
+def written(folder, content, name="toy"):
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(content))  # JSON is YAML
+    return path
+
+
+def toy(**changes):
+    return Image(Framework.model_validate({**TOY, **changes}), "cpu")
+
+
+def wheel(folder, name, version, requires=""):
+    """A real wheel with one module that knows its version."""
+    stem = f"{name}-{version}"
+    path = folder / f"{stem}-py3-none-any.whl"
+    info = f"{stem}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += f"Requires-Dist: {requires}\n" if requires else ""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", f"version = {version!r}\n")
+        archive.writestr(f"{info}/METADATA", metadata)
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+# --- Dockerfiles ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
+def test_dockerfile_is_the_golden_one(image):
+    """ROSETTA_GOLDEN=write writes the files anew."""
+    path = GOLDEN / f"{image.name}.Dockerfile"
+    if os.environ.get("ROSETTA_GOLDEN") == "write":
+        path.write_text(images.dockerfile(image))
+    assert images.dockerfile(image) == path.read_text()
+
+
+def test_every_golden_file_has_an_image():
+    assert {path.stem for path in GOLDEN.glob("*.Dockerfile")} == {image.name for image in EVERY}
+
+
+def test_hadolint_has_no_complaint():
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([hadolint, *sorted(GOLDEN.glob("*.Dockerfile"))], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
+def test_the_workloads_are_the_last_layer(image):
+    instructions = re.findall(r"(?m)^[A-Z]+", images.dockerfile(image))
+    assert [word for word in instructions if word in ("RUN", "COPY", "ADD", "WORKDIR")][-1] == "COPY"
+    assert "USER" not in instructions
+
+
+def test_a_name_that_the_template_can_not_fill_is_an_error(definitions):
+    with (definitions / "Dockerfile.j2").open("a") as file:
+        file.write("ENV CUDA={{ cuda }}\n")
+    with pytest.raises(MatrixError, match=r"Dockerfile.j2 .*toy-cpu: 'cuda' is undefined"):
+        images.dockerfile(toy())
+
+
+def test_what_builds_packages_is_installed_first_and_without_isolation():
+    image = toy(build=["setuptools==65.5.1"])
+    first, second = image.pip_installs(Path("/locks"), Path("/wheels"))
+    assert first == [
+        "--find-links=/wheels", "--require-hashes", "--no-deps", "--requirement=/locks/toy-cpu.build.txt",
+        "--only-binary=:all:",
+    ]  # fmt: skip
+    assert second[3:] == ["--requirement=/locks/toy-cpu.txt", "--no-build-isolation"]
+
+
+# --- Definitions ----------------------------------------------------------------------------------------------------
+def test_each_library_has_one_framework_and_one_image():
+    assert images.image_for("pytorch", "cpu").tag == "rosetta/pytorch:2.13.0-cpu"
+    assert images.image_for("keras-cntk", "cpu") is images.image_for("keras-cntk", "cpu")
+    assert images.image_for("keras-cntk", "cpu") == images.image_for("cntk", "cpu")
+    assert images.image_for("gluon", "cpu").framework is images.frameworks()["mxnet"]
+    assert images.image_for("pytorch", "cuda8") is None
+    assert images.image_for("tinygrad", "cpu") is None
+    assert {Image(images.frameworks()["mxnet"], "cpu"), images.image_for("gluon", "cpu")} == {
+        images.image_for("mxnet", "cpu")
+    }
+
+
+def test_a_new_library_is_one_file(definitions):
+    written(definitions, TOY)
+    (definitions / "locks" / "toy-cpu.txt").write_text("toy==1.0 --hash=sha256:00\n")
+    image = images.image_for("toy", "cpu")
+    assert "LABEL rosetta=true" in images.dockerfile(image)
+    assert "toy" in set(plan.known_words()["library"])
+    assert images.packages_of(image) == ["toy==1.0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"bases": "debian"}, "toy.yaml: bases: unknown key"),
+        ({"platforms": {"cpu": {"cuda": "9.0", **TOY["platforms"]["cpu"]}}}, "platforms.cpu.cuda: unknown key"),
+        ({"platforms": {"cuda31": TOY["platforms"]["cpu"]}}, "unknown platform 'cuda31'; there are cpu, cuda8"),
+        ({"unavailable": {"cuda31": "no"}}, "unknown platform 'cuda31'"),
+        ({"platforms": {"cpu": {"version": "1.0"}}}, "toy.yaml: platforms.cpu.requirements: Field required"),
+        ({"python": "2.7"}, "toy.yaml: python: "),
+        ({"environment": {"A": 'say "hi"'}}, "toy.yaml: environment.A: "),
+        ({"framework": "doll"}, "toy.yaml: framework: doll must have the name of its file"),
+        ({"libraries": {}}, "toy.yaml: libraries: "),
+    ],
+)
+def test_errors_name_file_and_key(tmp_path, changes, complaint):
+    with pytest.raises(MatrixError) as error:
+        images.read_framework(written(tmp_path, {**TOY, **changes}))
+    assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["framework: [", "", "- a list"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
+    path = tmp_path / "toy.yaml"
+    path.write_text(text)
+    with pytest.raises(MatrixError, match=r"toy\.yaml"):
+        images.read_framework(path)
+
+
+def test_versions_stay_text(tmp_path):
+    path = written(tmp_path, TOY)
+    path.write_text(path.read_text().replace('"3.11"', "3.10").replace('"version": "1.0"', '"version": 1.10'))
+    framework = images.read_framework(path)
+    assert (framework.python, framework.platforms["cpu"].version) == ("3.10", "1.10")
+
+
+def test_a_platform_says_what_differs_from_its_framework():
+    old = {"version": "0.9", "requirements": ["toy==0.9"], "python": "3.6", "base": "python:3.6-slim-bullseye"}
+    framework = toy(packages=["libgomp1"], platforms={**TOY["platforms"], "cuda9": old}).framework
+    cpu, cuda9 = Image(framework, "cpu"), Image(framework, "cuda9")
+    assert (cpu.python, cuda9.python) == ("3.11", "3.6")
+    assert cpu.spec.packages == cuda9.spec.packages == ("libgomp1",)
+    assert "FROM python:3.6-slim-bullseye" in images.dockerfile(cuda9)
+
+
+def test_two_frameworks_can_not_claim_one_library(definitions):
+    written(definitions, TOY)
+    written(definitions, {**TOY, "framework": "doll"}, "doll")
+    with pytest.raises(MatrixError, match="toy is defined by doll and by toy"):
+        images.library_index()
+
+
+def test_a_platform_is_there_or_unavailable_but_not_both():
+    for framework in images.frameworks().values():
+        assert not framework.platforms.keys() & framework.unavailable.keys()
+        assert framework.platforms.keys() | framework.unavailable.keys() <= set(compatibility.PLATFORMS)
+
+
+# --- Locks ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
+def test_locks_hold_what_the_definition_pins_with_hashes(image):
+    pinned = {package.lower() for package in images.packages_of(image)}
+    asked = {text.lower() for text in (*image.spec.build, *image.spec.requirements) if "==" in text}
+    assert asked <= pinned
+    for path in image.locks:
+        text = "\n".join(line for line in images.read_lock(path) if not line.startswith("#"))
+        blocks = text.replace("\\\n", "").splitlines()
+        assert blocks
+        assert all(re.fullmatch(r"[a-z0-9.-]+==\S+( +--hash=sha256:[0-9a-f]{64})+", block) for block in blocks)
+
+
+def test_lock_resolves_everything_and_pip_installs_it_without_internet(definitions, tmp_path, monkeypatch):
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "toy", "1.0", requires="marble>=2")
+    wheel(wheels, "marble", "2.0")
+    monkeypatch.setenv("ROSETTA_WHEELS", str(wheels))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    written(definitions, TOY)
+    image = images.image_for("toy", "cpu")
+    assert images.lock("toy", "cpu") == [image.lock_path]
+    assert images.packages_of(image) == ["marble==2.0", "toy==1.0"]
+
+    wheel(wheels, "marble", "2.1")
+    images.lock("toy", "cpu")
+    assert images.packages_of(image) == ["marble==2.0", "toy==1.0"]
+    images.lock("toy", "cpu", upgrade=True)
+    assert images.packages_of(image) == ["marble==2.1", "toy==1.0"]
+
+    sources = Sources.from_environment()
+    assert sources.pip_variables(image) == {"PIP_NO_INDEX": "1"}
+    (arguments,) = image.pip_installs(images.LOCKS, sources.wheels)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", f"--target={tmp_path / 'site'}", *arguments]
+    subprocess.run(pip, env={**os.environ, **sources.pip_variables(image)}, check=True)
+    assert "2.1" in (tmp_path / "site" / "marble.py").read_text()
+
+
+def test_lock_says_what_can_not_be_resolved(definitions, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSETTA_WHEELS", str(definitions / "locks"))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    written(definitions, TOY)
+    with pytest.raises(BuildError, match=r"toy-cpu could not be resolved\.\n(?s:.*)toy was not found"):
+        images.lock("toy", "cpu")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match="uv is not installed"):
+        images.lock("toy", "cpu")
+
+
+def test_a_missing_lock_says_how_to_make_it(definitions):
+    with pytest.raises(BuildError, match="rosetta lock toy"):
+        images.packages_of(toy())
+
+
+# --- Recipe ---------------------------------------------------------------------------------------------------------
+def test_recipe_changes_with_lock_and_definition_only(definitions, tmp_path, monkeypatch):
+    lock = definitions / "locks" / "toy-cpu.txt"
+    lock.write_text("toy==1.0 --hash=sha256:00\n")
+    before = toy().recipe
+    assert re.fullmatch("[0-9a-f]{16}", before)
+
+    monkeypatch.setattr(images, "WORKLOADS", tmp_path / "workloads")
+    (tmp_path / "workloads" / "cnn").mkdir(parents=True)
+    (tmp_path / "workloads" / "cnn" / "toy.py").write_text("edited = True\n")
+    with (definitions / "Dockerfile.j2").open("a") as template:
+        template.write("# a remark\n")
+    images.template.cache_clear()
+    lock.write_text("# a remark\n" + lock.read_text())
+    assert toy().recipe == before
+
+    assert toy(environment={"TOY": "1"}).recipe != before
+    lock.write_text("toy==1.0 --hash=sha256:01\n")
+    assert toy().recipe != before
+
+
+def test_workloads_digest_changes_with_a_script_but_not_with_caches(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "WORKLOADS", tmp_path)
+    script = tmp_path / "cnn" / "toy.py"
+    script.parent.mkdir()
+    script.write_text("one = 1\n")
+    before = images.workloads_digest()
+    for cache in ("__pycache__", ".ruff_cache"):
+        (tmp_path / "cnn" / cache).mkdir()
+        (tmp_path / "cnn" / cache / "toy.pyc").write_bytes(b"")
+    assert images.workloads_digest() == before
+    script.write_text("one = 2\n")
+    edited = images.workloads_digest()
+    script.rename(script.with_name("doll.py"))
+    assert len({before, edited, images.workloads_digest()}) == 3
+
+
+# --- Bake file ------------------------------------------------------------------------------------------------------
+def test_bake_file_has_a_target_per_image():
+    file = images.bake(EVERY, Sources())
+    assert file["group"] == {"default": {"targets": [image.name for image in EVERY]}}
+    assert list(file["target"]) == [image.name for image in EVERY]
+    assert file["target"]["pytorch-cpu"] == {
+        "context": str(images.ROOT),
+        "contexts": {},
+        "dockerfile-inline": images.dockerfile(PYTORCH),
+        "args": {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"},
+        "secret": [],
+        "labels": {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": images.workloads_digest()},
+        "tags": ["rosetta/pytorch:2.13.0-cpu"],
+        "platforms": ["linux/amd64"],
+        "output": ["type=docker"],
+    }
+    assert json.loads(json.dumps(file)) == file
+
+
+def test_sources_of_this_machine_are_secrets_contexts_and_arguments(tmp_path, monkeypatch):
+    ca, conf, wheels = tmp_path / "ca.pem", tmp_path / "pip.conf", tmp_path / "wheels"
+    ca.write_text("")
+    conf.write_text("[global]\nindex-url = https://user:secret@example.org/simple\n")
+    wheels.mkdir()
+    (wheels / "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
+    monkeypatch.setenv("ROSETTA_CA_BUNDLE", str(ca))
+    monkeypatch.setenv("ROSETTA_PIP_CONF", str(conf))
+    monkeypatch.setenv("ROSETTA_WHEELS", str(wheels))
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy:3128")
+    target = images.bake([PYTORCH, images.image_for("jax", "cpu")])["target"]
+    assert target["pytorch-cpu"]["secret"] == [f"id=ca,src={ca}", f"id=pip_conf,src={conf}"]
+    assert target["pytorch-cpu"]["contexts"] == {"wheels": str(wheels)}
+    assert target["jax-cpu"]["contexts"] == {}
+    assert target["jax-cpu"]["args"] == {"HTTPS_PROXY": "http://user:secret@proxy:3128"}
+    shown = images.printed([PYTORCH])
+    assert "http://***@proxy:3128" in shown
+    assert "secret@" not in shown
+    assert images.dockerfile(PYTORCH) in shown
+
+
+def test_the_usual_variables_count_where_ours_are_not_set(tmp_path, monkeypatch):
+    ca = tmp_path / "ca.pem"
+    ca.write_text("")
+    monkeypatch.setenv("PIP_CERT", str(tmp_path / "gone.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    monkeypatch.setenv("PIP_FIND_LINKS", f"https://example.org/wheels {tmp_path}")
+    assert Sources.from_environment() == Sources(ca=ca, wheels=tmp_path)
+
+
+@pytest.mark.parametrize("variable", ["ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS"])
+def test_our_own_variables_must_name_something(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, str(tmp_path / "gone"))
+    with pytest.raises(BuildError, match=f"{variable} names .*gone, which is not there"):
+        Sources.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("files", "conf", "expected"),
+    [
+        ([], "", {"PIP_EXTRA_INDEX_URL": "https://example.org/cpu"}),
+        (["toy-1.0+cpu-x.whl"], "", {"PIP_EXTRA_INDEX_URL": ""}),
+        (["toy-1.1+cpu-x.whl"], "", {"PIP_EXTRA_INDEX_URL": "https://example.org/cpu"}),
+        ([], "[global]\nextra-index-url = https://mirror/\n", {"PIP_EXTRA_INDEX_URL": ""}),
+        (["toy-1.0+cpu-x.whl", "Glass_Marble-2.0.tar.gz"], "", {"PIP_NO_INDEX": "1", "PIP_EXTRA_INDEX_URL": ""}),
+    ],
+)
+def test_no_index_is_asked_for_what_is_here(definitions, tmp_path, files, conf, expected):
+    spec = {"version": "1.0", "requirements": ["toy==1.0+cpu"], "extra_index": "https://example.org/cpu"}
+    (definitions / "locks" / "toy-cpu.txt").write_text("toy==1.0+cpu \\\n    --hash=sha256:00\nglass-marble==2.0 \\\n")
+    wheels, pip_conf = tmp_path / "wheels", tmp_path / "pip.conf"
+    wheels.mkdir()
+    for file in files:
+        (wheels / file).touch()
+    pip_conf.write_text(conf)
+    assert Sources(wheels=wheels, pip_conf=pip_conf).pip_variables(toy(platforms={"cpu": spec})) == expected
+
+
+# --- Building -------------------------------------------------------------------------------------------------------
+def test_an_image_is_current_only_with_both_labels():
+    labels = {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": "w"}
+    assert images.is_current({"Config": {"Labels": labels}}, PYTORCH, "w")
+    assert not images.is_current({"Config": {"Labels": labels}}, PYTORCH, "edited")
+    assert not images.is_current({"Config": {"Labels": {**labels, "rosetta.recipe": "old"}}}, PYTORCH, "w")
+    assert not images.is_current({"Config": {"Labels": None}}, PYTORCH, "w")
+    assert not images.is_current(None, PYTORCH, "w")
+
+
+def test_build_of_nothing_asks_nobody(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert images.build([], progress=print) == {}
+    with pytest.raises(EngineError, match="'docker' is missing"):
+        images.build([PYTORCH], progress=print)
+
+
+def test_a_build_that_is_interrupted_is_ended():
+    with pytest.raises(KeyboardInterrupt), images.running(["sleep", "600"], "", os.environ) as process:
+        raise KeyboardInterrupt
+    assert process.returncode is not None
+
+
+def test_input_and_output_of_a_build_pass_through():
+    with images.running(["tr", "a-z", "A-Z"], "one\ntwo\n", os.environ) as process:
+        assert process.stdout.read() == "ONE\nTWO\n"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("log", "kind", "cause"),
+    [
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", BuildError, "the lock names"),
+        ("#9 ERROR: Could not install: [Errno 28] No space left on device", DiskError, "full"),
+        ("ERROR: Cannot connect to the Docker daemon at unix:///x.", EngineError, "answers"),
+        ("docker: 'buildx' is not a docker command.", EngineError, "buildx plugin"),
+        ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]", BuildError, "inspects TLS"),
+        ("ERROR: python:3.11-slim: failed to resolve source metadata for docker.io/x", BuildError, "base image"),
+        ("W: Failed to fetch http://x  Temporary failure resolving 'x'", BuildError, "out of reach"),
+        ("E: The repository 'http://x bullseye Release' does not have a Release file.", BuildError, "archive"),
+        ("ERROR: No matching distribution found for torch==2.13.0+cpu", BuildError, "for this Python"),
+        ("something new", BuildError, "failed"),
+    ],
+)
+def test_a_failed_build_names_its_likely_cause(log, kind, cause):
+    error = images.explained(f"#1 first line\n{log}\nlast line")
+    assert type(error) is kind
+    assert cause in error.what
+    assert log in error.why
+
+
+def test_progress_is_a_line_per_step_and_large_download():
+    log = """\
+#0 building with "default" instance using docker driver
+#5 [pytorch-cpu pytorch-cpu 2/5] RUN groupadd --gid 10001 rosetta
+#5 DONE 1.3s
+#7 [pytorch-cpu pytorch-cpu 3/5] RUN --mount=type=cache pip install --require-hashes
+#7 1.201 Downloading https://example.org/x/torch-2.13.0%2Bcpu-cp311.whl (191.8 MB)
+#7 1.202 Downloading sympy-1.14.0-py3-none-any.whl.metadata (12 kB)
+#8 [mxnet-cpu mxnet-cpu 2/6] RUN apt-get update
+#8 CACHED
+#7 DONE 130.9s
+#9 [cntk-cpu 5/5] COPY --chmod=755 workloads /workloads
+#9 ERROR: failed to copy
+"""
+    steps = Steps()
+    assert [said for line in log.splitlines() if (said := steps.read(line))] == [
+        "pytorch-cpu: framework",
+        "pytorch-cpu: framework: torch-2.13.0%2Bcpu-cp311.whl (191.8 MB)",
+        "mxnet-cpu: system packages",
+        "mxnet-cpu: system packages: unchanged",
+        "pytorch-cpu: framework: done in 131 s",
+        "cntk-cpu: workloads",
+        "cntk-cpu: workloads: failed",
+    ]

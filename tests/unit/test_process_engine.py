@@ -1,0 +1,107 @@
+"""Cells as processes: what they are given, how they end, and that nothing of them stays."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from orchestrator import images
+from orchestrator.contract import Status
+from orchestrator.engines import Task
+from orchestrator.engines.process import ProcessEngine, environment_of, is_complete
+from orchestrator.matrix import Cell
+from tests.unit.test_contract import raw
+
+CELL = Cell("pytorch", "rnn", data="synthetic")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a shell script in the place of the environment's Python."""
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path))
+    monkeypatch.setenv("A_TOKEN", "secret")
+    image = images.image_for("pytorch", "cpu")
+    python = environment_of(image) / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    engine = ProcessEngine()
+
+    def run(script: str, **limits):
+        python.write_text(f"#!/bin/bash\n{script}\n")
+        python.chmod(0o755)
+        events = []
+        return engine.run(Task(CELL, image, "key", "run", **limits), events.append), events
+
+    run.engine = engine
+    return run
+
+
+def test_a_valid_document_is_success(run, tmp_path):
+    (tmp_path / "document").write_bytes(raw())
+    outcome, events = run(f"""echo '{{"event": "epoch"}}'; cp {tmp_path}/document $ROSETTA_RESULTS/a.json; exit 3""")
+    assert outcome.status is Status.OK
+    assert outcome.document.library == "pytorch"
+    assert events == [{"event": "epoch"}]
+
+
+def test_the_cell_gets_the_contracts_arguments_and_no_secrets(run):
+    outcome, _ = run('echo "$@"; env; exit 1')
+    assert "-m harness pytorch rnn --data synthetic --seed 0" in outcome.log
+    assert "ROSETTA_PLATFORM=cpu" in outcome.log
+    assert "secret" not in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo no such layer >&2; exit 1", "exit code 1: no such layer"),
+        ("exit 0", "left no result although it ended with exit code 0"),
+        ("echo '{' > $ROSETTA_RESULTS/a.json", "not a valid result"),
+        ("ln -s /etc/passwd $ROSETTA_RESULTS/a.json", "left no result"),
+        (f"exec {sys.executable} -m harness pytorch rnn --data synthetic", "No module named 'torch'"),
+    ],
+)
+def test_failures_have_their_reason(run, script, reason):
+    outcome, _ = run(script)
+    assert outcome.status is Status.FAILED
+    assert reason in outcome.reason
+
+
+def test_a_cell_past_its_deadline_is_killed_with_its_children(run, tmp_path):
+    outcome, _ = run(f"sleep 600 & echo $! > {tmp_path}/child; wait", deadline=0.5)
+    assert outcome.status is Status.TIMEOUT
+    child = int((tmp_path / "child").read_text())
+    until = time.monotonic() + 10
+    while os.path.exists(f"/proc/{child}") and "Z" not in stat(child) and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    assert not os.path.exists(f"/proc/{child}") or "Z" in stat(child)
+
+
+def stat(pid: int) -> str:
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout or "Z"
+
+
+def test_stop_ends_a_running_cell(run):
+    started = threading.Event()
+    outcomes = []
+
+    def cell() -> None:
+        outcomes.append(run("echo; sleep 600"))
+
+    thread = threading.Thread(target=cell)
+    thread.start()
+    while not run.engine._running:
+        started.wait(0.01)
+    run.engine.stop()
+    thread.join(timeout=30)
+    assert outcomes[0][0].document is None
+    assert run.engine.stopping
+
+
+def test_what_needs_a_container_says_so():
+    engine = ProcessEngine()
+    assert "Open MPI" in engine.unavailable(images.image_for("cntk", "cpu"))
+    assert not is_complete(environment_of(images.image_for("cntk", "cpu")))

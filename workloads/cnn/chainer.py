@@ -1,0 +1,75 @@
+"""CNN on CIFAR-10 in Chainer."""
+import chainer
+import chainer.functions as F
+import chainer.links as L
+import numpy as np
+from chainer.backends import cuda
+
+from harness import Cell
+
+if cuda.available:
+    cupy = cuda.cupyx.get_runtime_info()
+    cell = Cell(chainer.__version__, cupy.cuda_runtime_version, cupy.cudnn_version, {"cupy": cupy.cupy_version})
+else:
+    cell = Cell(chainer.__version__)  # plain NumPy
+params = cell.params
+device = chainer.get_device("@cupy:0" if cell.gpus else "@numpy")
+device.use()
+np.random.seed(cell.seed)  # weights are drawn on the CPU …
+device.xp.random.seed(cell.seed)  # … and dropout on the device, from NumPy's or CuPy's global generator
+chainer.global_config.autotune = True  # lets cuDNN search for its fastest kernels
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data(layout="NCHW")
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+class Network(chainer.Chain):
+    def __init__(self):
+        super().__init__()
+        few, many = params.filters
+        with self.init_scope():  # Chainer's own initialisation, LeCun normal, as published; biases zero
+            self.conv1 = L.Convolution2D(3, few, 3, pad=1)
+            self.conv2 = L.Convolution2D(few, few, 3, pad=1)
+            self.conv3 = L.Convolution2D(few, many, 3, pad=1)
+            self.conv4 = L.Convolution2D(many, many, 3, pad=1)
+            self.dense1 = L.Linear(many * 8 * 8, params.hidden)
+            self.dense2 = L.Linear(params.hidden, params.n_classes)
+
+    def forward(self, x):
+        rate1, rate2, rate3 = params.dropout
+        x = F.relu(self.conv1(x))
+        x = F.relu(F.max_pooling_2d(self.conv2(x), 2))  # ReLU after the pool: same values, a quarter of the work
+        x = F.dropout(x, rate1)
+        x = F.relu(self.conv3(x))
+        x = F.relu(F.max_pooling_2d(self.conv4(x), 2))
+        x = F.dropout(x, rate2)
+        x = F.dropout(F.relu(self.dense1(x)), rate3)  # Linear flattens its input
+        return self.dense2(x)
+
+
+model = Network()
+model.to_device(device)
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+loss_function = F.softmax_cross_entropy  # takes logits
+optimizer = chainer.optimizers.MomentumSGD(lr=params.learning_rate, momentum=params.momentum).setup(model)
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+def train_step(x, y):
+    x, y = device.send((x, y))
+    loss = loss_function(model(x), y)
+    model.cleargrads()
+    loss.backward()
+    optimizer.update()
+    return loss.array
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+def predict(x):
+    with chainer.using_config("train", False), chainer.no_backprop_mode():  # dropout off, no graph kept
+        return cuda.to_cpu(model(device.send(x)).array)
+
+
+cell.run(data, predict, train_step, synchronize=cuda.Stream.null.synchronize if cell.gpus else None)

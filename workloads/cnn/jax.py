@@ -1,0 +1,79 @@
+"""CNN on CIFAR-10 in JAX, with Flax NNX and Optax."""
+import flax
+import jax
+import optax
+from flax import nnx
+from jax._src.lib import cuda_versions  # None in a CPU build; there is no public name for it
+
+from harness import Cell
+
+cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
+cudnn = cuda_versions and cuda_versions.cudnn_get_version()
+cell = Cell(jax.__version__, cuda, cudnn, {"flax": flax.__version__, "optax": optax.__version__})
+params = cell.params
+jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
+jax.config.update("jax_default_matmul_precision", "float32")  # else newer GPUs multiply and convolve in TF32
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data(layout="NHWC")  # the only one that Flax' layers take; XLA chooses again what the device computes in
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+class Network(nnx.Module):
+    def __init__(self, rngs):  # no global seed: one stream of keys for the weights, one for dropout
+        few, many = params.filters
+        self.conv1 = nnx.Conv(3, few, (3, 3), rngs=rngs)  # padding is "SAME" by default
+        self.conv2 = nnx.Conv(few, few, (3, 3), rngs=rngs)
+        self.conv3 = nnx.Conv(few, many, (3, 3), rngs=rngs)
+        self.conv4 = nnx.Conv(many, many, (3, 3), rngs=rngs)
+        self.drop1, self.drop2, self.drop3 = (nnx.Dropout(rate, rngs=rngs) for rate in params.dropout)
+        self.dense1 = nnx.Linear(many * 8 * 8, params.hidden, rngs=rngs)
+        self.dense2 = nnx.Linear(params.hidden, params.n_classes, rngs=rngs)
+
+    def __call__(self, x):
+        x = nnx.relu(self.conv1(x))
+        x = self.drop1(nnx.relu(self.pool(self.conv2(x))))  # ReLU after the pool: same values, a quarter of the work
+        x = nnx.relu(self.conv3(x))
+        x = self.drop2(nnx.relu(self.pool(self.conv4(x))))
+        x = self.drop3(nnx.relu(self.dense1(x.reshape(len(x), -1))))
+        return self.dense2(x)
+
+    @staticmethod
+    def pool(x):
+        return nnx.max_pool(x, (2, 2), strides=(2, 2))
+
+
+model = Network(nnx.Rngs(cell.seed))  # LeCun normal, biases zero: Flax' default
+training_model = nnx.view(model, deterministic=False)  # two views of the same weights: dropout on …
+testing_model = nnx.view(model, deterministic=True)  # … and off
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+optimizer = nnx.Optimizer(model, optax.sgd(params.learning_rate, momentum=params.momentum), wrt=nnx.Param)
+
+
+def loss_function(model, x, y):  # a function of the model, as it is what gradients are taken by
+    return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+@nnx.jit(donate_argnames=("model", "optimizer"))  # new weights are written over the old
+def update(model, optimizer, x, y):
+    loss, gradients = nnx.value_and_grad(loss_function)(model, x, y)
+    optimizer.update(model, gradients)
+    return loss
+
+
+train_step = nnx.cached_partial(update, training_model, optimizer)  # walks through the modules once, not at every step
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+@nnx.jit
+def forward(model, x):
+    return model(x)
+
+
+def predict(x):
+    return jax.device_get(forward(testing_model, x))
+
+
+cell.run(data, predict, train_step, synchronize=lambda: jax.block_until_ready(nnx.state(model)))  # calls return at once

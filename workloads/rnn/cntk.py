@@ -1,0 +1,60 @@
+"""GRU on IMDB in CNTK."""
+import cntk as C
+import numpy as np
+
+from harness import Cell
+
+cell = Cell(C.__version__)  # CNTK does not tell which CUDA and cuDNN it was built with
+params = cell.params
+C.device.try_set_default_device(C.device.gpu(0) if cell.gpus else C.device.cpu())
+C.cntk_py.set_fixed_random_seed(cell.seed)
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data()
+one_hot = np.eye(params.n_classes, dtype=np.float32)  # CNTK's losses compare with a distribution, not with a class index
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+def embedding(x):
+    # layers.Embedding multiplies a sparse one-hot matrix, and there is no Adam for its sparse gradient on a CPU
+    table = C.parameter((params.vocabulary, params.embedding), init=C.glorot_uniform())
+    return C.gather(table, x)
+
+
+def gru(x):
+    if not cell.gpus:  # the textbook GRU: reset gate before the product, one bias
+        return C.layers.Recurrence(C.layers.GRU(params.hidden))(x)
+    weights = C.parameter((C.InferredDimension, params.hidden), init=C.glorot_uniform())  # biases inside
+    return C.optimized_rnnstack(x, weights, params.hidden, num_layers=1, recurrent_op="gru")  # cuDNN: reset gate after
+
+
+tokens, labels = C.sequence.input_variable(()), C.input_variable(params.n_classes)  # the batch axis is implied
+network = C.layers.Sequential([embedding, gru, C.sequence.last, C.layers.Dense(params.n_classes)])
+model = network(tokens)
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+loss_function = C.cross_entropy_with_softmax(model, labels)  # takes logits
+optimizer = C.adam(
+    model.parameters,
+    lr=params.learning_rate,
+    momentum=params.beta_1,
+    unit_gain=True,  # for Adam, True is the paper's formula: (1 - β₁) times the gradient
+    variance_momentum=params.beta_2,
+    epsilon=params.epsilon,
+    minibatch_size=C.learners.IGNORE,  # the mean gradient; without this the step is 64 times too small
+)
+trainer = C.Trainer(model, loss_function, [optimizer])
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+def train_step(x, y):
+    trainer.train_minibatch({tokens: x.astype(np.float32), labels: one_hot[y]})
+    return trainer.previous_minibatch_loss_average
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+def predict(x):
+    return model.eval({tokens: x.astype(np.float32)})
+
+
+cell.run(data, predict, train_step)

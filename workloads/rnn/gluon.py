@@ -1,0 +1,60 @@
+"""GRU on IMDB in Gluon, MXNet's imperative API."""
+import mxnet as mx
+from mxnet import autograd, gluon, nd
+from mxnet.gluon import nn, rnn
+
+from harness import Cell
+
+cell = Cell(mx.__version__)  # MXNet does not tell its CUDA and cuDNN
+params = cell.params
+mx.random.seed(cell.seed)
+context = mx.gpu() if cell.gpus else mx.cpu()
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data()
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+class Network(nn.HybridBlock):
+    def __init__(self):
+        super().__init__()
+        with self.name_scope():
+            self.embedding = nn.Embedding(params.vocabulary, params.embedding)
+            self.gru = rnn.GRU(params.hidden, layout="NTC")  # reset gate after the product, two biases
+            self.dense = nn.Dense(params.n_classes)
+
+    def hybrid_forward(self, F, x):
+        x = self.gru(self.embedding(x))
+        last = F.slice_axis(x, axis=1, begin=-1, end=None)  # the state after the padding: no mask, as published
+        return self.dense(last)
+
+
+model = Network()
+model.initialize(mx.init.Xavier(), ctx=context)  # Glorot uniform, as published, for the embedding too; biases zero
+model.hybridize(static_alloc=True, static_shape=True)  # traces hybrid_forward once and reruns the graph
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+loss_function = gluon.loss.SoftmaxCrossEntropyLoss()  # takes logits, returns one loss per sample
+trainer = gluon.Trainer(
+    model.collect_params(),
+    "adam",
+    {"learning_rate": params.learning_rate, "beta1": params.beta_1, "beta2": params.beta_2, "epsilon": params.epsilon},
+)
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+def train_step(x, y):
+    x, y = nd.array(x, context), nd.array(y, context)  # float32 like all in MXNet: exact for token numbers
+    with autograd.record():
+        loss = loss_function(model(x), y)
+    loss.backward()  # gradient of the sum over the batch …
+    trainer.step(len(x))  # … which the trainer divides by the batch size
+    return loss.mean()
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+def predict(x):
+    return model(nd.array(x, context)).asnumpy()
+
+
+cell.run(data, predict, train_step, synchronize=nd.waitall)  # calls return at once, on a CPU too

@@ -1,0 +1,70 @@
+"""GRU on IMDB in JAX, with Flax NNX and Optax."""
+import flax
+import jax
+import optax
+from flax import nnx
+from jax._src.lib import cuda_versions  # None in a CPU build; there is no public name for it
+
+from harness import Cell
+
+cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
+cudnn = cuda_versions and cuda_versions.cudnn_get_version()
+cell = Cell(jax.__version__, cuda, cudnn, {"flax": flax.__version__, "optax": optax.__version__})
+params = cell.params
+jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
+jax.config.update("jax_default_matmul_precision", "float32")  # else newer GPUs multiply in TF32
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data()
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+class Network(nnx.Module):
+    def __init__(self, rngs):
+        self.embedding = nnx.Embed(params.vocabulary, params.embedding, rngs=rngs)  # normal, 1/√embedding
+        gru = nnx.GRUCell(params.embedding, params.hidden, rngs=rngs)  # reset gate after the product, but one bias …
+        gru.dense_h = nnx.Linear(  # … so this gives the recurrent product its own, as cuDNN has it
+            params.hidden, 3 * params.hidden, kernel_init=nnx.initializers.orthogonal(), rngs=rngs
+        )
+        self.gru = nnx.RNN(gru, return_carry=True)  # a scan that XLA compiles: JAX has no cuDNN GRU
+        self.dense = nnx.Linear(params.hidden, params.n_classes, rngs=rngs)
+
+    def __call__(self, x):
+        last, _ = self.gru(self.embedding(x))  # the state after the padding: no mask, as published
+        return self.dense(last)
+
+
+model = Network(nnx.Rngs(cell.seed))
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+optimizer = nnx.Optimizer(
+    model, optax.adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon), wrt=nnx.Param
+)
+
+
+def loss_function(model, x, y):  # a function of the model, as it is what gradients are taken by
+    return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+@nnx.jit(donate_argnames=("model", "optimizer"))  # new weights are written over the old
+def update(model, optimizer, x, y):
+    loss, gradients = nnx.value_and_grad(loss_function)(model, x, y)
+    optimizer.update(model, gradients)
+    return loss
+
+
+train_step = nnx.cached_partial(update, model, optimizer)  # walks through the modules once, not at every step
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+@nnx.jit
+def forward(model, x):
+    return model(x)
+
+
+def predict(x):
+    return jax.device_get(forward(model, x))
+
+
+cell.run(data, predict, train_step, synchronize=lambda: jax.block_until_ready(nnx.state(model)))  # calls return at once

@@ -1,0 +1,51 @@
+"""GRU on IMDB in Keras 3 on TensorFlow."""
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # or "jax", or "torch": the model below runs on any of them
+import keras
+import tensorflow as tf
+from keras import layers
+
+from harness import Cell
+
+build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
+cell = Cell(keras.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"tensorflow": tf.__version__})
+params = cell.params
+keras.utils.set_random_seed(cell.seed)
+gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
+assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
+tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
+tf.config.experimental.enable_tensor_float_32_execution(False)  # on by default; fp32 shall mean fp32
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data()
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+model = keras.Sequential(
+    [
+        layers.Input((params.length,), dtype="int32"),
+        layers.Embedding(params.vocabulary, params.embedding),  # uniform, ±0.05; mask_zero off: no mask, as published
+        layers.GRU(params.hidden),  # reset gate after the product, two biases: cuDNN on a GPU
+        layers.Dense(params.n_classes),  # logits: no softmax here, the loss has it
+    ]
+)
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+model.compile(
+    loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    optimizer=keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
+)
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+def train_epoch(x, y):  # Keras' idiom is to give the loop away; x and y come shuffled
+    history = model.fit(x, y, batch_size=params.batch_size, shuffle=False, verbose=0)
+    return history.history["loss"][0]
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+def predict(x):
+    return model.predict_on_batch(x)
+
+
+cell.run(data, predict, train_epoch=train_epoch, synchronize=tf.test.experimental.sync_devices)

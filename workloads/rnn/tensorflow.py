@@ -1,0 +1,58 @@
+"""GRU on IMDB in TensorFlow 2."""
+import tensorflow as tf
+
+from harness import Cell
+
+build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
+cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"keras": tf.keras.__version__})
+params = cell.params
+tf.keras.utils.set_random_seed(cell.seed)
+gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
+assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
+tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
+tf.config.experimental.enable_tensor_float_32_execution(False)  # on by default; fp32 shall mean fp32
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data()
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+class Network(tf.keras.Model):  # since TensorFlow 2, its layers are Keras'
+    def __init__(self):
+        super().__init__()
+        self.embedding = tf.keras.layers.Embedding(params.vocabulary, params.embedding)  # uniform, ±0.05
+        self.gru = tf.keras.layers.GRU(params.hidden)  # reset gate after the product, two biases: cuDNN on a GPU
+        self.dense = tf.keras.layers.Dense(params.n_classes)
+
+    def call(self, x):
+        return self.dense(self.gru(self.embedding(x)))  # the state after the padding: mask_zero is off by default
+
+
+model = Network()
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+loss_function = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+optimizer = tf.keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon)
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+@tf.function  # traced into a graph at the first batch; NumPy arguments become tensors
+def train_step(x, y):
+    with tf.GradientTape() as tape:
+        loss = loss_function(y, model(x, training=True))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply(gradients, model.trainable_variables)
+    return loss
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+@tf.function
+def forward(x):
+    return model(x, training=False)
+
+
+def predict(x):
+    return forward(x).numpy()
+
+
+cell.run(data, predict, train_step, synchronize=tf.test.experimental.sync_devices)
