@@ -67,7 +67,8 @@ def main() -> None:
             plain, orchestrated = [], []
             for number in range(arguments.rounds):
                 plain.append(timed(plain_loop, checkout, arguments.cells, jobs, number))
-                orchestrated.append(timed(rosetta, checkout, "run", "--jobs", str(jobs), "--results", f"r{jobs}{number}"))
+                run = ("run", "--jobs", str(jobs), "--results", f"r{jobs}{number}")
+                orchestrated.append(timed(rosetta, checkout, *run))
             report(jobs, arguments.cells, plain, orchestrated)
     subprocess.run(["docker", "image", "rm", "--force", TAG], check=True, capture_output=True)
 

@@ -31,16 +31,38 @@ class Rosetta(click.Group):
 def selection(command: F) -> F:
     """The options that plan, build and run share."""
     options = [
-        click.option("--matrix", "matrix_file", type=click.Path(path_type=Path), metavar="FILE",
-                     help="Default: matrix.yaml here, else the one beside the program."),
-        click.option("--profile", metavar="NAME", envvar="ROSETTA_PROFILE", default="full", show_default=True,
-                     help="A profile of the matrix file: quick, full."),
-        click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match, say 'pytorch/rnn/*'. Repeatable."),
+        click.option(
+            "--matrix",
+            "matrix_file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Default: matrix.yaml here, else the one beside the program.",
+        ),
+        click.option(
+            "--profile",
+            metavar="NAME",
+            envvar="ROSETTA_PROFILE",
+            default="full",
+            show_default=True,
+            help="A profile of the matrix file: quick, full.",
+        ),
+        click.option(
+            "--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable."
+        ),
         click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable."),
-        click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-                     default="results", show_default=True, help="Where results lie."),
-        click.option("--engine", type=click.Choice(["docker", "process"]),
-                     help="Default: docker if an engine answers, else process."),
+        click.option(
+            "--results",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            default="results",
+            show_default=True,
+            help="Where results lie.",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(["docker", "process"]),
+            help="Default: docker if an engine answers, else process.",
+        ),
         click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'."),
         click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
         click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
@@ -142,10 +164,21 @@ def build(show: bool, **options: Any) -> None:
 
 @main.command()
 @selection
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="Cells at a time. More than one disturbs each other's clocks on a CPU.")
-@click.option("--deadline", type=click.FloatRange(min=1), default=24 * 3600.0, metavar="SECONDS",
-              help="Stop a cell that takes longer.  [default: a day]")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Cells at a time. More than one disturbs each other's clocks on a CPU.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=1),
+    default=24 * 3600.0,
+    metavar="SECONDS",
+    help="Stop a cell that takes longer.  [default: a day]",
+)
 @click.option("--rerun", type=click.Choice(["failed", "all"]), help="Run again what failed, or everything selected.")
 def run(jobs: int, deadline: float, rerun: str | None, **options: Any) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
@@ -198,8 +231,13 @@ def show_table(console: Any, merged: Path) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Default: merged.parquet in the first folder.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Default: merged.parquet in the first folder.",
+)
 def merge(paths: tuple[Path, ...], output: Path | None) -> None:
     """Merge results into one Parquet file: cell files, merged files, hand-run JSON, folders of any of them.
 
@@ -218,8 +256,14 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--results", type=click.Path(path_type=Path, file_okay=False), default="results", show_default=True,
-              metavar="DIR", help="Where results lie.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="results",
+    show_default=True,
+    metavar="DIR",
+    help="Where results lie.",
+)
 @click.option("--markdown", is_flag=True, help="As Markdown.")
 def table(file: Path | None, results: Path, markdown: bool) -> None:
     """Print the results as the published tables have them: library × GPU and CUDA, time beside quality.

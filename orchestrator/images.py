@@ -544,9 +544,10 @@ class Steps:
             return None
         if found.re is self.DOWNLOAD:
             return f"{self._steps[found[1]]}: {found[2]} {found[3]}"
-        seconds, cached, error = found.groups()[1:]
-        end = "unchanged" if cached else "failed" if error else f"done in {float(seconds):,.0f} s"
-        return f"{self._steps.pop(found[1])}: {end}"
+        step, (seconds, cached, error) = self._steps.pop(found[1]), found.groups()[1:]
+        if cached or error:
+            return f"{step}: {'unchanged' if cached else 'failed'}"
+        return f"{step}: done in {float(seconds):,.0f} s" if float(seconds) >= 1 else None
 
     def _begin(self, number: str, image: str, instruction: str) -> str | None:
         title = next((words for needle, words in self.TITLES.items() if needle in instruction), None)

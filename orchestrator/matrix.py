@@ -124,7 +124,8 @@ def read(path: Path) -> tuple[MatrixFile, "Lines"]:
         text = path.read_text()
         root = yaml.compose(text, Loader=yaml.BaseLoader)
     except OSError as error:
-        raise MatrixError(f"{path} can't be read: {error.strerror}.", remedy="Name another with --matrix FILE.") from None
+        why = f"{path} can't be read: {error.strerror}."
+        raise MatrixError(why, remedy="Name another with --matrix FILE.") from None
     except yaml.YAMLError as error:
         raise MatrixError(f"{path} is not valid YAML: {error}") from None
     if root is None:
@@ -169,7 +170,7 @@ class Lines:
             if found is None:
                 break
             line, node = found
-        return line
+        return int(line)
 
     @staticmethod
     def _child(node: Any, step: str | int) -> tuple[int, Any] | None:
@@ -210,7 +211,8 @@ def known_keys(where: Sequence[str]) -> list[str]:
     for step in where:
         field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
         if field is not None:
-            model = next((a for a in (field.annotation, *get_args(field.annotation)) if hasattr(a, "model_fields")), model)
+            kinds = (field.annotation, *get_args(field.annotation))
+            model = next((kind for kind in kinds if hasattr(kind, "model_fields")), model)
         if step == "profiles":
             model = Profile
     return list(model.model_fields)
@@ -275,7 +277,7 @@ def combine(
 
 
 def fits(wanted: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
-    """Does the point have every value of ``wanted``?"""
+    """Whether the point has every value of ``wanted``."""
     return all(point.get(key) == value for key, value in wanted.items())
 
 

@@ -37,7 +37,8 @@ class Progress:
         if not self.console.is_terminal:
             yield
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+        texts = (SpinnerColumn(), TextColumn("{task.description}"))
+        columns = (*texts, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
         with Bars(*columns, console=self.console, transient=True) as self._bars:
             self._overall = self._bars.add_task("all cells", total=total)
             try:
@@ -54,7 +55,8 @@ class Progress:
 
     def event(self, cell: Cell, event: Event) -> None:
         """A cell said something: show its epoch and loss."""
-        if event.get("event") != "epoch" or not all(isinstance(event.get(k), int | float) for k in ("epoch", "epochs", "loss")):
+        numbers = [event.get(name) for name in ("epoch", "epochs", "loss")]
+        if event["event"] != "epoch" or not all(isinstance(number, int | float) for number in numbers):
             return
         text = f"epoch {event['epoch']:.0f}/{event['epochs']:.0f}  loss {event['loss']:.3f}"
         if self._bars:

@@ -1,5 +1,6 @@
-"""Results: the Parquet schema, one file per cell run, and their merge into one table."""
+"""Results: the declared Parquet schema, one file per cell run, and the merge of many into one table."""
 
+import errno
 import json
 import os
 import uuid
@@ -10,12 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import contract, plan
+from orchestrator import contract, quality
 from orchestrator.compatibility import gpu_of
 from orchestrator.contract import Document, Outcome, Status
-from orchestrator.errors import ResultError
+from orchestrator.errors import DiskError, ResultError, RosettaError
 from orchestrator.images import Image
-from orchestrator.matrix import Cell
+from orchestrator.matrix import AXES, Cell
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,42 +24,48 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 SCHEMA_VERSION = 1
+VERSION_KEY = "rosetta.schema"
+"""The version's name in a file's metadata; it also stands in the column ``schema``."""
+
+MERGED = "merged.parquet"
 LARGEST_FILE = 512 * 2**20
-"""Bytes that a Parquet file may have: results of other machines are not trusted."""
+"""Bytes that a Parquet file may have, packed and unpacked: results of other machines are not trusted."""
+
+MOST_ROWS = 1_000_000
+"""Rows that a file may have: many equal ones take next to no bytes in it."""
 
 LOG_TAIL = 2000
 """Characters of the log that are kept in the row; all of it lies beside the file."""
 
 COLUMNS: Mapping[str, str] = {
     # which cell
-    "cell": "string", "repeat": "int32", "library": "string", "workload": "string", "platform": "string",
-    "gpu": "string", "precision": "string", "variant": "string", "data": "string",
+    "cell": "text", "repeat": "whole", "library": "text", "workload": "text", "platform": "text", "gpu": "text",
+    "precision": "text", "variant": "text", "data": "text",
     # how it ended
-    "status": "string", "reason": "string",
-    # time (seconds; cold, as published) beside quality
-    "seconds": "double", "seconds_warm": "double", "metric": "string", "quality": "double",
-    # what was really processed
-    "epochs": "int32", "samples": "int64", "steps": "int64", "samples_tested": "int64", "shortened": "bool",
-    "n_gpus": "int32", "epoch_seconds": "string", "epoch_losses": "string",
-    # phases, in seconds; memory in bytes
-    "import_seconds": "double", "data_seconds": "double", "build_seconds": "double", "first_step_seconds": "double",
-    "train_seconds": "double", "evaluate_seconds": "double", "wall_seconds": "double", "peak_memory": "int64",
-    # what ran
-    "engine": "string", "image": "string", "image_digest": "string", "recipe": "string", "framework": "string",
-    "framework_version": "string", "cuda": "string", "cudnn": "string", "packages": "string", "python": "string",
-    "numpy": "string",
+    "status": "text", "reason": "text",
+    # time (cold, as published, and warm) beside quality
+    "seconds": "real?", "seconds_warm": "real?", "metric": "text?", "quality": "real?",
+    # how much was processed; of epochs and samples, what was asked where there is no document
+    "epochs": "whole?", "samples": "whole?", "steps": "whole?", "samples_tested": "whole?", "shortened": "truth",
+    "n_gpus": "whole?", "epoch_seconds": "reals?", "epoch_losses": "reals?",
+    # phases; peak_memory in bytes
+    "import_seconds": "real?", "data_seconds": "real?", "build_seconds": "real?", "first_step_seconds": "real?",
+    "train_seconds": "real?", "evaluate_seconds": "real?", "wall_seconds": "real?", "peak_memory": "whole?",
+    # what ran, in the versions that it reports itself; packages is a JSON object
+    "engine": "text", "image": "text", "image_digest": "text", "recipe": "text", "framework": "text",
+    "framework_version": "text?", "cuda": "text?", "cudnn": "text?", "packages": "text?", "python": "text?",
+    "numpy": "text?",
     # on what; memory in bytes
-    "host": "string", "os": "string", "kernel": "string", "cpu": "string", "cores": "int32", "memory": "int64",
-    "gpu_name": "string", "driver": "string",
+    "host": "text", "os": "text?", "kernel": "text?", "cpu": "text?", "cores": "whole?", "memory": "whole?",
+    "gpu_name": "text?", "driver": "text?",
     # bookkeeping
-    "started": "timestamp", "key": "string", "run": "string", "log_tail": "string", "contract": "int32",
-    "schema": "int32",
+    "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
-"""The columns of a row, by name. ``started`` is UTC, ``run`` unique to a run; ``packages``, ``epoch_seconds`` and
-``epoch_losses`` are JSON text: two list columns would cost as much time to read as all others together."""
+"""The columns of a row and their types; ``?`` may be null. All ``…seconds`` in seconds, ``started`` in UTC, ``run`` is
+unique to a run. An ``incompatible`` row has nulls for all that only a run can tell."""
 
 PHASES = ("import", "data", "build", "first_step", "train", "evaluate")
-ORDER = ("workload", "library", "platform", "gpu", "precision", "variant", "data", "repeat", "started")
+ORDER = ("workload", "library", "platform", "gpu", "precision", "variant", "data", "repeat")
 
 
 @cache
@@ -67,30 +74,33 @@ def schema() -> "pa.Schema":
     import pyarrow as pa
 
     types = {
-        "string": pa.string(),
-        "int32": pa.int32(),
-        "int64": pa.int64(),
-        "double": pa.float64(),
-        "bool": pa.bool_(),
-        "timestamp": pa.timestamp("us", tz="UTC"),
+        "text": pa.string(),
+        "whole": pa.int64(),
+        "real": pa.float64(),
+        "reals": pa.list_(pa.float64()),
+        "truth": pa.bool_(),
+        "time": pa.timestamp("us", tz="UTC"),
     }
-    fields = [pa.field(name, types[kind]) for name, kind in COLUMNS.items()]
-    return pa.schema(fields, metadata={"rosetta.schema": str(SCHEMA_VERSION)})
+    fields = [pa.field(name, types[kind.rstrip("?")], nullable=kind[-1] == "?") for name, kind in COLUMNS.items()]
+    return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
 
 
 # --- Rows -----------------------------------------------------------------------------------------------------------
 def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image: Image, host: str) -> dict[str, Any]:
-    """The row of an attempt at a cell, judged: a valid document of another run or of bad quality is not ok."""
-    document = outcome.document
-    status, reason = outcome.status, outcome.reason
-    if document is not None:
+    """The row of an attempt at a cell, judged: a document of another run or of bad quality is not ok.
+
+    ``key`` is the cell's content hash, ``run`` unique to the attempt, ``host`` the machine's name.
+    """
+    document, status, reason = outcome.document, outcome.status, outcome.reason
+    if status is Status.OK and document is None:
+        status, reason = Status.FAILED, "left no result"
+    if status is Status.OK and document is not None:
         wrong = contract.mismatch(cell, document)
-        status, reason = (Status.FAILED, f"the result is of another run: {wrong}") if wrong else judge(document)
+        status, reason = (Status.FAILED, f"the result is of another run: {wrong}") if wrong else quality.judge(document)
+        document = None if wrong else document
     return {
         **empty(cell),
         **(of_document(document) if document else {}),
-        "cell": cell.id,
-        "gpu": cell.gpu,
         "status": str(status),
         "reason": reason,
         "wall_seconds": outcome.wall_seconds,
@@ -107,42 +117,62 @@ def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image:
     }
 
 
+def incompatible_row(cell: Cell, reason: str, engine: str) -> dict[str, Any]:
+    """The row of a cell that can't run; all machines give it the same ``run``, so a merge keeps one."""
+    run = uuid.uuid5(uuid.NAMESPACE_OID, f"{cell.id} {cell.repeat} {cell.data}").hex
+    return {**empty(cell), "status": str(Status.INCOMPATIBLE), "reason": reason, "engine": engine, "run": run}
+
+
+def row_by_hand(path: Path) -> dict[str, Any]:
+    """The row of a document that a container run by hand has left; raises ResultError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(contract.LARGEST_DOCUMENT + 1)
+            written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+    except OSError as error:
+        raise ResultError(f"{path} can't be read: {error.strerror}.") from None
+    document = contract.parse(raw, str(path))
+    status, reason = quality.judge(document)
+    return {
+        **empty(cell_of(document)),
+        **of_document(document),
+        "status": str(status),
+        "reason": reason,
+        "engine": "by hand",
+        "started": written,  # its end, in truth: a document has no clock
+        "run": uuid.uuid5(uuid.NAMESPACE_OID, document.model_dump_json()).hex,
+    }
+
+
+def cell_of(document: Document) -> Cell:
+    """The cell that a document answers; its GPU by the name that the driver gives it."""
+    gpus = document.environment.gpus if document.n_gpus else []
+    axes = {axis: getattr(document, axis) for axis in AXES if axis in Document.model_fields}
+    return Cell(**axes, gpu=gpu_of(gpus[0].name) if gpus else "none", repeat=document.seed)
+
+
 def empty(cell: Cell) -> dict[str, Any]:
-    """A row that says which cell it is about, and nothing else."""
-    known = {
+    """A row that says which cell it is about and how long it was to run, and nothing else."""
+    length = quality.asked(cell)
+    return {
+        **{name: None if kind[-1] == "?" else "" for name, kind in COLUMNS.items()},
+        **{axis: getattr(cell, axis) for axis in AXES},
         "cell": cell.id,
+        **dict(zip(("epochs", "samples"), length, strict=True)),
+        "shortened": quality.is_shorter(cell.workload, length),
         "contract": contract.CONTRACT,
         "schema": SCHEMA_VERSION,
-        **{axis: getattr(cell, axis) for axis in (*plan.matrix.AXES, "epochs", "samples")},
     }
-    return {**dict.fromkeys(COLUMNS), **known}
-
-
-def judge(document: Document) -> tuple[Status, str]:
-    """Ok, or outside the band that params.json gives for runs of at least this length; shorter ones are not judged."""
-    parameters = plan.parameters().get(document.workload, {})
-    band = parameters.get("quality", {}).get(document.data)
-    if band is None or document.epochs < band["epochs"]:
-        return Status.OK, ""
-    if document.samples < band["samples"] - parameters["batch_size"]:
-        return Status.OK, ""
-    if band["low"] <= document.quality <= band["high"]:
-        return Status.OK, ""
-    return (
-        Status.QUALITY,
-        f"{document.metric} {document.quality:.3f} lies outside {band['low']:.2f} to {band['high']:.2f}",
-    )
 
 
 def of_document(document: Document) -> dict[str, Any]:
-    """The columns that a document fills."""
-    same = set(COLUMNS) & set(Document.model_fields)
+    """The columns that a document fills, the axes aside."""
     environment, versions = document.environment, document.versions
-    gpu = environment.gpus[0] if environment.gpus else None
+    gpu = environment.gpus[0] if environment.gpus and document.n_gpus else None
+    same = [name for name in COLUMNS if name in Document.model_fields and name not in AXES]
     return {
         **{name: getattr(document, name) for name in same},
-        "epoch_seconds": json.dumps(document.epoch_seconds),
-        "epoch_losses": json.dumps(document.epoch_losses),
+        "shortened": document.shortened or quality.is_shorter(document.workload, (document.epochs, document.samples)),
         **{f"{phase}_seconds": document.phases.get(phase) for phase in PHASES},
         **{name: getattr(environment, name) for name in ("os", "kernel", "python", "numpy", "cpu", "cores", "memory")},
         "framework_version": versions.framework,
@@ -151,91 +181,122 @@ def of_document(document: Document) -> dict[str, Any]:
         "packages": json.dumps(versions.packages, sort_keys=True),
         "gpu_name": gpu.name if gpu else None,
         "driver": gpu.driver if gpu else None,
-        "repeat": document.seed,
     }
 
 
-def row_by_hand(path: Path) -> dict[str, Any]:
-    """The row of a document that a container run by hand has left."""
-    with path.open("rb") as file:
-        document = contract.parse(file.read(contract.LARGEST_DOCUMENT + 1), str(path))
-    gpus = document.environment.gpus
-    gpu = gpu_of(gpus[0].name) if gpus and document.n_gpus else "none"
-    cell = Cell(document.library, document.workload, document.platform, gpu, document.precision, document.variant)
-    status, reason = judge(document)
-    return {
-        **empty(cell),
-        **of_document(document),
-        "status": str(status),
-        "reason": reason,
-        "engine": "by hand",
-        "started": datetime.fromtimestamp(path.stat().st_mtime, UTC),
-        "run": uuid.uuid5(uuid.NAMESPACE_OID, document.model_dump_json()).hex,
-    }
-
-
-def incompatible_row(cell: Cell, reason: str, engine: str) -> dict[str, Any]:
-    """The row of a cell that can't run."""
-    return {**empty(cell), "status": str(Status.INCOMPATIBLE), "reason": reason, "engine": engine}
+def identity(row: Row) -> tuple[Any, ...]:
+    """What makes two rows be about the same cell."""
+    return row["cell"], row["repeat"], row["data"]
 
 
 # --- Files ----------------------------------------------------------------------------------------------------------
 def table_of(rows: Sequence[Row]) -> "pa.Table":
-    """Rows as a table of the declared schema."""
+    """Rows as a table of the declared schema; raises ResultError for a value that does not fit it."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema())
+    try:
+        return pa.Table.from_pylist([dict(row) for row in rows], schema=schema())
+    except (pa.ArrowException, OverflowError) as error:
+        raise ResultError("A result does not fit the schema.", str(error)) from None
 
 
 def write_row(row: Row, path: Path) -> None:
-    """Write the file of one cell run, by rename."""
-    write(table_of([row]), path, small=True)
+    """Write the file of one cell run, whole or not at all."""
+    # What pays for many rows only makes a single one larger and slower to read: see benchmarks/README.md.
+    write(table_of([row]), path, compression="none", use_dictionary=False, write_statistics=False)
 
 
-def write(table: "pa.Table", path: Path, small: bool = False) -> None:
-    """Write a table by rename; ``small`` leaves out what only pays for many rows: compression, dictionaries, statistics."""
+def write(table: "pa.Table", path: Path, **options: Any) -> None:
+    """Write a table of the declared schema, whole or not at all; raises DiskError or ResultError."""
     import pyarrow.parquet as pq
 
-    options: dict[str, Any] = (
-        {"compression": "none", "use_dictionary": False, "write_statistics": False, "store_schema": False} if small else {"compression": "zstd"}
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            pq.write_table(table, file, **options)
+            # The version goes where it costs a few bytes; Arrow's own copy of the schema would double a cell's file.
+            with pq.ParquetWriter(file, schema(), store_schema=False, **{"compression": "zstd", **options}) as writer:
+                writer.write_table(table)
+                writer.add_key_value_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind: type[RosettaError] = DiskError if full else ResultError
+        raise kind(
+            f"{path} can't be written: {error.strerror or error}.", remedy="Make room." if full else ""
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
 
 
 def read(path: Path) -> "pa.Table":
-    """Read a cell file or a merged file; raises ResultError if it is not one of ours or of another schema version."""
+    """Read a cell file or a merged file.
+
+    Raises ResultError if there is none, if it is truncated, oversized, not one of ours, or of another schema version.
+    """
+    table = load(path)
+    if not is_sound(table):
+        raise ResultError(
+            f"{path} is damaged: it holds text that is no UTF-8, or rows of another version.", remedy=AGAIN
+        )
+    return table
+
+
+AGAIN = "Remove it, or make it again with 'rosetta run' or 'rosetta merge'."
+
+
+def load(path: Path) -> "pa.Table":
+    """A file's table with the declared columns, its values not yet looked at; raises ResultError as ``read`` does."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    again = "Remove it, or make it again with 'rosetta run' or 'rosetta merge'."
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, which no result is.")
-        # the whole file at once: a read, a parse, no thread hand-over
+        # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
         file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
-        table = file.read(use_threads=False)
+        refuse_foreign(file.metadata, path)
+        table = file.read(use_threads=False).select(list(COLUMNS))
+        return table if table.schema.equals(schema()) else table.cast(schema())
     except FileNotFoundError:
         raise ResultError(f"There is no {path}.", remedy="Run 'rosetta run', or name a file or folder.") from None
-    except (pa.ArrowException, OSError) as error:
-        raise ResultError(f"{path} is truncated or no Parquet file: {error}", remedy=again) from None
-    if table.schema.equals(schema()):
-        return table
-    version = (table.schema.metadata or {}).get(b"rosetta.schema", b"none").decode(errors="replace")
-    if version != str(SCHEMA_VERSION):
+    except KeyError as error:
+        raise ResultError(f"{path} lacks a column: {error.args[0]}.", remedy=AGAIN) from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ResultError(f"{path} is truncated or no Parquet file of a result.", f"{error}.", AGAIN) from None
+
+
+def refuse_foreign(metadata: Any, path: Path) -> None:
+    """Raise ResultError for a file that is not ours, of another schema version, or too large once unpacked."""
+    version = (metadata.metadata or {}).get(VERSION_KEY.encode())
+    if version is None:
+        raise ResultError(f"{path} is a Parquet file, but no result.", remedy="Move it out of the results folder.")
+    if version != str(SCHEMA_VERSION).encode():
         raise ResultError(
-            f"{path} has schema version {version}; this program knows version {SCHEMA_VERSION}.",
+            f"{path} has schema version {version.decode(errors='replace')}; this program knows version {SCHEMA_VERSION}.",
             remedy="Use the release of Rosetta Matrix that wrote it.",
         )
-    raise ResultError(f"{path} does not have the columns of schema version {SCHEMA_VERSION}.", remedy=again)
+    size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    if metadata.num_rows > MOST_ROWS or size > LARGEST_FILE:
+        raise ResultError(
+            f"{path} unpacks to {metadata.num_rows:,} rows and {size / 2**20:,.0f} MB: more than is read."
+        )
+
+
+def is_sound(table: "pa.Table") -> bool:
+    """Is all text UTF-8, is nothing null that must not be, and is every row of the declared version?"""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return all(field.nullable or not table[field.name].null_count for field in schema()) and not (
+        table.num_rows and pc.min_max(table["schema"]).as_py() != {"min": SCHEMA_VERSION, "max": SCHEMA_VERSION}
+    )
 
 
 def write_incompatible(folder: Path, cells: Sequence[tuple[Cell, str]], engine: str) -> None:
@@ -250,81 +311,94 @@ def write_incompatible(folder: Path, cells: Sequence[tuple[Cell, str]], engine: 
 def forget(folder: Path, cells: Iterable[Cell], what: str) -> None:
     """Set the results of cells aside so that they run again: those that did not end ok (``failed``), or ``all``.
 
-    The files are kept under another name, ending in ``.superseded``.
+    The files are kept under another name, ending in ``.superseded``. Results of another length, repeat or data source
+    of the same cells stay.
     """
+    wanted = {(cell.id, cell.repeat, cell.data, *quality.asked(cell)) for cell in cells}
     ids = {cell.id for cell in cells}
-    for path in (folder / "cells").glob("*/**/*.parquet"):
-        cell = path.relative_to(folder / "cells").with_suffix("").as_posix().split("/", 1)[1]
-        if cell in ids and (what == "all" or read(path)["status"][0].as_py() != Status.OK):
+    for path in sorted((folder / "cells").glob("*/**/*.parquet")):
+        if path.relative_to(folder / "cells").with_suffix("").as_posix().partition("/")[2] not in ids:
+            continue
+        try:
+            (found,) = read(path).to_pylist()
+            stays = (*identity(found), found["epochs"], found["samples"]) not in wanted
+            stays = stays or (what == "failed" and found["status"] == Status.OK)
+        except (ResultError, ValueError):
+            stays = False  # a damaged file is no result
+        if not stays:
             path.rename(path.with_suffix(f".{uuid.uuid4().hex[:8]}.superseded"))
 
 
 # --- Merge ----------------------------------------------------------------------------------------------------------
-def merge(paths: Sequence[Path], output: Path) -> int:
+def merge(paths: Iterable[Path], output: Path) -> int:
     """Merge results into one sorted file and return its number of rows.
 
-    ``paths`` are files or folders: cell files, merged files, JSON documents of containers run by hand. A run that is
-    found twice counts once; an incompatible cell gives way to any run of the same cell. Raises ResultError.
+    ``paths`` are files or folders: cell files, merged files, JSON documents of containers run by hand, of this machine
+    or others. A run that is found twice counts once; an incompatible cell gives way to any run of the same cell.
+    Raises ResultError, which names the file, and then leaves ``output`` as it was.
     """
     import pyarrow as pa
 
     files = sorted(set(found(paths, output)))
     documents = [path for path in files if path.suffix == ".json"]
-    parquet = [path for path in files if path.suffix == ".parquet"]
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        tables = list(pool.map(batch, chunks(parquet, 256)))
-    by_hand = table_of([row_by_hand(path) for path in documents])
-    merged = unique(pa.concat_tables([schema().empty_table(), *tables, by_hand]))
-    merged = merged.sort_by([(name, "ascending") for name in ORDER])
+    parquet = [path for path in files if path.suffix != ".json"]
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+        tables = list(pool.map(read_together, in_chunks(parquet, 256)))
+    tables.append(table_of([row_by_hand(path) for path in documents]))
+    newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending")]
+    merged = unique(pa.concat_tables(tables).sort_by(newest_first))
     write(merged, output)
     return int(merged.num_rows)
 
 
-def chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
-    """The paths, ``size`` at a time."""
-    for start in range(0, len(paths), size):
-        yield paths[start : start + size]
+def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:
+    """The result files in some paths. In folders, hidden and partial files and merged ones are none."""
 
+    def unreadable(error: OSError) -> None:
+        raise ResultError(f"{error.filename} can't be read: {error.strerror}.")
 
-def batch(paths: Sequence[Path]) -> "pa.Table":
-    """Some files as one table, in one piece: thousands of tiny ones would cost more memory than their content."""
-    import pyarrow as pa
-
-    return pa.concat_tables([read(path) for path in paths]).combine_chunks()
-
-
-def found(paths: Sequence[Path], output: Path) -> Iterator[Path]:
-    """The result files below some paths: hidden and partial ones are none, and the output is not its own input."""
     for path in paths:
         if path.is_file():
             yield path
-        for folder, folders, names in os.walk(path):
+        elif not path.is_dir():
+            raise ResultError(
+                f"There is no {path}.", remedy="Name a results folder, a Parquet file or a JSON document."
+            )
+        for folder, folders, names in os.walk(path, onerror=unreadable) if path.is_dir() else ():
             folders[:] = [name for name in folders if not name.startswith(".")]
+            here = Path(folder)
+            derived = {MERGED, output.name} if here.resolve() == output.parent.resolve() else {MERGED}
             for name in names:
-                file = Path(folder, name)
-                if name.endswith((".parquet", ".json")) and not name.startswith(".") and file != output:
-                    yield file
+                if name.endswith((".parquet", ".json")) and not name.startswith(".") and name not in derived:
+                    yield here / name
+
+
+def in_chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
+    """The paths, ``size`` at a time."""
+    return (paths[start : start + size] for start in range(0, len(paths), size))
+
+
+def read_together(paths: Sequence[Path]) -> "pa.Table":
+    """Some files as one table, in one piece: thousands of tiny ones would cost more memory than their content."""
+    import pyarrow as pa
+
+    table = pa.concat_tables([load(path) for path in paths]).combine_chunks()
+    if not is_sound(table):
+        for path in paths:  # one of them is not, and the error shall name it
+            read(path)
+    return table
 
 
 def unique(table: "pa.Table") -> "pa.Table":
-    """Each run once, and no incompatible row for a cell that was run."""
-    import pyarrow.compute as pc
+    """Each run once, its first row, and no incompatible row for a cell that was run."""
+    import pyarrow as pa
 
-    names = ("cell", "repeat", "data", "run", "status")
-    columns = [table[name].to_pylist() for name in names]
-    ran = {key[:3] for key in zip(*columns, strict=True) if key[4] != Status.INCOMPATIBLE}
-    seen: set[Any] = set()
+    names = ("cell", "repeat", "data", "status", "run")
+    keys = list(zip(*(table[name].to_pylist() for name in names), strict=True))
+    ran = {key[:3] for key in keys if key[3] != Status.INCOMPATIBLE}
+    seen: set[str] = set()
     keep = []
-    for index, key in enumerate(zip(*columns, strict=True)):
-        run = key[3] or key[:3]
-        if run not in seen and not (key[4] == Status.INCOMPATIBLE and key[:3] in ran):
-            keep.append(index)
+    for *cell, status, run in keys:
+        keep.append(run not in seen and (status != Status.INCOMPATIBLE or tuple(cell) not in ran))
         seen.add(run)
-    return table if len(keep) == table.num_rows else table.take(pc.cast(keep, "int64"))
-
-
-def identity(row: Row) -> tuple[Any, ...]:
-    """What makes two rows be about the same cell."""
-    return row["cell"], row["repeat"], row["data"]
-
-
+    return table.filter(pa.array(keep, pa.bool_()))

@@ -56,7 +56,7 @@ def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Ho
     Raises SelectionError or GpuError if nothing of the plan can ever run here, DiskError, BuildError, DataError before
     the first cell. Ctrl-C stops the containers it has started and returns a tally marked as interrupted.
     """
-    refuse_hopeless(planned)
+    refuse_hopeless(planned, host)
     prepare_folder(settings.results)
     results.write_incompatible(
         settings.results, [(p.cell, p.reason) for p in planned if p.verdict is Verdict.INCOMPATIBLE], engine.name
@@ -72,12 +72,13 @@ def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Ho
     return tally
 
 
-def refuse_hopeless(planned: Sequence[Planned]) -> None:
+def refuse_hopeless(planned: Sequence[Planned], host: Host) -> None:
     """Raise if no cell of the selection can run on this machine: a run that does nothing helps nobody."""
     if any(p.verdict is not Verdict.INCOMPATIBLE for p in planned):
         return
     reasons = sorted({p.reason for p in planned})
-    kind = GpuError if any("NVIDIA driver" in reason or "on this machine" in reason for reason in reasons) else SelectionError
+    lacks_gpu = any(p.reason == plan.host_reason(p.cell.platform, p.cell.gpu, host) for p in planned)
+    kind = GpuError if lacks_gpu else SelectionError
     shown = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
     raise kind(
         f"None of the {len(planned)} selected cells can run on this machine.",

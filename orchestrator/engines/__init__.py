@@ -45,6 +45,8 @@ class Engine(Protocol):
     stopping: bool
     """True once ``stop`` was called: what ends from then on has not failed, it was stopped."""
 
+    def __hash__(self) -> int: ...
+
     def unavailable(self, image: Image) -> str | None:
         """Why this engine can't serve an image, or None."""
 
@@ -52,7 +54,7 @@ class Engine(Protocol):
         """Build what is missing; returns a digest for each image tag. Raises BuildError."""
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
-        """Run a cell to its end and clean up. Never raises for what the cell does; EngineError if the engine is gone."""
+        """Run a cell to its end and clean up. Whatever the cell or its engine does, the outcome says it."""
 
     def stop(self) -> None:
         """End every cell that is running now, from another thread."""

@@ -15,6 +15,7 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
+from docker.utils import kwargs_from_env
 
 from orchestrator import contract, images
 from orchestrator.contract import Outcome, Status
@@ -191,7 +192,7 @@ def connect() -> docker.APIClient:
     """A client of the engine; raises EngineError that tells no engine, no permission and too old apart."""
     start = "Start Docker, or use --engine process."
     try:
-        settings = docker.utils.kwargs_from_env()
+        settings = kwargs_from_env()
         api = docker.APIClient(version="auto", timeout=120, max_pool_size=64, **settings)
     except DockerException as error:
         local = "DOCKER_HOST" not in os.environ
@@ -206,7 +207,7 @@ def connect() -> docker.APIClient:
     version = tuple(int(part) for part in str(api.api_version).split("."))
     if version < OLDEST_API:
         raise EngineError(
-            f"The Docker engine speaks API {api.api_version}; {OLDEST_API[0]}.{OLDEST_API[1]} is the oldest that works.",
+            f"The Docker engine speaks API {api.api_version}; the oldest that works is 1.{OLDEST_API[1]}.",
             remedy="Update Docker to 20.10 or newer, or use --engine process.",
         )
     return api
@@ -251,7 +252,7 @@ def document_of(stream: Iterator[bytes]) -> bytes | None:
     found: bytes | None = None
     reader = Limited(stream, contract.LARGEST_DOCUMENT + 2**20)
     try:
-        with tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=reader, mode="r|") as archive:
             for member in archive:
                 name = member.name.removeprefix("results/")
                 if member.isdir() or name.startswith(".") or not name.endswith(".json"):

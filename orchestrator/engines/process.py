@@ -75,7 +75,7 @@ class ProcessEngine:
             process = subprocess.Popen(
                 [str(environment_of(task.image) / "bin" / "python"), "-m", "harness", *contract.arguments(task.cell)],
                 cwd=ROOT / "workloads",
-                env=variables(task, folder),
+                env=cell_variables(task, folder),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -83,13 +83,14 @@ class ProcessEngine:
             )
             self._running.add(process.pid)
         output, late = Output(on_event), threading.Event()
-        deadline = threading.Timer(task.deadline, lambda: (late.set(), kill_session(process.pid)))
+        deadline = threading.Timer(task.deadline, kill_late, (process.pid, late))
         deadline.daemon = True
         deadline.start()
         try:
             assert process.stdout is not None
-            while chunk := process.stdout.read1(2**16):  # type: ignore[attr-defined]
-                output.feed(chunk)
+            with process.stdout as stream:
+                while chunk := stream.read1(2**16):  # type: ignore[attr-defined]
+                    output.feed(chunk)
             exit_code = process.wait()
         finally:
             deadline.cancel()
@@ -114,7 +115,7 @@ def judge(task: Task, results: Path, log: str, exit_code: int, late: bool) -> Ou
     return failure(log, exit_code)
 
 
-def variables(task: Task, folder: Path) -> dict[str, str]:
+def cell_variables(task: Task, folder: Path) -> dict[str, str]:
     """The environment variables of a cell: those of its image, folders of its own, nothing secret."""
     (folder / "results").mkdir()
     (folder / "home").mkdir()
@@ -134,6 +135,12 @@ def variables(task: Task, folder: Path) -> dict[str, str]:
     return {**kept, **task.image.environment, **own}
 
 
+def kill_late(pid: int, late: threading.Event) -> None:
+    """Kill a session because its time is over."""
+    late.set()
+    kill_session(pid)
+
+
 def kill_session(pid: int) -> None:
     """Kill a process and everything in its session's group."""
     with suppress(ProcessLookupError, PermissionError):
@@ -146,7 +153,7 @@ def environment_of(image: Image) -> Path:
 
 
 def is_complete(environment: Path) -> bool:
-    """Was the environment installed to its end?"""
+    """Whether the environment was installed to its end."""
     return (environment / ".complete").is_file()
 
 
@@ -170,9 +177,8 @@ def install(image: Image) -> None:
         commands = [[str(python_of(image)), "-m", "venv", str(environment)]]
         commands += [[*pip, *arguments] for arguments in image.pip_installs(wheels=sources.wheels)]
         for command in commands:
-            done = subprocess.run(
-                command, env={**os.environ, **pip_variables(image, sources)}, capture_output=True, text=True, check=False
-            )
+            variables = {**os.environ, **pip_variables(image, sources)}
+            done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 shutil.rmtree(environment, ignore_errors=True)
                 tail = "\n".join((done.stderr or done.stdout).splitlines()[-12:])

@@ -66,7 +66,7 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     latest: dict[Any, Row] = {}
     for row in sorted(rows, key=lambda row: (row["started"] is not None, row["started"] or 0)):
         names = ("cell", "repeat", "data", "host", "engine")
-        latest[tuple(row[name] for name in names) + (row["shortened"],)] = row
+        latest[(*(row[name] for name in names), row["shortened"])] = row
     return list(latest.values())
 
 
@@ -75,7 +75,7 @@ def table(workload: str, rows: Sequence[Row]) -> Table:
     ran = [row for row in rows if row["status"] != Status.INCOMPATIBLE]
     columns = sorted({column_of(row) for row in ran})
     titles = library_titles()
-    libraries = sorted({row["library"] for row in ran}, key=lambda name: titles.get(name, name).lower())
+    libraries = sorted({row["library"] for row in ran}, key=lambda name: str(titles.get(name, name)).lower())
     fields = defaultdict(list)
     for row in ran:
         fields[row["library"], column_of(row)].append(row)
@@ -194,7 +194,7 @@ def show(results: "pa.Table", console: "Console") -> None:
     from rich.markup import escape
     from rich.table import Table as Grid
 
-    styles = {Status.OK: "", "": "bright_black"}
+    styles = {Status.OK: "default", "": "bright_black"}
     for each in tables(results):
         console.print(f"\n[bold]{escape(each.title)}[/bold]", highlight=False)
         if each.lines:
@@ -203,7 +203,8 @@ def show(results: "pa.Table", console: "Console") -> None:
             for column in each.columns:
                 grid.add_column(column, justify="right", no_wrap=True)
             for library, entries in each.lines:
-                grid.add_row(library, *(f"[{styles.get(e.status, 'red') or 'default'}]{escape(str(e))}[/]" for e in entries))
+                fields = (f"[{styles.get(field.status, 'red')}]{escape(str(field))}[/]" for field in entries)
+                grid.add_row(library, *fields)
             console.print(grid)
         for note in each.notes:
             console.print(f"[bright_black]{escape(note)}[/bright_black]", highlight=False)

@@ -55,7 +55,9 @@ def test_a_document_that_answers_another_question_is_noticed():
     cell = Cell("pytorch", "rnn", data="synthetic", epochs=2, samples=1280)
     assert contract.mismatch(cell, document) is None
     assert "seed 0 instead of 3" in str(contract.mismatch(Cell("pytorch", "rnn", data="synthetic", repeat=3), document))
-    assert "epochs 2 instead of 3" in str(contract.mismatch(Cell("pytorch", "rnn", data="synthetic", epochs=3), document))
+    assert "epochs 2 instead of 3" in str(
+        contract.mismatch(Cell("pytorch", "rnn", data="synthetic", epochs=3), document)
+    )
 
 
 def test_arguments_are_what_a_person_would_type():

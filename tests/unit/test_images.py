@@ -421,6 +421,8 @@ def test_a_failed_build_names_its_likely_cause(log, kind, cause):
 def test_progress_is_a_line_per_step_and_large_download():
     log = """\
 #0 building with "default" instance using docker driver
+#4 [pytorch-cpu pytorch-cpu 1/5] FROM docker.io/library/python:3.11-slim-bookworm
+#4 DONE 0.3s
 #5 [pytorch-cpu pytorch-cpu 2/5] RUN groupadd --gid 10001 rosetta
 #5 DONE 1.3s
 #7 [pytorch-cpu pytorch-cpu 3/5] RUN --mount=type=cache pip install --require-hashes
@@ -434,6 +436,7 @@ def test_progress_is_a_line_per_step_and_large_download():
 """
     steps = Steps()
     assert [said for line in log.splitlines() if (said := steps.read(line))] == [
+        "pytorch-cpu: base image",
         "pytorch-cpu: framework",
         "pytorch-cpu: framework: torch-2.13.0%2Bcpu-cp311.whl (191.8 MB)",
         "mxnet-cpu: system packages",

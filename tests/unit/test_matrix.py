@@ -109,9 +109,17 @@ def test_cuda_versions_may_be_written_as_numbers(cells_of, cuda):
         ("axes:\n  library: [pytroch]\n  workload: [rnn]", 2, "Did you mean 'pytorch'"),
         ("axes:\n  library:\n    - pytorch\n    - jaxx\n  workload: [rnn]", 4, "Did you mean 'jax'"),
         ("axes: {library: [jax], workload: [rnn]}\nexclude:\n  - {gpu: p10}", 3, "Did you mean 'p100'"),
-        ("axes: {library: [jax], workload: [rnn]}\ninclude:\n  - {workload: rnn, epoch: 2}", 3, "Did you mean 'epochs'"),
+        (
+            "axes: {library: [jax], workload: [rnn]}\ninclude:\n  - {workload: rnn, epoch: 2}",
+            3,
+            "Did you mean 'epochs'",
+        ),
         ("axes: {library: [jax], workload: [rnn]}\nprofiles:\n  a:\n    axis: {}", 4, "Did you mean 'axes'"),
-        ("axes: {library: [jax], workload: [rnn]}\ninclude:\n  - {workload: rnn,\n     epochs: many}", 4, "include.0.epochs"),
+        (
+            "axes: {library: [jax], workload: [rnn]}\ninclude:\n  - {workload: rnn,\n     epochs: many}",
+            4,
+            "include.0.epochs",
+        ),
         ("axes:\n  library: [jax]\n  cuda: [7.5]\n  workload: [rnn]", 3, "unknown platform 'cuda7'"),
     ],
 )
@@ -122,7 +130,9 @@ def test_errors_name_file_line_and_the_nearest_word(cells_of, tmp_path, text, li
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "axes: [", "axes: {library: [jax]}", "axes: {library: [], workload: [rnn]}", "- a"])
+@pytest.mark.parametrize(
+    "text", ["", "axes: [", "axes: {library: [jax]}", "axes: {library: [], workload: [rnn]}", "- a"]
+)
 def test_files_without_a_matrix_are_refused(cells_of, text):
     with pytest.raises(MatrixError):
         cells_of(text)

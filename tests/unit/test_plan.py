@@ -43,7 +43,8 @@ def test_a_cell_is_ready_until_its_file_is_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": 2}, {"samples": 640}, {"repeat": 1}, {"data": "synthetic"}, {"library": "jax"}, {"workload": "cnn"}]
+    "change",
+    [{"epochs": 2}, {"samples": 640}, {"repeat": 1}, {"data": "synthetic"}, {"library": "jax"}, {"workload": "cnn"}],
 )
 def test_the_key_covers_the_cell(change, tmp_path):
     assert only(CELL, tmp_path).key != only(replace(CELL, **change), tmp_path).key

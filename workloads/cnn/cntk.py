@@ -4,39 +4,45 @@ import numpy as np
 
 from harness import Cell
 
-cell = Cell(C.__version__)  # CNTK does not tell which CUDA and cuDNN it was built with
+cell = Cell(C.__version__)  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
 C.device.try_set_default_device(C.device.gpu(0) if cell.gpus else C.device.cpu())
 C.cntk_py.set_fixed_random_seed(cell.seed)
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NCHW")
-one_hot = np.eye(params.n_classes, dtype=np.float32)  # CNTK's losses compare with a distribution, not with a class index
+one_hot = np.eye(params.n_classes, dtype=np.float32)  # CNTK's loss takes a distribution, no class index
 
 # --- Model ----------------------------------------------------------------------------------------------------------
 few, many = params.filters
 drop1, drop2, drop3 = params.dropout
-images, labels = C.input_variable((3, 32, 32)), C.input_variable(params.n_classes)  # the batch axis is implied
+images = C.input_variable((3, 32, 32))  # of one sample: the batch axis goes without saying
+labels = C.input_variable(params.n_classes)
 
-network = C.layers.Sequential([  # weights are Glorot uniform, biases zero
-    C.layers.Convolution2D((3, 3), few, activation=C.relu, pad=True),
-    C.layers.Convolution2D((3, 3), few, activation=C.relu, pad=True),
-    C.layers.MaxPooling((2, 2), strides=2),
-    C.layers.Dropout(drop1),
-    C.layers.Convolution2D((3, 3), many, activation=C.relu, pad=True),
-    C.layers.Convolution2D((3, 3), many, activation=C.relu, pad=True),
-    C.layers.MaxPooling((2, 2), strides=2),
-    C.layers.Dropout(drop2),
-    C.layers.Dense(params.hidden, activation=C.relu),  # projects all axes at once: there is nothing to flatten
-    C.layers.Dropout(drop3),
-    C.layers.Dense(params.n_classes),
-])
+network = C.layers.Sequential(  # Glorot uniform, biases zero: the default
+    [
+        C.layers.Convolution2D((3, 3), few, activation=C.relu, pad=True),
+        C.layers.Convolution2D((3, 3), few, activation=C.relu, pad=True),
+        C.layers.MaxPooling((2, 2), strides=2),  # the default stride is 1, not the window's size
+        C.layers.Dropout(drop1),
+        C.layers.Convolution2D((3, 3), many, activation=C.relu, pad=True),
+        C.layers.Convolution2D((3, 3), many, activation=C.relu, pad=True),
+        C.layers.MaxPooling((2, 2), strides=2),
+        C.layers.Dropout(drop2),
+        C.layers.Dense(params.hidden, activation=C.relu),  # over all axes at once: there is nothing to flatten
+        C.layers.Dropout(drop3),
+        C.layers.Dense(params.n_classes),
+    ]
+)
 model = network(images)
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = C.cross_entropy_with_softmax(model, labels)  # takes logits
 optimizer = C.momentum_sgd(
-    model.parameters, lr=params.learning_rate, momentum=params.momentum, unit_gain=False  # True scales gradients by 0.1
+    model.parameters,
+    lr=params.learning_rate,
+    momentum=params.momentum,
+    unit_gain=False,  # the default, True, scales each gradient by 1 - momentum
 )
 trainer = C.Trainer(model, loss_function, [optimizer])
 
@@ -44,7 +50,7 @@ trainer = C.Trainer(model, loss_function, [optimizer])
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
     trainer.train_minibatch({images: x, labels: one_hot[y]})  # the only call in which dropout is on
-    return trainer.previous_minibatch_loss_average  # reading it waits for the device: no need to synchronise
+    return trainer.previous_minibatch_loss_average  # reading it waits for the device
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------

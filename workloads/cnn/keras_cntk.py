@@ -1,63 +1,62 @@
-"""CNN on CIFAR-10 in Keras on CNTK."""
+"""CNN on CIFAR-10 in Keras 2 on CNTK."""
 import os
 
 os.environ["KERAS_BACKEND"] = "cntk"
-
 import cntk
 import keras
 import numpy as np
-from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
-from keras.models import Sequential
-from keras.optimizers import SGD
-from keras.utils import to_categorical
+from keras import layers
 
 from harness import Cell
 
-cell = Cell(keras.__version__, packages={"cntk": cntk.__version__})  # runs on the first GPU if there is one
+cell = Cell(cntk.__version__, packages={"keras": keras.__version__})  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
-np.random.seed(cell.seed)  # Keras draws the seeds of its initialisers from NumPy
-cntk.cntk_py.set_fixed_random_seed(cell.seed)  # those of dropout are CNTK's
+np.random.seed(cell.seed)  # initialisers: Keras draws their seeds from NumPy
+cntk.cntk_py.set_fixed_random_seed(cell.seed)  # dropout: left to CNTK
+device = cntk.device.use_default_device()  # chosen by CNTK when Keras was imported: the GPU, if it sees one
+assert device.type() == min(cell.gpus, 1), "CNTK chose another kind of device: %s" % device
 
 # --- Data -----------------------------------------------------------------------------------------------------------
-keras.backend.set_image_data_format("channels_first")  # Keras' own default, last, is transposed by CNTK at every layer
+keras.backend.set_image_data_format("channels_first")  # CNTK's only one: else Keras transposes around every layer
 data = cell.data(layout="NCHW")
 
 # --- Model ----------------------------------------------------------------------------------------------------------
 few, many = params.filters
 drop1, drop2, drop3 = params.dropout
-
-model = Sequential([  # weights are Glorot uniform, biases zero
-    Conv2D(few, (3, 3), activation="relu", padding="same", input_shape=(3, 32, 32)),
-    Conv2D(few, (3, 3), activation="relu", padding="same"),
-    MaxPooling2D((2, 2)),
-    Dropout(drop1),
-    Conv2D(many, (3, 3), activation="relu", padding="same"),
-    Conv2D(many, (3, 3), activation="relu", padding="same"),
-    MaxPooling2D((2, 2)),
-    Dropout(drop2),
-    Flatten(),
-    Dense(params.hidden, activation="relu"),
-    Dropout(drop3),
-    Dense(params.n_classes, activation="softmax"),
-])
+model = keras.Sequential(  # Glorot uniform, biases zero: the default
+    [
+        layers.Conv2D(few, 3, padding="same", activation="relu", input_shape=(3, 32, 32)),
+        layers.Conv2D(few, 3, padding="same", activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Dropout(drop1),
+        layers.Conv2D(many, 3, padding="same", activation="relu"),
+        layers.Conv2D(many, 3, padding="same", activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Dropout(drop2),
+        layers.Flatten(),  # with the channels last, so that weights fit either layout
+        layers.Dense(params.hidden, activation="relu"),
+        layers.Dropout(drop3),
+        layers.Dense(params.n_classes, activation="softmax"),
+    ]
+)
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 model.compile(
-    loss="categorical_crossentropy",  # takes probabilities
-    optimizer=SGD(lr=params.learning_rate, momentum=params.momentum),
+    loss="categorical_crossentropy",  # takes probabilities, and labels as one-hot rows
+    optimizer=keras.optimizers.SGD(params.learning_rate, momentum=params.momentum),
 )
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
-def train_epoch(x, y):
-    y = to_categorical(y, params.n_classes)
-    history = model.fit(x, y, batch_size=params.batch_size, epochs=1, shuffle=False, verbose=0)
-    return history.history["loss"][0]  # Keras reads the loss after every step, which waits for the device
+def train_epoch(x, y):  # Keras' idiom is to give the loop away; x and y come shuffled
+    y = keras.utils.to_categorical(y, params.n_classes)
+    history = model.fit(x, y, batch_size=params.batch_size, shuffle=False, verbose=0)
+    return history.history["loss"][0]  # Keras has read every step's loss: the device is done, nothing to wait for
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------
 def predict(x):
-    return model.predict_on_batch(x)
+    return model.predict_on_batch(x)  # dropout off: Keras sees to that
 
 
 cell.run(data, predict, train_epoch=train_epoch)

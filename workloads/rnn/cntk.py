@@ -4,19 +4,19 @@ import numpy as np
 
 from harness import Cell
 
-cell = Cell(C.__version__)  # CNTK does not tell which CUDA and cuDNN it was built with
+cell = Cell(C.__version__)  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
 C.device.try_set_default_device(C.device.gpu(0) if cell.gpus else C.device.cpu())
 C.cntk_py.set_fixed_random_seed(cell.seed)
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
-one_hot = np.eye(params.n_classes, dtype=np.float32)  # CNTK's losses compare with a distribution, not with a class index
+one_hot = np.eye(params.n_classes, dtype=np.float32)  # CNTK's loss takes a distribution, no class index
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
 def embedding(x):
-    # layers.Embedding multiplies a sparse one-hot matrix, and there is no Adam for its sparse gradient on a CPU
+    # C.layers.Embedding multiplies sparse one-hot rows, and CNTK has no Adam for their sparse gradient on a CPU
     table = C.parameter((params.vocabulary, params.embedding), init=C.glorot_uniform())
     return C.gather(table, x)
 
@@ -24,11 +24,13 @@ def embedding(x):
 def gru(x):
     if not cell.gpus:  # the textbook GRU: reset gate before the product, one bias
         return C.layers.Recurrence(C.layers.GRU(params.hidden))(x)
-    weights = C.parameter((C.InferredDimension, params.hidden), init=C.glorot_uniform())  # biases inside
-    return C.optimized_rnnstack(x, weights, params.hidden, num_layers=1, recurrent_op="gru")  # cuDNN: reset gate after
+    # cuDNN's: reset gate after the product, two biases, which lie in one block with the weights
+    weights = C.parameter((C.InferredDimension, params.hidden), init=C.glorot_uniform())
+    return C.optimized_rnnstack(x, weights, params.hidden, num_layers=1, recurrent_op="gru")
 
 
-tokens, labels = C.sequence.input_variable(()), C.input_variable(params.n_classes)  # the batch axis is implied
+tokens = C.sequence.input_variable(())  # a scalar at every step: batch and time axes go without saying
+labels = C.input_variable(params.n_classes)
 network = C.layers.Sequential([embedding, gru, C.sequence.last, C.layers.Dense(params.n_classes)])
 model = network(tokens)
 
@@ -38,18 +40,18 @@ optimizer = C.adam(
     model.parameters,
     lr=params.learning_rate,
     momentum=params.beta_1,
-    unit_gain=True,  # for Adam, True is the paper's formula: (1 - β₁) times the gradient
+    unit_gain=True,  # here True is right: Adam scales each gradient by 1 - β₁
     variance_momentum=params.beta_2,
     epsilon=params.epsilon,
-    minibatch_size=C.learners.IGNORE,  # the mean gradient; without this the step is 64 times too small
+    minibatch_size=C.learners.IGNORE,  # mean gradients; the default, sums at lr / 64, makes Adam 64 times too slow
 )
 trainer = C.Trainer(model, loss_function, [optimizer])
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
-    trainer.train_minibatch({tokens: x.astype(np.float32), labels: one_hot[y]})
-    return trainer.previous_minibatch_loss_average
+    trainer.train_minibatch({tokens: x.astype(np.float32), labels: one_hot[y]})  # CNTK knows no integers
+    return trainer.previous_minibatch_loss_average  # reading it waits for the device
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------

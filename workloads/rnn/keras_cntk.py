@@ -1,45 +1,46 @@
-"""GRU on IMDB in Keras on CNTK."""
+"""GRU on IMDB in Keras 2 on CNTK."""
 import os
 
 os.environ["KERAS_BACKEND"] = "cntk"
-
 import cntk
 import keras
 import numpy as np
-from keras.layers import GRU, Dense, Embedding
-from keras.models import Sequential
-from keras.optimizers import Adam
-from keras.utils import to_categorical
+from keras import layers
 
 from harness import Cell
 
-cell = Cell(keras.__version__, packages={"cntk": cntk.__version__})  # runs on the first GPU if there is one
+cell = Cell(cntk.__version__, packages={"keras": keras.__version__})  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
 np.random.seed(cell.seed)  # Keras draws the seeds of its initialisers from NumPy
-cntk.cntk_py.set_fixed_random_seed(cell.seed)
+device = cntk.device.use_default_device()  # chosen by CNTK when Keras was imported: the GPU, if it sees one
+assert device.type() == min(cell.gpus, 1), "CNTK chose another kind of device: %s" % device
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
 
 # --- Model ----------------------------------------------------------------------------------------------------------
-model = Sequential([
-    Embedding(params.vocabulary, params.embedding, input_length=params.length),  # uniform, ±0.05
-    GRU(params.hidden, recurrent_activation="hard_sigmoid"),  # the textbook GRU: reset gate before the product, one bias
-    Dense(params.n_classes, activation="softmax"),
-])
+model = keras.Sequential(
+    [
+        # uniform, ±0.05; mask_zero off: no mask, as published
+        layers.Embedding(params.vocabulary, params.embedding, input_length=params.length),
+        # not cuDNN's GRU but the textbook one: reset gate before the product, one bias, gates piecewise linear
+        layers.GRU(params.hidden, recurrent_activation="hard_sigmoid"),
+        layers.Dense(params.n_classes, activation="softmax"),
+    ]
+)
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 model.compile(
-    loss="categorical_crossentropy",  # takes probabilities
-    optimizer=Adam(lr=params.learning_rate, beta_1=params.beta_1, beta_2=params.beta_2, epsilon=params.epsilon),
+    loss="categorical_crossentropy",  # takes probabilities, and labels as one-hot rows
+    optimizer=keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
 )
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
-def train_epoch(x, y):
-    y = to_categorical(y, params.n_classes)
-    history = model.fit(x, y, batch_size=params.batch_size, epochs=1, shuffle=False, verbose=0)
-    return history.history["loss"][0]  # Keras reads the loss after every step, which waits for the device
+def train_epoch(x, y):  # Keras' idiom is to give the loop away; x and y come shuffled
+    y = keras.utils.to_categorical(y, params.n_classes)
+    history = model.fit(x, y, batch_size=params.batch_size, shuffle=False, verbose=0)
+    return history.history["loss"][0]  # Keras has read every step's loss: the device is done, nothing to wait for
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------
