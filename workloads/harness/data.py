@@ -1,6 +1,7 @@
 """The data sets as the workloads take them: CIFAR-10, IMDB, and learnable synthetic stand-ins of the same shape."""
 import os
 import pickle
+import sys
 from collections import namedtuple
 
 import numpy as np
@@ -72,6 +73,8 @@ def imdb(params, samples):
     A review starts with token 1, word ranks are shifted by 3, ranks beyond the vocabulary become 2; the last
     ``length`` tokens are kept.
     """
+    if "numpy._core" not in sys.modules:  # what NumPy 2 has pickled asks for this name; before, it was numpy.core
+        sys.modules.update({"numpy._core": np.core, "numpy._core.multiarray": np.core.multiarray})
     with np.load(data_file("imdb.npz"), allow_pickle=True) as file:
         x_train, y_train, x_test, y_test = (file[key] for key in ("x_train", "y_train", "x_test", "y_test"))
     order = np.random.RandomState(IMDB_SHUFFLE_SEED)
