@@ -41,8 +41,10 @@ lock: $(DEV) ## resolve this program's own dependencies anew; UPGRADE=1 takes th
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --quiet --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+# uv takes no notice of pip's settings.
+COMPILE = $(if $(PIP_CERT),SSL_CERT_FILE=$(PIP_CERT)) $(BIN)/uv pip compile pyproject.toml --quiet \
+	--universal --python-version 3.11 --group build --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 clean: ## remove .venv and caches; results stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -135,8 +135,9 @@ def parse(raw: bytes, source: str) -> Document:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the document"
         if place == "contract":
+            version = "none" if first["type"] == "missing" else repr(first["input"])
             raise ResultError(
-                f"{source} follows contract version {first['input']!r}; this orchestrator knows version {CONTRACT}.",
+                f"{source} follows contract version {version}; this orchestrator knows version {CONTRACT}.",
                 remedy="Use an image and an orchestrator of the same release.",
             ) from None
         raise ResultError(f"{source} is not a valid result: {place}: {first['msg']}.") from None

@@ -534,17 +534,19 @@ class Steps:
 
     def __init__(self) -> None:
         self._steps: dict[str, str] = {}
+        self._ended: set[str] = set()
 
     def read(self, line: str) -> str | None:
         """What a line of the log tells a person, or None."""
         if begins := self.BEGINS.match(line):
             return self._begin(*begins.groups())
         found = self.DOWNLOAD.match(line) or self.ENDS.match(line)
-        if not found or found[1] not in self._steps:
+        if not found or found[1] not in self._steps or found[1] in self._ended:
             return None
         if found.re is self.DOWNLOAD:
             return f"{self._steps[found[1]]}: {found[2]} {found[3]}"
-        step, (seconds, cached, error) = self._steps.pop(found[1]), found.groups()[1:]
+        self._ended.add(found[1])
+        step, (seconds, cached, error) = self._steps[found[1]], found.groups()[1:]
         if cached or error:
             return f"{step}: {'unchanged' if cached else 'failed'}"
         return f"{step}: done in {float(seconds):,.0f} s" if float(seconds) >= 1 else None
@@ -619,8 +621,15 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
 
 def explained(log: str) -> RosettaError:
     """The error for a failed build, from its log."""
-    tail = "\n".join(line for line in log.splitlines()[-25:] if line.strip())
+    tail = end_of(log)
     for pattern, kind, cause, remedy in CAUSES:
         if re.search(pattern, log):
             return kind("Building the images failed. " + cause, tail, remedy)
     return BuildError("Building the images failed.", tail)
+
+
+def end_of(log: str) -> str:
+    """The last lines of the step that failed, as BuildKit quotes them between rulers; else of the whole log."""
+    quoted = re.findall(r"(?ms)^------\n( > \[.*?)^------$", log)
+    lines = (quoted[-1] if quoted else log).splitlines()
+    return "\n".join(line[:300] for line in lines[-20:] if line.strip())

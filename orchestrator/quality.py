@@ -1,4 +1,4 @@
-"""What a result is worth: did it run the published length, and does its quality lie where it must?"""
+"""What a result is worth: whether it ran the published length, and whether its quality lies where it must."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,8 @@ def judge(document: Document) -> tuple[Status, str]:
     low, high = band["low"], band["high"]
     if low <= document.quality <= high:
         return Status.OK, ""
-    return Status.QUALITY, f"{document.metric} {share(document.quality)} lies outside {share(low, 2)}–{share(high, 2)}"
+    had = share(document.quality, ".5g")  # not rounded to what would lie inside
+    return Status.QUALITY, f"{document.metric} {had} lies outside {share(low, '.2f')}–{share(high, '.2f')}"
 
 
 def band_of(workload: str, data: str) -> Mapping[str, Any]:
@@ -46,7 +47,7 @@ def asked(cell: Cell) -> Length:
 
 
 def is_shorter(workload: str, length: Length) -> bool:
-    """Is this less than the published run? Seen from outside: a container's own word for it may be wrong."""
+    """Whether this is less than the published run, seen from outside: a container's own word for it may be wrong."""
     return any(
         had is not None and full is not None and had < full
         for had, full in zip(length, published(workload), strict=True)
@@ -59,7 +60,6 @@ def in_batches(samples: int, parameters: Mapping[str, Any]) -> int:
     return samples // batch * batch
 
 
-def share(value: float, digits: int = 5) -> str:
-    """A share as the literature writes it: .857, and never rounded across the border of a band."""
-    whole, _, decimals = f"{value:.{digits}f}".partition(".")
-    return f"{whole.lstrip('0')}.{decimals.rstrip('0') or '0' if digits > 2 else decimals}"
+def share(value: float, form: str) -> str:
+    """A share as the literature writes it: .857."""
+    return f"{value:{form}}".removeprefix("0")

@@ -275,7 +275,7 @@ def refuse_foreign(metadata: Any, path: Path) -> None:
         raise ResultError(f"{path} is a Parquet file, but no result.", remedy="Move it out of the results folder.")
     if version != str(SCHEMA_VERSION).encode():
         raise ResultError(
-            f"{path} has schema version {version.decode(errors='replace')}; this program knows version {SCHEMA_VERSION}.",
+            f"{path} has schema version {version.decode(errors='replace')}; this program knows {SCHEMA_VERSION}.",
             remedy="Use the release of Rosetta Matrix that wrote it.",
         )
     size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
@@ -286,7 +286,7 @@ def refuse_foreign(metadata: Any, path: Path) -> None:
 
 
 def is_sound(table: "pa.Table") -> bool:
-    """Is all text UTF-8, is nothing null that must not be, and is every row of the declared version?"""
+    """Whether all text is UTF-8, nothing null that must not be, and every row of the declared version."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -345,7 +345,7 @@ def merge(paths: Iterable[Path], output: Path) -> int:
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
         tables = list(pool.map(read_together, in_chunks(parquet, 256)))
     tables.append(table_of([row_by_hand(path) for path in documents]))
-    newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending")]
+    newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending"), ("run", "ascending")]
     merged = unique(pa.concat_tables(tables).sort_by(newest_first))
     write(merged, output)
     return int(merged.num_rows)

@@ -1,9 +1,11 @@
 """The published tables' form: library × GPU and CUDA, time beside quality, every doubt marked."""
 
+import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import images, reference
@@ -12,9 +14,12 @@ from orchestrator.contract import Status
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.table import Table as Grid
 
 Row = Mapping[str, Any]
+Machine = tuple[str, int] | None
+"""CPU and cores, which is what makes a time comparable; None for runs that ended before they could tell."""
 
 TITLES = {
     "cnn": "CNN on CIFAR-10: seconds to train, test accuracy",
@@ -22,117 +27,88 @@ TITLES = {
     "resnet50": "ResNet-50: seconds per 1,000 images",
     "densenet121": "DenseNet-121 on ChestX-ray14: seconds to train, mean AUC",
 }
-NOTES = {
-    "†": "shortened or on synthetic data: shows that it works, ranks nothing. For the published workloads on real data:"
-    " rosetta data fetch, then rosetta run --profile full",
-    "‡": "run without a container: the machine's own Python and system libraries, no isolation",
-    "✗": "did not end ok; the reason is below",
-}
+SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
+NOT_YET = "not implemented yet"
+LONGEST_REASON = 160
+MOST_REASONS = 4
+
+COLUMNS = (
+    "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
+    "seconds", "quality", "epochs", "samples", "shortened", "n_gpus", "engine", "host", "cpu", "cores", "started",
+)  # fmt: skip
+"""What of a row the tables show."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One field of a table: ``text``, the marks behind it, and its status."""
+    """One field of a table: a time (or a word instead) and its quality, marks, and the spread over repeats below.
 
-    text: str
+    ``seconds`` is None where the field has no time; ``length`` says how much was trained on.
+    """
+
+    time: str = ""
+    quality: str = ""
     marks: str = ""
+    spread: str = ""
     status: str = ""
+    seconds: float | None = None
+    length: str = ""
+    fastest: bool = False
 
-    def __str__(self) -> str:
-        return f"{self.text} {self.marks}".strip()
+
+@dataclass(frozen=True)
+class Note:
+    """A line below a table, behind its mark."""
+
+    mark: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """One workload: a title, its columns, a line of entries per library, and the notes below."""
+    """One workload: title, machines, column headings (in lines), the entries of each library, notes."""
 
     title: str
-    columns: Sequence[str]
-    lines: Sequence[tuple[str, Sequence[Entry]]]
-    notes: Sequence[str]
+    machines: Sequence[str]
+    columns: Sequence[tuple[str, ...]]
+    rows: Mapping[str, Sequence[Entry]]
+    notes: Sequence[Note]
 
 
-def tables(results: "pa.Table") -> list[Table]:
-    """The tables of some results, one per workload, in the order in which they were published."""
-    rows = newest(results.to_pylist())
-    by_workload = defaultdict(list)
-    for row in rows:
-        by_workload[row["workload"]].append(row)
-    return [table(w, by_workload[w]) for w in sorted(by_workload, key=lambda w: (list(TITLES).index(w), w))]
+@dataclass(frozen=True, order=True)
+class Column:
+    """What a column stands for, in the order in which they stand."""
+
+    platform: tuple[str, int]
+    gpu: tuple[int, str]
+    n_gpus: int
+    machine: str = field(default="")
+
+    def heading(self) -> tuple[str, ...]:
+        """Its lines: ("CPU",) or ("CUDA 9", "4 × V100", "A")."""
+        card = gpu_title(self.gpu[1])
+        lines = (platform_title(self.platform), f"{self.n_gpus} × {card}" if self.n_gpus > 1 else card, self.machine)
+        return tuple(line for line in lines if line)
+
+    def name(self) -> str:
+        """The heading within a sentence."""
+        return " ".join(self.heading())
 
 
-def newest(rows: Iterable[Row]) -> list[Row]:
-    """The newest row of each question: a cell that was run again after a change counts once."""
-    latest: dict[Any, Row] = {}
-    for row in sorted(rows, key=lambda row: (row["started"] is not None, row["started"] or 0)):
-        names = ("cell", "repeat", "data", "host", "engine")
-        latest[(*(row[name] for name in names), row["shortened"])] = row
-    return list(latest.values())
+def tables(results: "pa.Table", titles: Mapping[str, str] | None = None) -> tuple[list[Table], list[Note]]:
+    """The tables of some results, one per workload, in the order in which they were published; and their marks' legend.
 
-
-def table(workload: str, rows: Sequence[Row]) -> Table:
-    """One workload's table. Columns in which nothing could run are left out and named in a note."""
-    ran = [row for row in rows if row["status"] != Status.INCOMPATIBLE]
-    columns = sorted({column_of(row) for row in ran})
-    titles = library_titles()
-    libraries = sorted({row["library"] for row in ran}, key=lambda name: str(titles.get(name, name)).lower())
-    fields = defaultdict(list)
-    for row in ran:
-        fields[row["library"], column_of(row)].append(row)
-    lines = [
-        (titles.get(library, library), [entry(fields[library, column]) for column in columns]) for library in libraries
-    ]
-    return Table(
-        TITLES.get(workload, workload),
-        [heading(column) for column in columns],
-        lines,
-        [*marks_used(lines), *failures(ran), *machines(ran), *reasons(rows, ran)],
-    )
-
-
-def column_of(row: Row) -> tuple[str, ...]:
-    """What a column stands for."""
-    return (row["gpu"], row["platform"], row["precision"], row["variant"])
-
-
-def heading(column: tuple[str, ...]) -> str:
-    """The heading of a column: "CPU", "V100, CUDA 9", "H200, CUDA 13, amp-bf16"."""
-    gpu, platform, precision, variant = column
-    words = ["CPU"] if gpu == "none" else [GPUS[gpu].title if gpu in GPUS else gpu, platform.replace("cuda", "CUDA ")]
-    words += [word for word, usual in ((precision, "fp32"), (variant, "reference")) if word != usual]
-    return ", ".join(words)
-
-
-def entry(rows: Sequence[Row]) -> Entry:
-    """The rows of one field as text: the median over repeats; full runs on real data win over short ones."""
-    if not rows:
-        return Entry("–")
-    full = [row for row in rows if not is_short(row)]
-    chosen = full or list(rows)
-    bad = [row for row in chosen if row["status"] != Status.OK]
-    if bad:
-        return Entry(str(bad[0]["status"]), "✗", str(bad[0]["status"]))
-    seconds = statistics.median(row["seconds"] for row in chosen)
-    quality = statistics.median(row["quality"] for row in chosen)
-    marks = ("" if full else "†") + ("‡" if any(row["engine"] == "process" for row in chosen) else "")
-    repeats = f" n={len(chosen)}" if len(chosen) > 1 else ""
-    return Entry(f"{duration(seconds)}  {fraction(quality)}{repeats}", marks, str(Status.OK))
-
-
-def is_short(row: Row) -> bool:
-    """Not the published length, or not the published data."""
-    return bool(row["shortened"]) or row["data"] != "real"
-
-
-def duration(seconds: float) -> str:
-    """Seconds with what precision they deserve."""
-    return f"{seconds:,.0f} s" if seconds >= 100 else f"{seconds:.1f} s"
-
-
-def fraction(quality: float) -> str:
-    """A fraction as the literature writes it: .857."""
-    text = f"{quality:.3f}"
-    return text.removeprefix("0")
+    ``titles`` says how to call each library; by default as images/ says, else as published.
+    """
+    titles = library_titles() if titles is None else titles
+    rows = [{key: plain(value) for key, value in row.items()} for row in results.select(list(COLUMNS)).to_pylist()]
+    workloads: dict[str, list[Row]] = defaultdict(list)
+    for row in with_machines([{**row, "title": library_title(row, titles)} for row in rows]):
+        workloads[row["workload"]].append(row)
+    published = list(TITLES)
+    order = sorted(workloads, key=lambda name: (published.index(name) if name in TITLES else len(published), name))
+    every = [table(workload, workloads[workload]) for workload in order]
+    return every, list(legend(every))
 
 
 def library_titles() -> dict[str, str]:
@@ -141,82 +117,359 @@ def library_titles() -> dict[str, str]:
     return {**reference.LIBRARIES, **{name: framework.libraries[name].title for name, framework in index.items()}}
 
 
-def marks_used(lines: Sequence[tuple[str, Sequence[Entry]]]) -> list[str]:
-    """The notes of the marks that occur."""
-    used = {mark for _, entries in lines for field in entries for mark in field.marks}
-    return [f"{mark} {note}" for mark, note in NOTES.items() if mark in used]
-
-
-def failures(ran: Sequence[Row]) -> list[str]:
-    """A line for each run that did not end ok."""
-    bad = [row for row in ran if row["status"] != Status.OK]
-    return [f"{row['cell']}: {row['status']}: {str(row['reason']).splitlines()[0]}" for row in bad]
-
-
-def machines(ran: Sequence[Row]) -> list[str]:
-    """The machines on which the rows were measured."""
-    known = Counter((row["cpu"], row["cores"], row["memory"], row["gpu_name"]) for row in ran if row["cpu"])
-    lines = []
-    for cpu, cores, memory, gpu in known:
-        parts = [f"{cpu}, {cores} cores, {memory / 2**30:.0f} GiB", *([gpu] if gpu else [])]
-        lines.append(f"measured on {', '.join(parts)}")
-    return lines
-
-
-def reasons(rows: Sequence[Row], ran: Sequence[Row]) -> list[str]:
-    """Why cells are not there, the same reason once, with the libraries it holds for.
-
-    Platforms on which nothing ran at all get one line together: their cells have reasons of their own in the file.
-    """
-    platforms = {row["platform"] for row in ran}
+def table(workload: str, rows: Sequence[Row]) -> Table:
+    """One workload's table. Columns in which nothing could run are left out and named in a note."""
+    ran = newest(row for row in rows if row["status"] != Status.INCOMPATIBLE)
     absent = [row for row in rows if row["status"] == Status.INCOMPATIBLE]
-    here = [row for row in absent if row["platform"] in platforms or not platforms]
+    letters = letters_of({row["machine"] for row in ran})
+    fields = defaultdict(list)
+    for row in ran:
+        fields[row["title"], column_of(row, letters[row["machine"]])].append(row)
+    columns = sorted({column for _, column in fields})
+    shown = {replace(column, machine="") for column in columns}
+    here = [row for row in absent if column_of(row) in shown]
+    missing = {(row["title"], column_of(row)) for row in here}
+    libraries = sorted({title for title, _ in {*fields, *missing}}, key=str.casefold)
+    lines = {
+        title: [entry(fields[title, column], (title, replace(column, machine="")) in missing) for column in columns]
+        for title in libraries
+    }
+    elsewhere = [row for row in absent if column_of(row) not in shown]
+    return Table(
+        TITLES.get(workload, workload),
+        [f"{letter}: {describe(machine)}".removeprefix(": ") for machine, letter in letters.items() if machine],
+        [column.heading() for column in columns],
+        with_fastest(lines),
+        [
+            *failures(ran, say_where=len(columns) > 1),
+            *reasons(here),
+            *left_out(elsewhere, "left out, nothing runs there" if columns else "nothing has run"),
+        ],
+    )
+
+
+# --- Which rows stand in which field --------------------------------------------------------------------------------
+def with_machines(rows: Sequence[Row]) -> list[Row]:
+    """The rows, each with its ``machine``.
+
+    A run that failed early knows only its host's name: it was on the machine that other runs there name, or on the
+    only one there is.
+    """
+    known = {(row["cpu"], row["cores"]) for row in rows if row["cpu"]}
+    hosts = {row["host"]: (row["cpu"], row["cores"]) for row in rows if row["cpu"] and row["host"]}
+    only = next(iter(known)) if len(known) == 1 else None
+    return [
+        {**row, "machine": (row["cpu"], row["cores"]) if row["cpu"] else hosts.get(row["host"], only)} for row in rows
+    ]
+
+
+def letters_of(machines: Iterable[Machine]) -> dict[Machine, str]:
+    """A letter for each machine; none where there is only one."""
+    every = sorted(machines, key=lambda machine: (machine is None, machine or ("", 0)))
+    return {machine: chr(ord("A") + index % 26) if len(every) > 1 else "" for index, machine in enumerate(every)}
+
+
+def describe(machine: Machine) -> str:
+    """A machine for a person."""
+    cpu, cores = machine or ("unknown machine", 0)
+    return re.sub(r"\((R|TM)\)", "", cpu) + (f", {cores} core{'s' if cores != 1 else ''}" if cores else "")
+
+
+def newest(rows: Iterable[Row]) -> list[Row]:
+    """The newest answer to each question: a cell that was run again, say after a change of its script, counts once."""
+    question = ("cell", "repeat", "data", "epochs", "samples", "machine")
+    return list({tuple(row[name] for name in question): row for row in sorted(rows, key=started)}.values())
+
+
+def started(row: Row) -> datetime:
+    """When a run began, before everything else if nobody knows."""
+    return row["started"] or datetime.min.replace(tzinfo=UTC)
+
+
+def column_of(row: Row, machine: str = "") -> Column:
+    """The column of a row."""
+    word, digits = re.fullmatch(r"(.*?)(\d*)", row["platform"], re.DOTALL).groups()  # type: ignore[union-attr]
+    cards = list(GPUS)
+    gpu = row["gpu"]
+    rank = -1 if gpu == "none" else cards.index(gpu) if gpu in cards else len(cards)
+    return Column((word if word != "cpu" else "", int(digits or 0)), (rank, gpu), max(row["n_gpus"] or 1, 1), machine)
+
+
+def platform_title(platform: tuple[str, int]) -> str:
+    """("", 0) → "CPU", ("cuda", 9) → "CUDA 9"."""
+    word, version = platform
+    return f"{word.upper() or 'CPU'} {version or ''}".strip()
+
+
+def gpu_title(gpu: str) -> str:
+    """A short name as people write it; empty without a GPU."""
+    return "" if gpu == "none" else GPUS[gpu].title if gpu in GPUS else gpu.upper()
+
+
+def library_title(row: Row, titles: Mapping[str, str]) -> str:
+    """What stands at the left: the library, and precision and variant where they are not the usual ones."""
+    usual = (("precision", "fp32"), ("variant", "reference"))
+    return ", ".join([titles.get(row["library"], row["library"]), *(row[a] for a, value in usual if row[a] != value)])
+
+
+# --- What stands in a field -----------------------------------------------------------------------------------------
+def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
+    """A field: the median over repeats of one length, the most complete one that was run."""
+    if not rows:
+        return Entry(ABSENT, status=Status.INCOMPATIBLE) if incompatible else Entry()
+    nearest = min(distance(row) for row in rows)
+    rows = [row for row in rows if distance(row) == nearest]
+    last = max(rows, key=started)
+    rows = [row for row in rows if (row["epochs"], row["samples"]) == (last["epochs"], last["samples"])]
+    good = [row for row in rows if row["status"] == Status.OK]
+    if not good:
+        return Entry(word(max(rows, key=started)["status"]), status=Status.FAILED)
+    seconds = [row["seconds"] for row in good]
+    return Entry(
+        duration(statistics.median(seconds)),
+        share(statistics.median(row["quality"] for row in good)),
+        (SHORT if nearest else "") + (BARE if any(row["engine"] == "process" for row in good) else ""),
+        spread(seconds, len(rows)) if len(rows) > 1 else "",
+        Status.OK,
+        statistics.median(seconds),
+        length(last),
+    )
+
+
+def distance(row: Row) -> int:
+    """How far from the published run: 0 is as published, 1 shortened, 2 on synthetic data."""
+    return 2 if row["data"] != "real" else int(row["shortened"])
+
+
+def word(status: str) -> str:
+    """A status instead of a time."""
+    return "failed" if status == Status.FAILED else f"failed: {status.replace('_', ' ')}"
+
+
+def spread(seconds: Sequence[float], runs: int) -> str:
+    """The second line of a field: "28–31 s, n=3", or "n=2 of 3" where one has failed."""
+    low, high = duration(min(seconds)), duration(max(seconds))
+    of = f"n={len(seconds)}" + (f" of {runs}" if len(seconds) < runs else "")
+    return f"{low.removesuffix(' s')}–{high}, {of}" if low != high else of
+
+
+def duration(seconds: float) -> str:
+    """Seconds with two digits at least."""
+    digits = 0 if seconds >= 9.95 else 1 if seconds >= 0.995 else 2
+    return f"{seconds:,.{digits}f} s"
+
+
+def share(value: float) -> str:
+    """A share as the literature writes it: .857."""
+    return f"{value:.3f}".removeprefix("0")
+
+
+def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
+    """The same with the fastest of each column marked; what was shortened or synthetic is never ranked."""
+
+    def ranked(entry: Entry) -> bool:
+        return entry.seconds is not None and SHORT not in entry.marks
+
+    best: list[Entry | None] = []
+    for column in zip(*lines.values(), strict=True):
+        contest = [entry for entry in column if ranked(entry)]
+        best.append(min(contest, key=lambda entry: entry.seconds or 0) if len(contest) > 1 else None)
+    return {
+        title: [replace(entry, fastest=entry is first) for entry, first in zip(entries, best, strict=True)]
+        for title, entries in lines.items()
+    }
+
+
+# --- What stands below ----------------------------------------------------------------------------------------------
+def failures(ran: Sequence[Row], say_where: bool) -> Iterator[Note]:
+    """The reasons of what did not end ok."""
+    places = defaultdict(set)
+    for row in ran:
+        if row["status"] != Status.OK:
+            where = f" on {column_of(row).name()}" if say_where else ""
+            places[reason_of(row) or word(row["status"])].add(row["title"] + where)
+    for reason, names in sorted(places.items()):
+        yield Note(BAD, f"{listed(names)}: {reason}")
+
+
+def reasons(absent: Sequence[Row]) -> Iterator[Note]:
+    """Why fields of the shown columns are empty, each reason once."""
     groups = defaultdict(list)
-    for row in here:
-        groups[general(row)].append(row["library"])
-    lines = [f"– {', '.join(sorted(set(libraries)))}: {reason}" for reason, libraries in sorted(groups.items())]
-    elsewhere = [row for row in absent if row not in here]
-    if elsewhere:
-        names = ", ".join(sorted({row["platform"] for row in elsewhere}))
-        lines.append(f"– {len(elsewhere)} cells on {names}: can't run here; 'rosetta plan' gives each one's reason")
-    return lines
+    for row in absent:
+        groups[reason_of(row)].append(row["title"])
+    for reason, names in sorted(groups.items()):
+        yield Note(ABSENT, f"{counted(reason, len(names))}: {listed(set(names))}")
 
 
-def general(row: Row) -> str:
-    """A reason without the name of the library, so that equal ones fall together."""
-    reason = str(row["reason"])
-    return "not implemented yet" if reason.startswith("not implemented yet") else reason
+def left_out(absent: Sequence[Row], why: str) -> Iterator[Note]:
+    """The columns in which nothing could run, in one line, with the most frequent reasons."""
+    platforms: dict[str, list[str]] = {}
+    for column in sorted({column_of(row) for row in absent}):
+        platforms.setdefault(platform_title(column.platform), []).append(gpu_title(column.gpu[1]))
+    names = [f"{name} ({', '.join(cards)})" if any(cards) else name for name, cards in platforms.items()]
+    counts = Counter(reason_of(row) for row in absent)
+    common = counts.most_common(MOST_REASONS)
+    others = counts.total() - sum(count for _, count in common)
+    said = [counted(reason, count) for reason, count in common]
+    said += [counted("others, see 'rosetta plan'", others)] if others else []
+    if absent:
+        yield Note(ABSENT, f"{why}: {', '.join(names)}: {'; '.join(said)}")
 
 
-def show(results: "pa.Table", console: "Console") -> None:
-    """Print the tables for a person."""
-    from rich import box
-    from rich.markup import escape
+def counted(what: str, count: int) -> str:
+    """Something and for how many cells it holds."""
+    return f"{what} ({count} cell{'s' if count > 1 else ''})"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as a list in a sentence."""
+    return ", ".join(sorted(names, key=str.casefold))
+
+
+def legend(every: Sequence[Table]) -> Iterator[Note]:
+    """What the marks mean that stand behind times."""
+    marked = [entry for each in every for entries in each.rows.values() for entry in entries if entry.marks]
+    lengths = sorted({entry.length for entry in marked if SHORT in entry.marks})
+    if lengths:
+        yield Note(
+            SHORT,
+            f"{'; '.join(lengths)}: shows that it works, ranks nothing. For the published length on real data: "
+            "'rosetta data fetch', then 'rosetta run --profile full'",
+        )
+    if any(BARE in entry.marks for entry in marked):
+        yield Note(BARE, "run without a container: the machine's own Python and system libraries, no isolation")
+
+
+def length(row: Row) -> str:
+    """How much was trained on: "2 epochs of 1,280 synthetic samples"."""
+    epochs, samples = row["epochs"], row["samples"]
+    kind = "samples" if row["data"] == "real" else f"{row['data']} samples"
+    amount = f"{samples:,} {kind}" if samples is not None else kind
+    return f"{epochs} epoch{'s' if epochs != 1 else ''} of {amount}" if epochs is not None else amount
+
+
+def reason_of(row: Row) -> str:
+    """The first line of a reason, without what differs from cell to cell."""
+    reason = next(iter(row["reason"].splitlines()), "")
+    if reason.startswith(NOT_YET):
+        return NOT_YET
+    return reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
+
+
+def plain(value: Any) -> Any:
+    """Text that can't steer a terminal: results of other machines are not trusted."""
+    if not isinstance(value, str):
+        return value
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in value)
+
+
+# --- On a screen and in Markdown ------------------------------------------------------------------------------------
+def show(results: "pa.Table", console: "Console", titles: Mapping[str, str] | None = None) -> None:
+    """Print the tables for a person; a table too wide for the console goes on below with its next columns."""
+    every, marks = tables(results, titles)
+    if not every:
+        console.print("no results yet: 'rosetta run' makes some", highlight=False)
+    for each in every:
+        for part in rendered(each, console):
+            console.print(part)
+    if marks:
+        console.print("", notes_below(marks), sep="\n")
+
+
+def rendered(table: Table, console: "Console") -> "Iterator[RenderableType]":
+    """The parts of a table, from top to bottom."""
+    from rich.text import Text
+
+    yield Text(f"\n{table.title}", style="bold")
+    yield from (Text(machine, style="dim") for machine in table.machines)
+    unlimited = console.options.update(max_width=10_000)
+    start = 0
+    while start < len(table.columns):
+        end = len(table.columns)
+        while end > start + 1 and console.measure(grid(table, start, end), options=unlimited).maximum > console.width:
+            end -= 1
+        yield grid(table, start, end)
+        start = end
+    if table.notes:
+        yield notes_below(table.notes)
+
+
+def notes_below(notes: Sequence[Note]) -> "Grid":
+    """Notes, their text indented behind their marks."""
     from rich.table import Table as Grid
+    from rich.text import Text
 
-    styles = {Status.OK: "default", "": "bright_black"}
-    for each in tables(results):
-        console.print(f"\n[bold]{escape(each.title)}[/bold]", highlight=False)
-        if each.lines:
-            grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
-            grid.add_column("")
-            for column in each.columns:
-                grid.add_column(column, justify="right", no_wrap=True)
-            for library, entries in each.lines:
-                fields = (f"[{styles.get(field.status, 'red')}]{escape(str(field))}[/]" for field in entries)
-                grid.add_row(library, *fields)
-            console.print(grid)
-        for note in each.notes:
-            console.print(f"[bright_black]{escape(note)}[/bright_black]", highlight=False)
+    made = Grid.grid(padding=(0, 1))
+    for note in notes:
+        made.add_row(note.mark, Text(note.text), style="red" if note.mark == BAD else "dim")
+    return made
 
 
-def markdown(results: "pa.Table") -> str:
-    """The tables as Markdown."""
-    parts = []
-    for each in tables(results):
-        parts.append(f"**{each.title}**\n")
-        if each.lines:
-            parts.append(f"| | {' | '.join(each.columns)} |\n| --- |{' ---: |' * len(each.columns)}")
-            parts += [f"| {library} | {' | '.join(map(str, entries))} |" for library, entries in each.lines]
-        parts.append("\n" + "\n".join(f"{note}  " for note in each.notes) + "\n")
-    return "\n".join(parts)
+def grid(table: Table, start: int, end: int) -> "Grid":
+    """The columns from ``start`` to ``end`` of a table."""
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    made = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=True)
+    made.add_column("", no_wrap=True)
+    for heading in table.columns[start:end]:
+        made.add_column(Text("\n".join(heading)), justify="right", no_wrap=True, vertical="top")
+    widths = [aligned([entries[index] for entries in table.rows.values()]) for index in range(start, end)]
+    for library, entries in table.rows.items():
+        made.add_row(Text(library), *map(field_of, entries[start:end], widths))
+    return made
+
+
+def aligned(entries: Sequence[Entry]) -> tuple[int, int, int]:
+    """The widest time, marks and quality of a column."""
+    timed = [entry for entry in entries if entry.seconds is not None]
+    return tuple(max((len(getattr(e, part)) for e in timed), default=0) for part in ("time", "marks", "quality"))  # type: ignore[return-value]
+
+
+def field_of(entry: Entry, widths: tuple[int, int, int]) -> Any:
+    """An entry as rich text: times below times, shares below shares."""
+    from rich.text import Text
+
+    if entry.seconds is None:
+        return Text(entry.time, style="red" if entry.status == Status.FAILED else "dim")
+    time, marks, quality = widths
+    text = Text(f"{entry.time:>{time}}", style="bold green" if entry.fastest else "")
+    text = Text.assemble(text, f"{entry.marks:<{marks}}  {entry.quality:>{quality}}")
+    return text.append(f"\n{entry.spread}", style="dim") if entry.spread else text
+
+
+def markdown(results: "pa.Table", titles: Mapping[str, str] | None = None) -> str:
+    """The tables as Markdown, for documents."""
+    every, marks = tables(results, titles)
+    return "\n\n".join([*(block for each in every for block in markdown_blocks(each)), *markdown_notes(marks)]) + "\n"
+
+
+def markdown_blocks(table: Table) -> Iterator[str]:
+    """One table as blocks of Markdown."""
+    yield "  \n".join([f"**{escaped(table.title)}**", *map(escaped, table.machines)])
+    if table.rows:
+        lines = ["| |" + "".join(f" {escaped(' '.join(heading))} |" for heading in table.columns)]
+        lines += ["| --- |" + " ---: |" * len(table.columns)]
+        for library, entries in table.rows.items():
+            lines.append(f"| {escaped(library)} |" + "".join(f" {markdown_field(entry)} |" for entry in entries))
+        yield "\n".join(lines)
+    yield from markdown_notes(table.notes)
+
+
+def markdown_notes(notes: Sequence[Note]) -> Iterator[str]:
+    """Notes as one block, a line each."""
+    if notes:
+        yield "  \n".join(f"{note.mark} {escaped(note.text)}" for note in notes)
+
+
+def markdown_field(entry: Entry) -> str:
+    """An entry as Markdown, the fastest of its column in bold."""
+    time = f"**{entry.time}**" if entry.fastest else entry.time
+    spread = f"<br>{entry.spread}" if entry.spread else ""
+    return f"{time}{entry.marks} {entry.quality}{spread}".strip()
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown takes as text."""
+    return re.sub(r"([\\`*_|<\[\]])", r"\\\1", text)

@@ -51,7 +51,8 @@ def outcome_of(engine, probe):
         assert docker_engine.api.containers(all=True, filters={"label": "rosetta.key=key"}) == []
         return outcome
 
-    return run
+    yield run
+    docker_engine.api.close()
 
 
 def writes(content: str) -> str:
@@ -76,7 +77,7 @@ def test_events_and_log_come_back(outcome_of):
     [
         ("print('done')", Status.FAILED, "left no result although it ended with exit code 0: done"),
         ("raise ValueError('no such layer')", Status.FAILED, "exit code 1: ValueError: no such layer"),
-        (writes("{}"), Status.FAILED, "not a valid result"),
+        (writes("{}"), Status.FAILED, "contract version none"),
         (writes(json.dumps(DOCUMENT)[:100]), Status.FAILED, "not a valid result"),
         (writes(json.dumps({**DOCUMENT, "contract": 2})), Status.FAILED, "contract version 2"),
         ("open('/results/a.json', 'w').write(' ' * 5_000_000)", Status.FAILED, "more than"),

@@ -418,6 +418,25 @@ def test_a_failed_build_names_its_likely_cause(log, kind, cause):
     assert log in error.why
 
 
+def test_a_failed_build_shows_the_step_that_failed_and_no_dockerfile():
+    log = """\
+#7 12.1 Collecting six
+------
+ > [toy-cpu 3/5] RUN pip install:
+12.1 Collecting six
+12.2 ERROR: No matching distribution found for six
+------
+Dockerfile:15
+  15 | >>> RUN pip install
+ERROR: failed to solve: exit code: 1
+"""
+    assert images.explained(log).why.splitlines() == [
+        " > [toy-cpu 3/5] RUN pip install:",
+        "12.1 Collecting six",
+        "12.2 ERROR: No matching distribution found for six",
+    ]
+
+
 def test_progress_is_a_line_per_step_and_large_download():
     log = """\
 #0 building with "default" instance using docker driver
@@ -429,6 +448,9 @@ def test_progress_is_a_line_per_step_and_large_download():
 #7 1.201 Downloading https://example.org/x/torch-2.13.0%2Bcpu-cp311.whl (191.8 MB)
 #7 1.202 Downloading sympy-1.14.0-py3-none-any.whl.metadata (12 kB)
 #8 [mxnet-cpu mxnet-cpu 2/6] RUN apt-get update
+#8 CACHED
+#8 ...
+#8 [jax-cpu mxnet-cpu 2/6] RUN apt-get update
 #8 CACHED
 #7 DONE 130.9s
 #9 [cntk-cpu 5/5] COPY --chmod=755 workloads /workloads

@@ -7,7 +7,7 @@ FROM python:3.11-slim-bookworm AS mxnet-cpu
 # Unpinned: Debian serves only the newest build of each package.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libgomp1 \
+ && apt-get install -y --no-install-recommends libgomp1 libquadmath0 \
  && rm -rf /var/lib/apt/lists/*
 
 RUN groupadd --gid 10001 rosetta \
