@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -325,7 +326,8 @@ def lock(framework: str, platform: str, upgrade: bool = False) -> list[Path]:
 
 def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool) -> None:
     """Have uv write one lock."""
-    uv = shutil.which("uv")
+    beside = Path(sys.executable).parent  # the environment need not be activated
+    uv = shutil.which("uv", path=os.pathsep.join([str(beside), os.environ.get("PATH", "")]))
     if uv is None:
         raise BuildError("uv is not installed.", remedy="It comes with the tools for development: make dev.")
     sources = Sources.from_environment()

@@ -105,7 +105,7 @@ def run_ready(
     try:
         engine.prepare(list(dict.fromkeys(p.image for p in ready if p.image)), progress.say)
         folders = fetch_data(ready, settings, progress)
-        slots = GpuSlots(host)
+        slots = Slots(host, settings.jobs)
         with progress.running(len(ready)), cells_in_threads(engine, settings.jobs) as submit:
             waiting = iter(ready)
             pending: set[Future[str]] = set()
@@ -146,15 +146,33 @@ def fetch_data(ready: Sequence[Planned], settings: Settings, progress: Progress)
     return datasets.fetch(names, mirror=settings.mirror, say=progress.say) if names else {}
 
 
-class GpuSlots:
-    """Hands out GPUs by UUID, each to one cell at a time."""
+class Slots:
+    """Hands out GPUs by UUID and, where cells run side by side, cores by number; each to one cell at a time.
 
-    def __init__(self, host: Host) -> None:
+    Without cores of their own, cells that each start a thread per core would spend their time waiting for each other.
+    """
+
+    def __init__(self, host: Host, jobs: int) -> None:
         self._free = {model: list(uuids) for model, uuids in host.gpus.items()}
+        cores = sorted(os.sched_getaffinity(0))
+        share = max(1, len(cores) // jobs)
+        shares = [tuple(cores[i : i + share]) for i in range(0, len(cores), share)]
+        self._cores: list[tuple[int, ...]] = [shares[i % len(shares)] for i in range(jobs)] if jobs > 1 else [()]
         self._changed = threading.Condition()
 
     @contextmanager
-    def held(self, model: str) -> Iterator[tuple[str, ...]]:
+    def cores(self) -> Iterator[tuple[int, ...]]:
+        """Hold a share of the cores; there are as many as jobs. Empty means all."""
+        with self._changed:
+            cores = self._cores.pop()
+        try:
+            yield cores
+        finally:
+            with self._changed:
+                self._cores.append(cores)
+
+    @contextmanager
+    def gpus(self, model: str) -> Iterator[tuple[str, ...]]:
         """Wait for a GPU of a model and hold it; none for ``none``."""
         if model == "none":
             yield ()
@@ -174,7 +192,7 @@ def run_cell(
     planned: Planned,
     engine: Engine,
     settings: Settings,
-    slots: GpuSlots,
+    slots: Slots,
     folders: Mapping[str, Path],
     progress: Progress,
 ) -> str:
@@ -182,8 +200,8 @@ def run_cell(
     assert planned.image is not None
     cell = planned.cell
     data = folders.get(plan.parameters()[cell.workload]["dataset"]) if cell.data == "real" else None
-    with slots.held(cell.gpu) as gpus:
-        task = Task(cell, planned.image, planned.key, uuid.uuid4().hex, gpus, data, settings.deadline)
+    with slots.gpus(cell.gpu) as gpus, slots.cores() as cores:
+        task = Task(cell, planned.image, planned.key, uuid.uuid4().hex, gpus, data, cores, settings.deadline)
         progress.started(cell)
         outcome = engine.run(task, lambda event: progress.event(cell, event))
     if engine.stopping and outcome.document is None:

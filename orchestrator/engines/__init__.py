@@ -24,8 +24,8 @@ NAMES = ("docker", "process")
 class Task:
     """What an engine needs to run a cell once.
 
-    ``data`` is the folder to be seen as /data, ``deadline`` in seconds, ``memory`` in bytes; by default a cell may use
-    all but an eighth of the machine's memory.
+    ``data`` is the folder to be seen as /data, ``cores`` are the numbers of those it may use (none: all), ``deadline``
+    in seconds, ``memory`` in bytes; by default a cell may use all but an eighth of the machine's memory.
     """
 
     cell: Cell
@@ -34,6 +34,7 @@ class Task:
     run: str
     gpus: Sequence[str] = ()
     data: Path | None = None
+    cores: Sequence[int] = ()
     deadline: float = 24 * 3600
     memory: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 // 8
 

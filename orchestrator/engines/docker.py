@@ -81,6 +81,7 @@ class DockerEngine:
         host = self.api.create_host_config(
             **isolation(task.memory),
             **gpu_request(task.gpus),
+            cpuset_cpus=",".join(map(str, task.cores)) or None,
             binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,
         )
         container = self.api.create_container(

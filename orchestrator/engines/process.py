@@ -72,8 +72,10 @@ class ProcessEngine:
         with self._lock:
             if self.stopping:
                 return Outcome(Status.FAILED, "stopped before it began")
+            python = str(environment_of(task.image) / "bin" / "python")
+            pinned = ["taskset", "--cpu-list", ",".join(map(str, task.cores))] if task.cores else []
             process = subprocess.Popen(
-                [str(environment_of(task.image) / "bin" / "python"), "-m", "harness", *contract.arguments(task.cell)],
+                [*pinned, python, "-m", "harness", *contract.arguments(task.cell)],
                 cwd=ROOT / "workloads",
                 env=cell_variables(task, folder),
                 stdin=subprocess.DEVNULL,

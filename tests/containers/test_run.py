@@ -97,14 +97,15 @@ def test_real_reviews_reach_the_cell_through_a_volume(first_run, real_data, tmp_
 
 def test_ctrl_c_stops_the_containers_and_keeps_what_has_finished(first_run, engine, tmp_path):
     command = [str(Path(sys.executable).parent / "rosetta"), "run", "--profile", "quick", "--jobs", "2", "--only"]
-    run = subprocess.Popen(
-        [*command, "pytorch/{rnn,cnn}/cpu", "--repeats", "20"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-    for line in run.stdout:
-        if "  ok  " in line:
-            break
-    run.send_signal(signal.SIGINT)
-    assert run.wait(timeout=60) == 130
+    words = [*command, "pytorch/{rnn,cnn}/cpu", "--repeats", "20"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        for line in run.stdout:
+            if "  ok  " in line:
+                break
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "finished cells are kept" in said
     assert engine.containers.list(all=True, filters={"label": "rosetta=cell"}) == []
     kept = [row for row in rows(tmp_path / "results" / "merged.parquet") if row["status"] == "ok"]
     assert 1 <= len(kept) < 40

@@ -216,7 +216,6 @@ def test_lock_resolves_everything_and_pip_installs_it_without_internet(definitio
     wheel(wheels, "marble", "2.0")
     monkeypatch.setenv("ROSETTA_WHEELS", str(wheels))
     monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     written(definitions, TOY)
     image = images.image_for("toy", "cpu")
     assert images.lock("toy", "cpu") == [image.lock_path]
@@ -239,11 +238,11 @@ def test_lock_resolves_everything_and_pip_installs_it_without_internet(definitio
 def test_lock_says_what_can_not_be_resolved(definitions, tmp_path, monkeypatch):
     monkeypatch.setenv("ROSETTA_WHEELS", str(definitions / "locks"))
     monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     written(definitions, TOY)
     with pytest.raises(BuildError, match=r"toy-cpu could not be resolved\.\n(?s:.*)toy was not found"):
         images.lock("toy", "cpu")
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(BuildError, match="uv is not installed"):
         images.lock("toy", "cpu")
 

@@ -78,7 +78,8 @@ def test_include_extends_or_adds_as_on_github(cells_of):
 
 
 def test_exclude_never_removes_what_an_include_adds(cells_of):
-    text = "axes: {library: [pytorch, jax], workload: [rnn]}\nexclude: [{library: jax}]\ninclude: [{library: jax, workload: rnn}]"
+    text = "axes: {library: [pytorch, jax], workload: [rnn]}\nexclude: [{library: jax}]\n"
+    text += "include: [{library: jax, workload: rnn}]"
     assert [cell.library for cell in cells_of(text)] == ["pytorch", "jax"]
 
 

@@ -1,5 +1,6 @@
 """What a run refuses before it starts, and how GPUs are handed out."""
 
+import os
 import threading
 
 import pytest
@@ -35,13 +36,13 @@ def test_a_full_disk_is_noticed_before_the_first_cell(tmp_path, monkeypatch):
 
 
 def test_a_gpu_belongs_to_one_cell_at_a_time():
-    slots = run.GpuSlots(Host({"v100": ("GPU-1", "GPU-2")}, (470,)))
+    slots = run.Slots(Host({"v100": ("GPU-1", "GPU-2")}, (470,)), 1)
     held: list[str] = []
     clashes: list[str] = []
     guard = threading.Lock()
 
     def cell() -> None:
-        with slots.held("v100") as (gpu,):
+        with slots.gpus("v100") as (gpu,):
             with guard:
                 clashes.extend([gpu] if gpu in held else [])
                 held.append(gpu)
@@ -54,5 +55,15 @@ def test_a_gpu_belongs_to_one_cell_at_a_time():
     for thread in threads:
         thread.join()
     assert clashes == []
-    with slots.held("none") as none:
+    with slots.gpus("none") as none:
         assert none == ()
+
+
+def test_cells_side_by_side_have_cores_of_their_own():
+    alone, pair = run.Slots(Host(), 1), run.Slots(Host(), 2)
+    with alone.cores() as all_of_them, pair.cores() as first, pair.cores() as second:
+        assert all_of_them == ()
+        assert first
+        assert second
+        if len(os.sched_getaffinity(0)) > 1:
+            assert not set(first) & set(second)
