@@ -23,7 +23,7 @@ from orchestrator.engines import Event, OnEvent, Output, Say, Task, failure, suc
 from orchestrator.errors import EngineError, ResultError
 from orchestrator.images import Image
 
-OLDEST_API = (1, 41)  # Engine 20.10, the first with BuildKit on by default
+OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
 USER = "10001:10001"
 SOCKET = Path("/var/run/docker.sock")
 MOUNT_MARKER = ".complete"
@@ -209,7 +209,7 @@ def connect() -> docker.APIClient:
     if version < OLDEST_API:
         raise EngineError(
             f"The Docker engine speaks API {api.api_version}; the oldest that works is 1.{OLDEST_API[1]}.",
-            remedy="Update Docker to 20.10 or newer, or use --engine process.",
+            remedy="Update Docker to 23 or newer, or use --engine process.",
         )
     return api
 

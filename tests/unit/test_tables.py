@@ -1,0 +1,232 @@
+"""The tables as a person sees them, compared as text."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from orchestrator import results
+from orchestrator.matrix import Cell
+from orchestrator.report import tables
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+TITLES = {"pytorch": "PyTorch", "mxnet": "MXNet", "cntk": "CNTK", "knet": "Julia (Knet)"}
+EPYC = {"cpu": "AMD EPYC 7B13", "cores": 2, "host": "here"}
+XEON = {"cpu": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 8, "host": "there"}
+SHORT = {"data": "synthetic", "epochs": 2, "samples": 1280, "shortened": True}
+
+
+def ran(library: str, seconds: float, quality: float = 0.857, *axes: str, **changes: Any) -> dict[str, Any]:
+    """A row of a full GRU run that ended ok; ``axes`` are platform and GPU, ``changes`` columns."""
+    names = {name: changes[name] for name in ("data", "repeat", "precision", "variant") if name in changes}
+    cell = Cell(library, changes.pop("workload", "rnn"), *(axes or ("cpu", "none")), **names)
+    measured = {"status": "ok", "seconds": seconds, "quality": quality, "metric": "accuracy", "engine": "docker"}
+    return {**results.empty(cell), **measured, **EPYC, "started": NOW, "n_gpus": int(bool(axes)), **changes}
+
+
+def failed(library: str, status: str, reason: str, *axes: str, **changes: Any) -> dict[str, Any]:
+    """A row of a run that left no document: it knows its host's name only."""
+    nothing = {"seconds": None, "quality": None, "cpu": None, "cores": None, "n_gpus": None}
+    return ran(library, 0, 0, *axes, **{**nothing, "status": status, "reason": reason, **changes})
+
+
+def cannot(library: str, reason: str, *axes: str, **changes: Any) -> dict[str, Any]:
+    cell = Cell(library, changes.pop("workload", "rnn"), *(axes or ("cpu", "none")), **changes)
+    return results.incompatible_row(cell, reason, "docker")
+
+
+def shown(*rows: dict[str, Any], width: int = 80, **options: Any) -> str:
+    out = io.StringIO()
+    tables.show(results.table_of(rows), Console(file=out, width=width, **options), TITLES)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+
+
+def fields(*rows: dict[str, Any]) -> dict[str, list[str]]:
+    """The fields of the first table: time or word, marks, quality, spread."""
+    (first, *_), _ = tables.tables(results.table_of(rows), TITLES)
+    return {
+        library: [" ".join(filter(None, (e.time + e.marks, e.quality, e.spread))) for e in entries]
+        for library, entries in first.rows.items()
+    }
+
+
+QUICK = [
+    ran("pytorch", 8.94, 0.9937, **SHORT, engine="process"),
+    ran("mxnet", 12.4, 1.0, **SHORT),
+    failed("cntk", "oom", "killed by the kernel: out of memory", **SHORT),
+    cannot("knet", "not implemented yet: no image for knet", data="synthetic"),
+    cannot("caffe2", "not implemented yet: no image for caffe2", data="synthetic"),
+]
+FULL = [
+    ran("pytorch", 300.4),
+    *(ran("pytorch", seconds, 0.86, "cuda9", "v100", repeat=n, **XEON) for n, seconds in enumerate((21.2, 23.0, 22.6))),
+    ran("mxnet", 280.0, 0.849),
+    ran("mxnet", 19.6, 0.871, "cuda9", "v100", **XEON),
+    failed("cntk", "quality", "accuracy .512 lies outside .83–.88", "cuda9", "v100", host="there"),
+    cannot("cntk", "cntk has no wheel for this"),
+    *(cannot(name, "no K80 on this machine", "cuda8", "k80") for name in ("pytorch", "mxnet")),
+    cannot("pytorch", "not implemented yet: cuda12", "cuda12", "h200"),
+    cannot("pytorch", "not implemented yet: no script", workload="resnet50"),
+]
+
+
+def test_the_first_table_of_a_newcomer():
+    assert shown(*QUICK) == (
+        """\
+GRU on IMDB: seconds to train, test accuracy
+AMD EPYC 7B13, 2 cores
+
+                         CPU
+ ───────────────────────────
+ caffe2                    –
+ CNTK            failed: oom
+ Julia (Knet)              –
+ MXNet          12 s†  1.000
+ PyTorch       8.9 s†‡  .994
+
+✗ CNTK: killed by the kernel: out of memory
+– not implemented yet (2 cells): caffe2, Julia (Knet)
+
+† 2 epochs of 1,280 synthetic samples: shows that it works, ranks nothing. For
+  the published length on real data: 'rosetta data fetch', then 'rosetta run
+  --profile full'
+‡ run without a container: the machine's own Python and system libraries, no
+  isolation"""
+    )
+
+
+def test_results_of_two_machines():
+    assert shown(*FULL, width=100) == (
+        """\
+GRU on IMDB: seconds to train, test accuracy
+A: AMD EPYC 7B13, 2 cores
+B: Intel Xeon CPU @ 2.20GHz, 8 cores
+
+                             CUDA 9
+                   CPU         V100
+                     A            B
+ ──────────────────────────────────
+ CNTK                –  failed: quality
+ MXNet     280 s  .849       20 s  .871
+ PyTorch   300 s  .857       23 s  .860
+                         21–23 s, n=3"""
+    )
+
+
+def test_the_same_as_markdown():
+    assert tables.markdown(results.table_of(FULL), TITLES) == ""
+
+
+def test_a_wide_table_goes_on_below_and_no_line_is_cut():
+    wide = [
+        ran("pytorch", 1234.5, 0.857, platform, gpu, repeat=repeat)
+        for platform in ("cuda8", "cuda9", "cuda12", "cuda13")
+        for gpu in ("p100", "v100", "h200")
+        for repeat in range(2)
+    ]
+    for width in (80, 120):
+        text = shown(*wide, width=width)
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("1,234 s  .857") == 12
+        assert "…" not in text
+    assert text.index("CUDA 8") < text.index("CUDA 9") < text.index("CUDA 12") < text.index("CUDA 13")
+
+
+def test_piped_output_is_plain_and_a_terminal_has_colour():
+    assert "\x1b" not in shown(*QUICK)
+    coloured = shown(*FULL, force_terminal=True, color_system="standard")
+    assert "\x1b[1;32m280 s\x1b" in coloured  # the fastest of its column
+    assert "\x1b[31m" in coloured  # what failed
+
+
+def test_no_results_say_what_to_do():
+    assert "rosetta run" in shown()
+
+
+def test_repeats_show_median_spread_and_number():
+    rows = [
+        ran("pytorch", seconds, quality, repeat=n)
+        for n, (seconds, quality) in enumerate([(29, 0.85), (40, 0.87), (31, 0.86)])
+    ]
+    assert fields(*rows) == {"PyTorch": ["31 s .860 29–40 s, n=3"]}
+    bad = failed("pytorch", "failed", "exit code 1", repeat=3)
+    assert fields(*rows, bad) == {"PyTorch": ["31 s .860 29–40 s, n=3 of 4"]}
+    assert "✗ PyTorch: exit code 1" in shown(*rows, bad)
+
+
+@pytest.mark.parametrize(("status", "said"), [("failed", "failed"), ("host_lost", "failed: host lost"), ("timeout", "failed: timeout"), ("quality", "failed: quality")])  # fmt: skip
+def test_what_did_not_end_ok_never_shows_a_time(status, said):
+    assert fields(ran("pytorch", 1.5, 0.1, status=status, reason="because")) == {"PyTorch": [said]}
+
+
+def test_the_newest_run_of_a_question_counts():
+    old, new = ran("pytorch", 100, key="1"), ran("pytorch", 90, key="2", started=NOW + timedelta(hours=1))
+    assert fields(new, old) == {"PyTorch": ["90 s .857"]}
+    late = failed("pytorch", "failed", "exit code 1", started=NOW + timedelta(hours=2))
+    assert fields(new, old, late) == {"PyTorch": ["failed"]}
+    assert fields({**late, "started": NOW - timedelta(hours=1)}, new) == {"PyTorch": ["90 s .857"]}
+
+
+def test_runs_of_different_lengths_are_never_put_together():
+    full = ran("pytorch", 300)
+    some = ran("pytorch", 30, 0.8, epochs=1, shortened=True, repeat=1, started=NOW + timedelta(hours=1))
+    less = ran("pytorch", 3, 0.6, epochs=1, samples=640, shortened=True, repeat=2, started=NOW + timedelta(hours=2))
+    synthetic = ran("pytorch", 2, 0.99, repeat=3, **SHORT)
+    assert fields(full, some, less, synthetic) == {"PyTorch": ["300 s .857"]}
+    assert fields(some, less, synthetic) == {"PyTorch": ["3.0 s† .600"]}
+    assert fields(synthetic) == {"PyTorch": ["2.0 s† .990"]}
+
+
+def test_the_fastest_is_sought_among_full_runs_only():
+    def fastest(*rows: dict[str, Any]) -> list[str]:
+        (first,), _ = tables.tables(results.table_of(rows), TITLES)
+        return [library for library, entries in first.rows.items() if any(e.fastest for e in entries)]
+
+    short = ran("knet", 1, **SHORT)
+    assert fastest(ran("pytorch", 20), ran("mxnet", 10), short) == ["MXNet"]
+    assert fastest(ran("pytorch", 20), short) == []
+    assert fastest(short, ran("mxnet", 2, **SHORT)) == []
+
+
+def test_precision_and_variant_stand_beside_the_library():
+    half = ran("pytorch", 9, 0.857, "cuda12", "h200", precision="amp-fp16", variant="tuned")
+    assert fields(ran("pytorch", 10, 0.857, "cuda12", "h200"), half) == {
+        "PyTorch": ["10 s .857"], "PyTorch, amp-fp16, tuned": ["9.0 s .857"],
+    }  # fmt: skip
+
+
+def test_several_gpus_are_a_column_of_their_own():
+    text = shown(
+        ran("pytorch", 10, 0.857, "cuda12", "h200"), ran("pytorch", 4, 0.857, "cuda12", "h200", n_gpus=4, repeat=1)
+    )
+    assert "4 × H200" in text
+    assert text.count("CUDA 12") == 2
+
+
+def test_text_of_strangers_steers_neither_terminal_nor_markup():
+    evil = "\x1b[2J[red]\x07|<b>`x`"
+    row = failed(evil, "failed", f"{evil}\nsecond line", workload=evil, host=evil)
+    text = shown(row, force_terminal=True, color_system=None)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "[red]" in text
+    assert "second line" not in text
+    document = tables.markdown(results.table_of([row]), TITLES)
+    assert "<b>" not in document.replace("\\<b>", "")
+    assert document.count("|") - document.count("\\|") == 9
+
+
+def test_libraries_have_the_titles_of_images_and_of_the_published_tables():
+    titles = tables.library_titles()
+    assert (titles["jax"], titles["knet"], titles["keras-tf"]) == ("JAX (Flax)", "Julia (Knet)", "Keras (TF)")
+
+
+@given(st.floats(0, 1e6))
+def test_a_duration_keeps_two_digits_and_is_right_to_five_percent(seconds):
+    text = tables.duration(seconds)
+    assert text.endswith(" s")
+    assert float(text[:-2].replace(",", "")) == pytest.approx(seconds, rel=0.051, abs=0.0051)
