@@ -29,6 +29,9 @@ TITLES = {
 }
 SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
 NOT_YET = "not implemented yet"
+LINE_BREAK = "\\\n"
+"""Of Markdown; the other form, two blanks at the end of a line, does not survive editors."""
+
 LONGEST_REASON = 160
 MOST_REASONS = 4
 
@@ -317,8 +320,8 @@ def left_out(absent: Sequence[Row], why: str) -> Iterator[Note]:
 
 
 def counted(what: str, count: int) -> str:
-    """Something and for how many cells it holds."""
-    return f"{what} ({count} cell{'s' if count > 1 else ''})"
+    """Something, and for how many cells it holds if for several."""
+    return f"{what} ({count} cells)" if count > 1 else what
 
 
 def listed(names: Iterable[str]) -> str:
@@ -447,7 +450,7 @@ def markdown(results: "pa.Table", titles: Mapping[str, str] | None = None) -> st
 
 def markdown_blocks(table: Table) -> Iterator[str]:
     """One table as blocks of Markdown."""
-    yield "  \n".join([f"**{escaped(table.title)}**", *map(escaped, table.machines)])
+    yield LINE_BREAK.join([f"**{escaped(table.title)}**", *map(escaped, table.machines)])
     if table.rows:
         lines = ["| |" + "".join(f" {escaped(' '.join(heading))} |" for heading in table.columns)]
         lines += ["| --- |" + " ---: |" * len(table.columns)]
@@ -460,7 +463,7 @@ def markdown_blocks(table: Table) -> Iterator[str]:
 def markdown_notes(notes: Sequence[Note]) -> Iterator[str]:
     """Notes as one block, a line each."""
     if notes:
-        yield "  \n".join(f"{note.mark} {escaped(note.text)}" for note in notes)
+        yield LINE_BREAK.join(f"{note.mark} {escaped(note.text)}" for note in notes)
 
 
 def markdown_field(entry: Entry) -> str:
