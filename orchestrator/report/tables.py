@@ -33,7 +33,6 @@ LINE_BREAK = "\\\n"
 """Of Markdown; the other form, two blanks at the end of a line, does not survive editors."""
 
 LONGEST_REASON = 160
-MOST_REASONS = 4
 
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
@@ -305,18 +304,22 @@ def reasons(absent: Sequence[Row]) -> Iterator[Note]:
 
 
 def left_out(absent: Sequence[Row], why: str) -> Iterator[Note]:
-    """The columns in which nothing could run, in one line, with the most frequent reasons."""
-    platforms: dict[str, list[str]] = {}
+    """The columns in which nothing could run, in one note, with both reasons, or the most frequent of many."""
+    if not absent:
+        return
+    cards_of = defaultdict(list)
     for column in sorted({column_of(row) for row in absent}):
-        platforms.setdefault(platform_title(column.platform), []).append(gpu_title(column.gpu[1]))
-    names = [f"{name} ({', '.join(cards)})" if any(cards) else name for name, cards in platforms.items()]
+        cards_of[platform_title(column.platform)].append(gpu_title(column.gpu[1]))
+    platforms_of = defaultdict(list)
+    for platform, cards in cards_of.items():
+        platforms_of[", ".join(filter(None, cards))].append(platform)
+    names = [", ".join(platforms) + (f" ({cards})" if cards else "") for cards, platforms in platforms_of.items()]
     counts = Counter(reason_of(row) for row in absent)
-    common = counts.most_common(MOST_REASONS)
+    common = counts.most_common(1 if len(counts) > 2 else 2)
     others = counts.total() - sum(count for _, count in common)
     said = [counted(reason, count) for reason, count in common]
-    said += [counted("others, see 'rosetta plan'", others)] if others else []
-    if absent:
-        yield Note(ABSENT, f"{why}: {', '.join(names)}: {'; '.join(said)}")
+    said += [counted("other reasons, see 'rosetta plan'", others)] if others else []
+    yield Note(ABSENT, f"{why}: {', '.join(names)}: {'; '.join(said)}")
 
 
 def counted(what: str, count: int) -> str:

@@ -149,6 +149,16 @@ B: Intel Xeon CPU @ 2.20GHz, 8 cores
     )
 
 
+def test_columns_without_any_run_are_named_together():
+    gpus = [(platform, gpu) for platform in ("cuda8", "cuda9") for gpu in ("k80", "v100")]
+    rows = [cannot("pytorch", f"not implemented yet: {axes}", *axes) for axes in gpus]
+    rows += [cannot("mxnet", f"no {gpu} on this machine", platform, gpu) for platform, gpu in gpus[:2]]
+    assert shown(ran("pytorch", 300), *rows).splitlines()[-2:] == [
+        "– left out, nothing runs there: CUDA 8, CUDA 9 (K80, V100): not implemented yet",
+        "  (4 cells); other reasons, see 'rosetta plan' (2 cells)",
+    ]
+
+
 def test_a_wide_table_goes_on_below_and_no_line_is_cut():
     wide = [
         ran("pytorch", 1234.5, 0.857, platform, gpu, repeat=repeat)
