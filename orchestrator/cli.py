@@ -332,8 +332,7 @@ def fetch(names: tuple[str, ...]) -> None:
     """
     from orchestrator import datasets
 
-    mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    for name, folder in datasets.fetch(list(names), mirror=mirror, say=click.echo).items():
+    for name, folder in datasets.fetch(names, say=click.echo).items():
         click.echo(f"{name}: {folder}")
 
 

@@ -22,6 +22,7 @@ from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Event, OnEvent, Output, Say, Task, failure, success
 from orchestrator.errors import EngineError, ResultError
 from orchestrator.images import Image
+from orchestrator.limited import Limited
 
 OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
 USER = "10001:10001"
@@ -251,7 +252,8 @@ def document_of(stream: Iterator[bytes]) -> bytes | None:
     Raises ResultError for links, special files, a second document, or more bytes than a result may have.
     """
     found: bytes | None = None
-    reader = Limited(stream, contract.LARGEST_DOCUMENT + 2**20)
+    refusal = ResultError("The container left more in its results folder than a result may have.")
+    reader = Limited(stream, contract.LARGEST_DOCUMENT + 2**20, refusal)
     try:
         with tarfile.open(fileobj=reader, mode="r|") as archive:
             for member in archive:
@@ -267,26 +269,6 @@ def document_of(stream: Iterator[bytes]) -> bytes | None:
     except tarfile.TarError as error:
         raise ResultError(f"The results of the container can't be read: {error}") from None
     return found
-
-
-class Limited(io.RawIOBase):
-    """A reader over a stream of chunks that refuses to go on past a number of bytes."""
-
-    def __init__(self, stream: Iterator[bytes], limit: int) -> None:
-        self._chunks, self._buffer, self._left = iter(stream), b"", limit
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes, fewer only at the end; raises ResultError past the limit."""
-        while len(self._buffer) < size:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                break
-            self._left -= len(chunk)
-            if self._left < 0:
-                raise ResultError("The container left more in its results folder than a result may have.")
-            self._buffer += chunk
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
-        return taken
 
 
 __all__ = ["DockerEngine", "Event", "document_of"]

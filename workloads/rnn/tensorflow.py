@@ -41,6 +41,7 @@ def train_step(x, y):
     with tf.GradientTape() as tape:
         loss = loss_function(y, model(x, training=True))
     gradients = tape.gradient(loss, model.trainable_variables)
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # else one slice per token: see above
     optimizer.apply(gradients, model.trainable_variables)
     return loss
 

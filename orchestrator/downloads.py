@@ -1,0 +1,317 @@
+"""Files whose sum is known, from a URL or a folder onto this disk: resumed, tried again, verified."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+from orchestrator.errors import DataError
+
+if TYPE_CHECKING:
+    import requests
+
+CHUNK = 2**18
+"""Bytes read and written at a time."""
+
+BACK_OFF = (1, 2, 4, 8, 16)
+"""Seconds between the tries of a broken download."""
+
+TIMEOUTS = (15, 60)
+"""Seconds to wait for a connection, and for the next byte."""
+
+LINE_EVERY = 10.0
+"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
+
+Say = Callable[[str], None]
+"""Takes a line for the user."""
+
+OFFLINE = "Without internet, let ROSETTA_DATA_MIRROR name a folder or URL that holds the files (docs/data.md)."
+
+
+@dataclass(frozen=True)
+class Content:
+    """The bytes of a file: their sha256 in hex, and how many there are."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a data set, or the archive it is published in.
+
+    ``path`` is relative to the folder of the set. ``contents`` are those to accept: first the publisher's, then any
+    that are packed otherwise but hold the same data. ``url`` is the publisher's; files from an archive have none.
+    """
+
+    path: str
+    contents: tuple[Content, ...]
+    url: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes as published."""
+        return self.contents[0].size
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest accepted content."""
+        return max(content.size for content in self.contents)
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """The accepted sha256 sums, the publisher's first."""
+        return tuple(content.sha256 for content in self.contents)
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+class Incoming:
+    """A file on its way into the cache: what has come so far is on disk, hashed, and never more than declared.
+
+    Bytes of an earlier call count if they came from the same address; with them the ``validator`` of that answer
+    (its ETag or date) is kept, so that a file that changed meanwhile is not glued to the old one.
+    """
+
+    def __init__(self, file: File, path: Path, address: str, stream: IO[bytes]) -> None:
+        self.file, self.path, self.stream = file, path, stream
+        self.source, self.address = address, printable(address)
+        self.slip = path.with_name(path.name + ".origin")
+        self.hash, self.size, self.validator = hashlib.sha256(), 0, ""
+
+    def resume(self) -> None:
+        """Count what an earlier call left, if it is of any use."""
+        origin, _, self.validator = self.slip.read_text().partition("\n") if self.slip.is_file() else ("", "", "")
+        self.stream.seek(0)
+        while chunk := self.stream.read(CHUNK):
+            self.hash.update(chunk)
+            self.size += len(chunk)
+        if not self.complete and (origin != self.address or self.size >= self.file.largest):
+            self.restart()
+
+    @property
+    def complete(self) -> bool:
+        """Whether an accepted content has come."""
+        return self.hash.hexdigest() in self.file.sums
+
+    def restart(self, validator: str = "") -> None:
+        """Forget what came, and note where the next bytes come from."""
+        self.stream.truncate(0)
+        self.hash, self.size, self.validator = hashlib.sha256(), 0, validator
+        self.slip.write_text(f"{self.address}\n{validator}")
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes. Raises DataError where they are more than any accepted content has."""
+        self.size += len(chunk)
+        if self.size > self.file.largest:
+            self.refuse(f"It has more than the {self.file.largest:,} bytes it should have.")
+        self.stream.write(chunk)
+        self.hash.update(chunk)
+
+    def verify(self) -> None:
+        """Raise DataError, and remove the file, if it is not an accepted content."""
+        if not self.complete:
+            self.refuse(
+                f"Its sha256 is {self.hash.hexdigest()} ({self.size:,} bytes); "
+                f"it should be {self.file.sums[0]} ({self.file.size:,} bytes)."
+            )
+
+    def refuse(self, why: str) -> NoReturn:
+        """Remove the file and raise DataError."""
+        self.path.unlink()
+        self.slip.unlink(missing_ok=True)
+        raise DataError(
+            f"{self.address} is not the file its publisher made ({self.file.path}).",
+            why,
+            "If it came through a proxy or a mirror, look there; else fetch it again.",
+        )
+
+
+class NotThere(Exception):
+    """A source doesn't have the file: try the next one."""
+
+
+class Broken(Exception):
+    """The connection didn't hold: try again."""
+
+
+@contextmanager
+def receiving(file: File, path: Path, address: str) -> Iterator[Incoming]:
+    """Receive ``file`` from ``address`` at ``path``, after what an earlier call left there, and verify it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as stream:
+        incoming = Incoming(file, path, address, stream)
+        incoming.resume()
+        yield incoming
+        incoming.verify()
+
+
+def bring(file: File, path: Path, address: str, say: Say) -> None:
+    """Bring ``file``, verified, from ``address`` (a URL or a path) to ``path``.
+
+    Raises NotThere where the source says so; DataError for other bytes, or a connection that breaks again and again.
+    """
+    with receiving(file, path, address) as incoming:
+        if not incoming.complete:
+            (download if is_url(address) else copy)(incoming, say)
+
+
+def copy(incoming: Incoming, say: Say) -> None:
+    """Copy a file of a mirror folder."""
+    path = Path(incoming.source)
+    if not path.is_file():
+        raise NotThere(f"{path} does not exist")
+    incoming.restart()
+    with path.open("rb") as source, shown(say, incoming) as show:
+        while chunk := source.read(CHUNK):
+            incoming.write(chunk)
+            show()
+
+
+def download(incoming: Incoming, say: Say) -> None:
+    """Download a file, with pauses between the tries of a connection that breaks."""
+    import requests
+    from urllib3.exceptions import HTTPError, NameResolutionError
+
+    with shown(say, incoming) as show:
+        for pause in (*BACK_OFF, None):
+            try:
+                return receive(incoming, show)
+            except (requests.RequestException, HTTPError, Broken) as error:
+                inner = cause(error)
+                nameless = isinstance(inner, NameResolutionError) and not incoming.size  # else the network may be back
+                wrong = isinstance(inner, ValueError)  # the URL or the certificate
+                if pause is None or nameless or wrong:
+                    raise given_up(incoming, inner) from None
+                say(f"{incoming.file.path}: {reason(inner)}; next try in {pause} s")
+                time.sleep(pause)
+
+
+def receive(incoming: Incoming, show: Callable[[], None]) -> None:
+    """One request for the bytes that are still lacking. Raises requests', urllib3's or Broken where it breaks."""
+    import requests
+
+    # Bytes as they are: some servers call a .tar.gz a gzip-encoded .tar, and a range counts encoded bytes.
+    headers = {"Accept-Encoding": "identity"}
+    if incoming.size:
+        headers["Range"] = f"bytes={incoming.size}-"
+        if incoming.validator:
+            headers["If-Range"] = incoming.validator
+    with requests.get(incoming.source, headers=headers, stream=True, timeout=TIMEOUTS, verify=ca_bundle()) as response:
+        place_answer(incoming, response)
+        for chunk in response.raw.stream(CHUNK, decode_content=False):
+            incoming.write(chunk)
+            show()
+        untold = "Content-Length" not in response.headers and not response.raw.chunked
+        if untold and incoming.size < incoming.file.size:
+            raise Broken("the connection was closed early")
+
+
+def place_answer(incoming: Incoming, response: "requests.Response") -> None:
+    """Make ``incoming`` ready for the body of this response, or raise why there is none."""
+    status = f"{response.status_code} {response.reason}"
+    if response.status_code == 416:
+        incoming.restart()
+    if response.status_code in (408, 416, 425, 429) or response.status_code >= 500:
+        raise Broken(f"the server answered {status}")
+    if response.status_code >= 400:
+        raise NotThere(f"{incoming.address} answered {status}")
+    if response.status_code != 206:
+        tag = response.headers.get("ETag", "W/")
+        strong = response.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
+        incoming.restart(strong)
+    elif not response.headers.get("Content-Range", "").startswith(f"bytes {incoming.size}-"):
+        incoming.restart()
+        raise Broken("the server sent another part of the file than was asked for")
+
+
+def given_up(incoming: Incoming, error: BaseException) -> DataError:
+    """The error for a download that was given up."""
+    import ssl
+
+    what, remedy = f"The file {incoming.file.path} can't be downloaded.", OFFLINE
+    if incoming.size:
+        total = f"the {incoming.file.size:,} bytes of {incoming.file.path}"
+        what = f"The download broke off after {incoming.size:,} of {total}."
+        remedy = f"Run 'rosetta data fetch' again: it goes on where it stopped. {OFFLINE}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = "If a proxy inspects TLS here, let ROSETTA_CA_BUNDLE name the file with its certificate authority."
+    return DataError(what, f"{incoming.address}: {reason(error)}.", remedy)
+
+
+def ca_bundle() -> str | bool:
+    """The file of certificate authorities to trust, by the first variable that is set; else requests' own."""
+    for variable in ("ROSETTA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE"):
+        if bundle := os.environ.get(variable):
+            if not Path(bundle).exists():
+                raise DataError(f"{variable} names {bundle}, which does not exist.", remedy="Correct or unset it.")
+            return bundle
+    return True
+
+
+@contextmanager
+def shown(say: Say, incoming: Incoming) -> Iterator[Callable[[], None]]:
+    """Show a file coming in: a bar on a terminal, else a line now and then. Yields what to call after each chunk."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    if say is not silent and console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(incoming.file.path, total=incoming.file.size, completed=incoming.size)
+            yield lambda: bar.update(task, completed=incoming.size)
+        return
+    last = time.monotonic()
+
+    def line() -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            say(f"{incoming.file.path}: {incoming.size:,} of {incoming.file.size:,} bytes")
+
+    yield line
+
+
+def is_url(address: str) -> bool:
+    """Whether an address is fetched over HTTP; else it is a path."""
+    return urlsplit(address).scheme in ("http", "https")
+
+
+def below(mirror: str, path: str) -> str:
+    """The address of a file of a mirror; the query of a URL (a signature, say) stays behind it."""
+    if not is_url(mirror):
+        return str(Path(mirror).expanduser() / path)
+    parts = urlsplit(mirror)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
+
+
+def printable(address: str) -> str:
+    """An address without the secrets it may carry: user, password, query."""
+    if not is_url(address):
+        return address
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def cause(error: BaseException) -> BaseException:
+    """The innermost of requests' nested errors."""
+    while True:
+        parts = (getattr(error, "reason", None), *error.args)
+        inner = next((part for part in parts if isinstance(part, Exception)), None)
+        if inner is None:
+            return error
+        error = inner
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, without the connection object that urllib3 puts in front."""
+    text = str(error)
+    return text.partition("): ")[2] if text.startswith("HTTP") and "): " in text else text

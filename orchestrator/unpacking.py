@@ -1,0 +1,60 @@
+"""Files out of a published archive, of which nothing is trusted but bytes with the right sum."""
+
+import gzip
+import tarfile
+import zlib
+from pathlib import Path
+
+from orchestrator.downloads import CHUNK, OFFLINE, File, receiving
+from orchestrator.errors import DataError
+from orchestrator.limited import Limited
+
+OVERHEAD = 2**20
+"""Bytes that an archive may unpack to beyond its declared files: headers, padding and small extras."""
+
+
+def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, ...], extras: tuple[str, ...]) -> None:
+    """Write the ``wanted`` of an archive's ``files`` below ``folder``, and verify each.
+
+    No path, link, mode or owner is taken from the archive, which is read as a stream that ends at the declared size.
+    Raises DataError for anything missing, damaged, or neither of the files nor of the ``extras``.
+    """
+    declared = {file.path for file in files} | set(extras)
+    belonging = {("file", path) for path in declared}
+    belonging |= {("folder", str(parent)) for path in declared for parent in Path(path).parents}
+    lacking = {file.path: file for file in wanted}
+    most = sum(file.largest for file in files) + OVERHEAD
+    refusal = DataError(f"The archive {archive.name} unpacks to more bytes than its data set has.", remedy=OFFLINE)
+    try:
+        with (
+            gzip.open(archive) as raw,
+            Limited(iter(lambda: raw.read(CHUNK), b""), most, refusal) as stream,
+            tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar,
+        ):
+            for member in tar:
+                if (kind(member), member.name) not in belonging:
+                    raise DataError(
+                        f"The archive {archive.name} holds the {kind(member)} {member.name!r}, "
+                        "which does not belong to its data set.",
+                        "Nothing of it was put in place.",
+                        OFFLINE,
+                    )
+                file, source = lacking.pop(member.name, None), tar.extractfile(member)
+                if file and source:
+                    with receiving(file, folder / file.path, f"{archive.name}/{member.name}") as incoming:
+                        incoming.restart()
+                        while chunk := source.read(CHUNK):
+                            incoming.write(chunk)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"The archive {archive.name} can't be unpacked.", f"{error}.", OFFLINE) from None
+    if lacking:
+        raise DataError(f"The archive {archive.name} lacks {', '.join(lacking)}.", remedy=OFFLINE)
+
+
+def kind(member: tarfile.TarInfo) -> str:
+    """What a member is, for messages: a file, folder, link or device."""
+    if member.isreg():
+        return "file"
+    if member.isdir():
+        return "folder"
+    return "link" if member.islnk() or member.issym() else "device"

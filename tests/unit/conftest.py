@@ -1,0 +1,65 @@
+"""A publisher on loopback, for the tests of data sets and downloads."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from orchestrator import datasets, downloads
+from orchestrator.datasets import DataSet
+from tests.unit.publisher import LABELS, PIXELS, REVIEWS, Site, file, handler
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    sites: list[Site] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(lambda: sites[0]))
+    sites.append(Site(server))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield sites[0]
+    sites[0].gate.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of this machine gets in, and no test waits between two tries."""
+    for name in list(os.environ):
+        if name.lower().endswith(("_proxy", "_ca_bundle", "pip_cert", "ssl_cert_file")) or name.startswith("ROSETTA_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(downloads, "BACK_OFF", (0, 0))
+
+
+@pytest.fixture
+def reviews(site: Site, monkeypatch: pytest.MonkeyPatch) -> DataSet:
+    """A set of one file, published on the site."""
+    site.pages["/reviews.npz"] = REVIEWS
+    dataset = DataSet("reviews", "free to use", (file("reviews.npz", REVIEWS, url=f"{site.url}/reviews.npz"),))
+    monkeypatch.setitem(datasets.DATA_SETS, "reviews", dataset)
+    return dataset
+
+
+@pytest.fixture
+def publish(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], DataSet]:
+    """Publishes an archive on the site, as a set of two files with the right sum of the archive."""
+
+    def publish(archive: bytes) -> DataSet:
+        site.pages["/images.tar.gz"] = archive
+        dataset = DataSet(
+            "images",
+            "free to use",
+            (file("batches/a", PIXELS), file("batches/b", LABELS)),
+            file("images.tar.gz", archive, url=f"{site.url}/images.tar.gz"),
+            ("batches/readme.html",),
+        )
+        monkeypatch.setitem(datasets.DATA_SETS, "images", dataset)
+        return dataset
+
+    return publish
