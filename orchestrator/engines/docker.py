@@ -73,8 +73,12 @@ class DockerEngine:
             self.stopping = True
             running = list(self._running)
         for container in running:
-            with suppress(DockerException, requests.exceptions.RequestException):
-                self.api.kill(container)
+            self._kill(container)
+
+    def _kill(self, container: str) -> None:
+        """End a container; one that does not run is left as it is."""
+        with suppress(DockerException, requests.exceptions.RequestException):
+            self.api.kill(container)
 
     @contextmanager
     def _container(self, task: Task) -> Iterator[str]:
@@ -118,6 +122,8 @@ class DockerEngine:
         if self.stopping:
             return Outcome(Status.FAILED, "stopped before it began")
         self.api.start(container)
+        if self.stopping:  # stop() came while it was being made, and found nothing to kill
+            self._kill(container)
         deadline.start()
         try:
             for chunk in stream:
@@ -140,8 +146,7 @@ class DockerEngine:
 
     def _kill_late(self, container: str, late: threading.Event) -> None:
         late.set()
-        with suppress(DockerException, requests.exceptions.RequestException):
-            self.api.kill(container)
+        self._kill(container)
 
     def _result(self, container: str) -> bytes | None:
         """The one JSON document in /results, or None if there is none."""

@@ -132,3 +132,19 @@ def test_a_cell_has_no_network_no_root_and_nothing_to_write_but_results_and_tmp(
 def test_a_flood_of_output_is_cut(outcome_of):
     outcome = outcome_of("for _ in range(100_000): print('x' * 1000)")
     assert len(outcome.log) < 2**20
+
+
+def test_a_container_that_is_being_made_when_the_run_is_stopped_does_not_go_on(engine, probe):
+    docker_engine = DockerEngine()
+    start = docker_engine.api.start
+
+    def start_after_stop(container):
+        docker_engine.stop()  # finds the container made but not running
+        start(container)
+
+    docker_engine.api.start = start_after_stop
+    task = Task(Cell("import time; time.sleep(600)", "rnn"), probe, "key", "run", deadline=60)
+    outcome = docker_engine.run(task, lambda event: None)
+    assert outcome.status is Status.FAILED  # not a timeout: it was ended at once
+    assert docker_engine.api.containers(all=True, filters={"label": "rosetta.key=key"}) == []
+    docker_engine.api.close()

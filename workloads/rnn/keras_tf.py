@@ -30,10 +30,18 @@ model = keras.Sequential(
     ]
 )
 
+
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
+class Adam(keras.optimizers.Adam):
+    # On TensorFlow, the embedding's gradient is one slice per token. Keras' Adam squares the slices before it adds up
+    # those of the same word, which is another algorithm; made dense, the gradient is what all other libraries have.
+    def apply(self, gradients, variables=None):
+        return super().apply([tf.convert_to_tensor(gradient) for gradient in gradients], variables)
+
+
 model.compile(
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    optimizer=keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
+    optimizer=Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
 )
 
 

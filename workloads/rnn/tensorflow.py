@@ -41,7 +41,9 @@ def train_step(x, y):
     with tf.GradientTape() as tape:
         loss = loss_function(y, model(x, training=True))
     gradients = tape.gradient(loss, model.trainable_variables)
-    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # else one slice per token: see above
+    # The embedding's gradient is one slice per token. Keras' Adam squares the slices before it adds up those of the
+    # same word, which is another algorithm; made dense, the gradient is what all other libraries have.
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
     optimizer.apply(gradients, model.trainable_variables)
     return loss
 
