@@ -199,7 +199,9 @@ def run(jobs: int, deadline: float, rerun: str | None, **options: Any) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)  # 'docker stop' and 'docker compose down' end a run as Ctrl-C does
+    # SIGTERM: 'docker stop' ends a run as Ctrl-C does. SIGINT: Python ignores it in what a script starts with '&'.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
     cells, engine = cells_from(options)
     host = compatibility.this_host()
     if rerun:

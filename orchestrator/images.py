@@ -342,7 +342,8 @@ def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool
     elif image.spec.extra_index:
         command += ["--extra-index-url", image.spec.extra_index, "--index-strategy", "unsafe-best-match"]
     text = "\n".join(requirements)
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    variables = {**os.environ, **({"SSL_CERT_FILE": str(sources.ca)} if sources.ca else {})}
+    done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BuildError(f"The requirements of {image.name} could not be resolved.", done.stderr.strip())
     name = image.framework.framework

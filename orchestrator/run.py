@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,7 +206,7 @@ def run_cell(
     if engine.stopping and outcome.document is None:
         return "stopped"  # no result: it will be run again
     row = results.row(
-        cell, outcome, key=planned.key, run=task.run, engine=engine.name, image=planned.image, host=socket.gethostname()
+        cell, outcome, key=planned.key, run=task.run, engine=engine.name, image=planned.image, host=engine.host
     )
     path = plan.result_path(settings.results / "cells", planned.key, cell)
     path.parent.mkdir(parents=True, exist_ok=True)

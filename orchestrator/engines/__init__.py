@@ -43,6 +43,9 @@ class Engine(Protocol):
     """The four things that a place to run cells can do."""
 
     name: str
+    host: str
+    """The name of the machine on which cells run."""
+
     stopping: bool
     """True once ``stop`` was called: what ends from then on has not failed, it was stopped."""
 

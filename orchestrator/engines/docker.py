@@ -37,6 +37,7 @@ class DockerEngine:
 
     def __init__(self) -> None:
         self.api = connect()
+        self.host = str(self.api.info()["Name"])
         self._running: set[str] = set()
         self.stopping = False
         self._lock = threading.Lock()
@@ -119,10 +120,8 @@ class DockerEngine:
         late = threading.Event()
         deadline = threading.Timer(task.deadline, self._kill_late, (container, late))
         deadline.daemon = True
-        if self.stopping:
-            return Outcome(Status.FAILED, "stopped before it began")
         self.api.start(container)
-        if self.stopping:  # stop() came while it was being made, and found nothing to kill
+        if self.stopping:  # stop() may have come before the start, and found nothing to kill
             self._kill(container)
         deadline.start()
         try:

@@ -7,6 +7,7 @@ machine's own Python and system libraries, and isolates nothing.
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -33,6 +34,7 @@ class ProcessEngine:
     name = "process"
 
     def __init__(self) -> None:
+        self.host = socket.gethostname()
         self._running: set[int] = set()
         self.stopping = False
         self._lock = threading.Lock()

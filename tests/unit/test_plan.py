@@ -17,6 +17,7 @@ class Anything:
     """An engine that serves every image."""
 
     name = "docker"
+    host = "here"
     stopping = False
 
     def unavailable(self, image):
