@@ -66,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rosetta-merge-") as name:
         folder = Path(name)
         with ThreadPoolExecutor(16) as pool:  # each write waits for the disk
-            list(pool.map(lambda row: results.write_row(row, folder / "cells" / row["key"] / "cpu.parquet"), made))
+            list(pool.map(lambda row: results.write_row(row, place(folder, row)), made))
         rounds: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for number in range(arguments.rounds + 1):
             for way, work in WAYS.items():
@@ -98,6 +98,11 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
             "started": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number), "run": f"{number:032x}",
             "key": f"{dice.getrandbits(64):016x}", "log_tail": "\n".join(map(json.dumps, epochs))[-results.LOG_TAIL :],
         }  # fmt: skip
+
+
+def place(folder: Path, row: dict[str, Any]) -> Path:
+    """Where `rosetta run` would put a row."""
+    return folder / "cells" / row["key"] / f"{row['cell']}.parquet"
 
 
 def run(work: str, folder: Path) -> dict[str, float]:

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -190,14 +191,14 @@ def identity(row: Row) -> tuple[Any, ...]:
 
 
 # --- Files ----------------------------------------------------------------------------------------------------------
-def table_of(rows: Sequence[Row]) -> "pa.Table":
-    """Rows as a table of the declared schema; raises ResultError for a value that does not fit it."""
+def table_of(rows: Sequence[Row], source: object = "A result") -> "pa.Table":
+    """Rows as a table of the declared schema; raises ResultError, which names ``source``, for a value that doesn't fit."""
     import pyarrow as pa
 
     try:
         return pa.Table.from_pylist([dict(row) for row in rows], schema=schema())
     except (pa.ArrowException, OverflowError) as error:
-        raise ResultError("A result does not fit the schema.", str(error)) from None
+        raise ResultError(f"{source} does not fit the schema.", f"{error}.") from None
 
 
 def write_row(row: Row, path: Path) -> None:
@@ -231,12 +232,22 @@ def write(table: "pa.Table", path: Path, **options: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
+AGAIN = "Remove it, or make it again with 'rosetta run' or 'rosetta merge'."
+
+
 def read(path: Path) -> "pa.Table":
     """Read a cell file or a merged file.
 
     Raises ResultError if there is none, if it is truncated, oversized, not one of ours, or of another schema version.
     """
-    table = load(path)
+    import pyarrow as pa
+
+    try:
+        table = load(path).select(list(COLUMNS)).cast(schema())
+    except KeyError as error:
+        raise ResultError(f"{path} lacks a column.", f"{error.args[0]}.", AGAIN) from None
+    except (pa.ArrowException, ValueError) as error:
+        raise ResultError(f"{path} has other types than the schema.", f"{error}.", AGAIN) from None
     if not is_sound(table):
         raise ResultError(
             f"{path} is damaged: it holds text that is no UTF-8, or rows of another version.", remedy=AGAIN
@@ -244,11 +255,8 @@ def read(path: Path) -> "pa.Table":
     return table
 
 
-AGAIN = "Remove it, or make it again with 'rosetta run' or 'rosetta merge'."
-
-
 def load(path: Path) -> "pa.Table":
-    """A file's table with the declared columns, its values not yet looked at; raises ResultError as ``read`` does."""
+    """A file's table as it is, its columns and values not yet looked at; raises ResultError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -256,14 +264,11 @@ def load(path: Path) -> "pa.Table":
         if path.stat().st_size > LARGEST_FILE:
             raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, which no result is.")
         # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
-        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False)
         refuse_foreign(file.metadata, path)
-        table = file.read(use_threads=False).select(list(COLUMNS))
-        return table if table.schema.equals(schema()) else table.cast(schema())
+        return file.read(use_threads=False)
     except FileNotFoundError:
         raise ResultError(f"There is no {path}.", remedy="Run 'rosetta run', or name a file or folder.") from None
-    except KeyError as error:
-        raise ResultError(f"{path} lacks a column: {error.args[0]}.", remedy=AGAIN) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ResultError(f"{path} is truncated or no Parquet file of a result.", f"{error}.", AGAIN) from None
 
@@ -339,12 +344,12 @@ def merge(paths: Iterable[Path], output: Path) -> int:
     """
     import pyarrow as pa
 
-    files = sorted(set(found(paths, output)))
+    files = sorted(set(found(paths, output)), key=os.fspath)
     documents = [path for path in files if path.suffix == ".json"]
     parquet = [path for path in files if path.suffix != ".json"]
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
         tables = list(pool.map(read_together, in_chunks(parquet, 256)))
-    tables.append(table_of([row_by_hand(path) for path in documents]))
+    tables += [schema().empty_table(), *(table_of([row_by_hand(path)], path) for path in documents)]
     newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending"), ("run", "ascending")]
     merged = unique(pa.concat_tables(tables).sort_by(newest_first))
     write(merged, output)
@@ -352,7 +357,7 @@ def merge(paths: Iterable[Path], output: Path) -> int:
 
 
 def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:
-    """The result files in some paths. In folders, hidden and partial files and merged ones are none."""
+    """The result files in some paths. In folders, hidden and partial files, merged ones and ``output`` are none."""
 
     def unreadable(error: OSError) -> None:
         raise ResultError(f"{error.filename} can't be read: {error.strerror}.")
@@ -366,11 +371,11 @@ def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:
             )
         for folder, folders, names in os.walk(path, onerror=unreadable) if path.is_dir() else ():
             folders[:] = [name for name in folders if not name.startswith(".")]
-            here = Path(folder)
-            derived = {MERGED, output.name} if here.resolve() == output.parent.resolve() else {MERGED}
             for name in names:
-                if name.endswith((".parquet", ".json")) and not name.startswith(".") and name not in derived:
-                    yield here / name
+                if not name.endswith((".parquet", ".json")) or name.startswith(".") or name == MERGED:
+                    continue
+                if name != output.name or Path(folder).resolve() != output.parent.resolve():
+                    yield Path(folder, name)
 
 
 def in_chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
@@ -382,11 +387,14 @@ def read_together(paths: Sequence[Path]) -> "pa.Table":
     """Some files as one table, in one piece: thousands of tiny ones would cost more memory than their content."""
     import pyarrow as pa
 
-    table = pa.concat_tables([load(path) for path in paths]).combine_chunks()
-    if not is_sound(table):
-        for path in paths:  # one of them is not, and the error shall name it
-            read(path)
-    return table
+    tables = [load(path) for path in paths]
+    with suppress(pa.ArrowInvalid):  # they don't all have the same columns
+        table = pa.concat_tables(tables)
+        # looked at all together, since looking at each would take as long as reading it
+        if table.schema.equals(schema()) and is_sound(table := table.combine_chunks()):
+            return table
+    # something is wrong with one of them: one by one, so that the error names it
+    return pa.concat_tables([read(path) for path in paths])
 
 
 def unique(table: "pa.Table") -> "pa.Table":

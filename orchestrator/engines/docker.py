@@ -148,9 +148,15 @@ class DockerEngine:
         self._kill(container)
 
     def _result(self, container: str) -> bytes | None:
-        """The one JSON document in /results, or None if there is none."""
-        stream, _ = self.api.get_archive(container, "/results")
-        return document_of(stream)
+        """The one JSON document in /results, or None if there is none.
+
+        Not by the SDK's get_archive: a stream that is given up must be closed at once, since the engine does not remove
+        a container of which it is still sending an archive.
+        """
+        url = f"{self.api.base_url}/v{self.api.api_version}/containers/{container}/archive"
+        with self.api.get(url, params={"path": "/results"}, stream=True, timeout=self.api.timeout) as response:
+            response.raise_for_status()
+            return document_of(response.iter_content(2**16))
 
     def _volume(self, task: Task) -> str:
         """The named volume with a data set, filled once: cells on any host of the engine find the data in it."""

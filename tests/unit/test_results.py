@@ -235,7 +235,7 @@ def with_a_hole(path: Path) -> None:
 
 DAMAGE = {
     foreign: "but no result", of_version_2: "schema version 2", with_rows_of_version_2: "rows of another version",
-    without_a_column: "quality", with_text_for_a_number: "no Parquet file of a result", with_null_status: "null",
+    without_a_column: "quality", with_text_for_a_number: "other types", with_null_status: "null",
     with_bytes_for_text: "no UTF-8", truncated: "truncated", with_a_hole: "truncated or no Parquet file",
     Path.touch: "truncated", lambda path: path.write_text("seconds,12\n" * 9): "truncated or no Parquet file",
 }  # fmt: skip
@@ -406,9 +406,14 @@ def test_a_document_of_a_container_run_by_hand_is_a_result(tmp_path):
     assert sorted(r["status"] for r in merged(tmp_path, out=tmp_path / "merged.parquet")) == ["ok", "quality"]
 
 
-@pytest.mark.parametrize("raw", [b"", b"{}", b"[" * 5000, json.dumps({**DOCUMENT, "contract": 9}).encode()])
+HUGE = {**DOCUMENT, "environment": {**ENVIRONMENT, "memory": 10**30}}
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "{}", "[" * 5000, json.dumps({**DOCUMENT, "contract": 9}), json.dumps(HUGE), json.dumps(DOCUMENT)[:-9]]
+)
 def test_a_bad_document_is_named(raw, tmp_path):
-    (tmp_path / "by-hand.json").write_bytes(raw)
+    (tmp_path / "by-hand.json").write_text(raw)
     with pytest.raises(ResultError, match=r"by-hand\.json"):
         results.merge([tmp_path], tmp_path / "merged.parquet")
     assert not (tmp_path / "merged.parquet").exists()
