@@ -192,7 +192,7 @@ def identity(row: Row) -> tuple[Any, ...]:
 
 # --- Files ----------------------------------------------------------------------------------------------------------
 def table_of(rows: Sequence[Row], source: object = "A result") -> "pa.Table":
-    """Rows as a table of the declared schema; raises ResultError, which names ``source``, for a value that doesn't fit."""
+    """Rows as a table of the declared schema; raises ResultError, naming ``source``, for a value that does not fit."""
     import pyarrow as pa
 
     try:
