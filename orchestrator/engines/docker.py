@@ -81,6 +81,10 @@ class DockerEngine:
         with suppress(DockerException, requests.exceptions.RequestException):
             self.api.kill(container)
 
+    def _id(self, image: Image) -> str:
+        """What was prepared, not what has its tag by now: somebody may build another meanwhile."""
+        return self._digests.get(image.tag, image.tag)
+
     @contextmanager
     def _container(self, task: Task) -> Iterator[str]:
         """A created container, removed at the end whatever happens, with the volume of its results."""
@@ -91,7 +95,7 @@ class DockerEngine:
             binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,
         )
         container = self.api.create_container(
-            task.image.tag,
+            self._id(task.image),
             contract.arguments(task.cell),
             user=USER,
             host_config=host,
@@ -172,7 +176,7 @@ class DockerEngine:
         name = f"rosetta-data-{data.name}-{datasets.digest(data.name)[:12]}"
         self.api.create_volume(name, labels={"rosetta": "data"})
         host = self.api.create_host_config(binds=[f"{name}:/data"])
-        helper = self.api.create_container(image.tag, ["-"], host_config=host, labels={"rosetta": "data"})["Id"]
+        helper = self.api.create_container(self._id(image), ["-"], host_config=host, labels={"rosetta": "data"})["Id"]
         try:
             with suppress(NotFound):
                 self.api.get_archive(helper, f"/data/{MOUNT_MARKER}")
