@@ -162,25 +162,37 @@ def build(show: bool, **options: Any) -> None:
         click.echo(f"{tag}  {digest}")
 
 
+def running(command: F) -> F:
+    """The options that run and parity share."""
+    options = [
+        click.option(
+            "--jobs",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Cells at a time. More than one disturbs each other's clocks on a CPU.",
+        ),
+        click.option(
+            "--deadline",
+            type=click.FloatRange(min=1),
+            default=24 * 3600.0,
+            metavar="SECONDS",
+            help="Stop a cell that takes longer.  [default: a day]",
+        ),
+        click.option(
+            "--rerun", type=click.Choice(["failed", "all"]), help="Run again what failed, or everything selected."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command()
 @selection
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Cells at a time. More than one disturbs each other's clocks on a CPU.",
-)
-@click.option(
-    "--deadline",
-    type=click.FloatRange(min=1),
-    default=24 * 3600.0,
-    metavar="SECONDS",
-    help="Stop a cell that takes longer.  [default: a day]",
-)
-@click.option("--rerun", type=click.Choice(["failed", "all"]), help="Run again what failed, or everything selected.")
-def run(jobs: int, deadline: float, rerun: str | None, **options: Any) -> None:
+@running
+def run(**options: Any) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
 
     \b
@@ -189,6 +201,43 @@ def run(jobs: int, deadline: float, rerun: str | None, **options: Any) -> None:
       rosetta run --only 'pytorch/cnn/cpu' --samples 5000 --epochs 5
       rosetta run --only '*/rnn/cpu/*' --repeats 3
     """
+    from orchestrator.report import tables
+
+    cells, engine = cells_from(options)
+    run_cells(cells, engine, options["results"], tables.show, options)
+
+
+@main.command()
+@selection
+@running
+@click.option("--markdown", is_flag=True, help="Run nothing; print the results so far as Markdown.")
+def parity(markdown: bool, **options: Any) -> None:
+    """Prove that every library has the same model: same weights and batches, no dropout, a few steps.
+
+    Scores, losses and parameters are compared with a reference in double precision; results lie in DIR/parity.
+
+    \b
+    examples:
+      rosetta parity
+      rosetta parity --only '{jax,pytorch}/cnn/cpu'
+    """
+    from dataclasses import replace
+
+    from orchestrator import results
+    from orchestrator.report import parity as report
+
+    folder = options["results"] / "parity"
+    if markdown:
+        click.echo(report.markdown(results.read(folder / results.MERGED)), nl=False)
+        return
+    cells, engine = cells_from({**options, "data": "synthetic", "epochs": None, "samples": None})
+    run_cells([replace(cell, parity=True) for cell in cells], engine, folder, report.show, options)
+
+
+def run_cells(
+    cells: list[Any], engine: Any, folder: Path, show: Callable[[Any, Any], None], options: dict[str, Any]
+) -> None:
+    """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted."""
     from rich.console import Console
 
     from orchestrator import compatibility, results
@@ -202,16 +251,16 @@ def run(jobs: int, deadline: float, rerun: str | None, **options: Any) -> None:
     # SIGTERM: 'docker stop' ends a run as Ctrl-C does. SIGINT: Python ignores it in what a script starts with '&'.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
-    cells, engine = cells_from(options)
     host = compatibility.this_host()
-    if rerun:
-        results.forget(options["results"], cells, rerun)
-    planned = planning.plan(cells, engine, options["results"], host)
+    if options["rerun"]:
+        results.forget(folder, cells, options["rerun"])
+    planned = planning.plan(cells, engine, folder, host)
     console = Console()
-    settings = running.Settings(options["results"], jobs, deadline, os.environ.get("ROSETTA_DATA_MIRROR") or None)
+    mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
+    settings = running.Settings(folder, options["jobs"], options["deadline"], mirror)
     tally = running.run(planned, engine, settings, host, Progress(console))
-    merged = options["results"] / "merged.parquet"
-    show_table(console, merged)
+    merged = folder / results.MERGED
+    show(results.read(merged), console)
     console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
     if tally.interrupted:
         click.echo("interrupted: finished cells are kept, the others will run next time", err=True)
@@ -219,16 +268,8 @@ def run(jobs: int, deadline: float, rerun: str | None, **options: Any) -> None:
     if tally.bad:
         raise CellsFailed(
             f"{tally.bad} of {sum(tally.statuses.values())} cells did not end ok.",
-            remedy="Their logs lie beside their results; 'rosetta run --rerun failed' runs them again.",
+            remedy="Their logs lie beside their results; '--rerun failed' runs them again.",
         )
-
-
-def show_table(console: Any, merged: Path) -> None:
-    """Print the tables of a merged file."""
-    from orchestrator import results
-    from orchestrator.report import tables
-
-    tables.show(results.read(merged), console)
 
 
 @main.command()

@@ -19,6 +19,9 @@ LARGEST_DOCUMENT = 4 * 2**20
 Text = Annotated[str, StringConstraints(max_length=500)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
+LARGEST_INTEGER = 2**63 - 1  # JSON has no limit, a Parquet column has this one
+Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 
 
 class Status(StrEnum):
@@ -64,13 +67,16 @@ class Environment(Strict):
     python: Text
     numpy: Text
     cpu: Text
-    cores: int
-    memory: int
+    cores: Count
+    memory: Count
     gpus: list[Gpu]
 
 
 class Document(Strict):
-    """The JSON that a container leaves in ``/results``. Times in seconds, ``peak_memory`` in bytes."""
+    """The JSON that a container leaves in ``/results``. Times in seconds, ``peak_memory`` in bytes.
+
+    ``parity`` has the errors against the reference by what was compared, where the run was to prove the model.
+    """
 
     contract: Literal[1]
     library: Text
@@ -79,12 +85,12 @@ class Document(Strict):
     precision: Text
     variant: Text
     data: Literal["real", "synthetic"]
-    seed: int
-    n_gpus: Annotated[int, Field(ge=0)]
-    epochs: Annotated[int, Field(ge=1)]
-    samples: Annotated[int, Field(ge=1)]
-    steps: Annotated[int, Field(ge=1)]
-    samples_tested: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
+    n_gpus: Count
+    epochs: Positive
+    samples: Positive
+    steps: Positive
+    samples_tested: Positive
     shortened: bool
     metric: Text
     quality: Share
@@ -93,7 +99,8 @@ class Document(Strict):
     phases: dict[Text, Seconds]
     epoch_seconds: Annotated[list[Seconds], Field(max_length=100_000)]
     epoch_losses: Annotated[list[FiniteFloat], Field(max_length=100_000)]
-    peak_memory: Annotated[int, Field(ge=0)]
+    peak_memory: Count
+    parity: dict[Text, Seconds] | None = None
     versions: Versions
     environment: Environment
 
@@ -119,7 +126,7 @@ def arguments(cell: Cell) -> list[str]:
     if cell.samples is not None:
         words += ["--samples", str(cell.samples)]
     words += ["--data", cell.data, "--seed", str(cell.repeat), "--precision", cell.precision]
-    return [*words, "--variant", cell.variant]
+    return [*words, "--variant", cell.variant, *(["--parity"] if cell.parity else [])]
 
 
 def parse(raw: bytes, source: str) -> Document:
@@ -141,24 +148,3 @@ def parse(raw: bytes, source: str) -> Document:
                 remedy="Use an image and an orchestrator of the same release.",
             ) from None
         raise ResultError(f"{source} is not a valid result: {place}: {first['msg']}.") from None
-
-
-def mismatch(cell: Cell, document: Document) -> str | None:
-    """What the document says it ran, where that is not what the cell asked for; None if all agrees."""
-    asked = {
-        "library": cell.library,
-        "workload": cell.workload,
-        "platform": cell.platform,
-        "precision": cell.precision,
-        "variant": cell.variant,
-        "data": cell.data,
-        "seed": cell.repeat,
-    }
-    if cell.epochs is not None:
-        asked["epochs"] = cell.epochs
-    wrong = [
-        f"{key} {getattr(document, key)!r} instead of {value!r}"
-        for key, value in asked.items()
-        if getattr(document, key) != value
-    ]
-    return ", ".join(wrong) or None

@@ -48,7 +48,8 @@ class Recipe(Strict):
     """What an image is made of. A platform takes from its framework what it does not say itself.
 
     ``packages`` are Debian's, ``setup`` further shell lines run as root, ``build`` what packages without a wheel need
-    to be built, and ``needs_container`` says why a virtual environment can't do the same.
+    to be built, ``needs_container`` says why a virtual environment can't do the same, and ``unverified`` why nobody
+    has seen it work: no cell of it is run.
     """
 
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
@@ -58,6 +59,7 @@ class Recipe(Strict):
     environment: dict[Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")], Quotable] = {}
     build: tuple[Line, ...] = ()
     needs_container: str = ""
+    unverified: str = ""
 
 
 class Platform(Recipe):
@@ -302,7 +304,7 @@ def read_lock(path: Path) -> list[str]:
     try:
         return path.read_text().splitlines()
     except FileNotFoundError:
-        name = path.name.split("-")[0]
+        name = path.name.rsplit("-", 1)[0]
         raise BuildError(f"{path} is missing.", remedy=f"Make it with 'rosetta lock {name}'.") from None
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from orchestrator.engines import Engine
 
 WORKLOADS = ROOT / "workloads"
+SUFFIXES = (".py", ".R", ".jl")
+"""Of scripts, by their language; INTERPRETERS of harness/arguments.py says what runs each."""
 PUBLISHED_WORKLOADS = ("cnn", "rnn", "resnet50", "densenet121")
 
 
@@ -45,7 +47,7 @@ class Planned:
             "id": self.cell.id,
             "verdict": str(self.verdict),
             "reason": self.reason,
-            **asdict(self.cell),
+            **vars(self.cell),
             "image": self.image.tag if self.image else None,
             "key": self.key or None,
         }
@@ -66,7 +68,8 @@ def known_words() -> dict[str, Iterable[str]]:
 def script_of(library: str, workload: str, variant: str = "reference") -> Path:
     """The script of a library for a workload: ``workloads/cnn/keras_tf.py``; see harness/arguments.py."""
     name = library if variant == "reference" else f"{library}_{variant}"
-    return WORKLOADS / workload / f"{name.replace('-', '_')}.py"
+    paths = [WORKLOADS / workload / f"{name.replace('-', '_')}{suffix}" for suffix in SUFFIXES]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def plan(cells: Sequence[Cell], engine: "Engine", results: Path, host: Host | None = None) -> list[Planned]:
@@ -125,7 +128,7 @@ def engine_reason(engine: "Engine", image: Image) -> str | None:
 
 @cache
 def library_reason(library: str, platform: str) -> str | None:
-    """Why a library has no image for a platform."""
+    """Why a library has no image for a platform, or none that has ever been seen to work."""
     framework = images.library_index().get(library)
     if framework is None:
         return f"not implemented yet: no image for {library}"
@@ -133,6 +136,8 @@ def library_reason(library: str, platform: str) -> str | None:
         return framework.unavailable[platform]
     if platform not in framework.platforms:
         return f"not implemented yet: {framework.framework} has no {platform} image"
+    if framework.platforms[platform].unverified:
+        return f"unverified: {framework.platforms[platform].unverified}"
     return None
 
 
@@ -146,12 +151,12 @@ def script_reason(library: str, workload: str, variant: str) -> str | None:
 def key(cell: Cell, image: Image, engine: str) -> str:
     """Content hash of everything that may change the result: 16 hexadecimal digits."""
     content = {
-        "cell": asdict(cell),
+        "cell": vars(cell),  # asdict copies deeply, which for thousands of cells takes longer than all the rest
         "contract": contract.CONTRACT,
         "engine": engine,
         "recipe": image.recipe,
         "sources": sources(cell.library, cell.workload, cell.variant),
-        "data": data_digest(cell.workload) if cell.data == "real" else "",
+        "data": data_digest(dataset) if (dataset := dataset_of(cell)) else "",
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -160,7 +165,8 @@ def key(cell: Cell, image: Image, engine: str) -> str:
 def sources(library: str, workload: str, variant: str) -> str:
     """Hash of what runs inside the cell: the script, the harness, the workload's parameters."""
     digest = hashlib.sha256(json.dumps(parameters()[workload], sort_keys=True).encode())
-    for path in (script_of(library, workload, variant), *sorted((WORKLOADS / "harness").glob("*.py"))):
+    shared = [path for folder in ("harness", "reference") for path in sorted((WORKLOADS / folder).glob("*.py"))]
+    for path in (script_of(library, workload, variant), *shared):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -172,12 +178,18 @@ def parameters() -> Mapping[str, Mapping[str, Any]]:
     return content
 
 
+def dataset_of(cell: Cell) -> str | None:
+    """The data set that a cell needs; None if it makes its data itself."""
+    dataset: str | None = parameters()[cell.workload]["dataset"] if cell.data == "real" else None
+    return dataset
+
+
 @cache
-def data_digest(workload: str) -> str:
-    """Content hash of the data set of a workload, from its declared checksums."""
+def data_digest(dataset: str) -> str:
+    """Content hash of a data set, from its declared checksums."""
     from orchestrator import datasets
 
-    return datasets.digest(parameters()[workload]["dataset"])
+    return datasets.digest(dataset)
 
 
 def cells_of(

@@ -1,9 +1,10 @@
-"""What a result is worth: whether it ran the published length, and whether its quality lies where it must."""
+"""What a result is worth: whether it is what was asked for, of the published length, and as good as it must be."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from orchestrator import plan
+from orchestrator.compatibility import gpu_of
 from orchestrator.contract import Document, Status
 from orchestrator.matrix import Cell
 
@@ -11,11 +12,39 @@ Length = tuple[int | None, int | None]
 """Epochs, and training samples in each; None where params.json doesn't know the workload's."""
 
 
+def mismatch(cell: Cell, document: Document) -> str | None:
+    """What the document says it ran, where that is not what the cell asked for; None if all agrees."""
+    epochs, samples = asked(cell)
+    wanted = {
+        "library": cell.library,
+        "workload": cell.workload,
+        "platform": cell.platform,
+        "precision": cell.precision,
+        "variant": cell.variant,
+        "data": cell.data,
+        "seed": cell.repeat,
+        "n_gpus": int(cell.gpu != "none"),
+        "epochs": epochs,
+        "samples": samples,
+    }
+    wrong = [
+        f"{key} {getattr(document, key)!r} instead of {value!r}"
+        for key, value in wanted.items()
+        if value is not None and getattr(document, key) != value
+    ]
+    seen = {gpu_of(gpu.name) for gpu in document.environment.gpus}
+    if cell.gpu != "none" and cell.gpu not in seen:
+        wrong.append(f"gpu {', '.join(sorted(seen)) or 'none'} instead of {cell.gpu}")
+    return ", ".join(wrong) or None
+
+
 def judge(document: Document) -> tuple[Status, str]:
     """Ok, or of bad quality and why: outside the band that params.json gives for runs of at least some length.
 
-    A shorter run is not judged.
+    A shorter run is not judged. A comparison with the reference is, by the tolerances of params.json.
     """
+    if document.parity is not None:
+        return judge_parity(document.workload, document.parity)
     band = band_of(document.workload, document.data)
     if not band or document.epochs < band["epochs"] or document.samples < band["samples"]:
         return Status.OK, ""
@@ -24,6 +53,17 @@ def judge(document: Document) -> tuple[Status, str]:
         return Status.OK, ""
     had = share(document.quality, ".5g")  # not rounded to what would lie inside
     return Status.QUALITY, f"{document.metric} {had} lies outside {share(low, '.2f')}–{share(high, '.2f')}"
+
+
+def judge_parity(workload: str, errors: Mapping[str, float]) -> tuple[Status, str]:
+    """Ok if every error lies within its tolerance, else of bad quality and which do not."""
+    tolerances = plan.parameters().get(workload, {}).get("parity", {})
+    wrong = [
+        f"{name} differ by {errors[name]:.2g}, {tolerance:.0e} is allowed" if name in errors else f"{name} are missing"
+        for name, tolerance in tolerances.items()
+        if name != "steps" and not errors.get(name, 1) <= tolerance
+    ]
+    return (Status.QUALITY, "not the same model: " + "; ".join(wrong)) if wrong else (Status.OK, "")
 
 
 def band_of(workload: str, data: str) -> Mapping[str, Any]:
@@ -40,9 +80,14 @@ def published(workload: str) -> Length:
 
 def asked(cell: Cell) -> Length:
     """The length that a run of this cell reports when it ends well."""
+    parameters = plan.parameters().get(cell.workload, {})
+    if cell.parity:
+        return 1, parameters["parity"]["steps"] * parameters["batch_size"]
     epochs, samples = published(cell.workload)
     if cell.samples is not None:
-        samples = in_batches(cell.samples, plan.parameters().get(cell.workload, {}))
+        shorter = in_batches(cell.samples, parameters)
+        endless = cell.data == "synthetic"  # a real set has no more samples than it has
+        samples = shorter if endless or samples is None else min(shorter, samples)
     return cell.epochs or epochs, samples
 
 

@@ -2,10 +2,11 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -35,13 +36,16 @@ LARGEST_FILE = 512 * 2**20
 MOST_ROWS = 1_000_000
 """Rows that a file may have: many equal ones take next to no bytes in it."""
 
+MANY = 2000
+"""Files from which on it pays to read them in several processes, which take half a second to start."""
+
 LOG_TAIL = 2000
 """Characters of the log that are kept in the row; all of it lies beside the file."""
 
 COLUMNS: Mapping[str, str] = {
-    # which cell
+    # which cell; parity, a JSON object of errors, where the cell was not measured but compared with the reference
     "cell": "text", "repeat": "whole", "library": "text", "workload": "text", "platform": "text", "gpu": "text",
-    "precision": "text", "variant": "text", "data": "text",
+    "precision": "text", "variant": "text", "data": "text", "parity": "text?",
     # how it ended
     "status": "text", "reason": "text",
     # time (cold, as published, and warm) beside quality
@@ -51,7 +55,8 @@ COLUMNS: Mapping[str, str] = {
     "n_gpus": "whole?", "epoch_seconds": "reals?", "epoch_losses": "reals?",
     # phases; peak_memory in bytes
     "import_seconds": "real?", "data_seconds": "real?", "build_seconds": "real?", "first_step_seconds": "real?",
-    "train_seconds": "real?", "evaluate_seconds": "real?", "wall_seconds": "real?", "peak_memory": "whole?",
+    "train_seconds": "real?", "warm_up_seconds": "real?", "predict_seconds": "real?", "evaluate_seconds": "real?",
+    "wall_seconds": "real?", "peak_memory": "whole?",
     # what ran, in the versions that it reports itself; packages is a JSON object
     "engine": "text", "image": "text", "image_digest": "text", "recipe": "text", "framework": "text",
     "framework_version": "text?", "cuda": "text?", "cudnn": "text?", "packages": "text?", "python": "text?",
@@ -65,7 +70,10 @@ COLUMNS: Mapping[str, str] = {
 """The columns of a row and their types; ``?`` may be null. All ``…seconds`` in seconds, ``started`` in UTC, ``run`` is
 unique to a run. An ``incompatible`` row has nulls for all that only a run can tell."""
 
-PHASES = ("import", "data", "build", "first_step", "train", "evaluate")
+LATER = ("parity", "warm_up_seconds", "predict_seconds")
+"""Columns that came without a new version of the schema: files without them are read as well."""
+
+PHASES = ("import", "data", "build", "first_step", "train", "warm_up", "predict", "evaluate")
 ORDER = ("workload", "library", "platform", "gpu", "precision", "variant", "data", "repeat")
 
 
@@ -96,7 +104,7 @@ def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image:
     if status is Status.OK and document is None:
         status, reason = Status.FAILED, "left no result"
     if status is Status.OK and document is not None:
-        wrong = contract.mismatch(cell, document)
+        wrong = quality.mismatch(cell, document)
         status, reason = (Status.FAILED, f"the result is of another run: {wrong}") if wrong else quality.judge(document)
         document = None if wrong else document
     return {
@@ -159,6 +167,7 @@ def empty(cell: Cell) -> dict[str, Any]:
         **{name: None if kind[-1] == "?" else "" for name, kind in COLUMNS.items()},
         **{axis: getattr(cell, axis) for axis in AXES},
         "cell": cell.id,
+        "parity": "{}" if cell.parity else None,
         **dict(zip(("epochs", "samples"), length, strict=True)),
         "shortened": quality.is_shorter(cell.workload, length),
         "contract": contract.CONTRACT,
@@ -173,6 +182,7 @@ def of_document(document: Document) -> dict[str, Any]:
     same = [name for name in COLUMNS if name in Document.model_fields and name not in AXES]
     return {
         **{name: getattr(document, name) for name in same},
+        "parity": json.dumps(document.parity, sort_keys=True) if document.parity is not None else None,
         "shortened": document.shortened or quality.is_shorter(document.workload, (document.epochs, document.samples)),
         **{f"{phase}_seconds": document.phases.get(phase) for phase in PHASES},
         **{name: getattr(environment, name) for name in ("os", "kernel", "python", "numpy", "cpu", "cores", "memory")},
@@ -243,7 +253,7 @@ def read(path: Path) -> "pa.Table":
     import pyarrow as pa
 
     try:
-        table = load(path).select(list(COLUMNS)).cast(schema())
+        table = with_later_columns(load(path)).select(list(COLUMNS)).cast(schema())
     except KeyError as error:
         raise ResultError(f"{path} lacks a column.", f"{error.args[0]}.", AGAIN) from None
     except (pa.ArrowException, ValueError) as error:
@@ -252,6 +262,16 @@ def read(path: Path) -> "pa.Table":
         raise ResultError(
             f"{path} is damaged: it holds text that is no UTF-8, or rows of another version.", remedy=AGAIN
         )
+    return table
+
+
+def with_later_columns(table: "pa.Table") -> "pa.Table":
+    """The table with nulls for columns that this version has added and an older file lacks."""
+    import pyarrow as pa
+
+    for field in schema():
+        if field.name in LATER and field.name not in table.schema.names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     return table
 
 
@@ -347,8 +367,7 @@ def merge(paths: Iterable[Path], output: Path) -> int:
     files = sorted(set(found(paths, output)), key=os.fspath)
     documents = [path for path in files if path.suffix == ".json"]
     parquet = [path for path in files if path.suffix != ".json"]
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
-        tables = list(pool.map(read_together, in_chunks(parquet, 256)))
+    tables = list(read_side_by_side(parquet))
     tables += [schema().empty_table(), *(table_of([row_by_hand(path)], path) for path in documents)]
     newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending"), ("run", "ascending")]
     merged = unique(pa.concat_tables(tables).sort_by(newest_first))
@@ -376,6 +395,16 @@ def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:
                     continue
                 if name != output.name or Path(folder).resolve() != output.parent.resolve():
                     yield Path(folder, name)
+
+
+def read_side_by_side(paths: Sequence[Path]) -> "Iterator[pa.Table]":
+    """The tables of many files; of thousands by a process per core, since threads would wait for each other."""
+    chunks = in_chunks(paths, 256)
+    if len(paths) < MANY:
+        yield from map(read_together, chunks)
+        return
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(read_together, chunks)
 
 
 def in_chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:

@@ -141,7 +141,7 @@ def cells_in_threads(engine: Engine, jobs: int) -> Iterator[Callable[..., "Futur
 
 def fetch_data(ready: Sequence[Planned], settings: Settings, progress: Progress) -> Mapping[str, Path]:
     """The folder of each data set that the cells need, fetched if it is not there."""
-    names = sorted({plan.parameters()[p.cell.workload]["dataset"] for p in ready if p.cell.data == "real"})
+    names = sorted(filter(None, {plan.dataset_of(p.cell) for p in ready}))
     return datasets.fetch(names, mirror=settings.mirror, say=progress.say) if names else {}
 
 
@@ -198,7 +198,7 @@ def run_cell(
     """Run one cell and write its row and its log; return its status."""
     assert planned.image is not None
     cell = planned.cell
-    data = folders.get(plan.parameters()[cell.workload]["dataset"]) if cell.data == "real" else None
+    data = folders.get(plan.dataset_of(cell) or "")
     with slots.gpus(cell.gpu) as gpus, slots.cores() as cores:
         task = Task(cell, planned.image, planned.key, uuid.uuid4().hex, gpus, data, cores, settings.deadline)
         progress.started(cell)

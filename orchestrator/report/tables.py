@@ -24,7 +24,7 @@ Machine = tuple[str, int] | None
 TITLES = {
     "cnn": "CNN on CIFAR-10: seconds to train, test accuracy",
     "rnn": "GRU on IMDB: seconds to train, test accuracy",
-    "resnet50": "ResNet-50: seconds per 1,000 images",
+    "resnet50": "ResNet-50: seconds per 1,000 images, agreement of the features",
     "densenet121": "DenseNet-121 on ChestX-ray14: seconds to train, mean AUC",
 }
 SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
@@ -36,7 +36,8 @@ LONGEST_REASON = 160
 
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
-    "seconds", "quality", "epochs", "samples", "shortened", "n_gpus", "engine", "host", "cpu", "cores", "started",
+    "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "engine", "host", "cpu", "cores",
+    "started",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -104,6 +105,7 @@ def tables(results: "pa.Table", titles: Mapping[str, str] | None = None) -> tupl
     """
     titles = library_titles() if titles is None else titles
     rows = [{key: plain(value) for key, value in row.items()} for row in results.select(list(COLUMNS)).to_pylist()]
+    rows = [row for row in rows if row["parity"] is None]  # compared with the reference, not measured
     workloads: dict[str, list[Row]] = defaultdict(list)
     for row in with_machines([{**row, "title": library_title(row, titles)} for row in rows]):
         workloads[row["workload"]].append(row)

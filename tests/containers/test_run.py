@@ -111,6 +111,22 @@ def test_ctrl_c_stops_the_containers_and_keeps_what_has_finished(first_run, engi
     assert 1 <= len(kept) < 40
 
 
+def test_old_and_new_libraries_have_the_same_models(first_run):
+    """A line of each: logits, losses and parameters against the reference in double precision."""
+    folder, _ = first_run
+    words = ["parity", "--only", "{pytorch,mxnet,cntk}/{cnn,rnn}/cpu", "--only", "pytorch/resnet50/cpu"]
+    done = rosetta(*words, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    compared = {row["cell"]: json.loads(row["parity"]) for row in rows(folder / "results/parity/merged.parquet")}
+    assert len(compared) == 7
+    for cell, errors in compared.items():
+        assert max(errors.values()) < 1e-2, cell
+        assert all(error > 0 for error in errors.values()), cell
+    assert "parameters" in done.stdout
+    table = rosetta("parity", "--markdown", cwd=folder).stdout
+    assert table.count("same model") == 7
+
+
 def test_a_changed_script_rebuilds_no_framework_layer(first_run, engine, tmp_path):
     copy = tmp_path / "checkout"
     for name in ("orchestrator", "images", "workloads"):

@@ -97,7 +97,7 @@ def test_a_gpu_cell_keeps_the_gpu_it_asked_for_and_the_one_it_got():
         ({"quality": 0.5, "epochs": 4}, "quality"),
         ({"quality": 0.5, "data": "synthetic", "epochs": 2, "samples": 1280}, "quality"),
         ({"quality": 0.5, "data": "synthetic", "epochs": 2, "samples": 1216}, "ok"),
-        ({"quality": 0.5, "workload": "resnet50"}, "ok"),
+        ({"quality": 0.5, "workload": "densenet121"}, "ok"),
     ],
 )
 def test_a_run_is_judged_by_its_band_from_its_full_length_on(changes, status):
@@ -117,6 +117,23 @@ def test_a_document_of_another_run_is_failed_and_its_figures_are_dropped():
     assert "seed 0 instead of 7" in made["reason"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "changes", "said"),
+    [
+        (Cell("pytorch", "rnn", epochs=1), {}, "epochs 3 instead of 1"),
+        (Cell("pytorch", "rnn", samples=6400), {}, "samples 24960 instead of 6400"),
+        (Cell("pytorch", "rnn", "cuda9", "v100"), {"platform": "cuda9"}, "n_gpus 0 instead of 1, gpu none instead of"),
+        (Cell("pytorch", "rnn", "cuda9", "p100"), V100, "gpu v100 instead of p100"),
+    ],
+)
+def test_so_is_one_of_another_length_or_without_the_gpu(cell, changes, said):
+    assert said in row(cell, **changes)["reason"]
+
+
+def test_more_samples_than_a_real_set_has_are_all_of_it():
+    assert row(Cell("pytorch", "rnn", samples=100_000))["status"] == "ok"
+
+
 def test_no_status_but_ok_is_turned_into_ok():
     late = Outcome(Status.TIMEOUT, "not finished after 5 s", log="x" * 9000)
     made = row(Cell("pytorch", "rnn", epochs=1, samples=1000), outcome=late)
@@ -129,7 +146,7 @@ def test_no_status_but_ok_is_turned_into_ok():
 
 def test_a_container_that_calls_a_short_run_full_is_not_believed():
     assert row(Cell("pytorch", "rnn", epochs=1), epochs=1, shortened=False)["shortened"] is True
-    assert row(samples=1280, shortened=False)["shortened"] is True
+    assert row(Cell("pytorch", "rnn", samples=1280), samples=1280, shortened=False)["shortened"] is True
     assert row()["shortened"] is False
 
 

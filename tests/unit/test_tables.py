@@ -120,7 +120,7 @@ B: Intel Xeon CPU @ 2.20GHz, 8 cores
 – left out, nothing runs there: CUDA 8 (K80), CUDA 12 (H200): no K80 on this machine (2 cells); not
   implemented yet
 
-ResNet-50: seconds per 1,000 images
+ResNet-50: seconds per 1,000 images, agreement of the features
 – nothing has run: CPU: not implemented yet"""
     )
 
@@ -142,7 +142,7 @@ B: Intel Xeon CPU @ 2.20GHz, 8 cores
 – cntk has no wheel for this: CNTK\\
 – left out, nothing runs there: CUDA 8 (K80), CUDA 12 (H200): no K80 on this machine (2 cells); not implemented yet
 
-**ResNet-50: seconds per 1,000 images**
+**ResNet-50: seconds per 1,000 images, agreement of the features**
 
 – nothing has run: CPU: not implemented yet
 """

@@ -5,7 +5,7 @@ import chainer.links as L
 import numpy as np
 from chainer.backends import cuda
 
-from harness import Cell
+from harness import Cell, Weights
 
 if cuda.available:
     cupy = cuda.cupyx.get_runtime_info()
@@ -72,4 +72,16 @@ def predict(x):
         return cuda.to_cpu(model(device.send(x)).array)
 
 
-cell.run(data, predict, train_step, synchronize=cuda.Stream.null.synchronize if cell.gpus else None)
+# --- Weights --------------------------------------------------------------------------------------------------------
+def set_weights(arrays):
+    for parameter, array in zip(model.params(), arrays):  # they go by their names
+        parameter.array[...] = device.send(array)
+
+
+def get_weights():
+    return [cuda.to_cpu(parameter.array) for parameter in model.params()]
+
+
+weights = Weights(get_weights, set_weights)  # layouts as in PyTorch
+synchronize = cuda.Stream.null.synchronize if cell.gpus else None
+cell.run(data, predict, train_step, synchronize=synchronize, weights=weights)

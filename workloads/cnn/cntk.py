@@ -2,7 +2,7 @@
 import cntk as C
 import numpy as np
 
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell(C.__version__)  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
@@ -19,19 +19,26 @@ drop1, drop2, drop3 = params.dropout
 images = C.input_variable((3, 32, 32))  # of one sample: the batch axis goes without saying
 labels = C.input_variable(params.n_classes)
 
-network = C.layers.Sequential(  # Glorot uniform, biases zero: the default
+conv1 = C.layers.Convolution2D((3, 3), few, activation=C.relu, pad=True)  # Glorot uniform, biases zero: the default
+conv2 = C.layers.Convolution2D((3, 3), few, activation=C.relu, pad=True)
+conv3 = C.layers.Convolution2D((3, 3), many, activation=C.relu, pad=True)
+conv4 = C.layers.Convolution2D((3, 3), many, activation=C.relu, pad=True)
+dense1 = C.layers.Dense(params.hidden, activation=C.relu)  # over all axes at once: there is nothing to flatten
+dense2 = C.layers.Dense(params.n_classes)
+
+network = C.layers.Sequential(
     [
-        C.layers.Convolution2D((3, 3), few, activation=C.relu, pad=True),
-        C.layers.Convolution2D((3, 3), few, activation=C.relu, pad=True),
+        conv1,
+        conv2,
         C.layers.MaxPooling((2, 2), strides=2),  # the default stride is 1, not the window's size
         C.layers.Dropout(drop1),
-        C.layers.Convolution2D((3, 3), many, activation=C.relu, pad=True),
-        C.layers.Convolution2D((3, 3), many, activation=C.relu, pad=True),
+        conv3,
+        conv4,
         C.layers.MaxPooling((2, 2), strides=2),
         C.layers.Dropout(drop2),
-        C.layers.Dense(params.hidden, activation=C.relu),  # over all axes at once: there is nothing to flatten
+        dense1,
         C.layers.Dropout(drop3),
-        C.layers.Dense(params.n_classes),
+        dense2,
     ]
 )
 model = network(images)
@@ -58,4 +65,22 @@ def predict(x):
     return model.eval({images: x})
 
 
-cell.run(data, predict, train_step)
+# --- Weights --------------------------------------------------------------------------------------------------------
+def parameters():
+    for layer in (conv1, conv2, conv3, conv4, dense1, dense2):
+        yield from (layer.W, layer.b)
+
+
+def set_weights(arrays):
+    for parameter, array in zip(parameters(), arrays):
+        parameter.value = array.reshape(parameter.shape)
+
+
+def get_weights():
+    arrays = [parameter.value.squeeze() for parameter in parameters()]  # a bias of a convolution is (filters, 1, 1)
+    arrays[8] = arrays[8].reshape(-1, params.hidden)  # of dense1, (channels, height, width, hidden)
+    return arrays
+
+
+weights = Weights(get_weights, set_weights, dense="IO")
+cell.run(data, predict, train_step, weights=weights)

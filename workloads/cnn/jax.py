@@ -1,11 +1,12 @@
 """CNN on CIFAR-10 in JAX, with Flax NNX and Optax."""
 import flax
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax._src.lib import cuda_versions  # None in a CPU build; there is no public name for it
 
-from harness import Cell
+from harness import Cell, Weights
 
 cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
 cudnn = cuda_versions and cuda_versions.cudnn_get_version()
@@ -76,4 +77,21 @@ def predict(x):
     return jax.device_get(forward(testing_model, x))
 
 
-cell.run(data, predict, train_step, synchronize=lambda: jax.block_until_ready(nnx.state(model)))  # calls return at once
+# --- Weights --------------------------------------------------------------------------------------------------------
+layers = [model.conv1, model.conv2, model.conv3, model.conv4, model.dense1, model.dense2]
+parameters = [parameter for layer in layers for parameter in (layer.kernel, layer.bias)]
+
+
+def set_weights(arrays):
+    for parameter, array in zip(parameters, arrays):
+        parameter[...] = jnp.asarray(array)  # in place: the views and the cached step see it
+
+
+def get_weights():
+    return jax.device_get([parameter[...] for parameter in parameters])
+
+
+weights = Weights(get_weights, set_weights, conv="HWIO", dense="IO", flat="HWC")
+cell.run(  # synchronize: calls return at once
+    data, predict, train_step, synchronize=lambda: jax.block_until_ready(nnx.state(model)), weights=weights
+)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell(cntk.__version__, packages={"keras": keras.__version__})  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
@@ -45,6 +45,7 @@ model.compile(
     loss="categorical_crossentropy",  # takes probabilities, and labels as one-hot rows
     optimizer=keras.optimizers.SGD(params.learning_rate, momentum=params.momentum),
 )
+model._make_train_function()  # else the first fit does it, and CNTK crashes if convolutions have predicted before that
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
@@ -59,4 +60,6 @@ def predict(x):
     return model.predict_on_batch(x)  # dropout off: Keras sees to that
 
 
-cell.run(data, predict, train_epoch=train_epoch)
+# --- Weights --------------------------------------------------------------------------------------------------------
+weights = Weights(model.get_weights, model.set_weights, conv="HWIO", dense="IO", flat="HWC", scores="probabilities")
+cell.run(data, predict, train_epoch=train_epoch, weights=weights)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from harness import Cell
+from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
 cell = Cell(keras.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"tensorflow": tf.__version__})
@@ -59,4 +59,6 @@ def predict(x):
     return model.predict_on_batch(x)  # dropout off: Keras sees to that
 
 
-cell.run(data, predict, train_epoch=train_epoch, synchronize=tf.test.experimental.sync_devices)
+# --- Weights --------------------------------------------------------------------------------------------------------
+weights = Weights(model.get_weights, model.set_weights, conv="HWIO", dense="IO", flat="HWC")
+cell.run(data, predict, train_epoch=train_epoch, synchronize=tf.test.experimental.sync_devices, weights=weights)

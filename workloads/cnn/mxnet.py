@@ -1,7 +1,7 @@
 """CNN on CIFAR-10 in MXNet's Module API: a graph of symbols, bound once to its shapes."""
 import mxnet as mx
 
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell(mx.__version__)  # MXNet does not tell its CUDA and cuDNN
 params = cell.params
@@ -64,4 +64,18 @@ def predict(x):
     return model.get_outputs()[0].asnumpy()
 
 
-cell.run(data, predict, train_step, synchronize=mx.nd.waitall)  # calls return at once, on a CPU too
+# --- Weights --------------------------------------------------------------------------------------------------------
+names = [name for name in softmax.list_inputs() if name not in ("data", "softmax_label")]  # from input to output
+
+
+def set_weights(arrays):
+    model.set_params({name: mx.nd.array(array) for name, array in zip(names, arrays)}, aux_params={})
+
+
+def get_weights():
+    arg_params, _ = model.get_params()
+    return [arg_params[name].asnumpy() for name in names]
+
+
+weights = Weights(get_weights, set_weights, scores="probabilities")
+cell.run(data, predict, train_step, synchronize=mx.nd.waitall, weights=weights)  # calls return at once, on a CPU too

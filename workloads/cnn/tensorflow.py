@@ -1,7 +1,7 @@
 """CNN on CIFAR-10 in TensorFlow 2."""
 import tensorflow as tf
 
-from harness import Cell
+from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
 cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"keras": tf.keras.__version__})
@@ -67,4 +67,6 @@ def predict(x):
     return forward(x).numpy()
 
 
-cell.run(data, predict, train_step, synchronize=tf.test.experimental.sync_devices)
+# --- Weights --------------------------------------------------------------------------------------------------------
+weights = Weights(model.get_weights, model.set_weights, conv="HWIO", dense="IO", flat="HWC")
+cell.run(data, predict, train_step, synchronize=tf.test.experimental.sync_devices, weights=weights)

@@ -3,5 +3,6 @@
 Runs inside the cells, on Python 3.6 or newer with NumPy alone.
 """
 from harness.cell import Cell
+from harness.weights import Weights
 
-__all__ = ["Cell"]
+__all__ = ["Cell", "Weights"]

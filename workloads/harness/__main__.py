@@ -1,9 +1,10 @@
 """Entry point of every image: ``python -m harness <library> <workload> …`` runs one cell."""
+import json
 import os
 import runpy
 import sys
 
-from harness import arguments, document
+from harness import arguments, cell, document
 
 
 def take_identity_of_results_owner():
@@ -20,10 +21,16 @@ def take_identity_of_results_owner():
 
 
 def main():
-    """Run the script that the arguments name, as ``__main__``."""
+    """Run the script that the arguments name: as ``__main__``, or in place of this process by its interpreter."""
     parsed = arguments.parse(sys.argv[1:])
     take_identity_of_results_owner()
-    runpy.run_path(str(arguments.script_of(parsed.library, parsed.workload, parsed.variant)), run_name="__main__")
+    script = arguments.script_of(parsed.library, parsed.workload, parsed.variant)
+    interpreter = arguments.INTERPRETERS[script.suffix]
+    if interpreter is None:
+        runpy.run_path(str(script), run_name="__main__")
+    else:
+        os.environ.update(ROSETTA_ARGUMENTS=json.dumps(sys.argv[1:]), ROSETTA_STARTED=repr(cell.STARTED))
+        os.execvp(interpreter, [interpreter, str(script)])
 
 
 main()

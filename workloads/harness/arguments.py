@@ -2,10 +2,12 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 CONTRACT = 1
 WORKLOADS = Path(__file__).resolve().parent.parent
+INTERPRETERS = {".py": None, ".R": "Rscript", ".jl": "julia"}  # by the suffix of a script; None is this Python
 PRECISIONS = ("fp32", "tf32", "amp-fp16", "amp-bf16")
 
 
@@ -24,14 +26,21 @@ def read_params():
 
 
 def script_of(library, workload, variant="reference"):
-    """The path of the script of a library, say ``cnn/keras_tf.py`` or ``cnn/mxnet_tuned.py``."""
+    """The path of the script of a library, say ``cnn/keras_tf.py``, ``cnn/keras_r.R`` or ``cnn/mxnet_tuned.py``."""
     name = library if variant == "reference" else library + "_" + variant
-    return WORKLOADS / workload / (name.replace("-", "_") + ".py")
+    paths = [WORKLOADS / workload / (name.replace("-", "_") + suffix) for suffix in INTERPRETERS]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def libraries_of(workload):
     """The libraries that have a reference script for this workload, as the command line spells them."""
-    return sorted(path.stem.replace("_", "-") for path in (WORKLOADS / workload).glob("*.py"))
+    scripts = (path for path in (WORKLOADS / workload).iterdir() if path.suffix in INTERPRETERS)
+    return sorted(path.stem.replace("_", "-") for path in scripts)
+
+
+def command_line():
+    """What this process was called with; a Python inside another language has none and finds them in a variable."""
+    return json.loads(os.environ["ROSETTA_ARGUMENTS"]) if "ROSETTA_ARGUMENTS" in os.environ else sys.argv[1:]
 
 
 def parse(argv):
@@ -50,6 +59,7 @@ def parse(argv):
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--variant", default="reference")
+    parser.add_argument("--parity", action="store_true", help="prove the model: given weights, no dropout, five steps")
     parser.add_argument("--gpus", type=int, metavar="N", help="default: 0 on platform cpu, else 1")
     arguments = parser.parse_args(argv)
     arguments.platform = os.environ.get("ROSETTA_PLATFORM", "cpu")

@@ -1,13 +1,14 @@
 """One run of one workload in one library: hands out parameters and data, holds the clocks, writes the result."""
-import sys
+import os
 import time
 from types import SimpleNamespace
 
 import numpy as np
 
-from harness import arguments, data, document, environment
+from harness import arguments, data, document, environment, parity, weights
 
-STARTED = time.perf_counter()  # imported by the entry point, before any framework
+# Imported by the entry point, before any framework; where that has given way to another language, its own start.
+STARTED = float(os.environ.get("ROSETTA_STARTED", time.perf_counter()))
 
 
 class Cell:
@@ -20,7 +21,7 @@ class Cell:
 
     def __init__(self, version, cuda=None, cudnn=None, packages=None, precisions=("fp32",)):
         self.seconds = {"import": time.perf_counter() - STARTED}
-        self.arguments = arguments.parse(sys.argv[1:])
+        self.arguments = arguments.parse(arguments.command_line())
         self.seed, self.precision, self.gpus = self.arguments.seed, self.arguments.precision, self.arguments.gpus
         if self.precision not in precisions:
             raise SystemExit(
@@ -34,6 +35,8 @@ class Cell:
             "cudnn": str(cudnn) if cudnn else None,
             "packages": packages or {},
         }
+        if self.arguments.parity:
+            self.params.dropout = [0.0] * len(getattr(self.params, "dropout", []))
         self.epochs = self.arguments.epochs or self.params.epochs
         self.random = np.random.RandomState(self.seed)
         self._mark = time.perf_counter()
@@ -49,21 +52,33 @@ class Cell:
     def data(self, layout="NCHW"):
         """The workload's arrays as a ``data.Data``; images in the given layout."""
         asked = self.arguments
-        arrays = data.load(self.params.dataset, asked.data, vars(self.params), asked.samples)
-        arrays = data.to_layout(arrays, layout)
+        samples = self.params.parity["steps"] * self.params.batch_size if asked.parity else asked.samples
+        self.canonical = data.load(self.params.dataset, asked.data, vars(self.params), samples)
+        arrays = data.to_layout(self.canonical, layout)
         self._phase("data")
         return arrays
 
-    def run(self, arrays, predict, train_step=None, train_epoch=None, synchronize=None):
-        """Train, evaluate, write the document.
+    def run(self, arrays, predict, train_step=None, train_epoch=None, synchronize=None, weights=None):
+        """Train and evaluate, or only predict, and write the document.
 
         ``train_step(x, y)`` takes one batch and returns its loss, as a number or as the framework's own scalar, which
         is read after the epoch's clock has stopped. ``train_epoch(x, y)``, for libraries whose idiom is ``fit``, takes
         a whole shuffled epoch and returns its mean loss. ``predict(x)`` takes a batch and returns scores,
-        (batch, classes), as a NumPy array. ``synchronize()`` returns when the device has finished.
+        (batch, classes), or features, (batch, features), as a NumPy array. ``synchronize()`` returns when the device
+        has finished. ``weights`` is a ``harness.Weights``: how to put given weights in and take them out.
         """
         self.synchronize = synchronize or (lambda: None)
         self._phase("build")
+        step = train_step or train_epoch
+        if step is None:
+            self._infer(arrays, predict, weights)
+        elif self.arguments.parity:
+            self._prove(arrays, predict, step, weights)
+        else:
+            self._train(arrays, predict, train_step, train_epoch)
+
+    def _train(self, arrays, predict, train_step, train_epoch):
+        """All epochs, then the test set."""
         batch = self.params.batch_size
         steps = len(arrays.x_train) // batch  # complete batches only, as published
         train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
@@ -71,7 +86,87 @@ class Cell:
         self._phase("train")
         accuracy, tested = self._evaluate(arrays, predict, batch)
         self._phase("evaluate")
-        self._finish(epochs, steps, batch, accuracy, tested)
+        cold = sum(epoch["seconds"] for epoch in epochs)
+        self._finish(
+            epochs=len(epochs),
+            samples=steps * batch,
+            steps=steps * len(epochs),
+            samples_tested=tested,
+            quality=accuracy,
+            seconds=cold,
+            seconds_warm=warm_seconds(cold, self.seconds.get("first_step"), steps * len(epochs), epochs),
+            epoch_seconds=[epoch["seconds"] for epoch in epochs],
+            epoch_losses=[epoch["loss"] for epoch in epochs],
+        )
+
+    def _infer(self, arrays, predict, mine):
+        """Features of all images: a pass to warm up, a timed one with all copies, and a look at the first features.
+
+        ``seconds`` are those for 1,000 images, as published.
+        """
+        batch = self.params.batch_size
+        given = weights.given(self.arguments.workload, self.params)
+        predict(arrays.x_test[:batch])  # some libraries make their parameters at the first batch
+        mine.give(given)
+        images = arrays.x_test[: len(arrays.x_test) // batch * batch]
+        self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
+        self._phase("warm_up")
+        times, features = self._pass(images, predict, batch)
+        self._phase("predict")
+        errors = parity.compare_features(self.arguments.workload, self.params, features, self.canonical)
+        self._phase("evaluate")
+        tolerance = self.params.parity["features"]
+        self._finish(
+            epochs=1,
+            samples=len(images),
+            steps=len(times),
+            samples_tested=len(errors),
+            quality=sum(error <= tolerance for error in errors) / len(errors),
+            seconds=sum(times) * 1000 / len(images),
+            seconds_warm=sum(times) * 1000 / len(images),
+            epoch_seconds=[sum(times)],
+            epoch_losses=[],
+            **({"metric": "parity", "parity": {"features": max(errors)}} if self.arguments.parity else {}),
+        )
+
+    def _pass(self, images, predict, batch):
+        """Seconds of each batch, and the features of all."""
+        features = np.empty((len(images), self.params.features), np.float32)
+        times = []
+        for start in range(0, len(images), batch):
+            started = time.perf_counter()
+            features[start : start + batch] = predict(images[start : start + batch])
+            times.append(time.perf_counter() - started)
+        return times, features
+
+    def _prove(self, arrays, predict, step, mine):
+        """A few steps from given weights on given batches, compared with the reference in double precision."""
+        started = time.perf_counter()
+        errors = parity.compare_training(
+            self.arguments.workload,
+            self.params,
+            mine,
+            arrays,
+            self.canonical,
+            predict,
+            lambda x, y: read_scalar(step(x, y)),
+        )
+        seconds = time.perf_counter() - started
+        self._phase("train")
+        document.event("parity", **errors)
+        self._finish(
+            epochs=1,
+            samples=self.params.parity["steps"] * self.params.batch_size,
+            steps=self.params.parity["steps"],
+            samples_tested=self.params.batch_size,
+            metric="parity",
+            quality=sum(error <= self.params.parity[name] for name, error in errors.items()) / len(errors),
+            seconds=seconds,
+            seconds_warm=None,
+            epoch_seconds=[seconds],
+            epoch_losses=[],
+            parity=errors,
+        )
 
     def _steps(self, train_step, steps, batch):
         """An epoch as a loop over batches; the very first step is also timed alone."""
@@ -121,9 +216,10 @@ class Cell:
             right += int((scores.argmax(axis=1) == arrays.y_test[start : start + batch]).sum())
         return right / tested, tested
 
-    def _finish(self, epochs, steps, batch, accuracy, tested):
+    def _finish(self, **measured):
+        """Write the document: what was measured, what was asked for, what it ran on."""
         asked = self.arguments
-        cold = sum(epoch["seconds"] for epoch in epochs)
+        shorter = asked.samples is not None or measured["epochs"] < self.params.epochs or asked.parity
         result = {
             "contract": arguments.CONTRACT,
             "library": asked.library,
@@ -134,24 +230,18 @@ class Cell:
             "data": asked.data,
             "seed": asked.seed,
             "n_gpus": asked.gpus,
-            "epochs": len(epochs),
-            "samples": steps * batch,
-            "steps": steps * len(epochs),
-            "samples_tested": tested,
-            "shortened": asked.samples is not None or len(epochs) < self.params.epochs,
+            "shortened": shorter,
             "metric": self.params.metric,
-            "quality": accuracy,
-            "seconds": cold,
-            "seconds_warm": warm_seconds(cold, self.seconds.get("first_step"), steps * len(epochs), epochs),
             "phases": self.seconds,
-            "epoch_seconds": [epoch["seconds"] for epoch in epochs],
-            "epoch_losses": [epoch["loss"] for epoch in epochs],
             "peak_memory": environment.peak_memory(),
             "versions": self.versions,
             "environment": environment.describe(),
+            "parity": None,
         }
+        result.update(measured)
         path = document.write(result)
-        document.event("result", quality=accuracy, metric=self.params.metric, seconds=cold, document=path)
+        quality, seconds = measured["quality"], measured["seconds"]
+        document.event("result", quality=quality, metric=result["metric"], seconds=seconds, document=path)
 
 
 def read_scalar(loss):

@@ -1,4 +1,4 @@
-"""The data sets as the workloads take them: CIFAR-10, IMDB, and learnable synthetic stand-ins of the same shape."""
+"""The data sets as the workloads take them: CIFAR-10, IMDB, learnable stand-ins of the same shape, fake images."""
 import os
 import pickle
 import sys
@@ -12,7 +12,7 @@ Data.__doc__ = """Arrays of one data set.
 Images: float32 in [0, 1], (N, 3, 32, 32) or (N, 32, 32, 3). Reviews: int32 tokens, (N, 150). Labels: int32, (N,).
 """
 
-CIFAR_SAMPLES, IMDB_SAMPLES, SYNTHETIC_TEST_SAMPLES = 50000, 25000, 1280
+CIFAR_SAMPLES, IMDB_SAMPLES, FAKE_IMAGES, SYNTHETIC_TEST_SAMPLES = 50000, 25000, 1280, 1280
 IMDB_SHUFFLE_SEED = 113  # the order in which Keras' load_data hands out the reviews since 2015
 START, UNKNOWN, SHIFT = 1, 2, 3
 
@@ -27,6 +27,8 @@ def load(dataset, source, params, samples=None):
         ("cifar-10", "synthetic"): synthetic_images,
         ("imdb", "real"): imdb,
         ("imdb", "synthetic"): synthetic_reviews,
+        (None, "real"): fake_images,
+        (None, "synthetic"): fake_images,
     }
     data = loaders[dataset, source](params, samples)
     return Data(*(array[:samples] for array in data))
@@ -34,7 +36,7 @@ def load(dataset, source, params, samples=None):
 
 def to_layout(data, layout):
     """Images as "NCHW" (the published layout) or "NHWC": a true transposition, contiguous in memory."""
-    if layout != "NHWC":
+    if layout != "NHWC" or data.x_test.ndim != 4:
         return data
     x_train, x_test = (np.ascontiguousarray(x.transpose(0, 2, 3, 1)) for x in (data.x_train, data.x_test))
     return data._replace(x_train=x_train, x_test=x_test)
@@ -124,3 +126,14 @@ def synthetic_reviews(params, samples):
         return tokens.astype(np.int32), labels
 
     return Data(*(draw(samples or IMDB_SAMPLES) + draw(SYNTHETIC_TEST_SAMPLES)))
+
+
+def fake_images(params, samples):
+    """The published input of ResNet-50: noise in [0, 1), 1,280 images or ``samples``, to be predicted only."""
+    random = np.random.RandomState(0)
+    size, count = params["image_size"], samples or FAKE_IMAGES
+    images = np.empty((count, 3, size, size), np.float32)
+    for image in images:  # one by one: in double precision, all of them would take 1.5 GB
+        image[...] = random.uniform(size=(size, size, 3)).transpose(2, 0, 1)
+    labels = np.zeros(count, np.int32)
+    return Data(images[:0], labels[:0], images, labels)

@@ -2,7 +2,7 @@
 import cntk as C
 import numpy as np
 
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell(C.__version__)  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
@@ -13,25 +13,27 @@ C.cntk_py.set_fixed_random_seed(cell.seed)
 data = cell.data()
 one_hot = np.eye(params.n_classes, dtype=np.float32)  # CNTK's loss takes a distribution, no class index
 
-
 # --- Model ----------------------------------------------------------------------------------------------------------
+table = C.parameter((params.vocabulary, params.embedding), init=C.glorot_uniform())
+step = C.layers.GRU(params.hidden)  # the textbook GRU: reset gate before the product, one bias
+block = C.parameter((C.InferredDimension, params.hidden), init=C.glorot_uniform())  # cuDNN's weights and biases
+dense = C.layers.Dense(params.n_classes)
+
+
 def embedding(x):
     # C.layers.Embedding multiplies sparse one-hot rows, and CNTK has no Adam for their sparse gradient on a CPU
-    table = C.parameter((params.vocabulary, params.embedding), init=C.glorot_uniform())
     return C.gather(table, x)
 
 
 def gru(x):
-    if not cell.gpus:  # the textbook GRU: reset gate before the product, one bias
-        return C.layers.Recurrence(C.layers.GRU(params.hidden))(x)
-    # cuDNN's: reset gate after the product, two biases, which lie in one block with the weights
-    weights = C.parameter((C.InferredDimension, params.hidden), init=C.glorot_uniform())
-    return C.optimized_rnnstack(x, weights, params.hidden, num_layers=1, recurrent_op="gru")
+    if cell.gpus:  # cuDNN's: reset gate after the product, two biases
+        return C.optimized_rnnstack(x, block, params.hidden, num_layers=1, recurrent_op="gru")
+    return C.layers.Recurrence(step)(x)
 
 
 tokens = C.sequence.input_variable(())  # a scalar at every step: batch and time axes go without saying
 labels = C.input_variable(params.n_classes)
-network = C.layers.Sequential([embedding, gru, C.sequence.last, C.layers.Dense(params.n_classes)])
+network = C.layers.Sequential([embedding, gru, C.sequence.last, dense])
 model = network(tokens)
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
@@ -59,4 +61,17 @@ def predict(x):
     return model.eval({tokens: x.astype(np.float32)})
 
 
-cell.run(data, predict, train_step)
+# --- Weights --------------------------------------------------------------------------------------------------------
+# Those of a CPU's GRU; the block of cuDNN's is not taken apart.
+def set_weights(arrays):
+    table.value, step.W.value, state, step.b.value, dense.W.value, dense.b.value = arrays
+    step.H.value, step.H1.value = np.split(state, [2 * params.hidden], axis=1)  # the gates, the new state
+
+
+def get_weights():
+    state = np.hstack([step.H.value, step.H1.value])
+    return [table.value, step.W.value, state, step.b.value, dense.W.value, dense.b.value]
+
+
+weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", biases=1, reset="before")
+cell.run(data, predict, train_step, weights=weights)

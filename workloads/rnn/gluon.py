@@ -3,7 +3,7 @@ import mxnet as mx
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import nn, rnn
 
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell(mx.__version__)  # MXNet does not tell its CUDA and cuDNN
 params = cell.params
@@ -57,4 +57,18 @@ def predict(x):
     return model(nd.array(x, context)).asnumpy()
 
 
-cell.run(data, predict, train_step, synchronize=nd.waitall)  # calls return at once, on a CPU too
+# --- Weights --------------------------------------------------------------------------------------------------------
+parameters = list(model.collect_params().values())  # in the order of the layers
+
+
+def set_weights(arrays):
+    for parameter, array in zip(parameters, arrays):
+        parameter.set_data(nd.array(array))
+
+
+def get_weights():
+    return [parameter.data().asnumpy() for parameter in parameters]
+
+
+weights = Weights(get_weights, set_weights)
+cell.run(data, predict, train_step, synchronize=nd.waitall, weights=weights)  # calls return at once, on a CPU too

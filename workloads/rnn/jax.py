@@ -1,11 +1,12 @@
 """GRU on IMDB in JAX, with Flax NNX and Optax."""
 import flax
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax._src.lib import cuda_versions  # None in a CPU build; there is no public name for it
 
-from harness import Cell
+from harness import Cell, Weights
 
 cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
 cudnn = cuda_versions and cuda_versions.cudnn_get_version()
@@ -67,4 +68,22 @@ def predict(x):
     return jax.device_get(forward(model, x))
 
 
-cell.run(data, predict, train_step, synchronize=lambda: jax.block_until_ready(nnx.state(model)))  # calls return at once
+# --- Weights --------------------------------------------------------------------------------------------------------
+gru, dense = model.gru.cell, model.dense
+parameters = [model.embedding.embedding, gru.dense_i.kernel, gru.dense_h.kernel]
+parameters += [gru.dense_i.bias, gru.dense_h.bias, dense.kernel, dense.bias]
+
+
+def set_weights(arrays):
+    for parameter, array in zip(parameters, arrays):
+        parameter[...] = jnp.asarray(array)  # in place: the views and the cached step see it
+
+
+def get_weights():
+    return jax.device_get([parameter[...] for parameter in parameters])
+
+
+weights = Weights(get_weights, set_weights, dense="IO")
+cell.run(  # synchronize: calls return at once
+    data, predict, train_step, synchronize=lambda: jax.block_until_ready(nnx.state(model)), weights=weights
+)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell(cntk.__version__, packages={"keras": keras.__version__})  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
@@ -48,4 +48,15 @@ def predict(x):
     return model.predict_on_batch(x)
 
 
-cell.run(data, predict, train_epoch=train_epoch)
+# --- Weights --------------------------------------------------------------------------------------------------------
+weights = Weights(
+    model.get_weights,
+    model.set_weights,
+    dense="IO",
+    gates="zrn",
+    biases=1,
+    reset="before",
+    sigmoid="hard",
+    scores="probabilities",
+)
+cell.run(data, predict, train_epoch=train_epoch, weights=weights)

@@ -3,10 +3,11 @@ import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # or "jax", or "torch": the model below runs on any of them
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from harness import Cell
+from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
 cell = Cell(keras.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"tensorflow": tf.__version__})
@@ -56,4 +57,16 @@ def predict(x):
     return model.predict_on_batch(x)
 
 
-cell.run(data, predict, train_epoch=train_epoch, synchronize=tf.test.experimental.sync_devices)
+# --- Weights --------------------------------------------------------------------------------------------------------
+def get_weights():
+    embedding, inputs, state, (input_bias, state_bias), weight, bias = model.get_weights()
+    return [embedding, inputs, state, input_bias, state_bias, weight, bias]
+
+
+def set_weights(arrays):
+    embedding, inputs, state, input_bias, state_bias, weight, bias = arrays
+    model.set_weights([embedding, inputs, state, np.stack([input_bias, state_bias]), weight, bias])
+
+
+weights = Weights(get_weights, set_weights, dense="IO", gates="zrn")
+cell.run(data, predict, train_epoch=train_epoch, synchronize=tf.test.experimental.sync_devices, weights=weights)

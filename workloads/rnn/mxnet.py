@@ -1,7 +1,8 @@
 """GRU on IMDB in MXNet's Module API: a graph of symbols, bound once to its shapes."""
 import mxnet as mx
+import numpy as np
 
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell(mx.__version__)  # MXNet does not tell its CUDA and cuDNN
 params = cell.params
@@ -58,4 +59,24 @@ def predict(x):
     return model.get_outputs()[0].asnumpy()
 
 
-cell.run(data, predict, train_step, synchronize=mx.nd.waitall)  # calls return at once, on a CPU too
+# --- Weights --------------------------------------------------------------------------------------------------------
+# The fused GRU has one vector for all that it learns: both matrices, then both biases, each with the gates reset,
+# update, new.
+def set_weights(arrays):
+    embedding, *gru, weight, bias = arrays
+    vector = np.concatenate([array.ravel() for array in gru])
+    values = {"embedding_weight": embedding, "gru_parameters": vector, "dense_weight": weight, "dense_bias": bias}
+    model.set_params({name: mx.nd.array(value) for name, value in values.items()}, aux_params={})
+
+
+def get_weights():
+    values = {name: value.asnumpy() for name, value in model.get_params()[0].items()}
+    gates = 3 * params.hidden
+    shapes = [(gates, params.embedding), (gates, params.hidden), (gates,), (gates,)]
+    parts = np.split(values["gru_parameters"], np.cumsum([np.prod(shape) for shape in shapes[:-1]]))
+    gru = [part.reshape(shape) for part, shape in zip(parts, shapes)]
+    return [values["embedding_weight"], *gru, values["dense_weight"], values["dense_bias"]]
+
+
+weights = Weights(get_weights, set_weights, scores="probabilities")
+cell.run(data, predict, train_step, synchronize=mx.nd.waitall, weights=weights)  # calls return at once, on a CPU too

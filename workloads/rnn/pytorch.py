@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version())
 params = cell.params
@@ -53,4 +53,16 @@ def predict(x):
     return model(torch.from_numpy(x).to(device)).cpu().numpy()
 
 
-cell.run(data, predict, train_step, synchronize=torch.cuda.synchronize if cell.gpus else None)
+# --- Weights --------------------------------------------------------------------------------------------------------
+def set_weights(arrays):
+    with torch.no_grad():
+        for parameter, array in zip(model.parameters(), arrays):
+            parameter.copy_(torch.from_numpy(array))
+
+
+def get_weights():
+    return [parameter.detach().cpu().numpy() for parameter in model.parameters()]
+
+
+weights = Weights(get_weights, set_weights)  # the layouts by which all others are described
+cell.run(data, predict, train_step, synchronize=torch.cuda.synchronize if cell.gpus else None, weights=weights)

@@ -1,7 +1,8 @@
 """GRU on IMDB in TensorFlow 2."""
+import numpy as np
 import tensorflow as tf
 
-from harness import Cell
+from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
 cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"keras": tf.keras.__version__})
@@ -58,4 +59,16 @@ def predict(x):
     return forward(x).numpy()
 
 
-cell.run(data, predict, train_step, synchronize=tf.test.experimental.sync_devices)
+# --- Weights --------------------------------------------------------------------------------------------------------
+def get_weights():
+    embedding, inputs, state, (input_bias, state_bias), weight, bias = model.get_weights()
+    return [embedding, inputs, state, input_bias, state_bias, weight, bias]
+
+
+def set_weights(arrays):
+    embedding, inputs, state, input_bias, state_bias, weight, bias = arrays
+    model.set_weights([embedding, inputs, state, np.stack([input_bias, state_bias]), weight, bias])
+
+
+weights = Weights(get_weights, set_weights, dense="IO", gates="zrn")
+cell.run(data, predict, train_step, synchronize=tf.test.experimental.sync_devices, weights=weights)

@@ -1,0 +1,149 @@
+"""The reference is right by finite differences, and layouts are converted there and back."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from harness import weights
+from harness.weights import Array, Weights
+from orchestrator import plan, quality
+from orchestrator.contract import Status
+from reference import cnn, layers, optimisers, resnet50, rnn
+
+RANDOM = np.random.RandomState(0)
+CNN = SimpleNamespace(filters=[2, 3], hidden=5, n_classes=4)
+RNN = SimpleNamespace(vocabulary=7, embedding=4, hidden=3, n_classes=2)
+
+
+def values(declared, params):
+    """Small networks of the same kind: 32×32 images would take finite differences minutes."""
+    made = {}
+    for array in declared(params):
+        shape = (array.shape[0], array.shape[1] * 4) if array.kind == "flat" else array.shape
+        made[array.name] = RANDOM.uniform(-0.5, 0.5, shape)
+    return made
+
+
+def check_gradients(network, given, x, y, form):
+    """Compare with the differences quotient at three places of each parameter."""
+    loss, gradients = network.gradients(given, x, y, form)
+    assert loss == pytest.approx(layers.cross_entropy(network.scores(given, x, form), y)[0])
+    for name, value in given.items():
+        for place in RANDOM.choice(value.size, 3):
+            index, step = np.unravel_index(place, value.shape), 1e-5
+            ends = []
+            for sign in (1, -1):
+                value[index] += sign * step
+                ends.append(network.gradients(given, x, y, form)[0])
+                value[index] -= sign * step
+            assert gradients[name][index] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-8), name
+
+
+def test_the_gradients_of_the_cnn():
+    given = values(weights.cnn, CNN)
+    given["dense1.weight"] = RANDOM.uniform(-0.5, 0.5, (5, 3 * 2 * 2))
+    check_gradients(cnn, given, RANDOM.uniform(size=(3, 3, 8, 8)), np.array([0, 3, 1]), None)
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+@pytest.mark.parametrize("sigmoid", ["logistic", "hard"])
+@pytest.mark.parametrize("biases", [1, 2])
+def test_the_gradients_of_every_form_of_the_gru(reset, sigmoid, biases):
+    given = values(weights.rnn, RNN)
+    if biases == 1:
+        del given["gru.state.bias"]
+    form = SimpleNamespace(reset=reset, sigmoid=sigmoid)
+    check_gradients(rnn, given, RANDOM.randint(0, 7, (3, 5)), np.array([0, 1, 1]), form)
+
+
+def test_convolutions_and_pools_by_hand():
+    image = np.arange(16.0).reshape(1, 1, 4, 4)
+    box = np.ones((1, 1, 3, 3))
+    assert layers.convolve(image, box)[0, 0, 1, 1] == image[0, 0, :3, :3].sum()
+    assert layers.convolve(image, box, stride=2).shape == (1, 1, 2, 2)
+    assert layers.convolve(image, box, stride=2)[0, 0, 1, 1] == image[0, 0, 1:, 1:].sum()
+    assert layers.pool(image)[0].tolist() == [[[[5, 7], [13, 15]]]]
+    assert resnet50.pool_3x3(image).tolist() == [[[[5, 7], [13, 15]]]]
+
+
+def test_the_optimisers_by_hand():
+    params = SimpleNamespace(learning_rate=0.1, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+    for optimiser, expected in ((optimisers.Momentum(params), 1 - 0.2 - 0.38), (optimisers.Adam(params), 0.8)):
+        weight = {"w": np.array([1.0])}
+        optimiser.update(weight, {"w": np.array([2.0])})
+        optimiser.update(weight, {"w": np.array([2.0])})
+        assert weight["w"][0] == pytest.approx(expected)
+
+
+ARRAYS = {
+    "conv": Array("c", "conv", (4, 3, 5, 5)),
+    "dense": Array("d", "dense", (4, 6)),
+    "flat": Array("f", "flat", (4, 3, 2, 2)),
+    "gate": Array("g", "gate", (6, 5)),
+    "bias": Array("b", "input bias", (6,)),
+    "other bias": Array("s", "state bias", (6,)),
+    "table": Array("t", "table", (7, 3)),
+}
+
+
+@pytest.mark.parametrize("layout", [{}, {"conv": "HWIO", "dense": "IO", "flat": "HWC", "gates": "zrn", "biases": 1}])
+def test_what_is_given_is_what_is_taken(layout):
+    kept = []
+    mine = Weights(lambda: kept, kept.extend, **layout)
+    given = [(array, RANDOM.uniform(size=array.shape)) for array in ARRAYS.values()]
+    mine.give(given)
+    assert len(kept) == (7 if not layout else 6)
+    taken = mine.take(given)
+    for array, value in mine.mine(given):
+        assert np.array_equal(taken[array.name], value.reshape(taken[array.name].shape)), array
+
+
+def test_layouts_are_what_their_letters_say():
+    kept = []
+    Weights(None, kept.extend, conv="HWIO", dense="IO", flat="HWC", gates="zrn").give(
+        [(ARRAYS[kind], np.arange(float(np.prod(ARRAYS[kind].shape))).reshape(ARRAYS[kind].shape)) for kind in ARRAYS]
+    )
+    conv, dense, flat, gate, bias, *_ = kept
+    assert conv.shape == (5, 5, 3, 4)
+    assert dense.shape == (6, 4)
+    assert flat.shape == (12, 4)
+    assert flat[:4, 0].tolist() == [0, 4, 8, 1]  # the three channels of the first pixel, then the second pixel
+    assert gate.shape == (5, 6)
+    assert bias.tolist() == [2, 3, 0, 1, 4, 5]
+
+
+def test_a_wrong_shape_is_named():
+    mine = Weights(lambda: [np.zeros((6, 4))], None)
+    with pytest.raises(SystemExit, match=r"d has the shape \(6, 4\) instead of \(4, 6\)"):
+        mine.take([(ARRAYS["dense"], None)])
+    with pytest.raises(SystemExit, match="the script has 1 parameters, the workload 2"):
+        mine.take([(ARRAYS["dense"], None), (ARRAYS["conv"], None)])
+
+
+@pytest.mark.parametrize(("workload", "count"), [("cnn", 3_441_592), ("rnn", 3_818_302), ("resnet50", 23_561_152)])
+def test_given_weights_are_the_published_networks(workload, count):
+    given = weights.given(workload, SimpleNamespace(**plan.parameters()[workload]))
+    assert sum(value.size for _, value in given) == count
+    assert all(value.dtype == np.float32 for _, value in given)
+    assert all(value.std() > 0 for _, value in given)
+
+
+def test_other_weights_than_declared_are_refused():
+    params = SimpleNamespace(**{**plan.parameters()["cnn"], "weights_sha256": "0"})
+    with pytest.raises(SystemExit, match="SHA-256"):
+        weights.given("cnn", params)
+
+
+@pytest.mark.parametrize(
+    ("errors", "status", "said"),
+    [
+        ({"scores": 1e-6, "loss": 1e-6, "parameters": 1e-5, "updates": 1e-3}, Status.OK, ""),
+        ({"scores": 1e-3, "loss": 1e-6, "parameters": 1e-5, "updates": 1e-3}, Status.QUALITY, "scores differ by 0.001"),
+        ({"scores": 1e-6, "loss": 1e-6, "parameters": 1e-5}, Status.QUALITY, "updates are missing"),
+    ],
+)
+def test_parity_is_judged_by_the_declared_tolerances(errors, status, said):
+    judged, reason = quality.judge_parity("cnn", errors)
+    assert judged is status
+    assert said in reason

@@ -1,0 +1,37 @@
+"""The scripts are read side by side: all have the same sections in the same order, and are short."""
+
+import re
+
+import pytest
+
+from orchestrator import images, plan
+
+SECTIONS = ("Data", "Model", "Loss and optimiser", "Training step", "Prediction", "Weights")
+PREDICTING = ("Data", "Model", "Prediction", "Weights")
+LONGEST = 120
+
+SCRIPTS = sorted(
+    path
+    for workload in plan.parameters()
+    for path in (plan.WORKLOADS / workload).iterdir()
+    if path.suffix in (".py", ".R", ".jl")
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_sections_order_and_length(script):
+    lines = script.read_text().splitlines()
+    sections = [found[1] for line in lines if (found := re.fullmatch(r"# --- (.+?) -+", line))]
+    assert tuple(sections) == (PREDICTING if script.parent.name == "resnet50" else SECTIONS)
+    assert {len(line) for line in lines if line.startswith("# --- ")} == {118}
+    assert len(lines) <= LONGEST
+    assert max(map(len, lines)) <= 120
+
+
+def test_every_script_belongs_to_a_library_and_every_library_has_scripts():
+    libraries = images.library_index()
+    names = {re.sub("_", "-", path.stem) for path in SCRIPTS}
+    variants = {name for name in names if any(name.startswith(library + "-") for library in libraries)}
+    assert names - variants <= set(libraries)
+    for library in libraries:
+        assert library in names, f"{library} has no script"

@@ -1,0 +1,166 @@
+"""Given weights: one set of numbers per workload, handed to each library in the layouts that it wants.
+
+Canonical are the order and layouts that PyTorch gives its parameters: convolutions (out, in, height, width), dense
+layers (out, in), images flattened channel by channel, GRU gates reset-update-new with a bias each for the input and
+for the state; batch normalisation as scale, shift, mean, variance.
+"""
+import hashlib
+from collections import namedtuple
+
+import numpy as np
+
+Array = namedtuple("Array", "name kind shape")
+
+LAYOUT = {"conv": "OIHW", "dense": "OI", "flat": "CHW", "gates": "rzn", "biases": 2}
+
+
+class Weights:
+    """How a script's parameters are read and replaced, and how the library lays them out.
+
+    ``get()`` returns and ``set(arrays)`` takes a list of float32 arrays in the order of the network. ``layout`` says
+    what is not canonical: ``conv`` ("HWIO", …), ``dense`` ("IO"), ``flat``, the order in which feature maps are
+    flattened ("HWC"), ``gates`` of the GRU ("zrn"), ``biases`` per gate (1 or 2); in each, a dense layer's weights
+    also stand for those of the GRU. ``reset`` "before" or "after" the recurrent product and ``sigmoid`` "logistic" or
+    "hard" tell which GRU it is; ``scores`` whether predict returns "logits" or "probabilities".
+    """
+
+    def __init__(self, get, set, reset="after", sigmoid="logistic", scores="logits", **layout):
+        self._get, self._set = get, set
+        self.reset, self.sigmoid, self.scores = reset, sigmoid, scores
+        self.layout = dict(LAYOUT, **layout)
+
+    def give(self, given):
+        """Replace the library's parameters by the canonical values of ``given``, pairs of an Array and its value."""
+        self._set([np.ascontiguousarray(self._to_library(array, value)) for array, value in self.mine(given)])
+
+    def take(self, given):
+        """The library's parameters as canonical arrays, by name; a wrong number or shape ends the run."""
+        declared, values = [array for array, _ in self.mine(given)], [np.asarray(value) for value in self._get()]
+        if len(values) != len(declared):
+            raise SystemExit("the script has %d parameters, the workload %d" % (len(values), len(declared)))
+        return {array.name: self._to_canonical(array, value) for array, value in zip(declared, values)}
+
+    def mine(self, given):
+        """The pairs of an Array and its value that this library has parameters for."""
+        return [(array, value) for array, value in given if array.kind != "state bias" or self.layout["biases"] == 2]
+
+    def _order(self, array):
+        """The letters of an array's axes, canonical and as the library has them."""
+        kind = "conv" if array.kind == "conv" else "dense"
+        return (LAYOUT[kind], self.layout[kind]) if len(array.shape) > 1 and array.kind != "table" else ("", "")
+
+    def _to_library(self, array, value):
+        if array.kind == "flat":
+            value = reflatten(value, "CHW", self.layout["flat"], array.shape)
+        value = value.reshape(array.shape[:1] + (-1,)) if array.kind == "flat" else value
+        if array.kind in ("gate", "input bias", "state bias"):
+            value = regate(value, "rzn", self.layout["gates"])
+        ours, theirs = self._order(array)
+        return value.transpose([ours.index(axis) for axis in theirs]) if theirs else value
+
+    def _to_canonical(self, array, value):
+        ours, theirs = self._order(array)
+        value = value.transpose([theirs.index(axis) for axis in ours]) if theirs else value
+        wanted = array.shape if array.kind != "flat" else (array.shape[0], int(np.prod(array.shape[1:])))
+        if value.shape != wanted:
+            raise SystemExit("%s has the shape %s instead of %s" % (array.name, value.shape, wanted))
+        if array.kind in ("gate", "input bias", "state bias"):
+            value = regate(value, self.layout["gates"], "rzn")
+        if array.kind == "flat":
+            value = reflatten(value, self.layout["flat"], "CHW", array.shape)
+        return value
+
+
+def regate(value, have, want):
+    """Reorder the three gates, which lie one after the other along the first axis."""
+    gates = dict(zip(have, np.split(value, 3)))
+    return np.concatenate([gates[name] for name in want])
+
+
+def reflatten(value, have, want, shape):
+    """Reorder the inputs of the dense layer behind the feature maps: (out, C, H, W), in whatever order flattened."""
+    sizes = dict(zip("CHW", shape[1:]))
+    value = value.reshape([shape[0]] + [sizes[axis] for axis in have])
+    value = value.transpose([0] + [1 + have.index(axis) for axis in want])
+    return value.reshape(shape[0], -1)
+
+
+# --- What the networks are made of ------------------------------------------------------------------------------------
+def cnn(params):
+    """The arrays of the CNN."""
+    few, many = params.filters
+    layers = [("conv1", 3, few), ("conv2", few, few), ("conv3", few, many), ("conv4", many, many)]
+    for name, inputs, outputs in layers:
+        yield Array(name + ".weight", "conv", (outputs, inputs, 3, 3))
+        yield Array(name + ".bias", "vector", (outputs,))
+    yield Array("dense1.weight", "flat", (params.hidden, many, 8, 8))
+    yield Array("dense1.bias", "vector", (params.hidden,))
+    yield Array("dense2.weight", "dense", (params.n_classes, params.hidden))
+    yield Array("dense2.bias", "vector", (params.n_classes,))
+
+
+def rnn(params):
+    """The arrays of the GRU."""
+    gates = 3 * params.hidden
+    yield Array("embedding.weight", "table", (params.vocabulary, params.embedding))
+    yield Array("gru.input.weight", "gate", (gates, params.embedding))
+    yield Array("gru.state.weight", "gate", (gates, params.hidden))
+    yield Array("gru.input.bias", "input bias", (gates,))
+    yield Array("gru.state.bias", "state bias", (gates,))
+    yield Array("dense.weight", "dense", (params.n_classes, params.hidden))
+    yield Array("dense.bias", "vector", (params.n_classes,))
+
+
+def resnet50(params):
+    """The arrays of ResNet-50 up to its average pool: each convolution with its batch normalisation, shortcuts last."""
+
+    def unit(conv, norm, inputs, outputs, size):
+        yield Array(conv + ".weight", "conv", (outputs, inputs, size, size))
+        for name in ("scale", "shift", "mean", "variance"):
+            yield Array("%s.%s" % (norm, name), name, (outputs,))
+
+    for array in unit("conv1", "norm1", 3, 64, 7):
+        yield array
+    inputs = 64
+    for stage, (blocks, width) in enumerate(zip(params.blocks, params.widths), 1):
+        for block in range(blocks):
+            place = "stage%d.%d." % (stage, block)
+            units = [("1", inputs, width, 1), ("2", width, width, 3), ("3", width, 4 * width, 1)]
+            if block == 0:
+                units.append(("_shortcut", inputs, 4 * width, 1))
+            for name, *sizes in units:
+                for array in unit(place + "conv" + name, place + "norm" + name, *sizes):
+                    yield array
+            inputs = 4 * width
+
+
+ARRAYS = {"cnn": cnn, "rnn": rnn, "resnet50": resnet50}
+
+
+# --- Their values -----------------------------------------------------------------------------------------------------
+def given(workload, params):
+    """Pairs of each Array of a workload and its value, the same for every NumPy since 1.11.
+
+    Whatever could hide a mistake is avoided: no bias is zero, no normalisation the identity. Raises SystemExit if the
+    SHA-256 of all values is not the one in params.json.
+    """
+    random = np.random.RandomState(0)
+    declared = list(ARRAYS[workload](params))
+    values = [draw(random, array) for array in declared]
+    digest = hashlib.sha256(b"".join(value.tobytes() for value in values)).hexdigest()
+    if digest != params.weights_sha256:
+        raise SystemExit("the given weights of %s have the SHA-256 %s, not that of params.json" % (workload, digest))
+    return list(zip(declared, values))
+
+
+def draw(random, array):
+    """One array: exact in float32, as only differences and products of two floats are taken."""
+    uniform = (random.random_sample(array.shape) - 0.5).astype(np.float32)
+    if array.kind == "scale":  # shrinks what a block adds to its input, else 16 blocks multiply it by thousands
+        return uniform * np.float32(0.5) + np.float32(0.25 if "norm3" in array.name else 1)
+    if array.kind == "variance":
+        return uniform + np.float32(1)
+    if len(array.shape) == 1:
+        return uniform * np.float32(0.2)
+    fan_in = 1 if array.kind == "table" else int(np.prod(array.shape[1:]))
+    return uniform * np.float32(2 * (6 / fan_in) ** 0.5 if array.kind == "conv" else 2 / fan_in ** 0.5)
