@@ -1,0 +1,77 @@
+"""CNN on CIFAR-10 in PyTorch 1.0, of 2018."""
+import torch
+from torch import nn
+
+from harness import Cell, Weights
+
+cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version())
+params = cell.params
+torch.manual_seed(cell.seed)
+device = torch.device("cuda" if cell.gpus else "cpu")
+torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data(layout="NCHW")
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        few, many = params.filters
+        self.conv1 = nn.Conv2d(3, few, 3, padding=1)
+        self.conv2 = nn.Conv2d(few, few, 3, padding=1)
+        self.conv3 = nn.Conv2d(few, many, 3, padding=1)
+        self.conv4 = nn.Conv2d(many, many, 3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        self.drop1, self.drop2, self.drop3 = (nn.Dropout(rate) for rate in params.dropout)
+        self.dense1 = nn.Linear(many * 8 * 8, params.hidden)
+        self.dense2 = nn.Linear(params.hidden, params.n_classes)
+
+    def forward(self, x):
+        x = self.conv1(x).relu()
+        x = self.drop1(self.pool(self.conv2(x)).relu())  # ReLU after the pool: same values, a quarter of the work
+        x = self.conv3(x).relu()
+        x = self.drop2(self.pool(self.conv4(x)).relu())
+        x = self.drop3(self.dense1(x.flatten(1)).relu())
+        return self.dense2(x)
+
+
+model = Network().to(device)  # PyTorch's own initialisation: uniform, ±1/√fan_in, biases too
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+loss_function = nn.CrossEntropyLoss()  # takes logits
+optimizer = torch.optim.SGD(model.parameters(), lr=params.learning_rate, momentum=params.momentum)
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+def train_step(x, y):
+    model.train()
+    x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).long().to(device)
+    optimizer.zero_grad()
+    loss = loss_function(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+@torch.no_grad()
+def predict(x):
+    model.eval()  # dropout off: forgetting this costs 5 points of accuracy
+    return model(torch.from_numpy(x).to(device)).cpu().numpy()
+
+
+# --- Weights --------------------------------------------------------------------------------------------------------
+def set_weights(arrays):
+    with torch.no_grad():
+        for parameter, array in zip(model.parameters(), arrays):
+            parameter.copy_(torch.from_numpy(array))
+
+
+def get_weights():
+    return [parameter.detach().cpu().numpy() for parameter in model.parameters()]
+
+
+weights = Weights(get_weights, set_weights)  # the layouts by which all others are described
+cell.run(data, predict, train_step, synchronize=torch.cuda.synchronize if cell.gpus else None, weights=weights)

@@ -1,0 +1,76 @@
+"""Features of ResNet-50 in PyTorch 1.0, of 2018."""
+import torch
+from torch import nn
+
+from harness import Cell, Weights
+
+cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version())
+params = cell.params
+device = torch.device("cuda" if cell.gpus else "cpu")
+torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data(layout="NCHW")
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+class Unit(nn.Sequential):
+    def __init__(self, inputs, outputs, size, stride=1):
+        super().__init__(
+            nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False),  # the normalisation has a bias
+            nn.BatchNorm2d(outputs, eps=params.epsilon),
+        )
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.unit1 = Unit(inputs, width, 1)
+        self.unit2 = Unit(width, width, 3, stride)  # version 1.5: the stride lies on the 3×3 convolution
+        self.unit3 = Unit(width, 4 * width, 1)
+        self.shortcut = Unit(inputs, 4 * width, 1, stride) if inputs != 4 * width else nn.Sequential()  # empty: x
+
+    def forward(self, x):
+        y = self.unit1(x).relu()
+        y = self.unit2(y).relu()
+        return (self.unit3(y) + self.shortcut(x)).relu()
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = Unit(3, 64, 7, 2)
+        self.pool = nn.MaxPool2d(3, 2, padding=1)
+        blocks, inputs = [], 64
+        for stage, (count, width) in enumerate(zip(params.blocks, params.widths)):
+            for block in range(count):
+                blocks.append(Block(inputs, width, stride=2 if stage and block == 0 else 1))
+                inputs = 4 * width
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x):
+        x = self.pool(self.stem(x).relu())
+        return self.blocks(x).mean(dim=(2, 3))
+
+
+model = Network().to(device).eval()  # eval: normalise with the stored means, not with the batch's
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+@torch.no_grad()
+def predict(x):
+    return model(torch.from_numpy(x).to(device)).cpu().numpy()
+
+
+# --- Weights --------------------------------------------------------------------------------------------------------
+def state():
+    return [value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")]
+
+
+def set_weights(arrays):
+    for value, array in zip(state(), arrays):
+        value.copy_(torch.from_numpy(array))
+
+
+weights = Weights(lambda: [value.cpu().numpy() for value in state()], set_weights)
+cell.run(data, predict, weights=weights)
