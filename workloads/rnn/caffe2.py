@@ -94,5 +94,5 @@ def get_weights():
     return [np.concatenate([workspace.FetchBlob(name) for name in names]) for names in blobs]
 
 
-weights = Weights(get_weights, set_weights)
+weights = Weights(get_weights, set_weights, epsilon="uncorrected")
 cell.run(data, predict, train_step, weights=weights)
