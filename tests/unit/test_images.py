@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import compatibility, images, plan
+from orchestrator import ROOT, compatibility, images, plan
 from orchestrator.errors import BuildError, DiskError, EngineError, MatrixError
-from orchestrator.images import Framework, Image, Sources, Steps
+from orchestrator.images import Framework, Image, Sources
+from orchestrator.images.building import Steps, is_current, running
+from orchestrator.images.definitions import DEFINITIONS, read_framework
+from orchestrator.images.image import read_lock, template
+from orchestrator.images.sources import PROXIES
 
 GOLDEN = Path(__file__).parent / "golden"
 EVERY = images.every_image()
 PYTORCH = images.image_for("pytorch", "cpu")
-VARIABLES = (*images.PROXIES, "ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS")
+VARIABLES = (*PROXIES, "ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS")
 VARIABLES += ("PIP_CERT", "SSL_CERT_FILE", "PIP_FIND_LINKS")
 TOY = {
     "framework": "toy",
@@ -37,10 +41,10 @@ def plain_environment(monkeypatch):
 def definitions(tmp_path, monkeypatch):
     """An empty folder in place of images/, with the real template."""
     (tmp_path / "locks").mkdir()
-    (tmp_path / "Dockerfile.j2").write_text((images.DEFINITIONS / "Dockerfile.j2").read_text())
-    monkeypatch.setattr(images, "DEFINITIONS", tmp_path)
-    monkeypatch.setattr(images, "LOCKS", tmp_path / "locks")
-    caches = (images.frameworks, images.library_index, images.image_for, images.template)
+    (tmp_path / "Dockerfile.j2").write_text((DEFINITIONS / "Dockerfile.j2").read_text())
+    monkeypatch.setattr("orchestrator.images.definitions.DEFINITIONS", tmp_path)
+    monkeypatch.setattr("orchestrator.images.image.LOCKS", tmp_path / "locks")
+    caches = (images.frameworks, images.library_index, images.image_for, template)
     for cached in caches:
         cached.cache_clear()
     yield tmp_path
@@ -155,7 +159,7 @@ def test_a_new_library_is_one_file(definitions):
 )
 def test_errors_name_file_and_key(tmp_path, changes, complaint):
     with pytest.raises(MatrixError) as error:
-        images.read_framework(written(tmp_path, {**TOY, **changes}))
+        read_framework(written(tmp_path, {**TOY, **changes}))
     assert complaint in str(error.value)
 
 
@@ -164,13 +168,13 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     path = tmp_path / "toy.yaml"
     path.write_text(text)
     with pytest.raises(MatrixError, match=r"toy\.yaml"):
-        images.read_framework(path)
+        read_framework(path)
 
 
 def test_versions_stay_text(tmp_path):
     path = written(tmp_path, TOY)
     path.write_text(path.read_text().replace('"3.11"', "3.10").replace('"version": "1.0"', '"version": 1.10'))
-    framework = images.read_framework(path)
+    framework = read_framework(path)
     assert (framework.python, framework.platforms["cpu"].version) == ("3.10", "1.10")
 
 
@@ -203,7 +207,7 @@ def test_locks_hold_what_the_definition_pins_with_hashes(image):
     asked = {text.lower() for text in (*image.spec.build, *image.spec.requirements) if "==" in text}
     assert asked <= pinned
     for path in image.locks:
-        text = "\n".join(line for line in images.read_lock(path) if not line.startswith("#"))
+        text = "\n".join(line for line in read_lock(path) if not line.startswith("#"))
         blocks = text.replace("\\\n", "").splitlines()
         assert blocks
         assert all(re.fullmatch(r"[a-z0-9.-]+==\S+( +--hash=sha256:[0-9a-f]{64})+", block) for block in blocks)
@@ -229,7 +233,7 @@ def test_lock_resolves_everything_and_pip_installs_it_without_internet(definitio
 
     sources = Sources.from_environment()
     assert sources.pip_variables(image) == {"PIP_NO_INDEX": "1"}
-    (arguments,) = image.pip_installs(images.LOCKS, sources.wheels)
+    (arguments,) = image.pip_installs(image.lock_path.parent, sources.wheels)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", f"--target={tmp_path / 'site'}", *arguments]
     subprocess.run(pip, env={**os.environ, **sources.pip_variables(image)}, check=True)
     assert "2.1" in (tmp_path / "site" / "marble.py").read_text()
@@ -259,12 +263,12 @@ def test_recipe_changes_with_lock_and_definition_only(definitions, tmp_path, mon
     before = toy().recipe
     assert re.fullmatch("[0-9a-f]{16}", before)
 
-    monkeypatch.setattr(images, "WORKLOADS", tmp_path / "workloads")
+    monkeypatch.setattr("orchestrator.images.bakefile.WORKLOADS", tmp_path / "workloads")
     (tmp_path / "workloads" / "cnn").mkdir(parents=True)
     (tmp_path / "workloads" / "cnn" / "toy.py").write_text("edited = True\n")
-    with (definitions / "Dockerfile.j2").open("a") as template:
-        template.write("# a remark\n")
-    images.template.cache_clear()
+    with (definitions / "Dockerfile.j2").open("a") as file:
+        file.write("# a remark\n")
+    template.cache_clear()
     lock.write_text("# a remark\n" + lock.read_text())
     assert toy().recipe == before
 
@@ -274,7 +278,7 @@ def test_recipe_changes_with_lock_and_definition_only(definitions, tmp_path, mon
 
 
 def test_workloads_digest_changes_with_a_script_but_not_with_caches(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "WORKLOADS", tmp_path)
+    monkeypatch.setattr("orchestrator.images.bakefile.WORKLOADS", tmp_path)
     script = tmp_path / "cnn" / "toy.py"
     script.parent.mkdir()
     script.write_text("one = 1\n")
@@ -295,7 +299,7 @@ def test_bake_file_has_a_target_per_image():
     assert file["group"] == {"default": {"targets": [image.name for image in EVERY]}}
     assert list(file["target"]) == [image.name for image in EVERY]
     assert file["target"]["pytorch-cpu"] == {
-        "context": str(images.ROOT),
+        "context": str(ROOT),
         "contexts": {},
         "dockerfile-inline": images.dockerfile(PYTORCH),
         "args": {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"},
@@ -369,11 +373,11 @@ def test_no_index_is_asked_for_what_is_here(definitions, tmp_path, files, conf, 
 # --- Building -------------------------------------------------------------------------------------------------------
 def test_an_image_is_current_only_with_both_labels():
     labels = {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": "w"}
-    assert images.is_current({"Config": {"Labels": labels}}, PYTORCH, "w")
-    assert not images.is_current({"Config": {"Labels": labels}}, PYTORCH, "edited")
-    assert not images.is_current({"Config": {"Labels": {**labels, "rosetta.recipe": "old"}}}, PYTORCH, "w")
-    assert not images.is_current({"Config": {"Labels": None}}, PYTORCH, "w")
-    assert not images.is_current(None, PYTORCH, "w")
+    assert is_current({"Config": {"Labels": labels}}, PYTORCH, "w")
+    assert not is_current({"Config": {"Labels": labels}}, PYTORCH, "edited")
+    assert not is_current({"Config": {"Labels": {**labels, "rosetta.recipe": "old"}}}, PYTORCH, "w")
+    assert not is_current({"Config": {"Labels": None}}, PYTORCH, "w")
+    assert not is_current(None, PYTORCH, "w")
 
 
 def test_build_of_nothing_asks_nobody(tmp_path, monkeypatch):
@@ -384,13 +388,13 @@ def test_build_of_nothing_asks_nobody(tmp_path, monkeypatch):
 
 
 def test_a_build_that_is_interrupted_is_ended():
-    with pytest.raises(KeyboardInterrupt), images.running(["sleep", "600"], "", os.environ) as process:
+    with pytest.raises(KeyboardInterrupt), running(["sleep", "600"], "", os.environ) as process:
         raise KeyboardInterrupt
     assert process.returncode is not None
 
 
 def test_input_and_output_of_a_build_pass_through():
-    with images.running(["tr", "a-z", "A-Z"], "one\ntwo\n", os.environ) as process:
+    with running(["tr", "a-z", "A-Z"], "one\ntwo\n", os.environ) as process:
         assert process.stdout.read() == "ONE\nTWO\n"
     assert process.returncode == 0
 

@@ -1,0 +1,82 @@
+"""Where packages come from on this machine."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import BuildError
+from orchestrator.images.image import Image, packages_of
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where packages come from on this machine: a proxy's authorities, a pip.conf, a folder of wheels, proxies."""
+
+    ca: Path | None = None
+    pip_conf: Path | None = None
+    wheels: Path | None = None
+    proxies: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_environment(cls) -> "Sources":
+        """Read ROSETTA_CA_BUNDLE, ROSETTA_PIP_CONF, ROSETTA_WHEELS and the usual variables for proxies.
+
+        Where they are not set, PIP_CERT or SSL_CERT_FILE and PIP_FIND_LINKS count if they name a file and a folder.
+        Raises BuildError if one of our own names nothing.
+        """
+        links = os.environ.get("PIP_FIND_LINKS", "").split()
+        return cls(
+            ca=own("ROSETTA_CA_BUNDLE", Path.is_file)
+            or first((os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")), Path.is_file),
+            pip_conf=own("ROSETTA_PIP_CONF", Path.is_file),
+            wheels=own("ROSETTA_WHEELS", Path.is_dir) or first(links, Path.is_dir),
+            proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
+        )
+
+    def holds(self, image: Image) -> Iterator[tuple[str, bool]]:
+        """Each package of the image, as ``torch==2.13.0+cpu``, and whether the folder of wheels holds it."""
+        there = [path.name for path in self.wheels.iterdir()] if self.wheels else []
+        files = {tuple(file.split("-")[:2]) for file in there} | {
+            tuple(file.removesuffix(".tar.gz").rsplit("-", 1)) for file in there
+        }
+        normal = {(re.sub(r"[-_.]+", "-", parts[0]).lower(), *parts[1:]) for parts in files}
+        for package in packages_of(image):
+            yield package, tuple(package.split("==")) in normal
+
+    def pip_variables(self, image: Image) -> dict[str, str]:
+        """What pip is told by variables, and a build by arguments of the same names.
+
+        An index that is out of reach costs pip a minute and a half of tries, so none is asked for what is here.
+        """
+        held = dict(self.holds(image))
+        variables = {}
+        if all(held.values()):
+            variables["PIP_NO_INDEX"] = "1"
+        if image.spec.extra_index:
+            elsewhere = all(here for package, here in held.items() if "+" in package) or self._names_extra_index()
+            variables["PIP_EXTRA_INDEX_URL"] = "" if elsewhere else image.spec.extra_index
+        return variables
+
+    def _names_extra_index(self) -> bool:
+        """A pip.conf with extra indexes has the last word on them."""
+        return self.pip_conf is not None and bool(re.search(r"(?m)^\s*extra-index-url", self.pip_conf.read_text()))
+
+
+def own(variable: str, fits: Callable[[Path], bool]) -> Path | None:
+    """The path in one of this program's own variables; raises BuildError if there is no such file or folder."""
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    path = Path(value).expanduser().absolute()
+    if not fits(path):
+        raise BuildError(f"{variable} names {value}, which is not there.", remedy=f"Correct {variable}, or unset it.")
+    return path
+
+
+def first(values: Iterable[str], fits: Callable[[Path], bool]) -> Path | None:
+    """The first of the paths that fits."""
+    return next((Path(value).absolute() for value in values if value and fits(Path(value))), None)
