@@ -23,12 +23,11 @@ def bake(images: Sequence[Image], sources: Sources | None = None) -> dict[str, A
 
 
 def target(image: Image, sources: Sources, workloads: str) -> dict[str, Any]:
-    """The target of one image. A folder of wheels is handed over only to an image that finds something in it."""
+    """The target of one image."""
     secrets = {"ca": sources.ca, "pip_conf": sources.pip_conf}
-    useful = any(here for _, here in sources.holds(image))
     return {
         "context": str(ROOT),
-        "contexts": {"wheels": str(sources.wheels)} if useful else {},
+        "contexts": sources.contexts(image),
         "dockerfile-inline": dockerfile(image),
         "args": {**sources.pip_variables(image), **dict(sources.proxies)},
         "secret": [f"id={name},src={path}" for name, path in secrets.items() if path],

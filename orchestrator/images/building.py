@@ -165,6 +165,24 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
         "Name a file with its certificate in ROSETTA_CA_BUNDLE.",
     ),
     (
+        r"failed to (?:calculate checksum|compute cache key)[^\n]*\"/(lib[^\"/]+)\": not found",
+        BuildError,
+        r"The folder that ROSETTA_CUDA names has no \1 for this platform.",
+        "images/cuda.yaml names all that it has to hold.",
+    ),
+    (
+        r"mambaorg/micromamba[^\n]*: (?:failed to resolve|pull access denied)",
+        BuildError,
+        "The image micromamba, which installs CUDA, could not be pulled.",
+        "Check the network, or name a folder with CUDA's libraries in ROSETTA_CUDA.",
+    ),
+    (
+        r"libmamba[^\n]*(?:Could not solve|nothing provides|do(?:es)? not exist)",
+        BuildError,
+        "Anaconda's channels have no such CUDA any more.",
+        "Name a folder with CUDA's libraries in ROSETTA_CUDA.",
+    ),
+    (
         r"failed to resolve source metadata|pull access denied|registry-1\.docker\.io",
         BuildError,
         "The base image could not be pulled.",
@@ -184,21 +202,36 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
         "Pull the base image again; if it stays so, it needs a newer base in images/.",
     ),
     (
-        r"No matching distribution found|requires a different Python|is not a supported wheel",
+        r"No matching distribution found for (\S+)",
         BuildError,
-        "The index has no package of the locked version for this Python.",
-        "Check the index that pip was given, and that the lock was made for the Python of the image.",
+        r"The index has no \1, or none for the image's Python.",
+        "Check the index that pip was given; if the version is gone from it, make a new lock with 'rosetta lock'.",
+    ),
+    (
+        r"(\S+\.whl) is not a supported wheel|Package '([^']+)' requires a different Python",
+        BuildError,
+        r"\1\2 is made for another Python than the image's.",
+        "Correct 'python' or the version in images/, then 'rosetta lock'.",
+    ),
+    (
+        r"unable to execute '(?:[\w-]+-)?(?:gcc|cc|g\+\+)'|command '(?:[\w-]+-)?gcc' failed",
+        BuildError,
+        "A package has no wheel for the image's Python, and images have no compiler.",
+        "Pin a version that has one in images/, then 'rosetta lock'.",
     ),
 )
-"""What stands in the log, the kind of failure, its likely cause, and the remedy; the first that matches."""
+"""What stands in the log, the kind of failure, its likely cause, and the remedy; the first that matches.
+
+Causes may hold what the pattern has found.
+"""
 
 
 def explained(log: str) -> RosettaError:
     """The error for a failed build, from its log."""
     tail = end_of(log)
     for pattern, kind, cause, remedy in CAUSES:
-        if re.search(pattern, log):
-            return kind("Building the images failed. " + cause, tail, remedy)
+        if found := re.search(pattern, log):
+            return kind("Building the images failed. " + found.expand(cause), tail, remedy)
     return BuildError("Building the images failed.", tail)
 
 

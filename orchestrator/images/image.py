@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator import ROOT, contract
 from orchestrator.errors import BuildError, MatrixError
 from orchestrator.images import definitions
-from orchestrator.images.definitions import Framework, Platform, frameworks, library_index
+from orchestrator.images.definitions import Framework, Platform, Stage, frameworks, library_index
 
 LOCKS = ROOT / "images" / "locks"
 
@@ -52,7 +52,18 @@ class Image:
     @property
     def needs_container(self) -> str:
         """Why a virtual environment can't stand in for it; empty if one can."""
-        return self.spec.needs_container
+        bare = f"its packages leave the libraries of {self.platform} to the image" if self.spec.cuda else ""
+        return self.spec.needs_container or bare
+
+    @property
+    def stage(self) -> Stage | None:
+        """What its packages leave to the image of CUDA comes from here; None if nothing. Raises MatrixError."""
+        if not self.spec.cuda:
+            return None
+        stage = definitions.cuda().stages.get(self.platform)
+        if stage is None:
+            raise MatrixError(f"{definitions.CUDA} has no stage {self.platform}, which {self.name} asks for.")
+        return stage
 
     @property
     def lock_path(self) -> Path:
@@ -126,10 +137,13 @@ def dockerfile(image: Image) -> str:
     """The Dockerfile of an image, to be built with the checkout as its context; raises MatrixError."""
     import jinja2
 
-    framework, spec = image.framework, image.spec
+    framework, spec, stage = image.framework, image.spec, image.stage
     try:
         text: str = template().render(
             dict(spec),
+            stage=stage,
+            cuda_source=definitions.cuda() if stage else None,
+            cuda_layers=[getattr(stage, part) for part in spec.cuda],
             name=image.name,
             contract=contract.CONTRACT,
             framework=framework.framework,

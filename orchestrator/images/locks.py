@@ -1,6 +1,7 @@
 """What an image asks for → locks: every package, one version, the hashes of its files."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,27 @@ def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool
     variables = {**os.environ, **({"SSL_CERT_FILE": str(sources.ca)} if sources.ca else {})}
     done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BuildError(f"The requirements of {image.name} could not be resolved.", done.stderr.strip())
+        what = f"The requirements of {image.name} could not be resolved."
+        raise BuildError(what, done.stderr.strip(), remedy(done.stderr, image))
     name = image.framework.framework
     path.write_text(f"# All that images/{name}.yaml asks for, by 'rosetta lock {name}'.\n{path.read_text()}")
+
+
+REMEDIES: Sequence[tuple[str, str]] = (
+    (r"there is no version of (\S+)", r"The index has no \1: correct the version in {file}."),
+    (r"(\S+) was not found", r"The index has no \1: correct the name in {file}, or the index."),
+    (r"ecause (\S+) has no .*?wheels", r"\1 is not made for Python {python}: correct one of them in {file}."),
+    (r"and (\S+) depends on Python", r"\1 is not made for Python {python}: correct one of them in {file}."),
+    (r"Failed to fetch", "Check the network, and the index that UV_INDEX_URL names, if it is set."),
+)
+"""What stands in uv's message, and what to do; the first that matches."""
+
+
+def remedy(message: str, image: Image) -> str:
+    """What to do about requirements that could not be resolved."""
+    message = " ".join(message.split())  # uv breaks lines where it likes
+    found = next(((match, text) for pattern, text in REMEDIES if (match := re.search(pattern, message))), None)
+    if found is None:
+        return ""
+    match, text = found
+    return match.expand(text).format(file=f"images/{image.framework.framework}.yaml", python=image.python)

@@ -14,16 +14,20 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
 
 @dataclass(frozen=True)
 class Sources:
-    """Where packages come from on this machine: a proxy's authorities, a pip.conf, a folder of wheels, proxies."""
+    """Where packages come from on this machine: a proxy's authorities, a pip.conf, a folder of wheels, proxies.
+
+    ``cuda`` is a folder with a folder per platform, in which the libraries lie that images/cuda.yaml names.
+    """
 
     ca: Path | None = None
     pip_conf: Path | None = None
     wheels: Path | None = None
+    cuda: Path | None = None
     proxies: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_environment(cls) -> "Sources":
-        """Read ROSETTA_CA_BUNDLE, ROSETTA_PIP_CONF, ROSETTA_WHEELS and the usual variables for proxies.
+        """Read ROSETTA_CA_BUNDLE, _PIP_CONF, _WHEELS and _CUDA, and the usual variables for proxies.
 
         Where they are not set, PIP_CERT or SSL_CERT_FILE and PIP_FIND_LINKS count if they name a file and a folder.
         Raises BuildError if one of our own names nothing.
@@ -34,6 +38,7 @@ class Sources:
             or first((os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")), Path.is_file),
             pip_conf=own("ROSETTA_PIP_CONF", Path.is_file),
             wheels=own("ROSETTA_WHEELS", Path.is_dir) or first(links, Path.is_dir),
+            cuda=own("ROSETTA_CUDA", Path.is_dir),
             proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
         )
 
@@ -46,6 +51,22 @@ class Sources:
         normal = {(re.sub(r"[-_.]+", "-", parts[0]).lower(), *parts[1:]) for parts in files}
         for package in packages_of(image):
             yield package, tuple(package.split("==")) in normal
+
+    def contexts(self, image: Image) -> dict[str, str]:
+        """The folders that stand in for stages of its Dockerfile; wheels only where it finds something in them.
+
+        Raises BuildError if libraries of CUDA are here, but not those of its platform.
+        """
+        contexts = {}
+        if any(here for _, here in self.holds(image)):
+            contexts["wheels"] = str(self.wheels)
+        if self.cuda and image.stage:
+            folder = self.cuda / image.platform
+            if not folder.is_dir():
+                remedy = f"{folder} has to hold {', '.join(image.stage.toolkit[:2])} …; or unset ROSETTA_CUDA."
+                raise BuildError(f"ROSETTA_CUDA names {self.cuda}, which has no folder {image.platform}.", "", remedy)
+            contexts["cuda"] = str(folder)
+        return contexts
 
     def pip_variables(self, image: Image) -> dict[str, str]:
         """What pip is told by variables, and a build by arguments of the same names.
