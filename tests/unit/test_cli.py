@@ -40,6 +40,12 @@ def test_plan_names_ready_cells(tmp_path):
     assert done.stdout.splitlines()[0].split() == ["pytorch/rnn/cpu", "ready"]
 
 
+def test_plan_counts_what_is_only_unverified(tmp_path):
+    words = ["plan", "--only", "jax/{rnn,cnn}/cuda13/*", "--engine", "process"]
+    assert "\n2 are only unverified: with --unverified" in rosetta(*words, cwd=tmp_path).stdout
+    assert "unverified" not in rosetta(*words, "--unverified", cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize(
     ("words", "env", "code", "said"),
     [
@@ -49,6 +55,8 @@ def test_plan_names_ready_cells(tmp_path):
         (["run", "--engine", "docker"], {"DOCKER_HOST": "unix:///nonexistent.sock"}, 5, "No Docker engine answers"),
         (["run", "--engine", "process", "--only", "*/cuda8/v100"], {}, 4, "no machine code for V100"),
         (["run", "--engine", "process", "--only", "knet/*/cpu"], {}, 4, "not implemented yet"),
+        (["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"], {}, 4, "without a build for CUDA 12"),
+        (["build", "--engine", "process", "--only", "jax/*/cuda13/h200"], {}, 4, "--unverified takes also"),
         (["table"], {}, 8, "merged.parquet"),
         (["data", "fetch", "mnist"], {}, 7, "mnist"),
         (["plan", "--epochs", "0"], {}, 2, "epochs"),
