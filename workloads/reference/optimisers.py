@@ -16,7 +16,7 @@ class Momentum:
 
 
 class Adam:
-    """Adam (Kingma and Ba, 2015), in the form that ``form.epsilon`` names.
+    """Adam (Kingma and Ba, 2015), in the form that ``form.epsilon`` names, ``form.head_start`` steps ahead.
 
     In algorithm 1 epsilon is added to the root of the "corrected" second moment. The cheaper order of computation at
     the end of the paper's section 2, which most libraries took over, adds it to the root of the "uncorrected" one.
@@ -25,7 +25,7 @@ class Adam:
     def __init__(self, params, form):
         self.rate, self.beta_1, self.beta_2 = params.learning_rate, params.beta_1, params.beta_2
         self.epsilon, self.corrected = params.epsilon, form.epsilon == "corrected"
-        self.steps, self.first, self.second = 0, {}, {}
+        self.steps, self.first, self.second = form.head_start, {}, {}
 
     def update(self, weights, gradients):
         """Change the weights in place."""
