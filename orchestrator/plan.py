@@ -140,6 +140,7 @@ def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified
     return (
         hardware_reason(cell.platform, cell.gpu, cell.precision)
         or library_reason(cell.library, cell.platform)
+        or precision_reason(cell.library, cell.precision)
         or (image.spec.unavailable_gpus.get(cell.gpu) if image else None)
         or script_reason(cell.library, cell.workload, cell.variant)
         or (UNVERIFIED + image.spec.unverified if image and image.spec.unverified and not unverified else None)
@@ -172,6 +173,13 @@ def library_reason(library: str, platform: str) -> str | None:
     if platform not in framework.platforms:
         return f"not implemented yet: {framework.framework} has no {platform} image"
     return None
+
+
+@cache
+def precision_reason(library: str, precision: str) -> str | None:
+    """Why the scripts of a library can't run in a precision."""
+    known = images.library_index()[library].libraries[library].precisions
+    return None if precision in known else f"{library} runs in {', '.join(known)} only"
 
 
 @cache

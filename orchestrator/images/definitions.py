@@ -20,6 +20,7 @@ Quotable = Annotated[str, StringConstraints(pattern=r'^[^"\\$\n]*$')]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Soname = Annotated[str, StringConstraints(pattern=r"^lib[\w.+-]+\.so[\d.]*$")]
 Part = Literal["toolkit", "cudnn"]
+Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
 
 
 class Strict(BaseModel):
@@ -29,10 +30,11 @@ class Strict(BaseModel):
 
 
 class Library(Strict):
-    """A row of the tables."""
+    """A row of the tables. ``precisions`` are those that its scripts can run in."""
 
     title: Quotable
     docs: Annotated[str, StringConstraints(pattern=r"^https://")]
+    precisions: tuple[Precision, ...] = ("fp32",)
 
 
 class Recipe(Strict):

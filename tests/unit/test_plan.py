@@ -65,6 +65,8 @@ def test_the_key_covers_the_engine(tmp_path):
         (Cell("knet", "rnn"), Host(), "not implemented yet: no image for knet"),
         (Cell("pytorch", "densenet121"), Host(), "not implemented yet: no workloads/densenet121/pytorch.py"),
         (Cell("pytorch", "rnn", precision="tf32"), Host(), "tf32 is measured on GPUs only"),
+        (Cell("jax", "rnn", "cuda13", "h200", "amp-fp16"), Host(), "jax runs in fp32, tf32, amp-bf16 only"),
+        (Cell("mxnet-2018", "cnn", "cuda9", "v100", "amp-fp16"), Host(), "mxnet-2018 runs in fp32 only"),
         (Cell("pytorch", "rnn", variant="swift"), Host(), "not implemented yet: no workloads/rnn/pytorch_swift.py"),
     ],
 )
