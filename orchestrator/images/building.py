@@ -103,7 +103,7 @@ class Steps:
         "FROM": "base image",
         "apt-get": "system packages",
         "--require-hashes": "framework",
-        "COPY": "workloads",
+        "COPY --chmod": "workloads",
     }
 
     def __init__(self) -> None:

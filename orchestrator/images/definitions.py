@@ -37,17 +37,25 @@ class Library(Strict):
     precisions: tuple[Precision, ...] = ("fp32",)
 
 
+class Source(Strict):
+    """A folder of another image, as a compiler that has no package for Debian; it gets the same path here."""
+
+    image: Line
+    path: Annotated[str, StringConstraints(pattern=r"^/\S+$")]
+
+
 class Recipe(Strict):
     """What an image is made of. A platform takes from its framework what it does not say itself.
 
-    ``packages`` are Debian's, ``setup`` further shell lines run as root, ``build`` what packages without a wheel need
-    to be built, ``needs_container`` says why a virtual environment can't do the same, and ``unverified`` why nobody
-    has seen it work: no cell of it is run unless asked for. ``cuda`` are the parts of CUDA that the packages do not
+    ``copies`` are folders of other images, ``packages`` Debian's, ``setup`` further shell lines run as root, ``build``
+    what packages without a wheel need to be built, ``needs_container`` says why a virtual environment can't do the
+    same, and ``unverified`` why nobody has seen it work: no cell of it is run unless asked for. ``cuda`` are the parts of CUDA that the packages do not
     bring, from the stage of images/cuda.yaml.
     """
 
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
     base: Line
+    copies: tuple[Source, ...] = ()
     packages: tuple[Line, ...] = ()
     setup: tuple[Line, ...] = ()
     environment: dict[Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")], Quotable] = {}

@@ -111,6 +111,15 @@ def test_a_name_that_the_template_can_not_fill_is_an_error(definitions):
         images.dockerfile(toy())
 
 
+def test_folders_of_other_images_are_there_before_the_system_is_set_up():
+    text = images.dockerfile(toy(copies=[{"image": "julia:1.9-bookworm", "path": "/usr/local/julia"}], setup=["true"]))
+    lines = text.splitlines()
+    place = {line: number for number, line in enumerate(lines)}
+    first, then = "FROM julia:1.9-bookworm AS copy1", "FROM python:3.11-slim-bookworm AS toy-cpu"
+    copy = "COPY --from=copy1 /usr/local/julia /usr/local/julia"
+    assert place[first] < place[then] < place[copy] < place["RUN true"]
+
+
 def test_what_builds_packages_is_installed_first_and_without_isolation():
     image = toy(build=["setuptools==65.5.1"])
     first, second = image.pip_installs(Path("/locks"), Path("/wheels"))

@@ -62,7 +62,8 @@ def test_the_key_covers_the_engine(tmp_path):
     [
         (Cell("pytorch", "rnn", "cuda8", "v100"), Host(), "CUDA 8.0 has no machine code for V100"),
         (Cell("chainer", "rnn", "cuda13", "h200"), Host(), "Chainer ended"),
-        (Cell("knet", "rnn"), Host(), "not implemented yet: no image for knet"),
+        (Cell("tinygrad", "rnn"), Host(), "not implemented yet: no image for tinygrad"),
+        (Cell("knet", "rnn"), Host(), "unverified: Julia's package registry was out of reach"),
         (Cell("pytorch", "densenet121"), Host(), "not implemented yet: no workloads/densenet121/pytorch.py"),
         (Cell("pytorch", "rnn", precision="tf32"), Host(), "tf32 is measured on GPUs only"),
         (Cell("jax", "rnn", "cuda13", "h200", "amp-fp16"), Host(), "jax runs in fp32, tf32, amp-bf16 only"),
