@@ -49,8 +49,8 @@ class Recipe(Strict):
 
     ``copies`` are folders of other images, ``packages`` Debian's, ``setup`` further shell lines run as root, ``build``
     what packages without a wheel need to be built, ``needs_container`` says why a virtual environment can't do the
-    same, and ``unverified`` why nobody has seen it work: no cell of it is run unless asked for. ``cuda`` are the parts of CUDA that the packages do not
-    bring, from the stage of images/cuda.yaml.
+    same, and ``unverified`` why nobody has seen it work: no cell of it is run unless asked for. ``cuda`` are the parts
+    of CUDA that the packages do not bring, from the stage of images/cuda.yaml.
     """
 
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
