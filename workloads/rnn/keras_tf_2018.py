@@ -5,7 +5,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"  # CNTK and Theano have no GRU of thi
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import backend, layers
+from keras import layers
 
 from harness import Cell, Weights
 
@@ -37,19 +37,10 @@ model = keras.Sequential(
     ]
 )
 
-
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
-class Adam(keras.optimizers.Adam):
-    # Keras adds epsilon to the root of the uncorrected moment. This far into training, that is what Adam's paper adds.
-    def get_updates(self, **arguments):
-        steps = backend.cast(self.iterations, "float32") + 1
-        self.epsilon = params.epsilon * backend.sqrt(1 - backend.pow(self.beta_2, steps))
-        return super().get_updates(**arguments)
-
-
 model.compile(
     loss="sparse_categorical_crossentropy",  # takes probabilities, and labels as class indices
-    optimizer=Adam(params.learning_rate, params.beta_1, params.beta_2),
+    optimizer=keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
 )
 
 
@@ -78,5 +69,5 @@ def set_weights(arrays):
     model.set_weights([embedding, inputs, state, np.reshape([input_bias, state_bias], biases), *dense])
 
 
-weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", scores="probabilities")
+weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", epsilon="uncorrected", scores="probabilities")
 cell.run(data, predict, train_epoch=train_epoch, weights=weights)

@@ -41,17 +41,14 @@ network = build(tokens)
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 probabilities = layers.get_output(network)
 loss = lasagne.objectives.categorical_crossentropy(probabilities, labels).mean()  # Theano sees the softmax, and fuses
-# Lasagne adds epsilon to the root of the uncorrected moment. This far into training, that is what Adam's paper adds.
-steps = theano.shared(np.float32(0), "steps")
 updates = lasagne.updates.adam(
     loss,
     layers.get_all_params(network, trainable=True),
     params.learning_rate,
     params.beta_1,
     params.beta_2,
-    params.epsilon * T.sqrt(1 - params.beta_2 ** (steps + 1)),
+    params.epsilon,
 )
-updates[steps] = steps + 1
 
 # --- Training step --------------------------------------------------------------------------------------------------
 # The graph becomes C++, which is compiled here, before anything is timed, as in 2018: see the phase "build".
@@ -78,5 +75,7 @@ def get_weights():
     return [embedding, *gates, weight, bias]
 
 
-weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", biases=1, scores="probabilities")
+weights = Weights(
+    get_weights, set_weights, dense="IO", gates="zrn", biases=1, epsilon="uncorrected", scores="probabilities"
+)
 cell.run(data, predict, train_step, weights=weights)

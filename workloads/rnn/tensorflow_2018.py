@@ -46,12 +46,9 @@ logits = network(tokens)
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss = tf.losses.sparse_softmax_cross_entropy(labels, logits)  # takes logits
-# TensorFlow adds epsilon to the root of the uncorrected moment. This far into training, that is what Adam's paper adds.
-step = tf.train.get_or_create_global_step()
-epsilon = params.epsilon * tf.sqrt(1 - params.beta_2 ** tf.to_float(step + 1))
-optimizer = tf.train.AdamOptimizer(params.learning_rate, params.beta_1, params.beta_2, epsilon)
+optimizer = tf.train.AdamOptimizer(params.learning_rate, params.beta_1, params.beta_2, params.epsilon)
 # Of the embedding's sparse gradient it adds up the slices of a word, and it ages the moments of all words.
-update = optimizer.minimize(loss, global_step=step)
+update = optimizer.minimize(loss)
 
 session = tf.Session()
 session.run(tf.global_variables_initializer())  # the optimiser's too: only now the graph is complete
@@ -88,5 +85,5 @@ def get_weights():
     return [embedding, *(np.concatenate(part, axis=-1) for part in parts), weight, bias]
 
 
-weights = Weights(get_weights, set_weights, dense="IO")
+weights = Weights(get_weights, set_weights, dense="IO", epsilon="uncorrected")
 cell.run(data, predict, train_step, weights=weights)
