@@ -5,7 +5,7 @@ os.environ["KERAS_BACKEND"] = "theano"
 import keras
 import numpy as np
 import theano
-from keras import backend, layers
+from keras import layers
 
 from harness import Cell, Weights
 
@@ -30,19 +30,10 @@ model = keras.Sequential(
     ]
 )
 
-
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
-class Adam(keras.optimizers.Adam):
-    # Keras adds epsilon to the root of the uncorrected moment. This far into training, that is what Adam's paper adds.
-    def get_updates(self, **arguments):
-        steps = backend.cast(self.iterations, "float32") + 1
-        self.epsilon = params.epsilon * backend.sqrt(1 - backend.pow(self.beta_2, steps))
-        return super().get_updates(**arguments)
-
-
 model.compile(  # only notes what to train: Theano compiles at the first fit, which is timed
     loss="categorical_crossentropy",  # takes probabilities, and labels as one-hot rows
-    optimizer=Adam(params.learning_rate, params.beta_1, params.beta_2),
+    optimizer=keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
 )
 
 
