@@ -171,7 +171,7 @@ def running(command: F) -> F:
             default=1,
             show_default=True,
             metavar="N",
-            help="Cells at a time. More than one disturbs each other's clocks on a CPU.",
+            help="Cells without GPU at a time; more than one share the cores. Each GPU always has a cell of its own.",
         ),
         click.option(
             "--deadline",
@@ -181,8 +181,16 @@ def running(command: F) -> F:
             help="Stop a cell that takes longer.  [default: a day]",
         ),
         click.option(
-            "--rerun", type=click.Choice(["failed", "all"]), help="Run again what failed, or everything selected."
+            "--build-deadline",
+            type=click.FloatRange(min=1),
+            default=3 * 3600.0,
+            metavar="SECONDS",
+            help="Stop a build that takes longer.  [default: three hours]",
         ),
+        click.option(
+            "--rerun", metavar="failed|all|GLOB", help="Run again what failed, everything selected, or what matches."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON object per change, and no table."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -240,10 +248,10 @@ def run_cells(
     """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted."""
     from rich.console import Console
 
-    from orchestrator import compatibility, results
+    from orchestrator import compatibility, matrix, results
     from orchestrator import plan as planning
+    from orchestrator import progress as showing
     from orchestrator import run as running
-    from orchestrator.progress import Progress
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -252,19 +260,25 @@ def run_cells(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
     host = compatibility.this_host()
-    if options["rerun"]:
-        results.forget(folder, cells, options["rerun"])
+    again = options["rerun"]
+    if again:
+        chosen = cells if again in ("failed", "all") else matrix.select(cells, [again], [])
+        results.forget(folder, chosen, "failed" if again == "failed" else "all")
     planned = planning.plan(cells, engine, folder, host)
     console = Console()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    settings = running.Settings(folder, options["jobs"], options["deadline"], mirror)
-    tally = running.run(planned, engine, settings, host, Progress(console))
+    settings = running.Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
+    progress = showing.choose(console, options["as_json"])
+    tally = running.run(planned, engine, settings, host, progress)
     merged = folder / results.MERGED
-    show(results.read(merged), console)
-    console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
+    if not options["as_json"]:
+        show(results.read(merged), console)
+        console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
     if tally.interrupted:
         click.echo("interrupted: finished cells are kept, the others will run next time", err=True)
         sys.exit(INTERRUPTED)
+    if tally.error:
+        raise tally.error
     if tally.bad:
         raise CellsFailed(
             f"{tally.bad} of {sum(tally.statuses.values())} cells did not end ok.",

@@ -91,7 +91,7 @@ def verdict(cell: Cell, engine: "Engine", folder: Path, there: set[str], host: H
     reason = why_not(cell, image, engine, host)
     if reason is not None or image is None:
         return Planned(cell, Verdict.INCOMPATIBLE, reason or "")
-    name = key(cell, image, engine.name)
+    name = key(cell, image, engine.name, host.pretended and cell.gpu != "none")
     done = name in there and result_path(folder, name, cell).is_file()
     return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name)
 
@@ -99,6 +99,11 @@ def verdict(cell: Cell, engine: "Engine", folder: Path, there: set[str], host: H
 def result_path(folder: Path, key: str, cell: Cell) -> Path:
     """Where the result of a cell lies: ``cells/<key>/pytorch/rnn/cpu.parquet``."""
     return folder / key / f"{cell.id}.parquet"
+
+
+def passing_path(path: Path) -> Path:
+    """Where, beside a result, a row lies that is none: the cell stays ready, since what went wrong was not its own."""
+    return path.with_suffix(".passing.parquet")
 
 
 def why_not(cell: Cell, image: Image | None, engine: "Engine", host: Host) -> str | None:
@@ -148,8 +153,11 @@ def script_reason(library: str, workload: str, variant: str) -> str | None:
     return None if path.is_file() else f"not implemented yet: no {path.relative_to(ROOT)}"
 
 
-def key(cell: Cell, image: Image, engine: str) -> str:
-    """Content hash of everything that may change the result: 16 hexadecimal digits."""
+def key(cell: Cell, image: Image, engine: str, pretended: bool = False) -> str:
+    """Content hash of everything that may change the result: 16 hexadecimal digits.
+
+    What ran on a ``pretended`` GPU is no result of the cell.
+    """
     content = {
         "cell": vars(cell),  # asdict copies deeply, which for thousands of cells takes longer than all the rest
         "contract": contract.CONTRACT,
@@ -157,6 +165,7 @@ def key(cell: Cell, image: Image, engine: str) -> str:
         "recipe": image.recipe,
         "sources": sources(cell.library, cell.workload, cell.variant),
         "data": data_digest(dataset) if (dataset := dataset_of(cell)) else "",
+        **({"pretended": True} if pretended else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -324,6 +324,15 @@ def is_sound(table: "pa.Table") -> bool:
     )
 
 
+def holds(path: Path, cells: Iterable[Cell]) -> bool:
+    """Whether a merged file is there and has a row for each of the cells, so that a merge would add nothing."""
+    if not path.exists():
+        return False
+    table = read(path)
+    there = set(zip(*(table[name].to_pylist() for name in ("cell", "repeat", "data")), strict=True))
+    return all((cell.id, cell.repeat, cell.data) in there for cell in cells)
+
+
 def write_incompatible(folder: Path, cells: Sequence[tuple[Cell, str]], engine: str) -> None:
     """Note the cells that can't run, with their reasons, beside what earlier plans have noted."""
     path = folder / "incompatible.parquet"
