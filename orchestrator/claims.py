@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ EVERYTHING = "folder"
 """The lock of whoever reads and writes files about the whole folder."""
 
 SELDOM = 1.0
-"""Seconds between two notes about one cell."""
+"""Seconds between two notes about the same, unless it is important."""
 
 
 class Claim:
@@ -34,15 +33,18 @@ class Claim:
 
     def __init__(self, lock: locks.Lock, path: Path) -> None:
         self._lock, self._path = lock, path
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {"started": time.time(), "pid": os.getpid()}
         self._told = 0.0
 
-    def tell(self, **facts: Any) -> None:
-        """Note facts for 'rosetta status'; ones that come too fast wait for the next."""
-        first = not self._facts
+    def tell_seldom(self, **facts: Any) -> None:
+        """As ``tell``, but what comes too fast waits for the next time."""
         self._facts |= facts
-        if not first and time.monotonic() - self._told < SELDOM:
-            return
+        if time.monotonic() - self._told >= SELDOM:
+            self.tell()
+
+    def tell(self, **facts: Any) -> None:
+        """Note facts for 'rosetta status'."""
+        self._facts |= facts
         self._told = time.monotonic()
         partial = self._path.with_suffix(".partial")
         with suppress(OSError):  # a full disk ends a run elsewhere; this is no more than a note
@@ -64,15 +66,10 @@ class Claims:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.id = identity(self.folder / "id")
 
-    def take(self, name: str, **facts: Any) -> Claim | None:
+    def take(self, name: str) -> Claim | None:
         """The claim of a cell's key, now or never: None if another process has it."""
         lock = locks.take(self.folder / f"{name}.lock")
-        if lock is None:
-            return None
-        claim = Claim(lock, self.folder / f"{name}.json")
-        if facts:
-            claim.tell(started=datetime.now(UTC).isoformat(), pid=os.getpid(), **facts)
-        return claim
+        return Claim(lock, self.folder / f"{name}.json") if lock else None
 
     def label(self, key: str) -> str:
         """What a cell of this folder carries, so that it is found should its orchestrator die."""

@@ -208,6 +208,7 @@ def run(**options: Any) -> None:
       rosetta run --profile quick
       rosetta run --only 'pytorch/cnn/cpu' --samples 5000 --epochs 5
       rosetta run --only '*/rnn/cpu/*' --repeats 3
+      rosetta run --rerun '*/resnet50/*'
     """
     from orchestrator.report import tables
 
@@ -284,6 +285,37 @@ def run_cells(
             f"{tally.bad} of {sum(tally.statuses.values())} cells did not end ok.",
             remedy="Their logs lie beside their results; '--rerun failed' runs them again.",
         )
+
+
+@main.command()
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="results",
+    show_default=True,
+    metavar="DIR",
+    help="Where results lie.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+def status(results: Path, as_json: bool) -> None:
+    """Print what runs now, of all orchestrators that share a results folder, and what is done. Disturbs nothing.
+
+    \b
+    examples:
+      rosetta status
+      watch rosetta status --results /mnt/results
+    """
+    from rich.console import Console
+
+    from orchestrator.report import status as report
+
+    found = report.read(results)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found.as_json(), indent=1))
+    else:
+        report.show(found, Console())
 
 
 @main.command()

@@ -92,13 +92,13 @@ def verdict(cell: Cell, engine: "Engine", folder: Path, there: set[str], host: H
     if reason is not None or image is None:
         return Planned(cell, Verdict.INCOMPATIBLE, reason or "")
     name = key(cell, image, engine.name, host.pretended and cell.gpu != "none")
-    done = name in there and result_path(folder, name, cell).is_file()
+    done = name in there and result_path(folder, name, cell.id).is_file()
     return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name)
 
 
-def result_path(folder: Path, key: str, cell: Cell) -> Path:
-    """Where the result of a cell lies: ``cells/<key>/pytorch/rnn/cpu.parquet``."""
-    return folder / key / f"{cell.id}.parquet"
+def result_path(folder: Path, key: str, cell: str) -> Path:
+    """Where the result of a cell, named by its id, lies: ``cells/<key>/pytorch/rnn/cpu.parquet``."""
+    return folder / key / f"{cell}.parquet"
 
 
 def passing_path(path: Path) -> Path:

@@ -80,6 +80,7 @@ class Shop:
     builder: Builder
     folders: Mapping[str, Path]
     progress: Progress
+    expected: history.Expected
     stopped: threading.Event
 
 
@@ -99,8 +100,9 @@ def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Ho
     ready = [p for p in planned if p.verdict is Verdict.READY]
     merged, tally = settings.results / results.MERGED, Tally()
     unmerged = claims.forget_the_dead() or bool(ready) or not results.holds(merged, [p.cell for p in planned])
-    me = claims.take(f"{RUN}{uuid.uuid4().hex}", host=engine.host, cells=len(ready))
+    me = claims.take(f"{RUN}{uuid.uuid4().hex}")
     assert me is not None
+    me.tell(host=engine.host, cells=len(ready), left=len(ready))
     try:
         remove_orphans(engine, claims)
         if ready:
@@ -169,7 +171,7 @@ def run_ready(
         folders = fetch_data(ordered, settings, progress)
         models = sorted({p.cell.gpu for p in ordered} - {"none"})
         slots = Slots(host, models, settings.jobs if any(p.cell.gpu == "none" for p in ordered) else 0)
-        shop = Shop(engine, settings, host, slots, claims, builder, folders, progress, threading.Event())
+        shop = Shop(engine, settings, host, slots, claims, builder, folders, progress, expected, threading.Event())
         with progress.running(ordered, expected, slots.count), cells_in_threads(shop) as submit:
             work_off(Queue(ordered, shop, tally), shop, submit, me)
     except KeyboardInterrupt:
@@ -184,7 +186,7 @@ def work_off(queue: "Queue", shop: Shop, submit: Callable[..., "Future[str]"], m
     while True:
         for planned, claim, lease in queue.startable():
             pending.add(submit(run_cell, planned, claim, lease, shop))
-        me.tell(left=len(queue), running=len(pending), building=len(shop.builder.building))
+        me.tell_seldom(left=len(queue), running=len(pending), building=len(shop.builder.building))
         if not pending and not queue:
             return
         # a wait with a limit, since one without would not let Ctrl-C through, and to look at others' locks again
@@ -247,8 +249,7 @@ class Queue:
         """The claim of a cell; None, and the cell out of the way, if somebody else has it or its result is there."""
         assert planned.image is not None
         shop, cell = self.shop, planned.cell
-        facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": shop.engine.host}
-        claim = shop.claims.take(planned.key, **facts)
+        claim = shop.claims.take(planned.key)
         if claim is None:
             self._elsewhere.append(planned)
             return None
@@ -326,7 +327,8 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, shop: Shop) -> str:
             memory=lease.memory,
             claim=shop.claims.label(planned.key),
         )
-        claim.tell(gpus=gpus)
+        facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": shop.engine.host, "gpus": gpus}
+        claim.tell(state="running", expected=shop.expected(cell), **facts)
         shop.progress.started(cell, lease)
         outcome, run = attempts(task, claim, shop)
         if shop.host.pretended and outcome.document is not None:
@@ -344,14 +346,16 @@ def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
 
     def on_event(event: Event) -> None:
         shop.progress.event(task.cell, event)
-        claim.tell(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
+        claim.tell_seldom(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
 
     for pause in (*PAUSES, None):
         task = replace(task, run=uuid.uuid4().hex)
+        claim.tell_seldom(state="running")
         outcome = shop.engine.run(task, on_event)
         if outcome.status is not Status.HOST_LOST or pause is None or shop.engine.stopping:
             break
         shop.progress.again(task.cell, outcome.reason, pause)
+        claim.tell(state="waiting for its host")
         if shop.stopped.wait(pause):
             break
         with suppress(RosettaError):  # the image may be what was lost; if it can't be had, the attempt says why
@@ -384,7 +388,7 @@ def is_final(outcome: Outcome) -> bool:
 
 def result_of(planned: Planned, shop: Shop) -> Path:
     """Where the result of a cell lies, once it is there."""
-    return plan.result_path(shop.settings.results / "cells", planned.key, planned.cell)
+    return plan.result_path(shop.settings.results / "cells", planned.key, planned.cell.id)
 
 
 def give_to_owner(folder: Path) -> None:

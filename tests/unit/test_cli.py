@@ -17,7 +17,9 @@ def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("words", [[], ["plan"], ["build"], ["run"], ["merge"], ["table"], ["data"], ["data", "fetch"]])
+@pytest.mark.parametrize(
+    "words", [[], ["plan"], ["build"], ["run"], ["merge"], ["table"], ["status"], ["data"], ["data", "fetch"]]
+)
 def test_every_command_has_help_with_an_example(words, tmp_path):
     done = rosetta(*words, "--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -50,6 +52,9 @@ def test_plan_names_ready_cells(tmp_path):
         (["run", "--engine", "process", "--only", "*/cuda8/v100"], {}, 4, "no machine code for V100"),
         (["run", "--engine", "process", "--only", "knet/*/cpu"], {}, 4, "not implemented yet"),
         (["table"], {}, 8, "merged.parquet"),
+        (["status"], {}, 8, "There is no results"),
+        (["run", "--engine", "process", "--only", "pytorch/rnn/cpu", "--rerun", "jax/*"], {}, 4, "No cell of 1"),
+        (["plan", "--only", "*/v100"], {"ROSETTA_HOST": "none.json"}, 11, "describes no machine"),
         (["data", "fetch", "mnist"], {}, 7, "mnist"),
         (["plan", "--epochs", "0"], {}, 2, "epochs"),
     ],

@@ -36,7 +36,7 @@ def test_a_cell_is_ready_until_its_file_is_there(tmp_path):
     planned = only(CELL, tmp_path)
     assert planned.verdict is Verdict.READY
     assert planned.image == images.image_for("pytorch", "cpu")
-    path = plan.result_path(tmp_path / "cells", planned.key, CELL)
+    path = plan.result_path(tmp_path / "cells", planned.key, CELL.id)
     path.parent.mkdir(parents=True)
     assert only(CELL, tmp_path).verdict is Verdict.READY
     path.touch()

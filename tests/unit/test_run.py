@@ -260,3 +260,28 @@ def test_the_live_table_says_what_runs_and_when_it_ends():
     assert "1/3" in text
     assert "0.250" in text
     assert "0 of 6 cells, likely done" in text
+
+
+def test_status_tells_from_files_what_runs_and_what_is_done(go):
+    from orchestrator.report import status
+
+    seen: list[status.Status] = []
+
+    def does(task: Task) -> Outcome | None:
+        if task.cell == CELLS[5]:
+            seen.append(status.read(go.folder))
+        return Outcome(Status.FAILED, "exit code 1") if task.cell == CELLS[0] else None
+
+    go(Engine(does))
+    (now,) = seen
+    assert [cell["cell"] for cell in now.cells] == [CELLS[5].id]
+    assert [run["cells"] for run in now.runs] == [6]
+    assert now.done == {"ok": 4, "failed": 1}
+    console = Console(width=120, record=True)
+    status.show(now, console)
+    assert f"{CELLS[5].id} #1" in console.export_text()
+    results.forget(go.folder, CELLS[:1], "failed")
+    after = status.read(go.folder)
+    assert (after.runs, after.cells, after.done) == ((), (), {"ok": 5})
+    go(Engine(lambda task: Outcome(Status.OOM, "out of memory")))
+    assert status.read(go.folder).done == {"ok": 5, "oom": 1}
