@@ -144,7 +144,7 @@ def main() -> None:
     kills: Counter[str] = Counter()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rosetta-faults-")))
-        engine = stack.enter_context(PrivateEngine(folder / "engine")) if arguments.private_engine else None
+        engine = stack.enter_context(PrivateEngine()) if arguments.private_engine else None
         if engine:
             engine.take_image(nothing.BASE)
         checkout = nothing.checkout(folder / "checkout", lengths(arguments.cells), repeats=2)

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -22,10 +23,10 @@ HOOK = "nvidia-container-runtime-hook"
 
 
 class PrivateEngine:
-    """An engine whose files all lie in ``folder``; a context that ends it."""
+    """An engine whose files all lie in a ``folder`` of their own; a context that ends it and removes them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="rosetta-engine-", dir="/tmp"))  # a socket's path is short
         self.socket = f"unix://{folder}/docker.sock"
         self.daemon: subprocess.Popen[bytes] | None = None
         (folder / "bin").mkdir(parents=True)
@@ -46,7 +47,7 @@ class PrivateEngine:
         until = time.monotonic() + 120
         while not self.answers():
             if time.monotonic() > until or self.daemon.poll() is not None:
-                raise SystemExit(f"the private engine did not come up:\n{(self.folder / 'log').read_text()[-2000:]}")
+                raise RuntimeError(f"no private engine: {(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
 
     def answers(self) -> bool:
@@ -76,10 +77,18 @@ class PrivateEngine:
             )  # fmt: skip
 
     def __enter__(self) -> "PrivateEngine":
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, its containers first, and remove everything."""
         if self.daemon is not None and self.daemon.poll() is None:
             containers = self.docker("ps", "--all", "--quiet").stdout.decode().split()
             if containers:

@@ -144,8 +144,11 @@ class DockerEngine:
 
     def _remove_orphans(self, task: Task) -> None:
         """Remove what an orchestrator that is dead has left of this cell, or on its GPUs: we hold the locks of both."""
-        for label in (f"{CLAIM}={task.claim}", *(f"{GPU}{gpu}" for gpu in task.gpus)) if task.claim else ():
-            for container in self.api.containers(all=True, filters={"label": label}):
+        if not task.claim:
+            return
+        gpus = {f"{GPU}{gpu}" for gpu in task.gpus}
+        for container in self.api.containers(all=True, filters={"label": CLAIM}):
+            if container["Labels"][CLAIM] == task.claim or gpus & container["Labels"].keys():
                 self.remove(container["Id"])
 
     def _follow(self, container: str, task: Task, on_event: OnEvent) -> Outcome:
