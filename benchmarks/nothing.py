@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "debian:bookworm-slim"
@@ -75,18 +74,23 @@ def checkout(folder: Path, milliseconds: Iterable[int], matrix: str | None = Non
     (folder / "workloads" / "nothing.sh").write_text(SCRIPT)
     for name in libraries:
         (folder / "workloads" / "rnn" / f"{name.replace('-', '_')}.py").write_text("")
-    (folder / "matrix.yaml").write_text(matrix or matrix_of([{"library": name} for name in libraries], repeats))
+    (folder / "matrix.yaml").write_text(matrix or every(libraries, repeats))
     return folder
 
 
-def matrix_of(points: Sequence[Mapping[str, Any]], repeats: int = 1) -> str:
-    """A matrix file of exactly these points."""
-    common = {"workload": "rnn", "data": "synthetic", "epochs": 1, "samples": 64}
-    include = [{**common, **point, "repeat": repeat} for point in points for repeat in range(repeats)]
-    first = include[0]
-    axes = {
-        axis: [first[axis]] for axis in ("library", "workload", "platform", "gpu", "data", "repeat") if axis in first
-    }
+SHORT = {"data": "synthetic", "epochs": 1, "samples": 64}
+
+
+def every(libraries: Sequence[str], repeats: int) -> str:
+    """A matrix file of all libraries on a CPU."""
+    axes = {"library": libraries, "workload": ["rnn"], "data": ["synthetic"], "repeat": list(range(repeats))}
+    return json.dumps({"axes": axes, "include": [SHORT], "profiles": {"full": {}}})
+
+
+def matrix_of(points: Sequence[Mapping[str, str]]) -> str:
+    """A matrix file of exactly these points: a library, a platform and a GPU each."""
+    include = [{"workload": "rnn", **SHORT, **point} for point in points]
+    axes = {axis: [include[0][axis]] for axis in ("library", "workload", "platform", "gpu", "data")}
     return json.dumps({"axes": axes, "include": include, "profiles": {"full": {}}})
 
 

@@ -25,12 +25,14 @@ from benchmarks import nothing  # noqa: E402
 
 RUN = ["run", "--engine", "docker"]
 WRITE = """
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from orchestrator import engines, plan, results
 from orchestrator.contract import Outcome, Status
 
-cells = plan.cells_of(Path("matrix.yaml"), "full", [], [], {})
+repeats = range(int(sys.argv[1]))
+cells = plan.cells_of(Path("matrix.yaml"), "full", [], [], {"repeat": list(repeats)})
 planned = plan.plan(cells, engines.choose("docker"), Path("results"))
 
 def write(p):
@@ -54,31 +56,19 @@ def main() -> None:
     for measure, count in ((all_done, arguments.done), (memory, arguments.cells)):
         with tempfile.TemporaryDirectory(prefix="rosetta-scale-") as folder:
             if count:
-                checkout = nothing.checkout(Path(folder, "checkout"), range(10, 20), matrix(range(10, 20), count // 10))
+                checkout = nothing.checkout(Path(folder, "checkout"), range(10, 20))
                 measure(checkout, count, arguments.jobs)
     nothing.remove_images()
 
 
-def matrix(waits: range, repeats: int) -> str:
-    """A matrix file of that many repeats of some cells."""
-    axes = {
-        "library": [f"waits-{wait}" for wait in waits],
-        "workload": ["rnn"],
-        "data": ["synthetic"],
-        "repeat": list(range(repeats)),
-    }
-    include = [{"data": "synthetic", "epochs": 1, "samples": 64}]
-    return json.dumps({"axes": axes, "include": include, "profiles": {"full": {}}})
-
-
 def all_done(checkout: Path, count: int, jobs: int) -> None:
     """Time runs that have nothing to do."""
-    environment = nothing.environment(checkout)
-    subprocess.run([sys.executable, "-c", WRITE], cwd=checkout, env=environment, check=True)
+    environment, words = nothing.environment(checkout), [*RUN, "--repeats", str(count // 10)]
+    subprocess.run([sys.executable, "-c", WRITE, words[-1]], cwd=checkout, env=environment, check=True)
     took, used = [], []
     for _ in range(6):
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = nothing.rosetta(checkout, *RUN)
+        done = nothing.rosetta(checkout, *words)
         took.append(time.perf_counter() - started)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
@@ -90,7 +80,8 @@ def all_done(checkout: Path, count: int, jobs: int) -> None:
 
 def memory(checkout: Path, count: int, jobs: int) -> None:
     """Print the orchestrator's memory as it runs cells."""
-    words, environment = [*RUN, "--jobs", str(jobs), "--json"], nothing.environment(checkout)
+    words = [*RUN, "--repeats", str(count // 10), "--jobs", str(jobs), "--json"]
+    environment = nothing.environment(checkout)
     print(f"{count:,} cells, {jobs} at a time; memory of the orchestrator")
     started = time.monotonic()
     with subprocess.Popen(
