@@ -63,6 +63,7 @@ def selection(command: F) -> F:
             type=click.Choice(["docker", "process"]),
             help="Default: docker if an engine answers, else process.",
         ),
+        click.option("--unverified", is_flag=True, help="Also what nobody has seen work: GPU images, by and large."),
         click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'."),
         click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
         click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
@@ -117,7 +118,7 @@ def plan(as_json: bool, **options: Any) -> None:
     from orchestrator import plan as planning
 
     cells, engine = cells_from(options)
-    planned = planning.plan(cells, engine, options["results"])
+    planned = planning.plan(cells, engine, options["results"], unverified=options["unverified"])
     if as_json:
         import json
 
@@ -132,6 +133,8 @@ def plan(as_json: bool, **options: Any) -> None:
         lines.append(f"{p.cell.id:{widths[0]}}  {verdict}{repeat}  {p.reason}".rstrip())
     counts = {verdict: sum(p.verdict == verdict for p in planned) for verdict in planning.Verdict}
     lines.append(f"\n{len(planned):,} cells: " + ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()))
+    if hidden := sum(p.reason.startswith(planning.UNVERIFIED) for p in planned):
+        lines.append(f"{hidden:,} are only unverified: with --unverified they are built and run like the others")
     click.echo("\n".join(lines))
 
 
@@ -139,11 +142,12 @@ def plan(as_json: bool, **options: Any) -> None:
 @selection
 @click.option("--print", "show", is_flag=True, help="Show Dockerfiles and bake file; needs no engine.")
 def build(show: bool, **options: Any) -> None:
-    """Build the images that the selected cells need, in parallel.
+    """Build the images that the selected cells need, in parallel; those for GPUs also where there is none.
 
     \b
     examples:
-      rosetta build --only 'pytorch/*'
+      rosetta build --only 'pytorch/*/cpu'
+      rosetta build --only 'jax/*/cuda13/*' --unverified
       rosetta build --only 'cntk/*' --print
     """
     from orchestrator import images
@@ -152,13 +156,12 @@ def build(show: bool, **options: Any) -> None:
     if show:
         options["engine"] = "process"
     cells, engine = cells_from(options)
-    wanted = [images.image_for(cell.library, cell.platform) for cell in cells]
-    wanted_images = list(dict.fromkeys(image for image in wanted if image))
     if show:
-        click.echo(images.printed(wanted_images))
+        shown = [images.image_for(cell.library, cell.platform) for cell in cells]
+        click.echo(images.printed(list(dict.fromkeys(image for image in shown if image))))
         return
-    planned = planning.plan(cells, engine, options["results"])
-    for tag, digest in engine.prepare(list(dict.fromkeys(p.image for p in planned if p.image)), click.echo).items():
+    wanted = planning.images_of(cells, engine, options["unverified"])
+    for tag, digest in engine.prepare(wanted, click.echo).items():
         click.echo(f"{tag}  {digest}")
 
 
@@ -265,7 +268,7 @@ def run_cells(
     if again:
         chosen = cells if again in ("failed", "all") else matrix.select(cells, [again], [])
         results.forget(folder, chosen, "failed" if again == "failed" else "all")
-    planned = planning.plan(cells, engine, folder, host)
+    planned = planning.plan(cells, engine, folder, host, options["unverified"])
     console = Console()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
     settings = running.Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import ROOT, compatibility, contract, images, matrix, reference
 from orchestrator.compatibility import Host
+from orchestrator.errors import RosettaError, SelectionError
 from orchestrator.images import Image
 from orchestrator.matrix import Cell
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 WORKLOADS = ROOT / "workloads"
 SUFFIXES = (".py", ".R", ".jl")
 """Of scripts, by their language; INTERPRETERS of harness/arguments.py says what runs each."""
+UNVERIFIED = "unverified: "
+"""How the reason begins of a cell that is not run only because nobody has seen it work."""
+
 PUBLISHED_WORKLOADS = ("cnn", "rnn", "resnet50", "densenet121")
 
 
@@ -72,8 +76,10 @@ def script_of(library: str, workload: str, variant: str = "reference") -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def plan(cells: Sequence[Cell], engine: "Engine", results: Path, host: Host | None = None) -> list[Planned]:
-    """A verdict for every cell, in their order.
+def plan(
+    cells: Sequence[Cell], engine: "Engine", results: Path, host: Host | None = None, unverified: bool = False
+) -> list[Planned]:
+    """A verdict for every cell, in their order; those that nobody has seen work are ready only if ``unverified``.
 
     A cell is done when ``results`` holds a file under its key, whatever the status in it.
     """
@@ -82,13 +88,38 @@ def plan(cells: Sequence[Cell], engine: "Engine", results: Path, host: Host | No
         host = compatibility.this_host() if needs_gpu else Host()
     folder = results / "cells"
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    return [verdict(cell, engine, folder, there, host) for cell in cells]
+    return [verdict(cell, engine, folder, there, host, unverified) for cell in cells]
 
 
-def verdict(cell: Cell, engine: "Engine", folder: Path, there: set[str], host: Host) -> Planned:
+def images_of(cells: Sequence[Cell], engine: "Engine", unverified: bool = False) -> list[Image]:
+    """The images that cells need, whatever GPUs this machine has: those that run them may be others.
+
+    Raises SelectionError if there is none, with the reasons.
+    """
+    pairs = [(cell, images.image_for(cell.library, cell.platform)) for cell in cells]
+    reasons = [lasting_reason(cell, image, engine, unverified) for cell, image in pairs]
+    wanted = [image for (_, image), reason in zip(pairs, reasons, strict=True) if image and reason is None]
+    if not wanted:
+        raise hopeless(f"None of the {len(cells)} selected cells has an image.", filter(None, reasons))
+    return list(dict.fromkeys(wanted))
+
+
+def hopeless(what: str, reasons: Iterable[str], kind: type[RosettaError] = SelectionError) -> RosettaError:
+    """The error for a selection of which nothing is left, with the first few of its reasons."""
+    distinct = sorted(set(reasons))
+    shown = "; ".join(distinct[:3]) + ("; …" if len(distinct) > 3 else "")
+    remedy = "'rosetta plan' prints every cell with its reason."
+    if any(reason.startswith(UNVERIFIED) for reason in distinct):
+        remedy = "--unverified takes also what nobody has seen work. " + remedy
+    return kind(what, f"Reasons: {shown}.", remedy)
+
+
+def verdict(
+    cell: Cell, engine: "Engine", folder: Path, there: set[str], host: Host, unverified: bool = False
+) -> Planned:
     """One cell's verdict; ``there`` are the keys that have a folder of their own in ``folder``."""
     image = images.image_for(cell.library, cell.platform)
-    reason = why_not(cell, image, engine, host)
+    reason = lasting_reason(cell, image, engine, unverified) or host_reason(cell.platform, cell.gpu, host)
     if reason is not None or image is None:
         return Planned(cell, Verdict.INCOMPATIBLE, reason or "")
     name = key(cell, image, engine.name, host.pretended and cell.gpu != "none")
@@ -106,14 +137,19 @@ def passing_path(path: Path) -> Path:
     return path.with_suffix(".passing.parquet")
 
 
-def why_not(cell: Cell, image: Image | None, engine: "Engine", host: Host) -> str | None:
-    """The most lasting reason why a cell can't run: hardware, library, not written yet, engine, this machine."""
+def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified: bool = False) -> str | None:
+    """The most lasting reason why a cell can't run: hardware, library, not written yet, never seen to work, engine.
+
+    None if it is up to this machine's GPUs alone.
+    """
     return (
         hardware_reason(cell.platform, cell.gpu, cell.precision)
         or library_reason(cell.library, cell.platform)
+        or precision_reason(cell.library, cell.precision)
+        or (image.spec.unavailable_gpus.get(cell.gpu) if image else None)
         or script_reason(cell.library, cell.workload, cell.variant)
+        or (UNVERIFIED + image.spec.unverified if image and image.spec.unverified and not unverified else None)
         or (engine_reason(engine, image) if image else None)
-        or host_reason(cell.platform, cell.gpu, host)
     )
 
 
@@ -133,7 +169,7 @@ def engine_reason(engine: "Engine", image: Image) -> str | None:
 
 @cache
 def library_reason(library: str, platform: str) -> str | None:
-    """Why a library has no image for a platform, or none that has ever been seen to work."""
+    """Why a library has no image for a platform."""
     framework = images.library_index().get(library)
     if framework is None:
         return f"not implemented yet: no image for {library}"
@@ -141,9 +177,14 @@ def library_reason(library: str, platform: str) -> str | None:
         return framework.unavailable[platform]
     if platform not in framework.platforms:
         return f"not implemented yet: {framework.framework} has no {platform} image"
-    if framework.platforms[platform].unverified:
-        return f"unverified: {framework.platforms[platform].unverified}"
     return None
+
+
+@cache
+def precision_reason(library: str, precision: str) -> str | None:
+    """Why the scripts of a library can't run in a precision."""
+    known = images.library_index()[library].libraries[library].precisions
+    return None if precision in known else f"{library} runs in {', '.join(known)} only"
 
 
 @cache

@@ -82,7 +82,8 @@ def asked(cell: Cell) -> Length:
     """The length that a run of this cell reports when it ends well."""
     parameters = plan.parameters().get(cell.workload, {})
     if cell.parity:
-        return 1, parameters["parity"]["steps"] * parameters["batch_size"]
+        steps = parameters.get("parity", {}).get("steps")
+        return 1, steps and steps * parameters["batch_size"]
     epochs, samples = published(cell.workload)
     if cell.samples is not None:
         shorter = in_batches(cell.samples, parameters)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import datasets, history, locks, plan, quality, results
-from orchestrator.building import Builder
+from orchestrator import datasets, filelocks, history, plan, quality, results
+from orchestrator.builder import Builder
 from orchestrator.claims import EVERYTHING, RUN, Claim, Claims
 from orchestrator.compatibility import Host
 from orchestrator.contract import Outcome, Status
@@ -123,7 +123,7 @@ def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Ho
 @contextmanager
 def folder_to_itself(claims: Claims) -> Iterator[None]:
     """Files about the whole folder are read and written by one orchestrator at a time."""
-    with locks.waited_for(claims.folder / f"{EVERYTHING}.lock"):
+    with filelocks.waited_for(claims.folder / f"{EVERYTHING}.lock"):
         yield
 
 
@@ -131,15 +131,10 @@ def refuse_hopeless(planned: Sequence[Planned], host: Host) -> None:
     """Raise if no cell of the selection can run on this machine: a run that does nothing helps nobody."""
     if any(p.verdict is not Verdict.INCOMPATIBLE for p in planned):
         return
-    reasons = sorted({p.reason for p in planned})
     lacks_gpu = any(p.reason == plan.host_reason(p.cell.platform, p.cell.gpu, host) for p in planned)
     kind = GpuError if lacks_gpu else SelectionError
-    shown = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
-    raise kind(
-        f"None of the {len(planned)} selected cells can run on this machine.",
-        f"Reasons: {shown}.",
-        "'rosetta plan' prints every cell with its reason.",
-    )
+    what = f"None of the {len(planned)} selected cells can run on this machine."
+    raise plan.hopeless(what, [p.reason for p in planned], kind)
 
 
 def prepare_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import locks
+from orchestrator import filelocks
 from orchestrator.compatibility import Device, Host
 from orchestrator.contract import Document, Gpu
 
@@ -21,7 +21,7 @@ class Lease:
     gpus: tuple[Device, ...]
     cores: tuple[int, ...]
     memory: int
-    locked: tuple[locks.Lock, ...] = ()
+    locked: tuple[filelocks.Lock, ...] = ()
 
 
 class Slots:
@@ -58,11 +58,11 @@ class Slots:
             self._shares.append(lease.cores)
             self._free[model] += 1
 
-    def _gpu(self, model: str) -> tuple[tuple[Device, ...], tuple[locks.Lock, ...]]:
+    def _gpu(self, model: str) -> tuple[tuple[Device, ...], tuple[filelocks.Lock, ...]]:
         """A GPU that nobody on this host holds, and its lock; empty if there is none."""
-        self._folder = self._folder or locks.host_folder()
+        self._folder = self._folder or filelocks.host_folder()
         for device in self._devices[model]:
-            lock = locks.take(self._folder / f"{device.uuid}.lock")
+            lock = filelocks.take(self._folder / f"{device.uuid}.lock")
             if lock is not None:
                 return (device,), (lock,)
         return (), ()

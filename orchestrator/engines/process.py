@@ -61,6 +61,9 @@ class ProcessEngine:
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
         """Start the harness in a session of its own, follow it, read what it left."""
         started, clock = datetime.now(UTC), time.perf_counter()
+        for process, claim in self.cells().items():
+            if claim == task.claim:  # of an orchestrator that is dead: we hold the claim
+                self.remove(process)
         with tempfile.TemporaryDirectory(prefix="rosetta-") as folder:
             outcome = self._follow(task, Path(folder), on_event)
         return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)

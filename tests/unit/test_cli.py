@@ -34,12 +34,18 @@ def test_plan_as_json_has_a_verdict_for_every_cell_and_a_reason_where_it_is_no(t
     assert all(cell["reason"] for cell in cells if cell["verdict"] == "incompatible")
     by_id = {cell["id"]: cell for cell in cells}
     assert "no machine code for V100" in by_id["pytorch/rnn/cuda8/v100"]["reason"]
-    assert by_id["knet/rnn/cpu"]["reason"].startswith("not implemented yet")
+    assert by_id["knet/rnn/cpu"]["reason"].startswith("unverified: ")
 
 
 def test_plan_names_ready_cells(tmp_path):
     done = rosetta("plan", "--only", "pytorch/rnn/cpu", "--engine", "process", cwd=tmp_path)
     assert done.stdout.splitlines()[0].split() == ["pytorch/rnn/cpu", "ready"]
+
+
+def test_plan_counts_what_is_only_unverified(tmp_path):
+    words = ["plan", "--only", "jax/{rnn,cnn}/cuda13/*", "--engine", "process"]
+    assert "\n2 are only unverified: with --unverified" in rosetta(*words, cwd=tmp_path).stdout
+    assert "unverified" not in rosetta(*words, "--unverified", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,9 @@ def test_plan_names_ready_cells(tmp_path):
         (["plan", "--only", "nothing/*"], {}, 4, "No cell of"),
         (["run", "--engine", "docker"], {"DOCKER_HOST": "unix:///nonexistent.sock"}, 5, "No Docker engine answers"),
         (["run", "--engine", "process", "--only", "*/cuda8/v100"], {}, 4, "no machine code for V100"),
-        (["run", "--engine", "process", "--only", "knet/*/cpu"], {}, 4, "not implemented yet"),
+        (["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"], {}, 4, "without a build for CUDA 12"),
+        (["build", "--engine", "process", "--only", "jax/*/cuda13/h200"], {}, 4, "--unverified takes also"),
+        (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "--unverified takes also"),
         (["table"], {}, 8, "merged.parquet"),
         (["status"], {}, 8, "There is no results"),
         (["run", "--engine", "process", "--only", "pytorch/rnn/cpu", "--rerun", "jax/*"], {}, 4, "No cell of 1"),

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import compatibility, images, plan
+from orchestrator import ROOT, compatibility, images, plan
 from orchestrator.errors import BuildError, DiskError, EngineError, MatrixError
-from orchestrator.images import Framework, Image, Sources, Steps
+from orchestrator.images import Framework, Image, Sources
+from orchestrator.images.building import Steps, is_current, running
+from orchestrator.images.definitions import DEFINITIONS, cuda, read_framework
+from orchestrator.images.image import read_lock, template
+from orchestrator.images.sources import PROXIES
 
 GOLDEN = Path(__file__).parent / "golden"
 EVERY = images.every_image()
 PYTORCH = images.image_for("pytorch", "cpu")
-VARIABLES = (*images.PROXIES, "ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS")
+VARIABLES = (*PROXIES, "ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS", "ROSETTA_CUDA")
 VARIABLES += ("PIP_CERT", "SSL_CERT_FILE", "PIP_FIND_LINKS")
 TOY = {
     "framework": "toy",
@@ -37,10 +41,10 @@ def plain_environment(monkeypatch):
 def definitions(tmp_path, monkeypatch):
     """An empty folder in place of images/, with the real template."""
     (tmp_path / "locks").mkdir()
-    (tmp_path / "Dockerfile.j2").write_text((images.DEFINITIONS / "Dockerfile.j2").read_text())
-    monkeypatch.setattr(images, "DEFINITIONS", tmp_path)
-    monkeypatch.setattr(images, "LOCKS", tmp_path / "locks")
-    caches = (images.frameworks, images.library_index, images.image_for, images.template)
+    (tmp_path / "Dockerfile.j2").write_text((DEFINITIONS / "Dockerfile.j2").read_text())
+    monkeypatch.setattr("orchestrator.images.definitions.DEFINITIONS", tmp_path)
+    monkeypatch.setattr("orchestrator.images.image.LOCKS", tmp_path / "locks")
+    caches = (images.frameworks, images.library_index, images.image_for, template)
     for cached in caches:
         cached.cache_clear()
     yield tmp_path
@@ -58,17 +62,17 @@ def toy(**changes):
     return Image(Framework.model_validate({**TOY, **changes}), "cpu")
 
 
-def wheel(folder, name, version, requires=""):
+def wheel(folder, name, version, requires="", tag="py3-none-any"):
     """A real wheel with one module that knows its version."""
     stem = f"{name}-{version}"
-    path = folder / f"{stem}-py3-none-any.whl"
+    path = folder / f"{stem}-{tag}.whl"
     info = f"{stem}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     metadata += f"Requires-Dist: {requires}\n" if requires else ""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}.py", f"version = {version!r}\n")
         archive.writestr(f"{info}/METADATA", metadata)
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
         archive.writestr(f"{info}/RECORD", "")
     return path
 
@@ -95,16 +99,25 @@ def test_hadolint_has_no_complaint():
 
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
 def test_the_workloads_are_the_last_layer(image):
-    instructions = re.findall(r"(?m)^[A-Z]+", images.dockerfile(image))
+    instructions = re.findall(r"(?m)^[A-Z]+", images.dockerfile(image).rpartition("\nFROM ")[2])
     assert [word for word in instructions if word in ("RUN", "COPY", "ADD", "WORKDIR")][-1] == "COPY"
     assert "USER" not in instructions
 
 
 def test_a_name_that_the_template_can_not_fill_is_an_error(definitions):
     with (definitions / "Dockerfile.j2").open("a") as file:
-        file.write("ENV CUDA={{ cuda }}\n")
-    with pytest.raises(MatrixError, match=r"Dockerfile.j2 .*toy-cpu: 'cuda' is undefined"):
+        file.write("ENV GPU={{ gpu }}\n")
+    with pytest.raises(MatrixError, match=r"Dockerfile.j2 .*toy-cpu: 'gpu' is undefined"):
         images.dockerfile(toy())
+
+
+def test_folders_of_other_images_are_there_before_the_system_is_set_up():
+    text = images.dockerfile(toy(copies=[{"image": "julia:1.9-bookworm", "path": "/usr/local/julia"}], setup=["true"]))
+    lines = text.splitlines()
+    place = {line: number for number, line in enumerate(lines)}
+    first, then = "FROM julia:1.9-bookworm AS copy1", "FROM python:3.11-slim-bookworm AS toy-cpu"
+    copy = "COPY --from=copy1 /usr/local/julia /usr/local/julia"
+    assert place[first] < place[then] < place[copy] < place["RUN true"]
 
 
 def test_what_builds_packages_is_installed_first_and_without_isolation():
@@ -143,7 +156,12 @@ def test_a_new_library_is_one_file(definitions):
     ("changes", "complaint"),
     [
         ({"bases": "debian"}, "toy.yaml: bases: unknown key"),
-        ({"platforms": {"cpu": {"cuda": "9.0", **TOY["platforms"]["cpu"]}}}, "platforms.cpu.cuda: unknown key"),
+        ({"platforms": {"cpu": {"cudnn": "7", **TOY["platforms"]["cpu"]}}}, "platforms.cpu.cudnn: unknown key"),
+        ({"cuda": ["nccl"]}, "toy.yaml: cuda.0: Input should be 'toolkit' or 'cudnn'"),
+        (
+            {"platforms": {"cuda9": {**TOY["platforms"]["cpu"], "unavailable_gpus": {"v10": "no"}}}},
+            "unknown GPU 'v10'; there are k80, p100",
+        ),
         ({"platforms": {"cuda31": TOY["platforms"]["cpu"]}}, "unknown platform 'cuda31'; there are cpu, cuda8"),
         ({"unavailable": {"cuda31": "no"}}, "unknown platform 'cuda31'"),
         ({"platforms": {"cpu": {"version": "1.0"}}}, "toy.yaml: platforms.cpu.requirements: Field required"),
@@ -155,7 +173,7 @@ def test_a_new_library_is_one_file(definitions):
 )
 def test_errors_name_file_and_key(tmp_path, changes, complaint):
     with pytest.raises(MatrixError) as error:
-        images.read_framework(written(tmp_path, {**TOY, **changes}))
+        read_framework(written(tmp_path, {**TOY, **changes}))
     assert complaint in str(error.value)
 
 
@@ -164,13 +182,13 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     path = tmp_path / "toy.yaml"
     path.write_text(text)
     with pytest.raises(MatrixError, match=r"toy\.yaml"):
-        images.read_framework(path)
+        read_framework(path)
 
 
 def test_versions_stay_text(tmp_path):
     path = written(tmp_path, TOY)
     path.write_text(path.read_text().replace('"3.11"', "3.10").replace('"version": "1.0"', '"version": 1.10'))
-    framework = images.read_framework(path)
+    framework = read_framework(path)
     assert (framework.python, framework.platforms["cpu"].version) == ("3.10", "1.10")
 
 
@@ -193,17 +211,93 @@ def test_two_frameworks_can_not_claim_one_library(definitions):
 def test_a_platform_is_there_or_unavailable_but_not_both():
     for framework in images.frameworks().values():
         assert not framework.platforms.keys() & framework.unavailable.keys()
-        assert framework.platforms.keys() | framework.unavailable.keys() <= set(compatibility.PLATFORMS)
+        assert framework.platforms.keys() | framework.unavailable.keys() == set(compatibility.PLATFORMS), framework
+
+
+# --- CUDA -----------------------------------------------------------------------------------------------------------
+STAGES = cuda().stages
+TOY_CUDA = {"version": "1.0", "requirements": ["toy==1.0"], "cuda": ["toolkit"]}
+
+
+def layers(image):
+    """What the final stage copies from the stage with CUDA, each as a set of names."""
+    return [set(files.split()) for files in re.findall(r"COPY --from=cuda [^\n]+\n([^/]+)", images.dockerfile(image))]
+
+
+def test_what_packages_leave_to_the_image_comes_from_one_stage():
+    framework = toy(platforms={"cuda9": TOY_CUDA, "cpu": TOY["platforms"]["cpu"]}).framework
+    text = images.dockerfile(Image(framework, "cuda9"))
+    assert text.count("FROM mambaorg/micromamba:") == text.count("micromamba create") == 1
+    assert "cudatoolkit=9.0 cudnn=7" in text
+    assert "LD_LIBRARY_PATH=/usr/local/cuda/lib64" in text
+    cpu = images.dockerfile(Image(framework, "cpu"))
+    assert "cuda" not in cpu.lower()
+    assert "NVIDIA" not in cpu
+
+
+def test_the_images_of_a_platform_share_the_layer_with_its_toolkit():
+    """It comes before everything in which they differ."""
+    both = {"cuda9": {**TOY_CUDA, "cuda": ["toolkit", "cudnn"]}}
+    first = Image(toy(platforms={"cuda9": TOY_CUDA}, packages=["libgomp1"]).framework, "cuda9")
+    second = Image(toy(platforms=both, environment={"TOY": "1"}).framework, "cuda9")
+    assert layers(first) == [{*STAGES["cuda9"].toolkit, "\\"}]
+    assert layers(second) == [*layers(first), {*STAGES["cuda9"].cudnn, "\\"}]
+    head = re.compile(r"(?s)FROM python[^\n]+(.+?)/usr/local/cuda/lib64/\n")
+    assert head.search(images.dockerfile(first))[1] == head.search(images.dockerfile(second))[1]
+
+
+def test_a_folder_stands_in_for_the_stage(tmp_path, monkeypatch):
+    (tmp_path / "cuda9").mkdir()
+    monkeypatch.setenv("ROSETTA_CUDA", str(tmp_path))
+    wanted = [images.image_for("mxnet-2018", "cuda9"), images.image_for("pytorch-2018", "cuda9")]
+    target = images.bake(wanted)["target"]
+    assert target["mxnet-2018-cuda9"]["contexts"] == {"cuda": str(tmp_path / "cuda9")}
+    assert target["pytorch-2018-cuda9"]["contexts"] == {}
+    with pytest.raises(BuildError, match=r"no folder cuda8\.\n.*cuda8 has to hold libcublas\.so\.8\.0"):
+        images.bake([images.image_for("mxnet-2018", "cuda8")])
+
+
+def test_a_platform_without_a_stage_is_an_error():
+    image = Image(toy(platforms={"cuda12": TOY_CUDA}).framework, "cuda12")
+    with pytest.raises(MatrixError, match=r"cuda\.yaml has no stage cuda12, which toy-cuda12 asks for"):
+        images.dockerfile(image)
+
+
+def test_an_image_that_needs_the_stage_needs_a_container():
+    assert "libraries of cuda9" in images.image_for("mxnet-2018", "cuda9").needs_container
+    assert images.image_for("jax", "cuda13").needs_container == ""
+
+
+def mixed(image):
+    """The packages of an image that belong to another CUDA version than its platform's."""
+    wanted = image.platform.removeprefix("cuda")
+    marks = re.compile(r"-cu(?:da)?(\d+?)0?(?:-[a-z]+)?==|^(?:nvidia-cuda-runtime|cuda-(?:toolkit|bindings))==(\d+)")
+    found = [(package, marks.search(package)) for package in images.packages_of(image)]
+    return [package for package, mark in found if mark and (mark[1] or mark[2]) != wanted]
+
+
+@pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
+def test_no_lock_mixes_cuda_versions(image):
+    assert mixed(image) == []
+
+
+def test_a_lock_that_mixes_cuda_versions_is_found(definitions):
+    lines = ["cupy-cuda80==4.5.0", "nvidia-cublas-cu12==12.9.3.13", "jax-cuda13-pjrt==0.10.2", "cuda-toolkit==13.0.3"]
+    lock = definitions / "locks" / "toy-cuda12.txt"
+    lock.write_text("".join(f"{line} \\\n    --hash=sha256:00\n" for line in lines))
+    image = Image(toy(platforms={"cuda12": {"version": "1.0", "requirements": ["toy==1.0"]}}).framework, "cuda12")
+    assert mixed(image) == ["cupy-cuda80==4.5.0", "jax-cuda13-pjrt==0.10.2", "cuda-toolkit==13.0.3"]
 
 
 # --- Locks ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
 def test_locks_hold_what_the_definition_pins_with_hashes(image):
     pinned = {package.lower() for package in images.packages_of(image)}
-    asked = {text.lower() for text in (*image.spec.build, *image.spec.requirements) if "==" in text}
+    pins = [text.replace("===", "==") for text in (*image.spec.build, *image.spec.requirements) if "==" in text]
+    asked = {re.sub(r"\[.*\]", "", pin).lower() for pin in pins}
     assert asked <= pinned
     for path in image.locks:
-        text = "\n".join(line for line in images.read_lock(path) if not line.startswith("#"))
+        text = "\n".join(line for line in read_lock(path) if not line.startswith("#"))
         blocks = text.replace("\\\n", "").splitlines()
         assert blocks
         assert all(re.fullmatch(r"[a-z0-9.-]+==\S+( +--hash=sha256:[0-9a-f]{64})+", block) for block in blocks)
@@ -229,7 +323,7 @@ def test_lock_resolves_everything_and_pip_installs_it_without_internet(definitio
 
     sources = Sources.from_environment()
     assert sources.pip_variables(image) == {"PIP_NO_INDEX": "1"}
-    (arguments,) = image.pip_installs(images.LOCKS, sources.wheels)
+    (arguments,) = image.pip_installs(image.lock_path.parent, sources.wheels)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", f"--target={tmp_path / 'site'}", *arguments]
     subprocess.run(pip, env={**os.environ, **sources.pip_variables(image)}, check=True)
     assert "2.1" in (tmp_path / "site" / "marble.py").read_text()
@@ -247,6 +341,25 @@ def test_lock_says_what_can_not_be_resolved(definitions, tmp_path, monkeypatch):
         images.lock("toy", "cpu")
 
 
+@pytest.mark.parametrize(
+    ("here", "remedy"),
+    [
+        (("toy", "2.0"), r"The index has no toy==1\.0: correct the version in images/toy\.yaml"),
+        (("doll", "1.0"), r"The index has no toy: correct the name in images/toy\.yaml"),
+        (("toy", "1.0", "", "cp36-cp36m-manylinux1_x86_64"), r"toy==1\.0 is not made for Python 3\.11"),
+    ],
+)
+def test_a_lock_that_can_not_be_made_names_the_pin(definitions, tmp_path, monkeypatch, here, remedy):
+    (tmp_path / "wheels").mkdir()
+    wheel(tmp_path / "wheels", *here)
+    monkeypatch.setenv("ROSETTA_WHEELS", str(tmp_path / "wheels"))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    written(definitions, TOY)
+    with pytest.raises(BuildError, match=remedy):
+        images.lock("toy", "cpu")
+    assert not (definitions / "locks" / "toy-cpu.txt").exists()
+
+
 def test_a_missing_lock_says_how_to_make_it(definitions):
     with pytest.raises(BuildError, match="rosetta lock toy"):
         images.packages_of(toy())
@@ -259,12 +372,12 @@ def test_recipe_changes_with_lock_and_definition_only(definitions, tmp_path, mon
     before = toy().recipe
     assert re.fullmatch("[0-9a-f]{16}", before)
 
-    monkeypatch.setattr(images, "WORKLOADS", tmp_path / "workloads")
+    monkeypatch.setattr("orchestrator.images.bakefile.WORKLOADS", tmp_path / "workloads")
     (tmp_path / "workloads" / "cnn").mkdir(parents=True)
     (tmp_path / "workloads" / "cnn" / "toy.py").write_text("edited = True\n")
-    with (definitions / "Dockerfile.j2").open("a") as template:
-        template.write("# a remark\n")
-    images.template.cache_clear()
+    with (definitions / "Dockerfile.j2").open("a") as file:
+        file.write("# a remark\n")
+    template.cache_clear()
     lock.write_text("# a remark\n" + lock.read_text())
     assert toy().recipe == before
 
@@ -274,7 +387,7 @@ def test_recipe_changes_with_lock_and_definition_only(definitions, tmp_path, mon
 
 
 def test_workloads_digest_changes_with_a_script_but_not_with_caches(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "WORKLOADS", tmp_path)
+    monkeypatch.setattr("orchestrator.images.bakefile.WORKLOADS", tmp_path)
     script = tmp_path / "cnn" / "toy.py"
     script.parent.mkdir()
     script.write_text("one = 1\n")
@@ -295,7 +408,7 @@ def test_bake_file_has_a_target_per_image():
     assert file["group"] == {"default": {"targets": [image.name for image in EVERY]}}
     assert list(file["target"]) == [image.name for image in EVERY]
     assert file["target"]["pytorch-cpu"] == {
-        "context": str(images.ROOT),
+        "context": str(ROOT),
         "contexts": {},
         "dockerfile-inline": images.dockerfile(PYTORCH),
         "args": {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"},
@@ -338,7 +451,7 @@ def test_the_usual_variables_count_where_ours_are_not_set(tmp_path, monkeypatch)
     assert Sources.from_environment() == Sources(ca=ca, wheels=tmp_path)
 
 
-@pytest.mark.parametrize("variable", ["ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS"])
+@pytest.mark.parametrize("variable", ["ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS", "ROSETTA_CUDA"])
 def test_our_own_variables_must_name_something(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, str(tmp_path / "gone"))
     with pytest.raises(BuildError, match=f"{variable} names .*gone, which is not there"):
@@ -369,11 +482,11 @@ def test_no_index_is_asked_for_what_is_here(definitions, tmp_path, files, conf, 
 # --- Building -------------------------------------------------------------------------------------------------------
 def test_an_image_is_current_only_with_both_labels():
     labels = {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": "w"}
-    assert images.is_current({"Config": {"Labels": labels}}, PYTORCH, "w")
-    assert not images.is_current({"Config": {"Labels": labels}}, PYTORCH, "edited")
-    assert not images.is_current({"Config": {"Labels": {**labels, "rosetta.recipe": "old"}}}, PYTORCH, "w")
-    assert not images.is_current({"Config": {"Labels": None}}, PYTORCH, "w")
-    assert not images.is_current(None, PYTORCH, "w")
+    assert is_current({"Config": {"Labels": labels}}, PYTORCH, "w")
+    assert not is_current({"Config": {"Labels": labels}}, PYTORCH, "edited")
+    assert not is_current({"Config": {"Labels": {**labels, "rosetta.recipe": "old"}}}, PYTORCH, "w")
+    assert not is_current({"Config": {"Labels": None}}, PYTORCH, "w")
+    assert not is_current(None, PYTORCH, "w")
 
 
 def test_build_of_nothing_asks_nobody(tmp_path, monkeypatch):
@@ -384,13 +497,13 @@ def test_build_of_nothing_asks_nobody(tmp_path, monkeypatch):
 
 
 def test_a_build_that_is_interrupted_is_ended():
-    with pytest.raises(KeyboardInterrupt), images.running(["sleep", "600"], "", os.environ) as process:
+    with pytest.raises(KeyboardInterrupt), running(["sleep", "600"], "", os.environ) as process:
         raise KeyboardInterrupt
     assert process.returncode is not None
 
 
 def test_input_and_output_of_a_build_pass_through():
-    with images.running(["tr", "a-z", "A-Z"], "one\ntwo\n", os.environ) as process:
+    with running(["tr", "a-z", "A-Z"], "one\ntwo\n", os.environ) as process:
         assert process.stdout.read() == "ONE\nTWO\n"
     assert process.returncode == 0
 
@@ -406,7 +519,13 @@ def test_input_and_output_of_a_build_pass_through():
         ("ERROR: python:3.11-slim: failed to resolve source metadata for docker.io/x", BuildError, "base image"),
         ("W: Failed to fetch http://x  Temporary failure resolving 'x'", BuildError, "out of reach"),
         ("E: The repository 'http://x bullseye Release' does not have a Release file.", BuildError, "archive"),
-        ("ERROR: No matching distribution found for torch==2.13.0+cpu", BuildError, "for this Python"),
+        ("ERROR: No matching distribution found for torch==2.13.0+cpu", BuildError, "has no torch==2.13.0+cpu"),
+        ("ERROR: six-1.0-cp36-cp36m-linux_x86_64.whl is not a supported wheel on x", BuildError, "six-1.0-cp36-cp36m"),
+        ("ERROR: Package 'six' requires a different Python: 3.6.15 not in '>=3.7'", BuildError, "six is made for"),
+        ("    unable to execute 'gcc': No such file or directory", BuildError, "no compiler"),
+        ('ERROR: failed to compute cache key: "/libcufft.so.8.0": not found', BuildError, "no libcufft.so.8.0 for"),
+        ("ERROR: mambaorg/micromamba:2.3.2: failed to resolve source metadata", BuildError, "image micromamba"),
+        ("error    libmamba Could not solve for environment specs", BuildError, "no such CUDA"),
         ("something new", BuildError, "failed"),
     ],
 )

@@ -189,6 +189,19 @@ def test_the_committed_matrix_names_the_published_tables():
     assert all((cell.platform == "cpu") == (cell.gpu == "none") for cell in cells)
 
 
+def test_the_committed_variants_have_scripts_and_leave_the_quick_profile_alone():
+    from orchestrator import plan
+
+    cells = matrix.cells(ROOT / "matrix.yaml", "full", plan.known_words())
+    variants = [cell for cell in cells if cell.variant != "reference"]
+    highapi = {f"{library}/cnn/cpu/highapi" for library in ("cntk", "mxnet", "tensorflow-2018")}
+    assert {*highapi, "mxnet/rnn/cpu/tnc"} <= {cell.id for cell in variants}
+    for cell in variants:
+        assert plan.script_of(cell.library, cell.workload, cell.variant).is_file(), cell.id
+    quick = matrix.cells(ROOT / "matrix.yaml", "quick", plan.known_words())
+    assert {cell.variant for cell in quick} == {"reference"}
+
+
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(MatrixError, match="can't be read"):
         matrix.cells(Path(tmp_path, "none.yaml"), None, KNOWN)

@@ -69,11 +69,23 @@ def test_convolutions_and_pools_by_hand():
 
 def test_the_optimisers_by_hand():
     params = SimpleNamespace(learning_rate=0.1, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
-    for optimiser, expected in ((optimisers.Momentum(params), 1 - 0.2 - 0.38), (optimisers.Adam(params), 0.8)):
+    form = SimpleNamespace(epsilon="corrected", head_start=0)
+    for optimiser, expected in (
+        (optimisers.Momentum(params, form), 1 - 0.2 - 0.38),
+        (optimisers.Adam(params, form), 0.8),
+    ):
         weight = {"w": np.array([1.0])}
         optimiser.update(weight, {"w": np.array([2.0])})
         optimiser.update(weight, {"w": np.array([2.0])})
         assert weight["w"][0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("form", "step"), [("corrected", 0.2 / 2.1), ("uncorrected", 0.2 / (2 + 0.1 / 0.001**0.5))])
+def test_where_adam_adds_epsilon(form, step):
+    params = SimpleNamespace(learning_rate=0.1, beta_1=0.9, beta_2=0.999, epsilon=0.1)
+    weight = {"w": np.array([1.0])}
+    optimisers.Adam(params, SimpleNamespace(epsilon=form, head_start=0)).update(weight, {"w": np.array([2.0])})
+    assert weight["w"][0] == pytest.approx(1 - step)
 
 
 ARRAYS = {

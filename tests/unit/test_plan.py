@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import images, plan
-from orchestrator.compatibility import Host
+from orchestrator.compatibility import PLATFORMS, Device, Host
 from orchestrator.engines.process import ProcessEngine
+from orchestrator.errors import SelectionError
 from orchestrator.matrix import Cell
 from orchestrator.plan import Verdict
 
@@ -61,9 +62,12 @@ def test_the_key_covers_the_engine(tmp_path):
     [
         (Cell("pytorch", "rnn", "cuda8", "v100"), Host(), "CUDA 8.0 has no machine code for V100"),
         (Cell("chainer", "rnn", "cuda13", "h200"), Host(), "Chainer ended"),
-        (Cell("knet", "rnn"), Host(), "not implemented yet: no image for knet"),
+        (Cell("tinygrad", "rnn"), Host(), "not implemented yet: no image for tinygrad"),
+        (Cell("knet", "rnn"), Host(), "unverified: Julia's package registry was out of reach"),
         (Cell("pytorch", "densenet121"), Host(), "not implemented yet: no workloads/densenet121/pytorch.py"),
         (Cell("pytorch", "rnn", precision="tf32"), Host(), "tf32 is measured on GPUs only"),
+        (Cell("jax", "rnn", "cuda13", "h200", "amp-fp16"), Host(), "jax runs in fp32, tf32, amp-bf16 only"),
+        (Cell("mxnet-2018", "cnn", "cuda9", "v100", "amp-fp16"), Host(), "mxnet-2018 runs in fp32 only"),
         (Cell("pytorch", "rnn", variant="swift"), Host(), "not implemented yet: no workloads/rnn/pytorch_swift.py"),
     ],
 )
@@ -77,3 +81,46 @@ def test_reasons(cell, host, reason, tmp_path):
 def test_the_process_engine_adds_its_own_reasons(tmp_path):
     (planned,) = plan.plan([Cell("cntk", "rnn")], ProcessEngine(), tmp_path, Host())
     assert planned.reason.startswith("without a container engine: ")
+
+
+# --- Platforms with GPUs --------------------------------------------------------------------------------------------
+JAX_GPU = Cell("jax", "rnn", "cuda13", "h200")
+H200 = Host((Device("NVIDIA H200", "GPU-1"),), (580,))
+
+
+def test_what_nobody_has_seen_work_runs_only_if_asked_for(tmp_path):
+    assert only(JAX_GPU, tmp_path, H200).reason.startswith(plan.UNVERIFIED)
+    (planned,) = plan.plan([JAX_GPU], ENGINE, tmp_path, H200, unverified=True)
+    assert planned.verdict is Verdict.READY
+    (planned,) = plan.plan([JAX_GPU], ENGINE, tmp_path, Host(), unverified=True)
+    assert planned.reason == "no NVIDIA driver on this machine"
+
+
+def test_a_build_can_lack_machine_code_for_a_gpu_that_its_cuda_drives(tmp_path):
+    assert "begin with V100" in only(Cell("pytorch", "rnn", "cuda12", "p100"), tmp_path).reason
+    assert only(Cell("pytorch", "rnn", "cuda12", "v100"), tmp_path).reason.startswith(plan.UNVERIFIED)
+
+
+def test_an_image_can_be_built_where_no_gpu_is():
+    cells = [CELL, replace(CELL, workload="cnn"), JAX_GPU]
+    assert plan.images_of(cells, ENGINE) == [images.image_for("pytorch", "cpu")]
+    assert plan.images_of([JAX_GPU], ENGINE, unverified=True) == [images.image_for("jax", "cuda13")]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (JAX_GPU, "--unverified takes also what nobody has seen work"),
+        (Cell("mxnet", "rnn", "cuda12", "v100"), "MXNet was retired in 2023 without a build for CUDA 12"),
+        (Cell("pytorch-2018", "rnn", "cuda8", "p100"), "PyPI has it for CUDA 9 alone"),
+    ],
+)
+def test_a_build_of_nothing_says_why(cell, said):
+    with pytest.raises(SelectionError, match=said):
+        plan.images_of([cell], ENGINE)
+
+
+def test_every_library_with_an_image_says_what_became_of_every_platform():
+    for library in images.library_index():
+        for platform in PLATFORMS:
+            assert not (plan.library_reason(library, platform) or "").startswith("not implemented"), library

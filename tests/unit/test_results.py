@@ -130,6 +130,11 @@ def test_so_is_one_of_another_length_or_without_the_gpu(cell, changes, said):
     assert said in row(cell, **changes)["reason"]
 
 
+def test_a_workload_without_a_reference_can_be_no_proof_and_says_why():
+    made = results.incompatible_row(Cell("pytorch", "densenet121", parity=True), "not implemented yet", "docker")
+    assert (made["status"], made["parity"], made["samples"]) == ("incompatible", "{}", None)
+
+
 def test_more_samples_than_a_real_set_has_are_all_of_it():
     assert row(Cell("pytorch", "rnn", samples=100_000))["status"] == "ok"
 

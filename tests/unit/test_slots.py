@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from orchestrator import locks, slots
+from orchestrator import filelocks, slots
 from orchestrator.compatibility import Device, Host, gpu_of
 from orchestrator.slots import Slots
 from tests.unit.test_results import V100, document
@@ -34,20 +34,20 @@ def test_a_process_that_is_killed_gives_its_gpu_back(tmp_path):
     code = f"""
 import sys, time
 from pathlib import Path
-from orchestrator import locks
-lock = locks.take(Path({str(tmp_path / "a.lock")!r}))
+from orchestrator import filelocks
+lock = filelocks.take(Path({str(tmp_path / "a.lock")!r}))
 print("held", flush=True)
 time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        assert locks.take(tmp_path / "a.lock") is None
-        assert locks.is_held(tmp_path / "a.lock")
+        assert filelocks.take(tmp_path / "a.lock") is None
+        assert filelocks.is_held(tmp_path / "a.lock")
         holder.send_signal(signal.SIGKILL)
     until = time.monotonic() + 10
-    while locks.is_held(tmp_path / "a.lock") and time.monotonic() < until:
+    while filelocks.is_held(tmp_path / "a.lock") and time.monotonic() < until:
         time.sleep(0.01)
-    assert locks.take(tmp_path / "a.lock") is not None
+    assert filelocks.take(tmp_path / "a.lock") is not None
 
 
 def test_who_is_alone_has_all_cores_and_others_share_them():

@@ -10,10 +10,13 @@ from harness import Cell, Weights
 
 cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
 cudnn = cuda_versions and cuda_versions.cudnn_get_version()
-cell = Cell(jax.__version__, cuda, cudnn, {"flax": flax.__version__, "optax": optax.__version__})
+packages = {"flax": flax.__version__, "optax": optax.__version__}
+cell = Cell(jax.__version__, cuda, cudnn, packages, precisions=("fp32", "tf32", "amp-bf16"))
 params = cell.params
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
-jax.config.update("jax_default_matmul_precision", "float32")  # else newer GPUs multiply and convolve in TF32
+# "float32" by name, else newer GPUs take TF32
+jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
+dtype = jnp.bfloat16 if cell.precision == "amp-bf16" else jnp.float32  # of what layers compute; weights stay float32
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # the only one that Flax' layers take; XLA chooses again what the device computes in
@@ -23,12 +26,12 @@ data = cell.data(layout="NHWC")  # the only one that Flax' layers take; XLA choo
 class Network(nnx.Module):
     def __init__(self, rngs):  # no global seed: one stream of keys for the weights, one for dropout
         few, many = params.filters
-        self.conv1 = nnx.Conv(3, few, (3, 3), rngs=rngs)  # padding is "SAME" by default
-        self.conv2 = nnx.Conv(few, few, (3, 3), rngs=rngs)
-        self.conv3 = nnx.Conv(few, many, (3, 3), rngs=rngs)
-        self.conv4 = nnx.Conv(many, many, (3, 3), rngs=rngs)
+        self.conv1 = nnx.Conv(3, few, (3, 3), dtype=dtype, rngs=rngs)  # padding is "SAME" by default
+        self.conv2 = nnx.Conv(few, few, (3, 3), dtype=dtype, rngs=rngs)
+        self.conv3 = nnx.Conv(few, many, (3, 3), dtype=dtype, rngs=rngs)
+        self.conv4 = nnx.Conv(many, many, (3, 3), dtype=dtype, rngs=rngs)
         self.drop1, self.drop2, self.drop3 = (nnx.Dropout(rate, rngs=rngs) for rate in params.dropout)
-        self.dense1 = nnx.Linear(many * 8 * 8, params.hidden, rngs=rngs)
+        self.dense1 = nnx.Linear(many * 8 * 8, params.hidden, dtype=dtype, rngs=rngs)
         self.dense2 = nnx.Linear(params.hidden, params.n_classes, rngs=rngs)
 
     def __call__(self, x):

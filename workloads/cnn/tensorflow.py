@@ -4,13 +4,17 @@ import tensorflow as tf
 from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
-cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"keras": tf.keras.__version__})
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+packages = {"keras": tf.keras.__version__}
+cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), packages, precisions)
 params = cell.params
 tf.keras.utils.set_random_seed(cell.seed)
 gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
 assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
 tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
-tf.config.experimental.enable_tensor_float_32_execution(False)  # on by default; fp32 shall mean fp32
+tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")  # on by default
+policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
+tf.keras.mixed_precision.set_global_policy(policies.get(cell.precision, "float32"))
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # TensorFlow's own layout; on a GPU its graph optimiser turns it into NCHW by itself
@@ -29,7 +33,7 @@ class Network(tf.keras.Model):  # since TensorFlow 2, its layers are Keras'
         self.drop1, self.drop2, self.drop3 = (tf.keras.layers.Dropout(rate) for rate in params.dropout)
         self.flatten = tf.keras.layers.Flatten()
         self.dense1 = tf.keras.layers.Dense(params.hidden)
-        self.dense2 = tf.keras.layers.Dense(params.n_classes)
+        self.dense2 = tf.keras.layers.Dense(params.n_classes, dtype="float32")  # logits: never in half precision
 
     def call(self, x, training):
         x = tf.nn.relu(self.conv1(x))
@@ -45,6 +49,8 @@ model = Network()  # Glorot uniform, biases zero: the default; weights appear at
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 optimizer = tf.keras.optimizers.SGD(params.learning_rate, momentum=params.momentum)
+if cell.precision == "amp-fp16":
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)  # else small gradients become zero
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
@@ -52,7 +58,8 @@ optimizer = tf.keras.optimizers.SGD(params.learning_rate, momentum=params.moment
 def train_step(x, y):
     with tf.GradientTape() as tape:
         loss = loss_function(y, model(x, training=True))
-    gradients = tape.gradient(loss, model.trainable_variables)
+        scaled = optimizer.scale_loss(loss)  # the loss itself, but for fp16
+    gradients = tape.gradient(scaled, model.trainable_variables)
     optimizer.apply(gradients, model.trainable_variables)
     return loss
 

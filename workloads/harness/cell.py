@@ -115,7 +115,7 @@ class Cell:
         self._phase("predict")
         errors = parity.compare_features(self.arguments.workload, self.params, features, self.canonical)
         self._phase("evaluate")
-        tolerance = self.params.parity["features"]
+        tolerance = self.params.agreement[self.precision]
         self._finish(
             epochs=1,
             samples=len(images),

@@ -29,7 +29,7 @@ def compare_training(workload, params, mine, arrays, canonical, predict, step):
     x = canonical.x_train if canonical.x_train.dtype == np.int32 else canonical.x_train.astype(np.float64)
     expected, expected_losses = reference.scores(exact, x[batches[0]], mine), []
     start = {name: value.copy() for name, value in exact.items()}
-    optimiser = reference.Optimiser(params)
+    optimiser = reference.Optimiser(params, mine)
     for batch in batches:
         loss, gradients = reference.gradients(exact, x[batch], canonical.y_train[batch], mine)
         optimiser.update(exact, gradients)

@@ -21,12 +21,25 @@ class Weights:
     what is not canonical: ``conv`` ("HWIO", …), ``dense`` ("IO"), ``flat``, the order in which feature maps are
     flattened ("HWC"), ``gates`` of the GRU ("zrn"), ``biases`` per gate (1 or 2); in each, a dense layer's weights
     also stand for those of the GRU. ``reset`` "before" or "after" the recurrent product and ``sigmoid`` "logistic" or
-    "hard" tell which GRU it is; ``scores`` whether predict returns "logits" or "probabilities".
+    "hard" tell which GRU it is. ``epsilon`` tells to the root of which second moment Adam adds it, "corrected" or
+    "uncorrected", and ``head_start`` how many steps Adam believes to be done before the first. ``scores`` tells
+    whether predict returns "logits" or "probabilities".
     """
 
-    def __init__(self, get, set, reset="after", sigmoid="logistic", scores="logits", **layout):
+    def __init__(
+        self,
+        get,
+        set,
+        reset="after",
+        sigmoid="logistic",
+        epsilon="corrected",
+        head_start=0,
+        scores="logits",
+        **layout
+    ):
         self._get, self._set = get, set
-        self.reset, self.sigmoid, self.scores = reset, sigmoid, scores
+        self.reset, self.sigmoid, self.epsilon = reset, sigmoid, epsilon
+        self.head_start, self.scores = head_start, scores
         self.layout = dict(LAYOUT, **layout)
 
     def give(self, given):

@@ -9,10 +9,13 @@ from harness import Cell, Weights
 
 cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
 cudnn = cuda_versions and cuda_versions.cudnn_get_version()
-cell = Cell(jax.__version__, cuda, cudnn, {"flax": flax.__version__})
+packages = {"flax": flax.__version__}
+cell = Cell(jax.__version__, cuda, cudnn, packages, precisions=("fp32", "tf32", "amp-bf16"))
 params = cell.params
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
-jax.config.update("jax_default_matmul_precision", "float32")  # else newer GPUs convolve in TF32
+# "float32" by name, else newer GPUs take TF32
+jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
+dtype = jnp.bfloat16 if cell.precision == "amp-bf16" else jnp.float32  # of what layers compute; weights stay float32
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # the only one that Flax' layers take; XLA chooses again what the device computes in
@@ -28,9 +31,10 @@ class Unit(nnx.Module):
             strides=stride,
             padding=size // 2,  # "SAME" pads a convolution with a stride on the right and at the bottom only
             use_bias=False,  # the normalisation has a bias
+            dtype=dtype,
             rngs=rngs,
         )
-        self.norm = nnx.BatchNorm(outputs, use_running_average=True, epsilon=params.epsilon, rngs=rngs)
+        self.norm = nnx.BatchNorm(outputs, use_running_average=True, epsilon=params.epsilon, dtype=dtype, rngs=rngs)
 
     def __call__(self, x):
         return self.norm(self.conv(x))
@@ -63,7 +67,7 @@ class Network(nnx.Module):
         x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for block in self.blocks:
             x = block(x)
-        return x.mean(axis=(1, 2))
+        return x.mean(axis=(1, 2), dtype=jnp.float32)
 
 
 model = Network(nnx.Rngs(cell.seed))

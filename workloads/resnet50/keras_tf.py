@@ -9,12 +9,16 @@ from keras import layers
 from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
-cell = Cell(keras.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"tensorflow": tf.__version__})
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+packages = {"tensorflow": tf.__version__}
+cell = Cell(keras.__version__, build.get("cuda_version"), build.get("cudnn_version"), packages, precisions)
 params = cell.params
 gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
 assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
 tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
-tf.config.experimental.enable_tensor_float_32_execution(False)  # on by default; fp32 shall mean fp32
+tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")  # on by default
+policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
+keras.config.set_dtype_policy(policies.get(cell.precision, "float32"))
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # Keras' default, "channels_last"
@@ -43,7 +47,7 @@ x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))  # zeros do no harm: n
 for stage, (count, width) in enumerate(zip(params.blocks, params.widths)):
     for number in range(count):
         x = block(x, width, stride=2 if stage and number == 0 else 1)
-model = keras.Model(images, layers.GlobalAveragePooling2D()(x))
+model = keras.Model(images, layers.GlobalAveragePooling2D(dtype="float32")(x))
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------

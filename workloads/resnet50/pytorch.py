@@ -4,11 +4,14 @@ from torch import nn
 
 from harness import Cell, Weights
 
-cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version())
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version(), precisions=precisions)
 params = cell.params
 device = torch.device("cuda" if cell.gpus else "cpu")
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
-torch.backends.cudnn.allow_tf32 = False  # on by default; fp32 shall mean fp32
+torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
+half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
+mixed = torch.autocast(device.type, half, enabled=half is not None)
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NCHW")
@@ -60,7 +63,8 @@ model = Network().to(device).eval()  # eval: normalise with the stored means, no
 # --- Prediction -----------------------------------------------------------------------------------------------------
 @torch.inference_mode()
 def predict(x):
-    return model(torch.from_numpy(x).to(device)).cpu().numpy()
+    with mixed:
+        return model(torch.from_numpy(x).to(device)).float().cpu().numpy()
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------

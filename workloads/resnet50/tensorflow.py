@@ -4,12 +4,16 @@ import tensorflow as tf
 from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
-cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"keras": tf.keras.__version__})
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+packages = {"keras": tf.keras.__version__}
+cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), packages, precisions)
 params = cell.params
 gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
 assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
 tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
-tf.config.experimental.enable_tensor_float_32_execution(False)  # on by default; fp32 shall mean fp32
+tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")  # on by default
+policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
+tf.keras.mixed_precision.set_global_policy(policies.get(cell.precision, "float32"))
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # TensorFlow's own layout; on a GPU its graph optimiser turns it into NCHW by itself
@@ -54,7 +58,7 @@ class Network(tf.keras.Model):
         x = tf.nn.max_pool2d(x, 3, 2, padding=[[0, 0], [1, 1], [1, 1], [0, 0]])
         for block in self.blocks:
             x = block(x)
-        return tf.reduce_mean(x, axis=(1, 2))
+        return tf.reduce_mean(tf.cast(x, tf.float32), axis=(1, 2))
 
 
 model = Network()  # called outside of fit, it normalises with the stored means

@@ -94,5 +94,6 @@ def get_weights():
     return [np.concatenate([workspace.FetchBlob(name) for name in names]) for names in blobs]
 
 
-weights = Weights(get_weights, set_weights)
+# Adam's counter is raised before Adam reads it as the steps that are done: the first step is corrected as the second.
+weights = Weights(get_weights, set_weights, epsilon="uncorrected", head_start=1)
 cell.run(data, predict, train_step, weights=weights)

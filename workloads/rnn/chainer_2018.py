@@ -88,6 +88,6 @@ parameters_of_layers = [
     [model.dense.W],
     [model.dense.b],
 ]
-weights = Weights(get_weights, set_weights)
+weights = Weights(get_weights, set_weights, epsilon="uncorrected")
 synchronize = cuda.Stream.null.synchronize if cell.gpus else None
 cell.run(data, predict, train_step, synchronize=synchronize, weights=weights)

@@ -73,5 +73,5 @@ def get_weights():
     return [table.value, step.W.value, state, step.b.value, dense.W.value, dense.b.value]
 
 
-weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", biases=1, reset="before")
+weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", biases=1, reset="before", epsilon="uncorrected")
 cell.run(data, predict, train_step, weights=weights)

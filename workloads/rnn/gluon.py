@@ -70,5 +70,5 @@ def get_weights():
     return [parameter.data().asnumpy() for parameter in parameters]
 
 
-weights = Weights(get_weights, set_weights)
+weights = Weights(get_weights, set_weights, epsilon="uncorrected")
 cell.run(data, predict, train_step, synchronize=nd.waitall, weights=weights)  # calls return at once, on a CPU too

@@ -10,10 +10,13 @@ from harness import Cell, Weights
 
 cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
 cudnn = cuda_versions and cuda_versions.cudnn_get_version()
-cell = Cell(jax.__version__, cuda, cudnn, {"flax": flax.__version__, "optax": optax.__version__})
+packages = {"flax": flax.__version__, "optax": optax.__version__}
+cell = Cell(jax.__version__, cuda, cudnn, packages, precisions=("fp32", "tf32", "amp-bf16"))
 params = cell.params
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
-jax.config.update("jax_default_matmul_precision", "float32")  # else newer GPUs multiply in TF32
+# "float32" by name, else newer GPUs take TF32
+jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
+dtype = jnp.bfloat16 if cell.precision == "amp-bf16" else jnp.float32  # of what layers compute; weights stay float32
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -22,10 +25,11 @@ data = cell.data()
 # --- Model ----------------------------------------------------------------------------------------------------------
 class Network(nnx.Module):
     def __init__(self, rngs):
-        self.embedding = nnx.Embed(params.vocabulary, params.embedding, rngs=rngs)  # normal, 1/√embedding
-        gru = nnx.GRUCell(params.embedding, params.hidden, rngs=rngs)  # reset gate after the product, but one bias …
+        self.embedding = nnx.Embed(params.vocabulary, params.embedding, dtype=dtype, rngs=rngs)  # normal, 1/√embedding
+        # reset gate after the product, but one bias …
+        gru = nnx.GRUCell(params.embedding, params.hidden, dtype=dtype, rngs=rngs)
         gru.dense_h = nnx.Linear(  # … so this gives the recurrent product its own, as cuDNN has it
-            params.hidden, 3 * params.hidden, kernel_init=nnx.initializers.orthogonal(), rngs=rngs
+            params.hidden, 3 * params.hidden, kernel_init=nnx.initializers.orthogonal(), dtype=dtype, rngs=rngs
         )
         self.gru = nnx.RNN(gru, return_carry=True)  # a scan that XLA compiles: JAX has no cuDNN GRU
         self.dense = nnx.Linear(params.hidden, params.n_classes, rngs=rngs)

@@ -57,6 +57,7 @@ weights = Weights(
     biases=1,
     reset="before",
     sigmoid="hard",
+    epsilon="uncorrected",
     scores="probabilities",
 )
 cell.run(data, predict, train_epoch=train_epoch, weights=weights)

@@ -39,12 +39,8 @@ output <- input |>
 model <- keras$Model(input, output)
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
-ops <- keras$ops
 Adam <- PyClass("Adam", inherit = keras$optimizers$Adam, list(
   apply = function(self, gradients, variables = NULL) {
-    # Keras adds epsilon to the root of the uncorrected moment. This far into training, that is what the paper adds.
-    correction <- ops$subtract(1, ops$power(params$beta_2, ops$add(ops$cast(self$iterations, "float32"), 1)))
-    self$epsilon <- ops$multiply(params$epsilon, ops$sqrt(correction))
     # On TensorFlow, the embedding's gradient is one slice per token. Keras' Adam squares the slices before it adds up
     # those of the same word, which is another algorithm; made dense, the gradient is what all other libraries have.
     super()$apply(lapply(gradients, tf$convert_to_tensor), variables)
@@ -79,6 +75,6 @@ set_weights <- function(arrays) {
   model$set_weights(c(arrays[1:3], np$stack(arrays[4:5]), arrays[6:7])) # one matrix for both biases
 }
 
-weights <- harness$Weights(get_weights, set_weights, dense = "IO", gates = "zrn")
+weights <- harness$Weights(get_weights, set_weights, dense = "IO", gates = "zrn", epsilon = "uncorrected")
 synchronize <- tf$test$experimental$sync_devices
 invisible(cell$run(data, predict, train_epoch = train_epoch, synchronize = synchronize, weights = weights))

@@ -10,13 +10,17 @@ from keras import layers
 from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
-cell = Cell(keras.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"tensorflow": tf.__version__})
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+packages = {"tensorflow": tf.__version__}
+cell = Cell(keras.__version__, build.get("cuda_version"), build.get("cudnn_version"), packages, precisions)
 params = cell.params
 keras.utils.set_random_seed(cell.seed)
 gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
 assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
 tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
-tf.config.experimental.enable_tensor_float_32_execution(False)  # on by default; fp32 shall mean fp32
+tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")  # on by default
+policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
+keras.config.set_dtype_policy(policies.get(cell.precision, "float32"))
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -27,7 +31,7 @@ model = keras.Sequential(
         layers.Input((params.length,), dtype="int32"),
         layers.Embedding(params.vocabulary, params.embedding),  # uniform, ±0.05; mask_zero off: no mask, as published
         layers.GRU(params.hidden),  # reset gate after the product, two biases: cuDNN on a GPU
-        layers.Dense(params.n_classes),  # logits: no softmax here, the loss has it
+        layers.Dense(params.n_classes, dtype="float32"),  # logits: no softmax here, the loss has it
     ]
 )
 
@@ -68,5 +72,5 @@ def set_weights(arrays):
     model.set_weights([embedding, inputs, state, np.stack([input_bias, state_bias]), weight, bias])
 
 
-weights = Weights(get_weights, set_weights, dense="IO", gates="zrn")
+weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", epsilon="uncorrected")
 cell.run(data, predict, train_epoch=train_epoch, synchronize=tf.test.experimental.sync_devices, weights=weights)

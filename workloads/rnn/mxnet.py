@@ -78,5 +78,5 @@ def get_weights():
     return [values["embedding_weight"], *gru, values["dense_weight"], values["dense_bias"]]
 
 
-weights = Weights(get_weights, set_weights, scores="probabilities")
+weights = Weights(get_weights, set_weights, epsilon="uncorrected", scores="probabilities")
 cell.run(data, predict, train_step, synchronize=mx.nd.waitall, weights=weights)  # calls return at once, on a CPU too

@@ -57,8 +57,6 @@ train_step <- function(x, y) {
   y <- mx$nd$array(y, context)
   executor$forward(is_train = TRUE, data = mx$nd$array(x, context), softmax_label = y)
   executor$backward()
-  # MXNet adds epsilon to the root of the uncorrected moment. This far into training, that is what Adam's paper adds.
-  optimizer$epsilon <- params$epsilon * sqrt(1 - params$beta_2^(py_to_r(optimizer$num_update) + 1))
   for (i in seq_along(names)) update(i - 1L, gradients[[i]], parameters[[i]])
   executor$outputs[0] |> # for the record: SoftmaxOutput trains without it
     mx$nd$pick(y) |>
@@ -94,6 +92,6 @@ get_weights <- function() {
   c(arrays[1], gru, arrays[3:4])
 }
 
-weights <- harness$Weights(get_weights, set_weights, scores = "probabilities")
+weights <- harness$Weights(get_weights, set_weights, epsilon = "uncorrected", scores = "probabilities")
 # MXNet's calls return at once, on a CPU too: so the harness waits for them.
 invisible(cell$run(data, predict, train_step, synchronize = mx$nd$waitall, weights = weights))

@@ -4,10 +4,14 @@ from torch import nn
 
 from harness import Cell, Weights
 
-cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version())
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version(), precisions=precisions)
 params = cell.params
 torch.manual_seed(cell.seed)
 device = torch.device("cuda" if cell.gpus else "cpu")
+torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
+half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
+mixed = torch.autocast(device.type, half, enabled=half is not None)
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -33,6 +37,7 @@ loss_function = nn.CrossEntropyLoss()  # takes logits
 optimizer = torch.optim.Adam(
     model.parameters(), lr=params.learning_rate, betas=(params.beta_1, params.beta_2), eps=params.epsilon
 )
+scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)  # else small gradients become zero
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
@@ -40,9 +45,11 @@ def train_step(x, y):
     model.train()
     x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).long().to(device)
     optimizer.zero_grad()
-    loss = loss_function(model(x), y)
-    loss.backward()
-    optimizer.step()
+    with mixed:
+        loss = loss_function(model(x), y)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
     return loss.detach()
 
 
@@ -50,7 +57,8 @@ def train_step(x, y):
 @torch.inference_mode()
 def predict(x):
     model.eval()
-    return model(torch.from_numpy(x).to(device)).cpu().numpy()
+    with mixed:
+        return model(torch.from_numpy(x).to(device)).float().cpu().numpy()
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------

@@ -64,5 +64,5 @@ def get_weights():
     return [parameter.detach().cpu().numpy() for parameter in model.parameters()]
 
 
-weights = Weights(get_weights, set_weights)  # the layouts by which all others are described
+weights = Weights(get_weights, set_weights, epsilon="uncorrected")  # the layouts by which all others are described
 cell.run(data, predict, train_step, synchronize=torch.cuda.synchronize if cell.gpus else None, weights=weights)

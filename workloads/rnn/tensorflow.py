@@ -5,13 +5,17 @@ import tensorflow as tf
 from harness import Cell, Weights
 
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
-cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), {"keras": tf.keras.__version__})
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+packages = {"keras": tf.keras.__version__}
+cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), packages, precisions)
 params = cell.params
 tf.keras.utils.set_random_seed(cell.seed)
 gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
 assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
 tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
-tf.config.experimental.enable_tensor_float_32_execution(False)  # on by default; fp32 shall mean fp32
+tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")  # on by default
+policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
+tf.keras.mixed_precision.set_global_policy(policies.get(cell.precision, "float32"))
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -23,7 +27,7 @@ class Network(tf.keras.Model):  # since TensorFlow 2, its layers are Keras'
         super().__init__()
         self.embedding = tf.keras.layers.Embedding(params.vocabulary, params.embedding)  # uniform, ±0.05
         self.gru = tf.keras.layers.GRU(params.hidden)  # reset gate after the product, two biases: cuDNN on a GPU
-        self.dense = tf.keras.layers.Dense(params.n_classes)
+        self.dense = tf.keras.layers.Dense(params.n_classes, dtype="float32")  # logits: never in half precision
 
     def call(self, x):
         return self.dense(self.gru(self.embedding(x)))  # the state after the padding: mask_zero is off by default
@@ -34,6 +38,8 @@ model = Network()
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 optimizer = tf.keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon)
+if cell.precision == "amp-fp16":
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)  # else small gradients become zero
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
@@ -41,7 +47,8 @@ optimizer = tf.keras.optimizers.Adam(params.learning_rate, params.beta_1, params
 def train_step(x, y):
     with tf.GradientTape() as tape:
         loss = loss_function(y, model(x, training=True))
-    gradients = tape.gradient(loss, model.trainable_variables)
+        scaled = optimizer.scale_loss(loss)  # the loss itself, but for fp16
+    gradients = tape.gradient(scaled, model.trainable_variables)
     # The embedding's gradient is one slice per token. Keras' Adam squares the slices before it adds up those of the
     # same word, which is another algorithm; made dense, the gradient is what all other libraries have.
     gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -70,5 +77,5 @@ def set_weights(arrays):
     model.set_weights([embedding, inputs, state, np.stack([input_bias, state_bias]), weight, bias])
 
 
-weights = Weights(get_weights, set_weights, dense="IO", gates="zrn")
+weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", epsilon="uncorrected")
 cell.run(data, predict, train_step, synchronize=tf.test.experimental.sync_devices, weights=weights)

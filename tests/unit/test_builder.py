@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator import building, images
-from orchestrator.building import Builder
+from orchestrator import builder
+from orchestrator.builder import Builder
 from orchestrator.errors import BuildError, EngineError
+from orchestrator.images import building, image_for
 
-IMAGE: Any = images.image_for("pytorch", "cpu")
+IMAGE: Any = image_for("pytorch", "cpu")
 
 
 class Building:
@@ -37,7 +38,7 @@ def sleeps() -> None:
 
 @pytest.fixture
 def built(monkeypatch):
-    monkeypatch.setattr(building, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(builder, "PAUSES", (0.0, 0.0))
 
     def build(*does, deadline: float = 60) -> tuple[Builder, list[str], list[Any]]:
         said: list[str] = []
@@ -79,5 +80,5 @@ def test_a_build_past_its_deadline_is_ended(built):
 
 
 def test_the_events_are_told_from_the_messages_of_images():
-    causes = " ".join(cause for _, _, cause, _ in images.CAUSES)
-    assert [event for event in building.EVENTS if event not in causes] == []
+    causes = " ".join(cause for _, _, cause, _ in building.CAUSES)
+    assert [event for event in builder.EVENTS if event not in causes] == []

@@ -1,0 +1,242 @@
+"""Images → ids of images: builds what is missing or out of date, and says what went wrong."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from orchestrator.errors import BuildError, DiskError, EngineError, RosettaError
+from orchestrator.images.bakefile import bake, workloads_digest
+from orchestrator.images.image import Image
+
+
+def build(images: Sequence[Image], *, progress: Callable[[str], None]) -> dict[str, str]:
+    """Build, side by side, those images that are missing or out of date; returns the id of each image by its tag.
+
+    ``progress`` is given a line of text whenever a step begins or ends. Raises BuildError, DiskError or EngineError
+    with the likely cause; KeyboardInterrupt stops the build.
+    """
+    images = list(dict.fromkeys(images))
+    workloads = workloads_digest()
+    there = inspect([image.tag for image in images])
+    stale = [image for image in images if not is_current(there.get(image.tag), image, workloads)]
+    if stale:
+        run_bake(bake(stale), progress)
+        there = inspect([image.tag for image in images])
+    return {image.tag: there[image.tag]["Id"] for image in images}
+
+
+def is_current(found: Mapping[str, Any] | None, image: Image, workloads: str) -> bool:
+    """Whether this image was built from the recipe and the scripts of now."""
+    labels = (found or {}).get("Config", {}).get("Labels") or {}
+    return bool(labels.get("rosetta.recipe") == image.recipe and labels.get("rosetta.workloads") == workloads)
+
+
+def inspect(tags: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the engine knows of the images that it has, by tag; raises EngineError without one."""
+    if not tags:
+        return {}
+    try:
+        done = subprocess.run(["docker", "image", "inspect", *tags], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise EngineError("The command 'docker' is missing.", remedy="Install Docker with its buildx plugin.") from None
+    if done.returncode != 0 and "No such image" not in done.stderr:
+        raise explained(done.stderr)
+    return {tag: found for found in json.loads(done.stdout or "[]") for tag in found["RepoTags"]}
+
+
+def run_bake(file: Mapping[str, Any], progress: Callable[[str], None]) -> None:
+    """Run ``docker buildx bake`` to its end and hand on its progress; raises BuildError with the end of its log."""
+    # The builder "default" is the engine itself: it sees local base images and keeps what it builds.
+    command = ["docker", "buildx", "bake", "--builder=default", "--progress=plain", "--provenance=false", "--file=-"]
+    variables = {**os.environ, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets and wheels may lie outside the checkout
+    with running(command, json.dumps(file), variables) as process:
+        log, steps = [], Steps()
+        assert process.stdout is not None
+        for line in process.stdout:
+            log.append(line.rstrip())
+            said = steps.read(log[-1])
+            if said:
+                progress(said)
+    if process.returncode != 0:
+        raise explained("\n".join(log))
+
+
+@contextmanager
+def running(command: Sequence[str], text: str, variables: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """A process with ``text`` as its input and one stream of output; ended, if need be, on the way out."""
+    with tempfile.TemporaryFile("w+") as stdin:
+        stdin.write(text)
+        stdin.seek(0)
+        process = subprocess.Popen(
+            command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(variables)
+        )
+    with process:
+        try:
+            yield process
+            process.wait()
+        finally:
+            stop(process)
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    """End a process that has not ended: politely, so that the engine stops building, then by force."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+class Steps:
+    """Turns BuildKit's log into what a person wants to know: which image is at which step, and how long that took."""
+
+    BEGINS = re.compile(r"^#(\d+) \[(?:\S+ )?(\S+) +\d+/\d+\] (.+)$")
+    DOWNLOAD = re.compile(r"^#(\d+) [0-9.]+ +Downloading (?:\S+/)?(\S+) (\([0-9.]+ [MG]B\))")
+    ENDS = re.compile(r"^#(\d+) (?:DONE ([0-9.]+)s|(CACHED)|(ERROR))")
+    TITLES: Mapping[str, str] = {
+        "FROM": "base image",
+        "apt-get": "system packages",
+        "--require-hashes": "framework",
+        "COPY --chmod": "workloads",
+    }
+
+    def __init__(self) -> None:
+        self._steps: dict[str, str] = {}
+        self._ended: set[str] = set()
+
+    def read(self, line: str) -> str | None:
+        """What a line of the log tells a person, or None."""
+        if begins := self.BEGINS.match(line):
+            return self._begin(*begins.groups())
+        found = self.DOWNLOAD.match(line) or self.ENDS.match(line)
+        if not found or found[1] not in self._steps or found[1] in self._ended:
+            return None
+        if found.re is self.DOWNLOAD:
+            return f"{self._steps[found[1]]}: {found[2]} {found[3]}"
+        self._ended.add(found[1])
+        step, (seconds, cached, error) = self._steps[found[1]], found.groups()[1:]
+        if cached or error:
+            return f"{step}: {'unchanged' if cached else 'failed'}"
+        return f"{step}: done in {float(seconds):,.0f} s" if float(seconds) >= 1 else None
+
+    def _begin(self, number: str, image: str, instruction: str) -> str | None:
+        title = next((words for needle, words in self.TITLES.items() if needle in instruction), None)
+        if title is None or number in self._steps:
+            return None
+        self._steps[number] = f"{image}: {title}"
+        return self._steps[number]
+
+
+CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
+    (
+        r"No space left on device",
+        DiskError,
+        "The engine's disk is full.",
+        "Make room, for instance with 'docker builder prune'.",
+    ),
+    (
+        r"Cannot connect to the Docker daemon|permission denied while trying to connect|error during connect",
+        EngineError,
+        "No Docker engine answers.",
+        "Start Docker, or use --engine process.",
+    ),
+    (
+        r"is not a docker command|unknown (shorthand )?flag|unknown command",
+        EngineError,
+        "Docker's buildx plugin is missing or too old.",
+        "Install docker-buildx 0.10 or newer.",
+    ),
+    (
+        r"DO NOT MATCH THE HASHES",
+        BuildError,
+        "A package is not the one that the lock names: a broken download, or a mirror that changes files.",
+        "Try again; if it stays so, look at the index or the folder of wheels that pip was given.",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|certificate signed by unknown authority",
+        BuildError,
+        "The network inspects TLS with an authority that the image does not know.",
+        "Name a file with its certificate in ROSETTA_CA_BUNDLE.",
+    ),
+    (
+        r"failed to (?:calculate checksum|compute cache key)[^\n]*\"/(lib[^\"/]+)\": not found",
+        BuildError,
+        r"The folder that ROSETTA_CUDA names has no \1 for this platform.",
+        "images/cuda.yaml names all that it has to hold.",
+    ),
+    (
+        r"mambaorg/micromamba[^\n]*: (?:failed to resolve|pull access denied)",
+        BuildError,
+        "The image micromamba, which installs CUDA, could not be pulled.",
+        "Check the network, or name a folder with CUDA's libraries in ROSETTA_CUDA.",
+    ),
+    (
+        r"libmamba[^\n]*(?:Could not solve|nothing provides|do(?:es)? not exist)",
+        BuildError,
+        "Anaconda's channels have no such CUDA any more.",
+        "Name a folder with CUDA's libraries in ROSETTA_CUDA.",
+    ),
+    (
+        r"failed to resolve source metadata|pull access denied|registry-1\.docker\.io",
+        BuildError,
+        "The base image could not be pulled.",
+        "Check the network, or load the image by hand with 'docker load'.",
+    ),
+    (
+        r"Temporary failure|Network is unreachable|Failed to establish a new connection|NewConnectionError"
+        r"|ConnectTimeout|ReadTimeout|Connection refused|Could not connect to",
+        BuildError,
+        "The network is out of reach.",
+        "Behind a proxy set HTTPS_PROXY, ROSETTA_PIP_CONF and ROSETTA_CA_BUNDLE; without internet ROSETTA_WHEELS.",
+    ),
+    (
+        r"does not have a Release file|404 +Not Found",
+        BuildError,
+        "Debian has moved the packages of this release to its archive.",
+        "Pull the base image again; if it stays so, it needs a newer base in images/.",
+    ),
+    (
+        r"No matching distribution found for (\S+)",
+        BuildError,
+        r"The index has no \1, or none for the image's Python.",
+        "Check the index that pip was given; if the version is gone from it, make a new lock with 'rosetta lock'.",
+    ),
+    (
+        r"(\S+\.whl) is not a supported wheel|Package '([^']+)' requires a different Python",
+        BuildError,
+        r"\1\2 is made for another Python than the image's.",
+        "Correct 'python' or the version in images/, then 'rosetta lock'.",
+    ),
+    (
+        r"unable to execute '(?:[\w-]+-)?(?:gcc|cc|g\+\+)'|command '(?:[\w-]+-)?gcc' failed",
+        BuildError,
+        "A package has no wheel for the image's Python, and images have no compiler.",
+        "Pin a version that has one in images/, then 'rosetta lock'.",
+    ),
+)
+"""What stands in the log, the kind of failure, its likely cause, and the remedy; the first that matches.
+
+Causes may hold what the pattern has found.
+"""
+
+
+def explained(log: str) -> RosettaError:
+    """The error for a failed build, from its log."""
+    tail = end_of(log)
+    for pattern, kind, cause, remedy in CAUSES:
+        if found := re.search(pattern, log):
+            return kind("Building the images failed. " + found.expand(cause), tail, remedy)
+    return BuildError("Building the images failed.", tail)
+
+
+def end_of(log: str) -> str:
+    """The last lines of the step that failed, as BuildKit quotes them between rulers; else of the whole log."""
+    quoted = re.findall(r"(?ms)^------\n( > \[.*?)^------$", log)
+    lines = (quoted[-1] if quoted else log).splitlines()
+    return "\n".join(line[:300] for line in lines[-20:] if line.strip())

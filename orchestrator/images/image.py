@@ -1,0 +1,176 @@
+"""One platform of a framework: its Dockerfile, its locks, and the content hash of both."""
+
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from orchestrator import ROOT, contract
+from orchestrator.errors import BuildError, MatrixError
+from orchestrator.images import definitions
+from orchestrator.images.definitions import Framework, Platform, Stage, frameworks, library_index
+
+LOCKS = ROOT / "images" / "locks"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One platform of a framework."""
+
+    framework: Framework
+    platform: str
+
+    @property
+    def name(self) -> str:
+        """Short and unique: ``pytorch-cpu``."""
+        return f"{self.framework.framework}-{self.platform}"
+
+    @property
+    def spec(self) -> Platform:
+        """Everything that the YAML says about this image."""
+        return self.framework.platforms[self.platform]
+
+    @property
+    def tag(self) -> str:
+        """What ``docker run`` calls it: ``rosetta/pytorch:2.13.0-cpu``."""
+        return f"rosetta/{self.framework.framework}:{self.spec.version.replace('+', '-')}-{self.platform}"
+
+    @property
+    def python(self) -> str:
+        """The version of Python: "3.11"."""
+        return self.spec.python
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables that the framework needs."""
+        return self.spec.environment
+
+    @property
+    def needs_container(self) -> str:
+        """Why a virtual environment can't stand in for it; empty if one can."""
+        bare = f"its packages leave the libraries of {self.platform} to the image" if self.spec.cuda else ""
+        return self.spec.needs_container or bare
+
+    @property
+    def stage(self) -> Stage | None:
+        """What its packages leave to the image of CUDA comes from here; None if nothing. Raises MatrixError."""
+        if not self.spec.cuda:
+            return None
+        stage = definitions.cuda().stages.get(self.platform)
+        if stage is None:
+            raise MatrixError(f"{definitions.CUDA} has no stage {self.platform}, which {self.name} asks for.")
+        return stage
+
+    @property
+    def lock_path(self) -> Path:
+        """Its packages, all of them, with hashes."""
+        return LOCKS / f"{self.name}.txt"
+
+    @property
+    def locks(self) -> tuple[Path, ...]:
+        """The files to install, one after the other: what builds packages, where any has to be built, comes first."""
+        return (*([LOCKS / f"{self.name}.build.txt"] if self.spec.build else []), self.lock_path)
+
+    @cached_property
+    def recipe(self) -> str:
+        """Content hash of everything in the image but the workloads, comments left out: 16 hexadecimal digits."""
+        lines = [line for line in dockerfile(self).splitlines() if not line.startswith("#")]
+        lines += [line for path in self.locks for line in read_lock(path) if not line.lstrip().startswith("#")]
+        return digest("\n".join(lines).encode())
+
+    def pip_installs(self, locks: Path = LOCKS, wheels: Path | None = None) -> list[list[str]]:
+        """The arguments of the calls of ``pip install`` that install it, for ``locks`` and ``wheels`` as pip sees them.
+
+        Indexes, proxies and authorities are not among them: they are given to pip by ``Sources``.
+        """
+        links = [f"--find-links={wheels}"] if wheels else []
+        installs = [[*links, "--require-hashes", "--no-deps", f"--requirement={locks / p.name}"] for p in self.locks]
+        for install in installs[:-1]:
+            install.append("--only-binary=:all:")
+        installs[-1].append("--no-build-isolation" if self.spec.build else "--only-binary=:all:")
+        return installs
+
+
+@cache
+def image_for(library: str, platform: str) -> Image | None:
+    """The image in which a library runs on a platform, or None."""
+    framework = library_index().get(library)
+    return Image(framework, platform) if framework and platform in framework.platforms else None
+
+
+def every_image() -> list[Image]:
+    """All images that can be built."""
+    return [Image(framework, platform) for framework in frameworks().values() for platform in framework.platforms]
+
+
+def read_lock(path: Path) -> list[str]:
+    """The lines of a lock; raises BuildError if there is none."""
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        name = path.name.rsplit("-", 1)[0]
+        raise BuildError(f"{path} is missing.", remedy=f"Make it with 'rosetta lock {name}'.") from None
+
+
+def packages_of(image: Image) -> list[str]:
+    """The packages of an image as ``name==version``."""
+    return [line.split()[0] for path in image.locks for line in read_lock(path) if re.match(r"\w", line)]
+
+
+@cache
+def template() -> Any:
+    """images/Dockerfile.j2; a name that it can't fill is an error."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(definitions.DEFINITIONS)
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    return environment.get_template("Dockerfile.j2")
+
+
+def dockerfile(image: Image) -> str:
+    """The Dockerfile of an image, to be built with the checkout as its context; raises MatrixError."""
+    import jinja2
+
+    framework, spec, stage = image.framework, image.spec, image.stage
+    try:
+        text: str = template().render(
+            dict(spec),
+            stage=stage,
+            cuda_source=definitions.cuda() if stage else None,
+            cuda_layers=[getattr(stage, part) for part in spec.cuda],
+            name=image.name,
+            contract=contract.CONTRACT,
+            framework=framework.framework,
+            license=framework.license,
+            platform=image.platform,
+            titles=[library.title for library in framework.libraries.values()],
+            system_steps=[*apt_steps(spec.packages), *spec.setup],
+            locks=[path.name for path in image.locks],
+            pip_steps=[
+                shlex.join(["pip", "--disable-pip-version-check", "install", *arguments])
+                for arguments in image.pip_installs(Path("/locks"), Path("/wheels"))
+            ],
+        )
+    except jinja2.TemplateError as error:
+        path = definitions.DEFINITIONS / "Dockerfile.j2"
+        raise MatrixError(f"{path} can't be filled for {image.name}: {error}.") from None
+    return text
+
+
+def apt_steps(packages: Sequence[str]) -> list[str]:
+    """Shell lines that install Debian packages and leave no lists behind."""
+    if not packages:
+        return []
+    install = shlex.join(["apt-get", "install", "-y", "--no-install-recommends", *packages])
+    return ["apt-get update", install, "rm -rf /var/lib/apt/lists/*"]
+
+
+def digest(content: bytes) -> str:
+    """16 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,74 @@
+"""What an image asks for → locks: every package, one version, the hashes of its files."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.errors import BuildError
+from orchestrator.images.definitions import frameworks
+from orchestrator.images.image import Image
+from orchestrator.images.sources import Sources
+
+
+def lock(framework: str, platform: str, upgrade: bool = False) -> list[Path]:
+    """Resolve the requirements of an image into its locks: every package, one version, the hashes of its files.
+
+    Versions that a lock already has are kept unless ``upgrade``. Needs uv, which is among the tools for development.
+    Raises BuildError.
+    """
+    image = Image(frameworks()[framework], platform)
+    inputs = [image.spec.build] if image.spec.build else []
+    for path, requirements in zip(image.locks, [*inputs, image.spec.requirements], strict=True):
+        resolve(image, requirements, path, upgrade)
+    return list(image.locks)
+
+
+def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool) -> None:
+    """Have uv write one lock."""
+    beside = Path(sys.executable).parent  # the environment need not be activated
+    uv = shutil.which("uv", path=os.pathsep.join([str(beside), os.environ.get("PATH", "")]))
+    if uv is None:
+        raise BuildError("uv is not installed.", remedy="It comes with the tools for development: make dev.")
+    sources = Sources.from_environment()
+    command = [uv, "pip", "compile", "-", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+    command += ["--python-version", image.python, "--python-platform", "x86_64-manylinux_2_28"]
+    command += ["--output-file", str(path), *(["--upgrade"] if upgrade else [])]
+    built = path == image.lock_path != image.locks[0]
+    pins = str(image.locks[0])
+    command += ["--constraints", pins, "--build-constraints", pins] if built else ["--only-binary", ":all:"]
+    if sources.wheels:
+        command += ["--find-links", str(sources.wheels)]
+    elif image.spec.extra_index:
+        command += ["--extra-index-url", image.spec.extra_index, "--index-strategy", "unsafe-best-match"]
+    text = "\n".join(requirements)
+    variables = {**os.environ, **({"SSL_CERT_FILE": str(sources.ca)} if sources.ca else {})}
+    done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        what = f"The requirements of {image.name} could not be resolved."
+        raise BuildError(what, done.stderr.strip(), remedy(done.stderr, image))
+    name = image.framework.framework
+    path.write_text(f"# All that images/{name}.yaml asks for, by 'rosetta lock {name}'.\n{path.read_text()}")
+
+
+REMEDIES: Sequence[tuple[str, str]] = (
+    (r"there is no version of (\S+)", r"The index has no \1: correct the version in {file}."),
+    (r"(\S+) was not found", r"The index has no \1: correct the name in {file}, or the index."),
+    (r"ecause (\S+) has no .*?wheels", r"\1 is not made for Python {python}: correct one of them in {file}."),
+    (r"and (\S+) depends on Python", r"\1 is not made for Python {python}: correct one of them in {file}."),
+    (r"Failed to fetch", "Check the network, and the index that UV_INDEX_URL names, if it is set."),
+)
+"""What stands in uv's message, and what to do; the first that matches."""
+
+
+def remedy(message: str, image: Image) -> str:
+    """What to do about requirements that could not be resolved."""
+    message = " ".join(message.split())  # uv breaks lines where it likes
+    found = next(((match, text) for pattern, text in REMEDIES if (match := re.search(pattern, message))), None)
+    if found is None:
+        return ""
+    match, text = found
+    return match.expand(text).format(file=f"images/{image.framework.framework}.yaml", python=image.python)

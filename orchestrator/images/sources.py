@@ -1,0 +1,103 @@
+"""Where packages come from on this machine."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import BuildError
+from orchestrator.images.image import Image, packages_of
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where packages come from on this machine: a proxy's authorities, a pip.conf, a folder of wheels, proxies.
+
+    ``cuda`` is a folder with a folder per platform, in which the libraries lie that images/cuda.yaml names.
+    """
+
+    ca: Path | None = None
+    pip_conf: Path | None = None
+    wheels: Path | None = None
+    cuda: Path | None = None
+    proxies: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_environment(cls) -> "Sources":
+        """Read ROSETTA_CA_BUNDLE, _PIP_CONF, _WHEELS and _CUDA, and the usual variables for proxies.
+
+        Where they are not set, PIP_CERT or SSL_CERT_FILE and PIP_FIND_LINKS count if they name a file and a folder.
+        Raises BuildError if one of our own names nothing.
+        """
+        links = os.environ.get("PIP_FIND_LINKS", "").split()
+        return cls(
+            ca=own("ROSETTA_CA_BUNDLE", Path.is_file)
+            or first((os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")), Path.is_file),
+            pip_conf=own("ROSETTA_PIP_CONF", Path.is_file),
+            wheels=own("ROSETTA_WHEELS", Path.is_dir) or first(links, Path.is_dir),
+            cuda=own("ROSETTA_CUDA", Path.is_dir),
+            proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
+        )
+
+    def holds(self, image: Image) -> Iterator[tuple[str, bool]]:
+        """Each package of the image, as ``torch==2.13.0+cpu``, and whether the folder of wheels holds it."""
+        there = [path.name for path in self.wheels.iterdir()] if self.wheels else []
+        files = {tuple(file.split("-")[:2]) for file in there} | {
+            tuple(file.removesuffix(".tar.gz").rsplit("-", 1)) for file in there
+        }
+        normal = {(re.sub(r"[-_.]+", "-", parts[0]).lower(), *parts[1:]) for parts in files}
+        for package in packages_of(image):
+            yield package, tuple(package.split("==")) in normal
+
+    def contexts(self, image: Image) -> dict[str, str]:
+        """The folders that stand in for stages of its Dockerfile; wheels only where it finds something in them.
+
+        Raises BuildError if libraries of CUDA are here, but not those of its platform.
+        """
+        contexts = {}
+        if any(here for _, here in self.holds(image)):
+            contexts["wheels"] = str(self.wheels)
+        if self.cuda and image.stage:
+            folder = self.cuda / image.platform
+            if not folder.is_dir():
+                remedy = f"{folder} has to hold {', '.join(image.stage.toolkit[:2])} …; or unset ROSETTA_CUDA."
+                raise BuildError(f"ROSETTA_CUDA names {self.cuda}, which has no folder {image.platform}.", "", remedy)
+            contexts["cuda"] = str(folder)
+        return contexts
+
+    def pip_variables(self, image: Image) -> dict[str, str]:
+        """What pip is told by variables, and a build by arguments of the same names.
+
+        An index that is out of reach costs pip a minute and a half of tries, so none is asked for what is here.
+        """
+        held = dict(self.holds(image))
+        variables = {}
+        if all(held.values()):
+            variables["PIP_NO_INDEX"] = "1"
+        if image.spec.extra_index:
+            elsewhere = all(here for package, here in held.items() if "+" in package) or self._names_extra_index()
+            variables["PIP_EXTRA_INDEX_URL"] = "" if elsewhere else image.spec.extra_index
+        return variables
+
+    def _names_extra_index(self) -> bool:
+        """A pip.conf with extra indexes has the last word on them."""
+        return self.pip_conf is not None and bool(re.search(r"(?m)^\s*extra-index-url", self.pip_conf.read_text()))
+
+
+def own(variable: str, fits: Callable[[Path], bool]) -> Path | None:
+    """The path in one of this program's own variables; raises BuildError if there is no such file or folder."""
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    path = Path(value).expanduser().absolute()
+    if not fits(path):
+        raise BuildError(f"{variable} names {value}, which is not there.", remedy=f"Correct {variable}, or unset it.")
+    return path
+
+
+def first(values: Iterable[str], fits: Callable[[Path], bool]) -> Path | None:
+    """The first of the paths that fits."""
+    return next((Path(value).absolute() for value in values if value and fits(Path(value))), None)

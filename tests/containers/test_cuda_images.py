@@ -1,0 +1,141 @@
+"""GPU images, as far as they can be proved without a GPU: every library that the framework needs is in the image.
+
+An image whose CUDA stage can't be downloaded in a test is built on a folder of stand-ins: empty files with the names
+that images/cuda.yaml declares. Then each name that a file of the framework needs must be found inside the image, among
+the declared ones, or be the driver's own, which the engine brings along with the GPU.
+"""
+
+import json
+import subprocess
+from collections.abc import Collection
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from orchestrator import images
+from orchestrator.errors import BuildError
+from orchestrator.images import Image, Sources
+from orchestrator.images.building import inspect, run_bake
+from orchestrator.images.definitions import cuda
+
+pytestmark = pytest.mark.container
+
+DRIVER = {"libcuda.so.1", "libnvidia-ml.so.1"}
+PLUGINS = (
+    "cntk/libs/libopencv_imgcodecs.so.*",  # CNTK's reader of images, which no script loads
+    "cntk/libs/Cntk.BinaryConvolution-*.so",
+    "nvidia/*/libnvshmem_*",  # ways to reach other machines, each with libraries of its own
+    "nvidia/*/nvshmem_*",
+    "nvidia/*/libcufile_rdma.so.*",
+)
+"""Files that nothing loads here: the frameworks try them only where there is what they serve."""
+
+STUBBED = images.image_for("chainer-2018", "cuda8")  # the smallest: a download of 220 MB
+TAG = "rosetta-test/chainer-2018:cuda8"
+GPU_IMAGES = [image for image in images.every_image() if image.platform != "cpu"]
+
+
+def stand_ins(folder: Path) -> Path:
+    """A folder as ROSETTA_CUDA names it, full of empty files."""
+    for platform, stage in cuda().stages.items():
+        (folder / platform).mkdir(parents=True)
+        for name in (*stage.toolkit, *stage.cudnn):
+            (folder / platform / name).touch()
+    return folder
+
+
+def build(image: Image, folder: Path, tag: str) -> None:
+    """Build on stand-ins under a tag of its own: under its usual one it would pass for an image that works."""
+    file = images.bake([image], replace(Sources.from_environment(), cuda=folder))
+    file["target"][image.name]["tags"] = [tag]
+    run_bake(file, print)
+
+
+def in_image(tag: str, *command: str, text: str = "") -> str:
+    words = ["docker", "run", "--rm", "--interactive", "--network=none", f"--entrypoint={command[0]}", tag]
+    return subprocess.run([*words, *command[1:]], input=text, capture_output=True, text=True, check=True).stdout
+
+
+def files_of(image: Image, tag: str) -> dict:
+    """What ``needed.py`` sees in an image."""
+    reader = (Path(__file__).parent / "needed.py").read_text()
+    folder = f"/usr/local/lib/python{image.python}/site-packages"
+    found: dict = json.loads(in_image(tag, "python", "-", folder, text=reader))
+    assert len(found["needed"]) > 10
+    return found
+
+
+def declared(image: Image) -> set[str]:
+    """The names that the image takes from its CUDA stage."""
+    return {name for part in image.spec.cuda for name in getattr(image.stage, part)}
+
+
+def absent(found: dict, declared: Collection[str]) -> dict[str, list[str]]:
+    """The files that need something which is nowhere, and what."""
+    there = {*found["held"], *declared, *DRIVER}
+    files = {path: sorted(set(names) - there) for path, names in found["needed"].items()}
+    return {path: names for path, names in files.items() if names and not any(fnmatch(path, p) for p in PLUGINS)}
+
+
+@pytest.fixture(scope="module")
+def stubbed(engine, tmp_path_factory):
+    """An image on stand-ins, and what is in it."""
+    build(STUBBED, stand_ins(tmp_path_factory.mktemp("cuda")), TAG)
+    yield files_of(STUBBED, TAG)
+    engine.images.remove(TAG)
+
+
+def test_an_image_lacks_only_the_driver_s_libraries(stubbed):
+    assert absent(stubbed, declared(STUBBED)) == {}
+    wanted = {name for names in stubbed["needed"].values() for name in names}
+    assert wanted & {"libcudart.so.8.0", "libcublas.so.8.0", "libnvrtc.so.8.0"} <= declared(STUBBED)
+    assert "libcuda.so.1" in wanted
+
+
+def test_every_declared_library_is_where_the_loader_looks(stubbed):
+    assert set(in_image(TAG, "sh", "-c", "ls $LD_LIBRARY_PATH").split()) == declared(STUBBED)
+
+
+def test_pins_of_another_cuda_version_are_found(stubbed):
+    """The packages for CUDA 8 in an image for CUDA 9."""
+    other = images.image_for("chainer-2018", "cuda9")
+    missing = {name for names in absent(stubbed, declared(other)).values() for name in names}
+    assert {"libcudart.so.8.0", "libcublas.so.8.0", "libnvrtc.so.8.0"} <= missing
+
+
+def test_no_compiler_and_no_cache_is_left(stubbed):
+    caches = "find /root/.cache /var/lib/apt/lists /tmp -type f 2>/dev/null"
+    assert in_image(TAG, "sh", "-c", f"{caches}; command -v gcc cc c++ nvcc conda micromamba; true") == ""
+
+
+def test_the_layer_with_cuda_is_shared_by_the_images_of_a_platform(stubbed, engine, tmp_path):
+    """The first layers of another image, which does without what comes after them."""
+    text = images.dockerfile(images.image_for("mxnet-2018", "cuda8")).partition("RUN groupadd")[0]
+    folder = stand_ins(tmp_path / "cuda") / "cuda8"
+    command = ["docker", "buildx", "build", "--builder=default", "--quiet", f"--build-context=cuda={folder}", "-"]
+    ident = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        first, second = (engine.images.get(name).attrs["RootFS"]["Layers"] for name in (TAG, ident))
+        base = engine.images.get(STUBBED.spec.base).attrs["RootFS"]["Layers"]
+        assert len(second) > len(base)
+        assert first[: len(second)] == second
+    finally:
+        engine.images.remove(ident)
+
+
+def test_a_folder_without_a_declared_library_is_named(engine, tmp_path):
+    folder = stand_ins(tmp_path / "cuda")
+    (folder / "cuda8" / "libcufft.so.8.0").unlink()
+    with pytest.raises(BuildError, match=r"no libcufft\.so\.8\.0"):
+        build(STUBBED, folder, TAG)
+
+
+def test_whatever_gpu_images_are_on_this_engine(engine):
+    """They are too large to be built here; but where somebody has built one, it has to be complete."""
+    there = inspect([image.tag for image in GPU_IMAGES])
+    for image in GPU_IMAGES:
+        if image.tag in there:
+            print(image.name)
+            assert absent(files_of(image, there[image.tag]["Id"]), declared(image)) == {}, image.name

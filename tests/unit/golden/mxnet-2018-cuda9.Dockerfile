@@ -1,0 +1,90 @@
+# Wheels that are there already: a build without internet replaces this empty stage with a folder,
+# --build-context wheels=FOLDER.
+FROM scratch AS wheels
+
+# What the packages below leave to the image, of cudatoolkit=9.0, cudnn=7. NVIDIA has deleted its own images
+# with them; these channels of Anaconda still have them, under terms by which large organisations need a licence.
+# A folder with these libraries replaces this stage: --build-context cuda=FOLDER.
+FROM mambaorg/micromamba:2.3.2 AS cuda
+# hadolint ignore=DL3002
+USER 0
+RUN --mount=type=secret,id=ca \
+    if [ -s /run/secrets/ca ]; then export MAMBA_SSL_VERIFY=/run/secrets/ca; fi \
+ && micromamba create --yes --prefix /cuda --override-channels \
+    --channel https://repo.anaconda.com/pkgs/main \
+    --channel https://repo.anaconda.com/pkgs/free \
+    cudatoolkit=9.0 cudnn=7 \
+ && cp --dereference --target-directory=/ \
+    /cuda/lib/libcublas.so.9.0 \
+    /cuda/lib/libcudart.so.9.0 \
+    /cuda/lib/libcufft.so.9.0 \
+    /cuda/lib/libcurand.so.9.0 \
+    /cuda/lib/libcusolver.so.9.0 \
+    /cuda/lib/libcusparse.so.9.0 \
+    /cuda/lib/libnvrtc.so.9.0 \
+    /cuda/lib/libnvrtc-builtins.so \
+    /cuda/lib/libnvToolsExt.so.1 \
+    /cuda/lib/libcudnn.so.7
+
+FROM python:3.6-slim-bullseye AS mxnet-2018-cuda9
+
+COPY --from=cuda --chmod=755 \
+    libcublas.so.9.0 \
+    libcudart.so.9.0 \
+    libcufft.so.9.0 \
+    libcurand.so.9.0 \
+    libcusolver.so.9.0 \
+    libcusparse.so.9.0 \
+    libnvrtc.so.9.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    /usr/local/cuda/lib64/
+
+# Unpinned: Debian serves only the newest build of each package.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/*
+
+RUN groupadd --gid 10001 rosetta \
+ && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
+ && install --directory --owner=rosetta --group=rosetta /results \
+ && install --directory /data
+
+# --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
+# name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
+ARG PIP_NO_INDEX
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=pip_conf \
+    --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=bind,source=images/locks/mxnet-2018-cuda9.txt,target=/locks/mxnet-2018-cuda9.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+ && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
+ && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/mxnet-2018-cuda9.txt --only-binary=:all:
+
+ENV ROSETTA_PLATFORM=cuda9 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    LD_LIBRARY_PATH=/usr/local/cuda/lib64 \
+    PYTHONPATH=/workloads \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+
+LABEL rosetta=true \
+      rosetta.contract=1 \
+      rosetta.framework=mxnet-2018 \
+      rosetta.framework.version=1.5.1 \
+      rosetta.platform=cuda9 \
+      org.opencontainers.image.title="MXNet 1.5 (2018), MXNet 1.5 (Gluon, 2018) 1.5.1 (cuda9)" \
+      org.opencontainers.image.description="Runs the workloads of Rosetta Matrix in MXNet 1.5 (2018), MXNet 1.5 (Gluon, 2018)." \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+WORKDIR /workloads
+# Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
+COPY --chmod=755 workloads /workloads
+
+# No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
+# that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the
+# container as 10001 and without capabilities.
+ENTRYPOINT ["python", "-m", "harness"]

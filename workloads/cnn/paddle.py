@@ -1,0 +1,77 @@
+"""CNN on CIFAR-10 in PaddlePaddle."""
+import paddle
+from paddle import nn
+from paddle.nn import functional as F
+
+from harness import Cell, Weights
+
+build = paddle.version  # cuda() and cudnn() are the text "False" in a build for CPUs
+cuda, cudnn = (build.cuda(), build.cudnn()) if paddle.is_compiled_with_cuda() else (None, None)
+cell = Cell(paddle.__version__, cuda, cudnn)
+params = cell.params
+paddle.seed(cell.seed)
+paddle.set_device("gpu" if cell.gpus else "cpu")  # where everything is made and computed from here on
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data(layout="NCHW")
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+class Network(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        few, many = params.filters
+        self.conv1 = nn.Conv2D(3, few, 3, padding="SAME")
+        self.conv2 = nn.Conv2D(few, few, 3, padding="SAME")
+        self.conv3 = nn.Conv2D(few, many, 3, padding="SAME")
+        self.conv4 = nn.Conv2D(many, many, 3, padding="SAME")
+        self.pool = nn.MaxPool2D(2)
+        self.drop1, self.drop2, self.drop3 = (nn.Dropout(rate) for rate in params.dropout)
+        self.dense1 = nn.Linear(many * 8 * 8, params.hidden)
+        self.dense2 = nn.Linear(params.hidden, params.n_classes)
+
+    def forward(self, x):
+        x = F.relu(self.conv1(x))
+        x = self.drop1(F.relu(self.pool(self.conv2(x))))  # ReLU after the pool: same values, a quarter of the work
+        x = F.relu(self.conv3(x))
+        x = self.drop2(F.relu(self.pool(self.conv4(x))))
+        x = self.drop3(F.relu(self.dense1(x.flatten(1))))
+        return self.dense2(x)
+
+
+model = Network()  # Paddle's own initialisation: convolutions He normal, dense layers Glorot uniform, biases zero
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+loss_function = nn.CrossEntropyLoss()  # takes logits
+optimizer = paddle.optimizer.Momentum(params.learning_rate, params.momentum, parameters=model.parameters())
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+def train_step(x, y):
+    model.train()
+    loss = loss_function(model(paddle.to_tensor(x)), paddle.to_tensor(y))
+    loss.backward()
+    optimizer.step()
+    optimizer.clear_grad()
+    return loss.detach()
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+@paddle.no_grad()
+def predict(x):
+    model.eval()  # dropout off: forgetting this costs 5 points of accuracy
+    return model(paddle.to_tensor(x)).numpy()
+
+
+# --- Weights --------------------------------------------------------------------------------------------------------
+def set_weights(arrays):
+    for parameter, array in zip(model.parameters(), arrays):
+        parameter.set_value(array)
+
+
+def get_weights():
+    return [parameter.numpy() for parameter in model.parameters()]
+
+
+weights = Weights(get_weights, set_weights, dense="IO")
+cell.run(data, predict, train_step, synchronize=paddle.device.synchronize if cell.gpus else None, weights=weights)

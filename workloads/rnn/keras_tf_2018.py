@@ -1,0 +1,73 @@
+"""GRU on IMDB in Keras 2 on TensorFlow 1.12, of 2018."""
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # CNTK and Theano have no GRU of this form: see keras_cntk.py
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from harness import Cell, Weights
+
+cell = Cell(keras.__version__, packages={"tensorflow": tf.__version__})  # TensorFlow does not tell its CUDA and cuDNN
+params = cell.params
+np.random.seed(cell.seed)  # initialisers: Keras draws their seeds from NumPy
+tf.set_random_seed(cell.seed)  # of the graph; without it those seeds would be only half of each operation's
+assert not cell.gpus or tf.test.is_gpu_available(), "TensorFlow sees no GPU, and would use the CPU without a word"
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data()
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+def gru():
+    if cell.gpus:
+        return layers.CuDNNGRU(params.hidden)
+    # The same on a CPU: reset gate after the product, two biases, neither of which is the default; nor is the logistic
+    # function, to which Keras 2 prefers a piecewise linear one.
+    return layers.GRU(params.hidden, reset_after=True, recurrent_activation="sigmoid")
+
+
+model = keras.Sequential(
+    [
+        # uniform, ±0.05; mask_zero off: no mask, as published
+        layers.Embedding(params.vocabulary, params.embedding, input_length=params.length),
+        gru(),
+        layers.Dense(params.n_classes, activation="softmax"),
+    ]
+)
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+model.compile(
+    loss="sparse_categorical_crossentropy",  # takes probabilities, and labels as class indices
+    optimizer=keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
+)
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+def train_epoch(x, y):  # Keras' idiom is to give the loop away; x and y come shuffled
+    history = model.fit(x, y, batch_size=params.batch_size, shuffle=False, verbose=0)
+    return history.history["loss"][0]  # Keras has read every step's loss: the device is done, nothing to wait for
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+def predict(x):
+    return model.predict_on_batch(x)
+
+
+# --- Weights --------------------------------------------------------------------------------------------------------
+biases = model.get_weights()[3].shape  # a row for each of the two; of CuDNNGRU, one after the other
+
+
+def get_weights():
+    embedding, inputs, state, bias, *dense = model.get_weights()
+    return [embedding, inputs, state, *bias.reshape(2, -1), *dense]
+
+
+def set_weights(arrays):
+    embedding, inputs, state, input_bias, state_bias, *dense = arrays
+    model.set_weights([embedding, inputs, state, np.reshape([input_bias, state_bias], biases), *dense])
+
+
+weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", epsilon="uncorrected", scores="probabilities")
+cell.run(data, predict, train_epoch=train_epoch, weights=weights)

@@ -1,0 +1,83 @@
+"""GRU on IMDB in MXNet's Module API, time first: the graph is bound to batches that come turned."""
+import mxnet as mx
+import numpy as np
+
+from harness import Cell, Weights
+
+cell = Cell(mx.__version__)  # MXNet does not tell its CUDA and cuDNN
+params = cell.params
+mx.random.seed(cell.seed)
+context = mx.gpu() if cell.gpus else mx.cpu()
+
+# --- Data -----------------------------------------------------------------------------------------------------------
+data = cell.data()
+
+
+# --- Model ----------------------------------------------------------------------------------------------------------
+def network(x):
+    x = mx.sym.Embedding(x, input_dim=params.vocabulary, output_dim=params.embedding, name="embedding")
+    gru = mx.rnn.FusedRNNCell(params.hidden, mode="gru", get_next_state=True)  # one operator for all time-steps
+    _, states = gru.unroll(params.length, x, layout="TNC", merge_outputs=True)  # as the tokens come: nothing is turned
+    last = mx.sym.reshape(states[0], shape=(-1, params.hidden))  # the state after the padding: no mask, as published
+    return mx.sym.FullyConnected(last, num_hidden=params.n_classes, name="dense")
+
+
+# --- Loss and optimiser ---------------------------------------------------------------------------------------------
+# SoftmaxOutput is the loss too: forwards it gives probabilities, backwards the gradient of the summed cross-entropy
+# to its variable softmax_label, which Module divides by the batch size.
+softmax = mx.sym.SoftmaxOutput(network(mx.sym.Variable("data")), name="softmax")
+model = mx.mod.Module(softmax, context=context)
+model.bind(
+    # The layout tells Module where the batch is: it divides the gradient by its size.
+    data_shapes=[mx.io.DataDesc("data", (params.length, params.batch_size), layout="TN")],
+    label_shapes=[("softmax_label", (params.batch_size,))],
+)
+model.init_params(mx.init.Xavier())  # Glorot uniform, as published, for the embedding too; biases zero
+optimizer = mx.optimizer.Adam(
+    learning_rate=params.learning_rate,
+    beta1=params.beta_1,
+    beta2=params.beta_2,
+    epsilon=params.epsilon,
+    rescale_grad=1 / params.batch_size,  # Module sets it only for optimisers that it makes from a name
+)
+model.init_optimizer(optimizer=optimizer)
+
+
+# --- Training step --------------------------------------------------------------------------------------------------
+def train_step(x, y):
+    x, y = mx.nd.array(x.T, context), mx.nd.array(y, context)  # float32 like all in MXNet: exact for token numbers
+    model.forward_backward(mx.io.DataBatch([x], [y]))
+    # MXNet adds epsilon to the root of the uncorrected moment. This far into training, that is what Adam's paper adds.
+    optimizer.epsilon = params.epsilon * (1 - params.beta_2 ** (optimizer.num_update + 1)) ** 0.5
+    model.update()
+    probabilities = model.get_outputs()[0]
+    return -(probabilities.pick(y) + 1e-8).log().mean()  # for the record: SoftmaxOutput trains without it
+
+
+# --- Prediction -----------------------------------------------------------------------------------------------------
+def predict(x):
+    model.forward(mx.io.DataBatch([mx.nd.array(x.T, context)]), is_train=False)
+    return model.get_outputs()[0].asnumpy()
+
+
+# --- Weights --------------------------------------------------------------------------------------------------------
+# The fused GRU has one vector for all that it learns: both matrices, then both biases, each with the gates reset,
+# update, new.
+def set_weights(arrays):
+    embedding, *gru, weight, bias = arrays
+    vector = np.concatenate([array.ravel() for array in gru])
+    values = {"embedding_weight": embedding, "gru_parameters": vector, "dense_weight": weight, "dense_bias": bias}
+    model.set_params({name: mx.nd.array(value) for name, value in values.items()}, aux_params={})
+
+
+def get_weights():
+    values = {name: value.asnumpy() for name, value in model.get_params()[0].items()}
+    gates = 3 * params.hidden
+    shapes = [(gates, params.embedding), (gates, params.hidden), (gates,), (gates,)]
+    parts = np.split(values["gru_parameters"], np.cumsum([np.prod(shape) for shape in shapes[:-1]]))
+    gru = [part.reshape(shape) for part, shape in zip(parts, shapes)]
+    return [values["embedding_weight"], *gru, values["dense_weight"], values["dense_bias"]]
+
+
+weights = Weights(get_weights, set_weights, scores="probabilities")
+cell.run(data, predict, train_step, synchronize=mx.nd.waitall, weights=weights)  # calls return at once, on a CPU too
