@@ -71,6 +71,13 @@ class Claims:
         lock = filelocks.take(self.folder / f"{name}.lock")
         return Claim(lock, self.folder / f"{name}.json") if lock else None
 
+    def join(self) -> Claim:
+        """The claim of one more orchestrator."""
+        while True:  # one that looks for the dead may hold a lock that is just being made
+            claim = self.take(f"{RUN}{uuid.uuid4().hex}")
+            if claim is not None:
+                return claim
+
     def label(self, key: str) -> str:
         """What a cell of this folder carries, so that it is found should its orchestrator die."""
         return f"{self.id}/{key}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator import datasets, filelocks, history, plan, quality, results
 from orchestrator.builder import Builder
-from orchestrator.claims import EVERYTHING, RUN, Claim, Claims
+from orchestrator.claims import EVERYTHING, Claim, Claims
 from orchestrator.compatibility import Host
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Engine, Event, Task
@@ -100,8 +100,7 @@ def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Ho
     ready = [p for p in planned if p.verdict is Verdict.READY]
     merged, tally = settings.results / results.MERGED, Tally()
     unmerged = claims.forget_the_dead() or bool(ready) or not results.holds(merged, [p.cell for p in planned])
-    me = claims.take(f"{RUN}{uuid.uuid4().hex}")
-    assert me is not None
+    me = claims.join()
     me.tell(host=engine.host, cells=len(ready), left=len(ready))
     try:
         remove_orphans(engine, claims)

@@ -1,6 +1,7 @@
 """Orchestrators that share a results folder: who runs what, and what is left of one that was killed."""
 
 import shutil
+import threading
 
 from orchestrator.claims import Claims, living
 
@@ -17,6 +18,23 @@ def test_a_cell_is_claimed_once_and_seen_by_others(tmp_path):
     assert list(living(tmp_path)) == []
     assert [path.name for path in ours.folder.iterdir()] == ["id"]
     assert others.take("0123") is not None
+
+
+def test_many_join_while_others_look_for_the_dead(tmp_path):
+    claims, joined = Claims(tmp_path), []
+    looking = threading.Event()
+
+    def look() -> None:
+        while not looking.is_set():
+            Claims(tmp_path).forget_the_dead()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    joined += [claims.join() for _ in range(300)]
+    looking.set()
+    watcher.join()
+    assert len(set(joined)) == 300
+    assert not claims.forget_the_dead()
 
 
 def test_what_the_dead_left_is_removed_and_an_orchestrator_among_them_is_noticed(tmp_path):

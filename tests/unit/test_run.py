@@ -176,7 +176,7 @@ def test_two_orchestrators_share_the_cells_and_both_wait_for_all(go):
 
     engine_names = {id(engine): f"shown{number}" for number, engine in enumerate(engines)}
     for engine in engines:
-        engine.does = lambda task: time.sleep(0.05)
+        engine.does = lambda task: time.sleep(0.2)
     threads = [threading.Thread(target=orchestrator, args=[engine]) for engine in engines]
     for thread in threads:
         thread.start()
