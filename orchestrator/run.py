@@ -101,7 +101,7 @@ def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Ho
     merged, tally = settings.results / results.MERGED, Tally()
     unmerged = claims.forget_the_dead() or bool(ready) or not results.holds(merged, [p.cell for p in planned])
     me = claims.join()
-    me.tell(host=engine.host, cells=len(ready), left=len(ready))
+    me.tell(host=engine.host, cells=len(ready), waiting=len(ready))
     try:
         remove_orphans(engine, claims)
         if ready:
@@ -180,7 +180,7 @@ def work_off(queue: "Queue", shop: Shop, submit: Callable[..., "Future[str]"], m
     while True:
         for planned, claim, lease in queue.startable():
             pending.add(submit(run_cell, planned, claim, lease, shop))
-        me.tell_seldom(left=len(queue), running=len(pending), building=len(shop.builder.building))
+        me.tell_seldom(waiting=len(queue), running=len(pending), building=len(shop.builder.building))
         if not pending and not queue:
             return
         # a wait with a limit, since one without would not let Ctrl-C through, and to look at others' locks again

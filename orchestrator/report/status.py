@@ -75,7 +75,7 @@ def show(status: Status, console: "Console") -> None:
 
     now = time.time()
     for run in status.runs:
-        words = [f"{run[name]:,} {name}" for name in ("left", "running", "building") if run.get(name)]
+        words = [f"{run[name]:,} {name}" for name in ("waiting", "running", "building") if run.get(name)]
         said = (
             f"{run['host']}, process {run['pid']}, for {clock(now - run['started'])}: {', '.join(words) or 'starting'}"
         )

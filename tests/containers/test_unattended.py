@@ -114,6 +114,21 @@ def test_a_gpu_belongs_to_one_cell_and_pretended_ones_are_marked(gpu_engine, tmp
         assert row["host"].endswith("(pretended GPUs)")
 
 
+def test_a_build_past_its_deadline_is_stopped_and_its_cells_have_a_row_that_says_so(engine, tmp_path):
+    checkout = nothing.checkout(tmp_path / "checkout", [100])
+    template = checkout / "images" / "Dockerfile.j2"
+    quick = template.read_text()
+    template.write_text(f"{quick}RUN sleep 300\n")
+    done = nothing.rosetta(checkout, *RUN, "--build-deadline", "3")
+    assert done.returncode == 6, done.stdout
+    assert "was not built in 3 s" in done.stderr
+    assert [(row["status"], row["reason"].split(":")[0]) for row in rows(checkout)] == [("failed", "no image")]
+    template.write_text(quick)
+    assert nothing.rosetta(checkout, *RUN).returncode == 0
+    assert sorted(row["status"] for row in rows(checkout)) == ["failed", "ok"]  # another recipe is another key
+    nothing.remove_images()
+
+
 def test_random_kills_lose_nothing_and_leave_nothing(engine):
     """The campaign of benchmarks/faults.py, a short one; dockerd is killed too where we may have one of our own."""
     private = ["--private-engine"] if os.getuid() == 0 and shutil.which("dockerd") else []
