@@ -33,22 +33,21 @@ model.bind(
     label_shapes=[("softmax_label", (params.batch_size,))],
 )
 model.init_params(mx.init.Xavier())  # Glorot uniform, as published, for the embedding too; biases zero
-optimizer = mx.optimizer.Adam(
-    learning_rate=params.learning_rate,
-    beta1=params.beta_1,
-    beta2=params.beta_2,
-    epsilon=params.epsilon,
-    rescale_grad=1 / params.batch_size,  # Module sets it only for optimisers that it makes from a name
+model.init_optimizer(
+    optimizer="adam",
+    optimizer_params={
+        "learning_rate": params.learning_rate,
+        "beta1": params.beta_1,
+        "beta2": params.beta_2,
+        "epsilon": params.epsilon,
+    },
 )
-model.init_optimizer(optimizer=optimizer)
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
     x, y = mx.nd.array(x.T, context), mx.nd.array(y, context)  # float32 like all in MXNet: exact for token numbers
     model.forward_backward(mx.io.DataBatch([x], [y]))
-    # MXNet adds epsilon to the root of the uncorrected moment. This far into training, that is what Adam's paper adds.
-    optimizer.epsilon = params.epsilon * (1 - params.beta_2 ** (optimizer.num_update + 1)) ** 0.5
     model.update()
     probabilities = model.get_outputs()[0]
     return -(probabilities.pick(y) + 1e-8).log().mean()  # for the record: SoftmaxOutput trains without it
@@ -79,5 +78,5 @@ def get_weights():
     return [values["embedding_weight"], *gru, values["dense_weight"], values["dense_bias"]]
 
 
-weights = Weights(get_weights, set_weights, scores="probabilities")
+weights = Weights(get_weights, set_weights, epsilon="uncorrected", scores="probabilities")
 cell.run(data, predict, train_step, synchronize=mx.nd.waitall, weights=weights)  # calls return at once, on a CPU too
