@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator import ROOT, __version__
-from orchestrator.errors import CellsFailed, RosettaError
+from orchestrator.errors import CellsFailed, RosettaError, SelectionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 INTERRUPTED = 130
@@ -266,7 +266,10 @@ def run_cells(
     host = compatibility.this_host()
     again = options["rerun"]
     if again:
-        chosen = cells if again in ("failed", "all") else matrix.select(cells, [again], [])
+        chosen = cells if again in ("failed", "all") else list(filter(matrix.selector([again], []), cells))
+        if not chosen:
+            remedy = "It can be 'failed', 'all', or cells as for --only."
+            raise SelectionError(f"--rerun {again} matches none of the {len(cells):,} selected cells.", remedy=remedy)
         results.forget(folder, chosen, "failed" if again == "failed" else "all")
     planned = planning.plan(cells, engine, folder, host, options["unverified"])
     console = Console()

@@ -61,7 +61,7 @@ def test_plan_counts_what_is_only_unverified(tmp_path):
         (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "--unverified takes also"),
         (["table"], {}, 8, "merged.parquet"),
         (["status"], {}, 8, "There is no results"),
-        (["run", "--engine", "process", "--only", "pytorch/rnn/cpu", "--rerun", "jax/*"], {}, 4, "No cell of 1"),
+        (["run", "--engine", "process", "--only", "pytorch/rnn/cpu", "--rerun", "jax/*"], {}, 4, "matches none"),
         (["plan", "--only", "*/v100"], {"ROSETTA_HOST": "none.json"}, 11, "describes no machine"),
         (["data", "fetch", "mnist"], {}, 7, "mnist"),
         (["plan", "--epochs", "0"], {}, 2, "epochs"),
