@@ -33,6 +33,9 @@ CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 """Labels of a cell's container: what it runs for, and one for each GPU that it was given."""
 
 UNREACHABLE = (requests.exceptions.RequestException, DockerException, ConnectionError)
+GRACE = 60.0
+"""Seconds after its deadline in which the engine must have ended a cell; one that hangs is given up as lost."""
+
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
 """Exit codes of a cell that somebody has ended, who is neither its deadline nor the kernel short of memory."""
 
@@ -157,17 +160,21 @@ class DockerEngine:
         stream = self.api.attach(container, stdout=True, stderr=True, stream=True)
         late = threading.Event()
         deadline = threading.Timer(task.deadline, self._kill_late, (container, late))
-        deadline.daemon = True
+        silence = threading.Timer(task.deadline + GRACE, give_up, (stream,))
+        deadline.daemon = silence.daemon = True
         self.api.start(container)
         if self.stopping:  # stop() may have come before the start, and found nothing to kill
             self._kill(container)
         deadline.start()
+        silence.start()
         try:
             for chunk in stream:
                 output.feed(chunk)
-            exit_code = int(self.api.wait(container)["StatusCode"])
+            # Its output has ended, so this takes no time; without a timeout of ours it would have none at all.
+            exit_code = int(self.api.wait(container, timeout=self.api.timeout)["StatusCode"])
         finally:
             deadline.cancel()
+            silence.cancel()
         log = output.close()
         if late.is_set():
             return Outcome(Status.TIMEOUT, f"not finished after {task.deadline:,.0f} s", log=log)
@@ -270,6 +277,12 @@ def explain(error: Exception) -> str:
     if isinstance(error, APIError) and error.explanation:
         return str(error.explanation)
     return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+
+
+def give_up(stream: Any) -> None:
+    """Close the stream of a container from another thread, so that nobody waits any longer for what an engine says."""
+    with suppress(OSError, *UNREACHABLE):
+        stream.close()
 
 
 def refused(error: Exception) -> Outcome:

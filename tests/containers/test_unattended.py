@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,11 @@ import pytest
 from benchmarks import nothing, scheduling
 from benchmarks.private_engine import PrivateEngine
 from orchestrator import ROOT
+from orchestrator.contract import Status
+from orchestrator.engines import Task
+from orchestrator.engines.docker import DockerEngine
+from orchestrator.matrix import Cell
+from tests.containers.test_docker_engine import Probe
 
 pytestmark = pytest.mark.container
 
@@ -112,6 +118,27 @@ def test_a_gpu_belongs_to_one_cell_and_pretended_ones_are_marked(gpu_engine, tmp
         assert (row["status"], row["driver"], row["shortened"]) == ("ok", "pretended", True)
         assert row["gpu_name"].startswith("pretended ")
         assert row["host"].endswith("(pretended GPUs)")
+
+
+def test_an_engine_that_hangs_holds_no_cell_for_ever(gpu_engine, tmp_path, monkeypatch):
+    """Stopped, not killed: connections stay open and nothing answers."""
+    monkeypatch.setenv("DOCKER_HOST", gpu_engine.socket)
+    monkeypatch.setattr("orchestrator.engines.docker.GRACE", 2.0)
+    (tmp_path / "Dockerfile").write_text(f'FROM {nothing.BASE}\nENTRYPOINT ["sh", "-c", "sleep 600"]\n')
+    assert gpu_engine.docker("build", "--tag", "rosetta/forever", str(tmp_path)).returncode == 0
+    docker_engine = DockerEngine()
+    docker_engine.api.timeout = 2
+    stop = threading.Timer(1, gpu_engine.daemon.send_signal, (signal.SIGSTOP,))
+    stop.start()
+    try:
+        task = Task(Cell("any", "rnn"), Probe("rosetta/forever"), "key", "run", deadline=3.0)
+        outcome = docker_engine.run(task, lambda event: None)
+        assert outcome.status is Status.HOST_LOST
+        assert outcome.wall_seconds < 60
+    finally:
+        stop.join()
+        gpu_engine.daemon.send_signal(signal.SIGCONT)
+        docker_engine.api.close()
 
 
 def test_a_build_past_its_deadline_is_stopped_and_its_cells_have_a_row_that_says_so(engine, tmp_path):
