@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator import ROOT, __version__
-from orchestrator.errors import CellsFailed, RosettaError
+from orchestrator.errors import CellsFailed, RosettaError, SelectionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 INTERRUPTED = 130
@@ -174,7 +174,7 @@ def running(command: F) -> F:
             default=1,
             show_default=True,
             metavar="N",
-            help="Cells at a time. More than one disturbs each other's clocks on a CPU.",
+            help="Cells without GPU at a time; more than one share the cores. Each GPU always has a cell of its own.",
         ),
         click.option(
             "--deadline",
@@ -184,8 +184,16 @@ def running(command: F) -> F:
             help="Stop a cell that takes longer.  [default: a day]",
         ),
         click.option(
-            "--rerun", type=click.Choice(["failed", "all"]), help="Run again what failed, or everything selected."
+            "--build-deadline",
+            type=click.FloatRange(min=1),
+            default=3 * 3600.0,
+            metavar="SECONDS",
+            help="Stop a build that takes longer.  [default: three hours]",
         ),
+        click.option(
+            "--rerun", metavar="failed|all|GLOB", help="Run again what failed, everything selected, or what matches."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON object per change, and no table."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -203,6 +211,7 @@ def run(**options: Any) -> None:
       rosetta run --profile quick
       rosetta run --only 'pytorch/cnn/cpu' --samples 5000 --epochs 5
       rosetta run --only '*/rnn/cpu/*' --repeats 3
+      rosetta run --rerun '*/resnet50/*'
     """
     from orchestrator.report import tables
 
@@ -243,10 +252,10 @@ def run_cells(
     """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted."""
     from rich.console import Console
 
-    from orchestrator import compatibility, results
+    from orchestrator import compatibility, matrix, results
     from orchestrator import plan as planning
+    from orchestrator import progress as showing
     from orchestrator import run as running
-    from orchestrator.progress import Progress
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -255,24 +264,64 @@ def run_cells(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
     host = compatibility.this_host()
-    if options["rerun"]:
-        results.forget(folder, cells, options["rerun"])
+    again = options["rerun"]
+    if again:
+        chosen = cells if again in ("failed", "all") else list(filter(matrix.selector([again], []), cells))
+        if not chosen:
+            remedy = "It can be 'failed', 'all', or cells as for --only."
+            raise SelectionError(f"--rerun {again} matches none of the {len(cells):,} selected cells.", remedy=remedy)
+        results.forget(folder, chosen, "failed" if again == "failed" else "all")
     planned = planning.plan(cells, engine, folder, host, options["unverified"])
     console = Console()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    settings = running.Settings(folder, options["jobs"], options["deadline"], mirror)
-    tally = running.run(planned, engine, settings, host, Progress(console))
+    settings = running.Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
+    progress = showing.choose(console, options["as_json"])
+    tally = running.run(planned, engine, settings, host, progress)
     merged = folder / results.MERGED
-    show(results.read(merged), console)
-    console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
+    if not options["as_json"]:
+        show(results.read(merged), console)
+        console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
     if tally.interrupted:
         click.echo("interrupted: finished cells are kept, the others will run next time", err=True)
         sys.exit(INTERRUPTED)
+    if tally.error:
+        raise tally.error
     if tally.bad:
         raise CellsFailed(
             f"{tally.bad} of {sum(tally.statuses.values())} cells did not end ok.",
             remedy="Their logs lie beside their results; '--rerun failed' runs them again.",
         )
+
+
+@main.command()
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="results",
+    show_default=True,
+    metavar="DIR",
+    help="Where results lie.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+def status(results: Path, as_json: bool) -> None:
+    """Print what runs now, of all orchestrators that share a results folder, and what is done. Disturbs nothing.
+
+    \b
+    examples:
+      rosetta status
+      watch rosetta status --results /mnt/results
+    """
+    from rich.console import Console
+
+    from orchestrator.report import status as report
+
+    found = report.read(results)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found.as_json(), indent=1))
+    else:
+        report.show(found, Console())
 
 
 @main.command()

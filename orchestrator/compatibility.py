@@ -4,8 +4,15 @@ Sources: NVIDIA's CUDA release notes (driver versions), CUDA GPUs page (compute 
 lists of supported architectures.
 """
 
+import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import GpuError
 
 Version = tuple[int, ...]
 
@@ -50,28 +57,106 @@ PRECISIONS = AMPERE
 
 
 @dataclass(frozen=True)
-class Host:
-    """What this machine has: UUIDs of its GPUs by short model name, and the driver's version, empty without one."""
+class Device:
+    """A GPU of a machine as its driver tells it: ``memory`` in bytes, ``power_limit`` in watts, None if it won't say.
 
-    gpus: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    With ``mig`` it is divided into parts, and nobody can have the whole of it.
+    """
+
+    name: str
+    uuid: str
+    memory: int | None = None
+    power_limit: float | None = None
+    mig: bool = False
+
+
+@dataclass(frozen=True)
+class Host:
+    """What this machine has: GPUs, and the driver's version, empty without one; ``pretended`` if it has none of it."""
+
+    devices: tuple[Device, ...] = ()
     driver: Version = ()
+    pretended: bool = False
+
+    def of_model(self, model: str) -> tuple[Device, ...]:
+        """The GPUs of a model that a cell can have as a whole."""
+        return tuple(device for device in self.devices if gpu_of(device.name) == model and not device.mig)
+
+
+PRETENDED = "GPU-pretended-"
+"""How the UUIDs of pretended GPUs begin, so that no real driver ever hands out a GPU for one."""
 
 
 def this_host() -> Host:
-    """Ask the NVIDIA driver what is there; no driver is an empty answer, not an error."""
+    """Ask the NVIDIA driver what is there; no driver is an empty answer, not an error.
+
+    ROSETTA_HOST names a file with a machine to pretend, for tests: see docs/running.md. Raises GpuError if it is not
+    as it must be, or if there are real GPUs.
+    """
+    path, real = os.environ.get("ROSETTA_HOST"), real_host()
+    if not path:
+        return real
+    if real.devices:
+        raise GpuError(
+            "ROSETTA_HOST pretends GPUs, but this machine has real ones.",
+            f"The driver names {real.devices[0].name}.",
+            "Unset ROSETTA_HOST.",
+        )
+    return pretended_host(Path(path))
+
+
+def real_host() -> Host:
+    """What the NVIDIA driver says."""
     import pynvml
 
-    gpus: dict[str, tuple[str, ...]] = {}
     try:
         pynvml.nvmlInit()
-        driver = str(pynvml.nvmlSystemGetDriverVersion())
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            model = gpu_of(str(pynvml.nvmlDeviceGetName(handle)))
-            gpus[model] = (*gpus.get(model, ()), str(pynvml.nvmlDeviceGetUUID(handle)))
+        driver = version_of(str(pynvml.nvmlSystemGetDriverVersion()))
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return Host(tuple(device_of(handle) for handle in handles), driver)
     except pynvml.NVMLError:
         return Host()
-    return Host(gpus, tuple(int(part) for part in driver.split(".")))
+
+
+def device_of(handle: Any) -> Device:
+    """A GPU by NVML's handle; older cards know neither MIG nor a power limit."""
+    import pynvml
+
+    memory: int | None = None
+    limit: float | None = None
+    mig = False
+    with suppress(pynvml.NVMLError):
+        memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    with suppress(pynvml.NVMLError):
+        limit = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
+    with suppress(pynvml.NVMLError):
+        mig = pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+    name, uuid = str(pynvml.nvmlDeviceGetName(handle)), str(pynvml.nvmlDeviceGetUUID(handle))
+    return Device(name, uuid, memory, limit, mig)
+
+
+def pretended_host(path: Path) -> Host:
+    """The machine in a JSON file: ``{"driver": "470.57", "gpus": [{"name": …, "uuid": "GPU-pretended-…"}, …]}``."""
+    try:
+        content = json.loads(path.read_text())
+        devices = tuple(Device(**gpu) for gpu in content["gpus"])
+        driver = version_of(content["driver"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise GpuError(
+            f"ROSETTA_HOST: {path} describes no machine: {error!r}.", remedy="See docs/running.md."
+        ) from None
+    wrong = [device.uuid for device in devices if not device.uuid.startswith(PRETENDED)]
+    if wrong or len({device.uuid for device in devices}) < len(devices):
+        raise GpuError(
+            f"ROSETTA_HOST: {path} names a GPU twice, or as if it were real.",
+            remedy=f"The UUID of a pretended GPU begins with {PRETENDED}.",
+        )
+    return Host(devices, driver, pretended=True)
+
+
+def version_of(text: str) -> Version:
+    """A driver's version: "470.57.02" → (470, 57, 2)."""
+    return tuple(int(part) for part in text.split("."))
 
 
 def gpu_of(name: str) -> str:
@@ -109,8 +194,9 @@ def host_reason(platform: str, gpu: str, host: Host) -> str | None:
         return None
     if not host.driver:
         return "no NVIDIA driver on this machine"
-    if gpu not in host.gpus:
-        return f"no {GPUS[gpu].title} on this machine"
+    if not host.of_model(gpu):
+        divided = any(gpu_of(device.name) == gpu for device in host.devices)
+        return f"no {GPUS[gpu].title} on this machine" + (" that is not divided by MIG" if divided else "")
     if host.driver < OLDEST_DRIVER[platform]:
         return f"driver {text(host.driver)} is too old for {platform}, which needs {text(OLDEST_DRIVER[platform])}"
     return None

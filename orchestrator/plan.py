@@ -122,14 +122,19 @@ def verdict(
     reason = lasting_reason(cell, image, engine, unverified) or host_reason(cell.platform, cell.gpu, host)
     if reason is not None or image is None:
         return Planned(cell, Verdict.INCOMPATIBLE, reason or "")
-    name = key(cell, image, engine.name)
-    done = name in there and result_path(folder, name, cell).is_file()
+    name = key(cell, image, engine.name, host.pretended and cell.gpu != "none")
+    done = name in there and result_path(folder, name, cell.id).is_file()
     return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name)
 
 
-def result_path(folder: Path, key: str, cell: Cell) -> Path:
-    """Where the result of a cell lies: ``cells/<key>/pytorch/rnn/cpu.parquet``."""
-    return folder / key / f"{cell.id}.parquet"
+def result_path(folder: Path, key: str, cell: str) -> Path:
+    """Where the result of a cell, named by its id, lies: ``cells/<key>/pytorch/rnn/cpu.parquet``."""
+    return folder / key / f"{cell}.parquet"
+
+
+def passing_path(path: Path) -> Path:
+    """Where, beside a result, a row lies that is none: the cell stays ready, since what went wrong was not its own."""
+    return path.with_suffix(".passing.parquet")
 
 
 def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified: bool = False) -> str | None:
@@ -189,8 +194,11 @@ def script_reason(library: str, workload: str, variant: str) -> str | None:
     return None if path.is_file() else f"not implemented yet: no {path.relative_to(ROOT)}"
 
 
-def key(cell: Cell, image: Image, engine: str) -> str:
-    """Content hash of everything that may change the result: 16 hexadecimal digits."""
+def key(cell: Cell, image: Image, engine: str, pretended: bool = False) -> str:
+    """Content hash of everything that may change the result: 16 hexadecimal digits.
+
+    What ran on a ``pretended`` GPU is no result of the cell.
+    """
     content = {
         "cell": vars(cell),  # asdict copies deeply, which for thousands of cells takes longer than all the rest
         "contract": contract.CONTRACT,
@@ -198,6 +206,7 @@ def key(cell: Cell, image: Image, engine: str) -> str:
         "recipe": image.recipe,
         "sources": sources(cell.library, cell.workload, cell.variant),
         "data": data_digest(dataset) if (dataset := dataset_of(cell)) else "",
+        **({"pretended": True} if pretended else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -275,8 +275,8 @@ def with_later_columns(table: "pa.Table") -> "pa.Table":
     return table
 
 
-def load(path: Path) -> "pa.Table":
-    """A file's table as it is, its columns and values not yet looked at; raises ResultError."""
+def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
+    """A file's table as it is, or some columns of it, its values not yet looked at; raises ResultError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -286,7 +286,7 @@ def load(path: Path) -> "pa.Table":
         # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
         file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False)
         refuse_foreign(file.metadata, path)
-        return file.read(use_threads=False)
+        return file.read(columns=columns and list(columns), use_threads=False)
     except FileNotFoundError:
         raise ResultError(f"There is no {path}.", remedy="Run 'rosetta run', or name a file or folder.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -322,6 +322,17 @@ def is_sound(table: "pa.Table") -> bool:
     return all(field.nullable or not table[field.name].null_count for field in schema()) and not (
         table.num_rows and pc.min_max(table["schema"]).as_py() != {"min": SCHEMA_VERSION, "max": SCHEMA_VERSION}
     )
+
+
+def holds(path: Path, cells: Iterable[Cell]) -> bool:
+    """Whether a merged file is there and has a row for each of the cells, so that a merge would add nothing."""
+    names = ("cell", "repeat", "data")
+    try:
+        table = load(path, names)
+        there = set(zip(*(table[name].to_pylist() for name in names), strict=True))
+    except (ResultError, KeyError, UnicodeDecodeError):
+        return False
+    return all((cell.id, cell.repeat, cell.data) in there for cell in cells)
 
 
 def write_incompatible(folder: Path, cells: Sequence[tuple[Cell, str]], engine: str) -> None:

@@ -1,43 +1,62 @@
-"""Ready cells → results: builds what they need, fetches their data, runs them, writes one file each, merges."""
+"""Ready cells → results: builds what they need, fetches their data, runs them, writes one file each, merges.
+
+docs/running.md says what users can rely on, docs/architecture.md why every point at which a run can die is safe.
+"""
 
 import os
 import shutil
 import threading
+import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from orchestrator import datasets, plan, results
+from orchestrator import datasets, filelocks, history, plan, quality, results
+from orchestrator.builder import Builder
+from orchestrator.claims import EVERYTHING, Claim, Claims
 from orchestrator.compatibility import Host
-from orchestrator.contract import Status
-from orchestrator.engines import Engine, Task
-from orchestrator.errors import DiskError, GpuError, SelectionError
+from orchestrator.contract import Outcome, Status
+from orchestrator.engines import Engine, Event, Task
+from orchestrator.errors import DiskError, EngineError, GpuError, RosettaError, SelectionError
+from orchestrator.matrix import Cell
 from orchestrator.plan import Planned, Verdict
 from orchestrator.progress import Progress
+from orchestrator.slots import Lease, Slots, pretend
 
 LEAST_FREE = 256 * 2**20
 """Bytes that the disk of the results folder must have free before a run starts."""
 
+PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
+"""Seconds to wait before a cell whose host was lost is tried again; after the last it is left to the next run."""
+
+LOOK_AGAIN = 2.0
+"""Seconds between looks at cells that another orchestrator runs: it may have died."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run: the results folder, cells at a time, seconds a cell may take, where data comes from."""
+    """How to run: the results folder, cells without GPU at a time, seconds for a cell and a build, source of data."""
 
     results: Path
     jobs: int = 1
     deadline: float = 24 * 3600
     mirror: str | None = None
+    build_deadline: float = 3 * 3600
 
 
 @dataclass
 class Tally:
-    """What came of a run."""
+    """What came of a run; ``elsewhere`` counts cells that other orchestrators ran meanwhile."""
 
     statuses: dict[str, int] = field(default_factory=dict)
+    elsewhere: int = 0
     interrupted: bool = False
+    error: RosettaError | None = None
 
     def add(self, status: str) -> None:
         """Count one more cell."""
@@ -49,26 +68,62 @@ class Tally:
         return sum(count for status, count in self.statuses.items() if status != Status.OK)
 
 
+@dataclass(frozen=True)
+class Shop:
+    """What all cells of a run share."""
+
+    engine: Engine
+    settings: Settings
+    host: Host
+    slots: Slots
+    claims: Claims
+    builder: Builder
+    folders: Mapping[str, Path]
+    progress: Progress
+    expected: history.Expected
+    stopped: threading.Event
+
+
 def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Host, progress: Progress) -> Tally:
     """Run every ready cell; whatever happens, what has finished is on disk and merged.
 
-    Raises SelectionError or GpuError if nothing of the plan can ever run here, DiskError, BuildError, DataError before
-    the first cell. Ctrl-C stops the containers it has started and returns a tally marked as interrupted.
+    Raises SelectionError or GpuError if nothing of the plan can ever run here, DiskError, DataError before the first
+    cell. Cells whose image can't be built are left for the next run, and the tally has the error. Ctrl-C stops the
+    containers it has started and returns a tally marked as interrupted.
     """
     refuse_hopeless(planned, host)
     prepare_folder(settings.results)
-    results.write_incompatible(
-        settings.results, [(p.cell, p.reason) for p in planned if p.verdict is Verdict.INCOMPATIBLE], engine.name
-    )
+    claims = Claims(settings.results)
+    impossible = [(p.cell, p.reason) for p in planned if p.verdict is Verdict.INCOMPATIBLE]
+    with folder_to_itself(claims):
+        results.write_incompatible(settings.results, impossible, engine.name)
     ready = [p for p in planned if p.verdict is Verdict.READY]
-    tally = Tally()
+    merged, tally = settings.results / results.MERGED, Tally()
+    unmerged = claims.forget_the_dead() or bool(ready) or not results.holds(merged, [p.cell for p in planned])
+    me = claims.join()
+    me.tell(host=engine.host, cells=len(ready), waiting=len(ready))
     try:
+        remove_orphans(engine, claims)
         if ready:
-            run_ready(ready, engine, settings, host, progress, tally)
+            run_ready(ready, engine, settings, host, claims, progress, tally, me)
     finally:
-        results.merge([settings.results], settings.results / "merged.parquet")
-        give_to_owner(settings.results)
+        if ready:
+            with suppress(EngineError):  # whatever it is, the next run removes what is left
+                remove_orphans(engine, claims)
+        if unmerged:
+            with folder_to_itself(claims):
+                results.merge([settings.results], merged)
+        me.release()
+        if unmerged:
+            give_to_owner(settings.results)
     return tally
+
+
+@contextmanager
+def folder_to_itself(claims: Claims) -> Iterator[None]:
+    """Files about the whole folder are read and written by one orchestrator at a time."""
+    with filelocks.waited_for(claims.folder / f"{EVERYTHING}.lock"):
+        yield
 
 
 def refuse_hopeless(planned: Sequence[Planned], host: Host) -> None:
@@ -93,45 +148,153 @@ def prepare_folder(folder: Path) -> None:
 
 
 def run_ready(
-    ready: Sequence[Planned], engine: Engine, settings: Settings, host: Host, progress: Progress, tally: Tally
+    ready: Sequence[Planned],
+    engine: Engine,
+    settings: Settings,
+    host: Host,
+    claims: Claims,
+    progress: Progress,
+    tally: Tally,
+    me: Claim,
 ) -> None:
-    """Prepare images and data, then run the cells, ``jobs`` at a time and in the order of the plan."""
+    """Run the cells in rounds, in each the longest first, while images that later ones need are still being built."""
+    expected = history.expected(settings.results)
+    ordered = history.in_order(ready, expected)
+    builder = Builder(engine, dict.fromkeys(p.image for p in ordered if p.image), settings.build_deadline, progress.say)
     try:
-        engine.prepare(list(dict.fromkeys(p.image for p in ready if p.image)), progress.say)
-        folders = fetch_data(ready, settings, progress)
-        slots = Slots(host, settings.jobs)
-        with progress.running(len(ready)), cells_in_threads(engine, settings.jobs) as submit:
-            waiting = iter(ready)
-            pending: set[Future[str]] = set()
-            while True:
-                for p in next_cells(waiting, settings.jobs - len(pending)):
-                    pending.add(submit(run_cell, p, engine, settings, slots, folders, progress))
-                if not pending:
-                    break
-                # a wait with a limit, since one without would not let Ctrl-C through
-                finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    tally.add(future.result())
+        folders = fetch_data(ordered, settings, progress)
+        models = sorted({p.cell.gpu for p in ordered} - {"none"})
+        slots = Slots(host, models, settings.jobs if any(p.cell.gpu == "none" for p in ordered) else 0)
+        shop = Shop(engine, settings, host, slots, claims, builder, folders, progress, expected, threading.Event())
+        with progress.running(ordered, expected, slots.count), cells_in_threads(shop) as submit:
+            work_off(Queue(ordered, shop, tally), shop, submit, me)
     except KeyboardInterrupt:
         tally.interrupted = True
+    finally:
+        builder.close()
 
 
-def next_cells(waiting: Iterator[Planned], count: int) -> list[Planned]:
-    """The next cells, at most ``count``."""
-    return [p for _, p in zip(range(count), waiting, strict=False)]
+def work_off(queue: "Queue", shop: Shop, submit: Callable[..., "Future[str]"], me: Claim) -> None:
+    """Start what can start, wait until something ends, until nothing is left; raises what a cell's thread raised."""
+    pending: set[Future[Any]] = set()
+    while True:
+        for planned, claim, lease in queue.startable():
+            pending.add(submit(run_cell, planned, claim, lease, shop))
+        me.tell_seldom(waiting=len(queue), running=len(pending), building=len(shop.builder.building))
+        if not pending and not queue:
+            return
+        # a wait with a limit, since one without would not let Ctrl-C through, and to look at others' locks again
+        done, _ = wait([*pending, *shop.builder.building], timeout=0.5, return_when=FIRST_COMPLETED)
+        if not done and not pending:
+            shop.stopped.wait(0.1)
+        for future in pending & done:
+            queue.tally.add(future.result())
+        pending -= done
+
+
+class Queue:
+    """The cells that wait, in their order: a lane for those without GPU and one for each model."""
+
+    def __init__(self, ordered: Sequence[Planned], shop: Shop, tally: Tally) -> None:
+        self.shop, self.tally = shop, tally
+        self._lanes: dict[str, deque[Planned]] = {}
+        for planned in ordered:
+            self._lanes.setdefault(planned.cell.gpu, deque()).append(planned)
+        self._elsewhere: list[Planned] = []
+        self._looked = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._elsewhere) + sum(map(len, self._lanes.values()))
+
+    def startable(self) -> Iterator[tuple[Planned, Claim, Lease]]:
+        """Cells that can start now, each claimed and with what it holds while it runs."""
+        self._look_again()
+        for model, lane in self._lanes.items():
+            while lane and (lease := self.shop.slots.take(model)):
+                claimed = self._claimed(lane)
+                if claimed is None:
+                    self.shop.slots.give_back(lease, model)
+                    break
+                yield *claimed, lease
+
+    def _claimed(self, lane: deque[Planned]) -> tuple[Planned, Claim] | None:
+        """The first cell of a lane that can start and that nobody else runs; passes by those that are done or can't."""
+        kept: list[Planned] = []
+        try:
+            while lane:
+                planned = lane.popleft()
+                if self._waits(planned):
+                    kept.append(planned)
+                elif claim := self._claim(planned):
+                    return planned, claim
+            return None
+        finally:
+            lane.extendleft(reversed(kept))
+
+    def _waits(self, planned: Planned) -> bool:
+        """Whether the cell has to wait for its image, or for the quiet that its clock needs."""
+        assert planned.image is not None
+        builder = self.shop.builder
+        return not builder.error(planned.image) and (
+            not builder.is_ready(planned.image) or (needs_quiet(planned.cell) and bool(builder.building))
+        )
+
+    def _claim(self, planned: Planned) -> Claim | None:
+        """The claim of a cell; None, and the cell out of the way, if somebody else has it or its result is there."""
+        assert planned.image is not None
+        shop, cell = self.shop, planned.cell
+        claim = shop.claims.take(planned.key)
+        if claim is None:
+            self._elsewhere.append(planned)
+            return None
+        error = shop.builder.error(planned.image)
+        if result_of(planned, shop).is_file():  # since the plan was made
+            self.tally.elsewhere += 1
+            shop.progress.elsewhere(cell)
+        elif error is not None:
+            self.tally.error = self.tally.error or error
+            self.tally.add(finish(planned, Outcome(Status.FAILED, f"no image: {error}"), uuid.uuid4().hex, shop))
+        else:
+            return claim
+        claim.release()
+        return None
+
+    def _look_again(self) -> None:
+        """Put back the cells that another orchestrator was running, now and then: they are done, or it is dead."""
+        if time.monotonic() - self._looked > LOOK_AGAIN:
+            self._looked = time.monotonic()
+            for planned in self._elsewhere:
+                self._lanes[planned.cell.gpu].append(planned)
+            self._elsewhere = []
+
+
+def needs_quiet(cell: Cell) -> bool:
+    """Whether builds beside it would spoil what the cell is about: seconds on a CPU, for the published length."""
+    return cell.gpu == "none" and not cell.parity and not quality.is_shorter(cell.workload, quality.asked(cell))
 
 
 @contextmanager
-def cells_in_threads(engine: Engine, jobs: int) -> Iterator[Callable[..., "Future[str]"]]:
+def cells_in_threads(shop: Shop) -> Iterator[Callable[..., "Future[str]"]]:
     """A pool whose cells are stopped, not waited for, when the run is interrupted."""
-    pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="cell")
+    pool = ThreadPoolExecutor(max_workers=max(1, shop.slots.count), thread_name_prefix="cell")
     try:
         yield pool.submit
     except BaseException:
-        engine.stop()
+        shop.stopped.set()
+        shop.engine.stop()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def remove_orphans(engine: Engine, claims: Claims) -> None:
+    """End cells of this results folder whose orchestrator is dead, so that nobody holds their claims."""
+    for handle, label in engine.cells().items():
+        key = claims.key_of(label)
+        claim = claims.take(key) if key else None
+        if claim is not None:
+            engine.remove(handle)
+            claim.release()
 
 
 def fetch_data(ready: Sequence[Planned], settings: Settings, progress: Progress) -> Mapping[str, Path]:
@@ -140,75 +303,86 @@ def fetch_data(ready: Sequence[Planned], settings: Settings, progress: Progress)
     return datasets.fetch(names, mirror=settings.mirror, say=progress.say) if names else {}
 
 
-class Slots:
-    """Hands out GPUs by UUID and, where cells run side by side, cores by number; each to one cell at a time.
-
-    Without cores of their own, cells that each start a thread per core would spend their time waiting for each other.
-    """
-
-    def __init__(self, host: Host, jobs: int) -> None:
-        self._free = {model: list(uuids) for model, uuids in host.gpus.items()}
-        cores = sorted(os.sched_getaffinity(0))
-        share = max(1, len(cores) // jobs)
-        shares = [tuple(cores[i : i + share]) for i in range(0, len(cores), share)]
-        self._cores: list[tuple[int, ...]] = [shares[i % len(shares)] for i in range(jobs)] if jobs > 1 else [()]
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def cores(self) -> Iterator[tuple[int, ...]]:
-        """Hold a share of the cores; there are as many as jobs. Empty means all."""
-        with self._changed:
-            cores = self._cores.pop()
-        try:
-            yield cores
-        finally:
-            with self._changed:
-                self._cores.append(cores)
-
-    @contextmanager
-    def gpus(self, model: str) -> Iterator[tuple[str, ...]]:
-        """Wait for a GPU of a model and hold it; none for ``none``."""
-        if model == "none":
-            yield ()
-            return
-        with self._changed:
-            self._changed.wait_for(lambda: self._free[model])
-            uuid_ = self._free[model].pop()
-        try:
-            yield (uuid_,)
-        finally:
-            with self._changed:
-                self._free[model].append(uuid_)
-                self._changed.notify_all()
-
-
-def run_cell(
-    planned: Planned,
-    engine: Engine,
-    settings: Settings,
-    slots: Slots,
-    folders: Mapping[str, Path],
-    progress: Progress,
-) -> str:
+def run_cell(planned: Planned, claim: Claim, lease: Lease, shop: Shop) -> str:
     """Run one cell and write its row and its log; return its status."""
     assert planned.image is not None
-    cell = planned.cell
-    data = folders.get(plan.dataset_of(cell) or "")
-    with slots.gpus(cell.gpu) as gpus, slots.cores() as cores:
-        task = Task(cell, planned.image, planned.key, uuid.uuid4().hex, gpus, data, cores, settings.deadline)
-        progress.started(cell)
-        outcome = engine.run(task, lambda event: progress.event(cell, event))
-    if engine.stopping and outcome.document is None:
-        return "stopped"  # no result: it will be run again
-    row = results.row(
-        cell, outcome, key=planned.key, run=task.run, engine=engine.name, image=planned.image, host=engine.host
-    )
-    path = plan.result_path(settings.results / "cells", planned.key, cell)
+    cell, folders = planned.cell, shop.folders
+    gpus = tuple(gpu.uuid for gpu in lease.gpus)
+    try:
+        task = Task(
+            cell,
+            planned.image,
+            planned.key,
+            run="",
+            gpus=gpus,
+            data=folders.get(plan.dataset_of(cell) or ""),
+            cores=lease.cores,
+            deadline=shop.settings.deadline,
+            memory=lease.memory,
+            claim=shop.claims.label(planned.key),
+        )
+        facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": shop.engine.host, "gpus": gpus}
+        claim.tell(state="running", expected=shop.expected(cell), **facts)
+        shop.progress.started(cell, lease)
+        outcome, run = attempts(task, claim, shop)
+        if shop.host.pretended and outcome.document is not None:
+            outcome = replace(outcome, document=pretend(outcome.document, lease))
+        if shop.engine.stopping and outcome.document is None:
+            return "stopped"  # no result: it will be run again
+        return finish(planned, outcome, run, shop)
+    finally:
+        claim.release()
+        shop.slots.give_back(lease, cell.gpu)
+
+
+def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
+    """The outcome of a cell and the id of the attempt that had it: one, unless its host was lost meanwhile."""
+
+    def on_event(event: Event) -> None:
+        shop.progress.event(task.cell, event)
+        claim.tell_seldom(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
+
+    for pause in (*PAUSES, None):
+        task = replace(task, run=uuid.uuid4().hex)
+        claim.tell_seldom(state="running")
+        outcome = shop.engine.run(task, on_event)
+        if outcome.status is not Status.HOST_LOST or pause is None or shop.engine.stopping:
+            break
+        shop.progress.again(task.cell, outcome.reason, pause)
+        claim.tell(state="waiting for its host")
+        if shop.stopped.wait(pause):
+            break
+        with suppress(RosettaError):  # the image may be what was lost; if it can't be had, the attempt says why
+            shop.builder.once(task.image)
+    return outcome, task.run
+
+
+def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop) -> str:
+    """Write the row of a cell and its log, whoever holds its claim; return its status."""
+    assert planned.image is not None
+    engine, cell = shop.engine, planned.cell
+    host = f"{engine.host} (pretended GPUs)" if shop.host.pretended and cell.gpu != "none" else engine.host
+    row = results.row(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image, host=host)
+    path = result_of(planned, shop)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for partial in path.parent.glob(f".{path.stem}.*.partial"):  # of an orchestrator that was killed
+        partial.unlink(missing_ok=True)
     path.with_suffix(".log").write_text(outcome.log)
-    results.write_row(row, path)
-    progress.finished(cell, row)
+    # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
+    plan.passing_path(path).unlink(missing_ok=True)
+    results.write_row(row, path if is_final(outcome) else plan.passing_path(path))
+    shop.progress.finished(cell, row)
     return str(row["status"])
+
+
+def is_final(outcome: Outcome) -> bool:
+    """Whether the outcome is the cell's own doing, and not that of a lost host or an image that was not built."""
+    return outcome.status is not Status.HOST_LOST and not outcome.reason.startswith("no image: ")
+
+
+def result_of(planned: Planned, shop: Shop) -> Path:
+    """Where the result of a cell lies, once it is there."""
+    return plan.result_path(shop.settings.results / "cells", planned.key, planned.cell.id)
 
 
 def give_to_owner(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Where a cell runs: in a container of a Docker engine, or as a process in an environment of the same pins."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from orchestrator.contract import Document, Outcome, Status
 from orchestrator.errors import EngineError
 from orchestrator.images import Image
 from orchestrator.matrix import Cell
+from orchestrator.slots import MEMORY
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
@@ -24,8 +24,9 @@ NAMES = ("docker", "process")
 class Task:
     """What an engine needs to run a cell once.
 
-    ``data`` is the folder to be seen as /data, ``cores`` are the numbers of those it may use (none: all), ``deadline``
-    in seconds, ``memory`` in bytes; by default a cell may use all but an eighth of the machine's memory.
+    ``gpus`` are UUIDs, ``data`` is the folder to be seen as /data, ``cores`` are the numbers of those it may use (none:
+    all), ``deadline`` in seconds, ``memory`` in bytes. Whoever runs a ``claim`` or uses a GPU holds its lock, so any
+    other cell that is found to run for it is an orphan.
     """
 
     cell: Cell
@@ -36,11 +37,12 @@ class Task:
     data: Path | None = None
     cores: Sequence[int] = ()
     deadline: float = 24 * 3600
-    memory: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 // 8
+    memory: int = MEMORY
+    claim: str = ""
 
 
 class Engine(Protocol):
-    """The four things that a place to run cells can do."""
+    """What a place to run cells can do."""
 
     name: str
     host: str
@@ -59,6 +61,12 @@ class Engine(Protocol):
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
         """Run a cell to its end and clean up. Whatever the cell or its engine does, the outcome says it."""
+
+    def cells(self) -> Mapping[str, str]:
+        """The claim of every cell that is there, whoever started it, by a handle for ``remove``; raises EngineError."""
+
+    def remove(self, handle: str) -> None:
+        """End a cell, and leave nothing of it."""
 
     def stop(self) -> None:
         """End every cell that is running now, from another thread."""

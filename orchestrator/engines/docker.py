@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import tarfile
 import threading
 import time
@@ -28,6 +29,18 @@ OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
 USER = "10001:10001"
 SOCKET = Path("/var/run/docker.sock")
 MOUNT_MARKER = ".complete"
+CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
+"""Labels of a cell's container: what it runs for, and one for each GPU that it was given."""
+
+UNREACHABLE = (requests.exceptions.RequestException, DockerException, ConnectionError)
+GRACE = 60.0
+"""Seconds after its deadline in which the engine must have ended a cell; one that hangs is given up as lost."""
+
+KILLED = {137: "SIGKILL", 143: "SIGTERM"}
+"""Exit codes of a cell that somebody has ended, who is neither its deadline nor the kernel short of memory."""
+
+LOST = re.compile("containerd|transport|context canceled|shutting down|connection refused|timeout|i/o error", re.I)
+"""What an engine says that is about to end or has just been started again; all else that it says, it means."""
 
 
 class DockerEngine:
@@ -59,14 +72,27 @@ class DockerEngine:
         try:
             with self._container(task) as container:
                 outcome = self._follow(container, task, on_event)
-        except (requests.exceptions.RequestException, DockerException, ConnectionError) as error:
-            outcome = Outcome(Status.HOST_LOST, f"the engine stopped answering: {explain(error)}")
+        except UNREACHABLE as error:
+            outcome = refused(error)
         return replace(
             outcome,
             image_digest=self._digests.get(task.image.tag, ""),
             started=started,
             wall_seconds=time.perf_counter() - clock,
         )
+
+    def cells(self) -> Mapping[str, str]:
+        """The claims of all cells' containers, also of those that are only made or have ended, by container."""
+        try:
+            found = self.api.containers(all=True, filters={"label": CLAIM})
+        except UNREACHABLE as error:
+            raise EngineError("The Docker engine does not answer.", explain(error), "Start it again.") from None
+        return {container["Id"]: container["Labels"][CLAIM] for container in found}
+
+    def remove(self, handle: str) -> None:
+        """Remove a container whatever it does; one that is gone, or that the engine removes already, is no error."""
+        with suppress(*UNREACHABLE):
+            self.api.remove_container(handle, v=True, force=True)
 
     def stop(self) -> None:
         """Kill the containers that this process has started."""
@@ -88,6 +114,7 @@ class DockerEngine:
     @contextmanager
     def _container(self, task: Task) -> Iterator[str]:
         """A created container, removed at the end whatever happens, with the volume of its results."""
+        self._remove_orphans(task)
         host = self.api.create_host_config(
             **isolation(task.memory),
             **gpu_request(task.gpus),
@@ -105,6 +132,8 @@ class DockerEngine:
                 "rosetta.cell": task.cell.id,
                 "rosetta.key": task.key,
                 "rosetta.run": task.run,
+                CLAIM: task.claim,
+                **{f"{GPU}{gpu}": "held" for gpu in task.gpus},
             },
         )["Id"]
         with self._lock:
@@ -114,8 +143,16 @@ class DockerEngine:
         finally:
             with self._lock:
                 self._running.discard(container)
-            with suppress(NotFound):
-                self.api.remove_container(container, v=True, force=True)
+            self.remove(container)
+
+    def _remove_orphans(self, task: Task) -> None:
+        """Remove what an orchestrator that is dead has left of this cell, or on its GPUs: we hold the locks of both."""
+        if not task.claim:
+            return
+        gpus = {f"{GPU}{gpu}" for gpu in task.gpus}
+        for container in self.api.containers(all=True, filters={"label": CLAIM}):
+            if container["Labels"][CLAIM] == task.claim or gpus & container["Labels"].keys():
+                self.remove(container["Id"])
 
     def _follow(self, container: str, task: Task, on_event: OnEvent) -> Outcome:
         """Start the container, hand on its events until it ends or its deadline has passed, judge what it left."""
@@ -123,17 +160,21 @@ class DockerEngine:
         stream = self.api.attach(container, stdout=True, stderr=True, stream=True)
         late = threading.Event()
         deadline = threading.Timer(task.deadline, self._kill_late, (container, late))
-        deadline.daemon = True
+        silence = threading.Timer(task.deadline + GRACE, give_up, (stream,))
+        deadline.daemon = silence.daemon = True
         self.api.start(container)
         if self.stopping:  # stop() may have come before the start, and found nothing to kill
             self._kill(container)
         deadline.start()
+        silence.start()
         try:
             for chunk in stream:
                 output.feed(chunk)
-            exit_code = int(self.api.wait(container)["StatusCode"])
+            # Its output has ended, so this takes no time; without a timeout of ours it would have none at all.
+            exit_code = int(self.api.wait(container, timeout=self.api.timeout)["StatusCode"])
         finally:
             deadline.cancel()
+            silence.cancel()
         log = output.close()
         if late.is_set():
             return Outcome(Status.TIMEOUT, f"not finished after {task.deadline:,.0f} s", log=log)
@@ -145,6 +186,8 @@ class DockerEngine:
             return Outcome(Status.FAILED, str(error), log=log)
         if exit_code != 0 and self.api.inspect_container(container)["State"].get("OOMKilled"):
             return Outcome(Status.OOM, "killed by the kernel: out of memory", log=log)
+        if exit_code in KILLED:
+            return Outcome(Status.HOST_LOST, f"ended from outside by {KILLED[exit_code]}", log=log)
         return failure(log, exit_code)
 
     def _kill_late(self, container: str, late: threading.Event) -> None:
@@ -234,6 +277,21 @@ def explain(error: Exception) -> str:
     if isinstance(error, APIError) and error.explanation:
         return str(error.explanation)
     return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+
+
+def give_up(stream: Any) -> None:
+    """Close the stream of a container from another thread, so that nobody waits any longer for what an engine says."""
+    with suppress(OSError, *UNREACHABLE):
+        stream.close()
+
+
+def refused(error: Exception) -> Outcome:
+    """The outcome of a cell for which the engine did not do what it was asked to: lost with its host, or failed."""
+    if isinstance(error, NotFound):
+        return Outcome(Status.HOST_LOST, f"removed from outside: {explain(error)}")
+    if isinstance(error, APIError) and not LOST.search(explain(error)):
+        return Outcome(Status.FAILED, f"the engine refused: {explain(error)}")
+    return Outcome(Status.HOST_LOST, f"the engine stopped answering: {explain(error)}")
 
 
 def isolation(memory: int) -> dict[str, Any]:

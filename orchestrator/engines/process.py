@@ -5,6 +5,7 @@ machine's own Python and system libraries, and isolates nothing.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,8 @@ from orchestrator.images import Image, Sources
 
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
 """What a cell keeps of the caller's variables: enough to run, no credentials."""
+
+CLAIM = re.compile(rb"(?:^|\0)ROSETTA_CLAIM=([^\0]+)")
 
 
 class ProcessEngine:
@@ -58,9 +61,26 @@ class ProcessEngine:
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
         """Start the harness in a session of its own, follow it, read what it left."""
         started, clock = datetime.now(UTC), time.perf_counter()
+        for process, claim in self.cells().items():
+            if claim == task.claim:  # of an orchestrator that is dead: we hold the claim
+                self.remove(process)
         with tempfile.TemporaryDirectory(prefix="rosetta-") as folder:
             outcome = self._follow(task, Path(folder), on_event)
         return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)
+
+    def cells(self) -> Mapping[str, str]:
+        """The claims of all cells that run here as our user, by process: their variables tell it."""
+        claims = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if marked := CLAIM.search((folder / "environ").read_bytes()):
+                    claims[folder.name] = marked[1].decode()
+        return claims
+
+    def remove(self, handle: str) -> None:
+        """Kill a process."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(int(handle), signal.SIGKILL)
 
     def stop(self) -> None:
         """Kill the cells that this process has started, with their children."""
@@ -129,6 +149,7 @@ def cell_variables(task: Task, folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder),
         "ROSETTA_RESULTS": str(folder / "results"),
         "ROSETTA_PLATFORM": task.image.platform,
+        "ROSETTA_CLAIM": task.claim,
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

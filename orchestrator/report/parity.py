@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import plan
 from orchestrator.contract import Status
-from orchestrator.report.tables import escaped, library_title, library_titles, newest, plain
+from orchestrator.report.tables import escaped, library_title, library_titles, newest, plain, records
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,7 @@ Line = tuple[str, str, Sequence[str], bool]
 def lines(results: "pa.Table") -> Iterator[Line]:
     """The newest comparison of each cell, by workload and library."""
     titles = library_titles()
-    rows = [{key: plain(value) for key, value in row.items()} for row in results.select(list(COLUMNS)).to_pylist()]
+    rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
     rows = [{**row, "machine": None} for row in rows if row["parity"] is not None and row["status"] != "incompatible"]
     for row in sorted(newest(rows), key=lambda row: (row["workload"], library_title(row, titles).casefold())):
         yield row["workload"], library_title(row, titles), errors_of(row), row["status"] == Status.OK

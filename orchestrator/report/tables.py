@@ -5,7 +5,6 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import images, reference
@@ -104,7 +103,7 @@ def tables(results: "pa.Table", titles: Mapping[str, str] | None = None) -> tupl
     ``titles`` says how to call each library; by default as images/ says, else as published.
     """
     titles = library_titles() if titles is None else titles
-    rows = [{key: plain(value) for key, value in row.items()} for row in results.select(list(COLUMNS)).to_pylist()]
+    rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
     rows = [row for row in rows if row["parity"] is None]  # compared with the reference, not measured
     workloads: dict[str, list[Row]] = defaultdict(list)
     for row in with_machines([{**row, "title": library_title(row, titles)} for row in rows]):
@@ -185,9 +184,19 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     return list({tuple(row[name] for name in question): row for row in sorted(rows, key=started)}.values())
 
 
-def started(row: Row) -> datetime:
+def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
+    """Some columns row by row; times as numbers: for anything else Arrow would import pandas, for half a second."""
+    import pyarrow as pa
+
+    table = results.select(list(columns))
+    index = table.schema.get_field_index("started")
+    records: list[Row] = table.set_column(index, "started", table["started"].cast(pa.int64())).to_pylist()
+    return records
+
+
+def started(row: Row) -> int:
     """When a run began, before everything else if nobody knows."""
-    return row["started"] or datetime.min.replace(tzinfo=UTC)
+    return row["started"] or 0
 
 
 def column_of(row: Row, machine: str = "") -> Column:
@@ -366,7 +375,7 @@ def reason_of(row: Row) -> str:
 
 def plain(value: Any) -> Any:
     """Text that can't steer a terminal: results of other machines are not trusted."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value.isprintable():
         return value
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in value)
 

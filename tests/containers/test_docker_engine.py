@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from orchestrator.contract import Status
 from orchestrator.engines import Task
-from orchestrator.engines.docker import DockerEngine
+from orchestrator.engines.docker import CLAIM, GPU, DockerEngine
 from orchestrator.matrix import Cell
 from tests.unit.test_contract import DOCUMENT
 
@@ -129,6 +129,37 @@ def test_a_cell_has_no_network_no_root_and_nothing_to_write_but_results_and_tmp(
     assert "isolated" in outcome.log, outcome.reason
 
 
+def test_a_cell_that_is_killed_from_outside_is_told_from_one_that_fails(outcome_of, engine):
+    def kill(event) -> None:
+        (container,) = engine.containers.list(filters={"label": "rosetta.key=key"})
+        container.kill()
+
+    outcome = outcome_of("import time; print('{\"event\": \"epoch\"}'); time.sleep(600)", kill)
+    assert (outcome.status, outcome.reason) == (Status.HOST_LOST, "ended from outside by SIGKILL")
+
+
+def test_what_the_engine_refuses_has_failed_and_an_image_that_is_gone_may_come_back(engine):
+    docker_engine = DockerEngine()
+    task = Task(CELL, Probe("rosetta/probe:none"), "key", "run", claim="folder/key")
+    assert docker_engine.run(task, lambda event: None).status is Status.HOST_LOST
+    outcome = docker_engine.run(replace(task, image=Probe(BASE), memory=1), lambda event: None)
+    assert outcome.status is Status.FAILED
+    assert outcome.reason.startswith("the engine refused: ")
+    docker_engine.api.close()
+
+
+def test_an_attempt_removes_what_was_left_of_the_cell_or_on_its_gpu(engine, probe):
+    docker_engine = DockerEngine()
+    labels = [{CLAIM: "folder/key"}, {CLAIM: "other/key", f"{GPU}GPU-pretended-0": "held"}, {CLAIM: "other/key"}]
+    made = [engine.containers.create(probe.tag, ["-"], labels=each).id for each in labels]
+    docker_engine._remove_orphans(Task(CELL, probe, "key", "run", ("GPU-pretended-0",), claim="folder/key"))
+    left = docker_engine.cells()
+    assert [container in left for container in made] == [False, False, True]
+    docker_engine.remove(made[2])
+    assert made[2] not in docker_engine.cells()
+    docker_engine.api.close()
+
+
 def test_a_flood_of_output_is_cut(outcome_of):
     outcome = outcome_of("for _ in range(100_000): print('x' * 1000)")
     assert len(outcome.log) < 2**20
@@ -145,6 +176,6 @@ def test_a_container_that_is_being_made_when_the_run_is_stopped_does_not_go_on(e
     docker_engine.api.start = start_after_stop
     task = Task(Cell("import time; time.sleep(600)", "rnn"), probe, "key", "run", deadline=60)
     outcome = docker_engine.run(task, lambda event: None)
-    assert outcome.status is Status.FAILED  # not a timeout: it was ended at once
+    assert outcome.status is Status.HOST_LOST  # not a timeout: it was ended at once
     assert docker_engine.api.containers(all=True, filters={"label": "rosetta.key=key"}) == []
     docker_engine.api.close()

@@ -17,7 +17,9 @@ def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("words", [[], ["plan"], ["build"], ["run"], ["merge"], ["table"], ["data"], ["data", "fetch"]])
+@pytest.mark.parametrize(
+    "words", [[], ["plan"], ["build"], ["run"], ["merge"], ["table"], ["status"], ["data"], ["data", "fetch"]]
+)
 def test_every_command_has_help_with_an_example(words, tmp_path):
     done = rosetta(*words, "--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -58,6 +60,9 @@ def test_plan_counts_what_is_only_unverified(tmp_path):
         (["build", "--engine", "process", "--only", "jax/*/cuda13/h200"], {}, 4, "--unverified takes also"),
         (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "--unverified takes also"),
         (["table"], {}, 8, "merged.parquet"),
+        (["status"], {}, 8, "There is no results"),
+        (["run", "--engine", "process", "--only", "pytorch/rnn/cpu", "--rerun", "jax/*"], {}, 4, "matches none"),
+        (["plan", "--only", "*/v100"], {"ROSETTA_HOST": "none.json"}, 11, "describes no machine"),
         (["data", "fetch", "mnist"], {}, 7, "mnist"),
         (["plan", "--epochs", "0"], {}, 2, "epochs"),
     ],

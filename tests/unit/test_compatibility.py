@@ -1,10 +1,14 @@
 """Which GPU runs which CUDA, from NVIDIA's tables, and what this machine lacks."""
 
+import json
+
 import pytest
 
 from orchestrator import compatibility as c
+from orchestrator.errors import GpuError
 
-V100 = c.Host({"v100": ("GPU-1", "GPU-2")}, (470, 57))
+V100 = c.Host((c.Device("Tesla V100-SXM2-16GB", "GPU-1"), c.Device("Tesla V100-SXM2-16GB", "GPU-2")), (470, 57))
+DIVIDED = c.Host((c.Device("NVIDIA A100-SXM4-80GB", "GPU-1", mig=True),), (580, 65))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,7 @@ def test_hardware(platform, gpu, precision, reason):
         ("cuda9", "v100", V100, None),
         ("cuda9", "v100", c.Host(), "no NVIDIA driver on this machine"),
         ("cuda9", "p100", V100, "no P100 on this machine"),
+        ("cuda12", "a100", DIVIDED, "no A100 on this machine that is not divided by MIG"),
         ("cuda12", "v100", V100, "driver 470.57 is too old for cuda12, which needs 525"),
     ],
 )
@@ -57,3 +62,36 @@ def test_host(platform, gpu, host, reason):
 )
 def test_drivers_names_for_gpus(name, short):
     assert c.gpu_of(name) == short
+
+
+MACHINE = {"driver": "535.5", "gpus": [{"name": "Tesla V100-SXM2-16GB", "uuid": "GPU-pretended-0", "memory": 2**34}]}
+
+
+def test_a_machine_can_be_pretended(tmp_path, monkeypatch):
+    path = tmp_path / "host.json"
+    path.write_text(json.dumps(MACHINE))
+    monkeypatch.setenv("ROSETTA_HOST", str(path))
+    monkeypatch.setattr(c, "real_host", c.Host)
+    host = c.this_host()
+    assert host.pretended
+    assert [gpu.uuid for gpu in host.of_model("v100")] == ["GPU-pretended-0"]
+    assert host.of_model("v100")[0].memory == 2**34
+
+
+@pytest.mark.parametrize(
+    ("machine", "real", "said"),
+    [
+        (MACHINE, V100, "this machine has real ones"),
+        ({**MACHINE, "gpus": [{"name": "Tesla V100", "uuid": "GPU-1"}]}, c.Host(), "as if it were real"),
+        ({**MACHINE, "gpus": MACHINE["gpus"] * 2}, c.Host(), "names a GPU twice"),
+        ({**MACHINE, "gpus": [{"name": "Tesla V100"}]}, c.Host(), "describes no machine"),
+        ([], c.Host(), "describes no machine"),
+    ],
+)
+def test_nobody_takes_a_pretended_gpu_for_a_real_one(machine, real, said, tmp_path, monkeypatch):
+    path = tmp_path / "host.json"
+    path.write_text(json.dumps(machine))
+    monkeypatch.setenv("ROSETTA_HOST", str(path))
+    monkeypatch.setattr(c, "real_host", lambda: real)
+    with pytest.raises(GpuError, match=said):
+        c.this_host()

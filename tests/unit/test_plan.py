@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import images, plan
-from orchestrator.compatibility import PLATFORMS, Host
+from orchestrator.compatibility import PLATFORMS, Device, Host
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.errors import SelectionError
 from orchestrator.matrix import Cell
@@ -37,7 +37,7 @@ def test_a_cell_is_ready_until_its_file_is_there(tmp_path):
     planned = only(CELL, tmp_path)
     assert planned.verdict is Verdict.READY
     assert planned.image == images.image_for("pytorch", "cpu")
-    path = plan.result_path(tmp_path / "cells", planned.key, CELL)
+    path = plan.result_path(tmp_path / "cells", planned.key, CELL.id)
     path.parent.mkdir(parents=True)
     assert only(CELL, tmp_path).verdict is Verdict.READY
     path.touch()
@@ -85,7 +85,7 @@ def test_the_process_engine_adds_its_own_reasons(tmp_path):
 
 # --- Platforms with GPUs --------------------------------------------------------------------------------------------
 JAX_GPU = Cell("jax", "rnn", "cuda13", "h200")
-H200 = Host({"h200": ("GPU-1",)}, (580,))
+H200 = Host((Device("NVIDIA H200", "GPU-1"),), (580,))
 
 
 def test_what_nobody_has_seen_work_runs_only_if_asked_for(tmp_path):

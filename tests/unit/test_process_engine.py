@@ -84,6 +84,15 @@ def stat(pid: int) -> str:
     return done.stdout or "Z"
 
 
+def test_what_a_dead_orchestrator_left_of_a_cell_is_ended_before_it_runs_again(run):
+    with subprocess.Popen(["sleep", "600"], env={"ROSETTA_CLAIM": "folder/key"}) as left:
+        assert run.engine.cells()[str(left.pid)] == "folder/key"
+        run("exit 1", claim="folder/other")
+        assert left.poll() is None
+        run("exit 1", claim="folder/key")
+        assert left.wait(10) == -9
+
+
 def test_stop_ends_a_running_cell(run):
     started = threading.Event()
     outcomes = []

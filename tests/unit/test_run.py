@@ -1,15 +1,23 @@
-"""What a run refuses before it starts, and how GPUs are handed out."""
+"""What a run refuses before it starts, and what becomes of its cells: with an engine that does as it is told."""
 
-import os
+import json
 import threading
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from rich.console import Console
 
-from orchestrator import run
+from orchestrator import contract, plan, progress, quality, results, run
+from orchestrator.claims import Claims
 from orchestrator.compatibility import Host
-from orchestrator.errors import DiskError, GpuError, SelectionError
+from orchestrator.contract import Outcome, Status
+from orchestrator.engines import Task, success
+from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
 from orchestrator.matrix import Cell
 from orchestrator.plan import Planned, Verdict
+from tests.unit.test_results import DOCUMENT
 
 
 def hopeless(cell: Cell, reason: str) -> list[Planned]:
@@ -35,35 +43,245 @@ def test_a_full_disk_is_noticed_before_the_first_cell(tmp_path, monkeypatch):
         run.prepare_folder(tmp_path)
 
 
-def test_a_gpu_belongs_to_one_cell_at_a_time():
-    slots = run.Slots(Host({"v100": ("GPU-1", "GPU-2")}, (470,)), 1)
-    held: list[str] = []
-    clashes: list[str] = []
-    guard = threading.Lock()
+# --- Cells ----------------------------------------------------------------------------------------------------------
+CELLS = [
+    Cell(library, "rnn", data="synthetic", repeat=repeat, epochs=1, samples=64)
+    for repeat in (0, 1)
+    for library in ("pytorch", "jax", "mxnet")
+]
+LOST = Outcome(Status.HOST_LOST, "the engine stopped answering")
 
-    def cell() -> None:
-        with slots.gpus("v100") as (gpu,):
-            with guard:
-                clashes.extend([gpu] if gpu in held else [])
-                held.append(gpu)
-            with guard:
-                held.remove(gpu)
 
-    threads = [threading.Thread(target=cell) for _ in range(32)]
+class Engine:
+    """Runs nothing; ``does`` may give a cell another outcome than a good one."""
+
+    name, host, stopping = "docker", "here", False
+
+    def __init__(self, does: Callable[[Task], Outcome | None] = lambda task: None) -> None:
+        self.does = does
+        self.ran: list[Cell] = []
+        self.orphans: dict[str, str] = {}
+        self.prepared: list[str] = []
+
+    def unavailable(self, image) -> None:
+        return None
+
+    def prepare(self, wanted, say) -> None:
+        self.prepared += [image.name for image in wanted]
+
+    def run(self, task: Task, on_event) -> Outcome:
+        self.ran.append(task.cell)
+        on_event({"event": "epoch", "epoch": 1, "epochs": 1, "loss": 0.5})
+        return self.does(task) or success(document(task.cell), "said")
+
+    def cells(self) -> dict[str, str]:
+        return dict(self.orphans)
+
+    def remove(self, handle: str) -> None:
+        del self.orphans[handle]
+
+    def stop(self) -> None:
+        self.stopping = True
+
+
+def document(cell: Cell) -> contract.Document:
+    epochs, samples = quality.asked(cell)
+    said = {"library": cell.library, "data": cell.data, "seed": cell.repeat, "epochs": epochs, "samples": samples}
+    return contract.Document.model_validate({**DOCUMENT, **said})
+
+
+@pytest.fixture
+def go(tmp_path, monkeypatch):
+    """Plan and run the cells with an engine; the tally and the rows."""
+    monkeypatch.setattr(run, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(run, "LOOK_AGAIN", 0.0)
+
+    def go(engine: Engine, cells: list[Cell] = CELLS, **settings) -> tuple[run.Tally, list[dict[str, Any]]]:
+        planned = plan.plan(cells, engine, tmp_path, Host())
+        shown = progress.Lines(Console(file=(tmp_path / "shown").open("w")))
+        with shown.console.file:
+            tally = run.run(planned, engine, run.Settings(tmp_path, **settings), Host(), shown)
+        return tally, results.read(tmp_path / results.MERGED).to_pylist()
+
+    go.folder = tmp_path
+    return go
+
+
+def test_every_cell_has_one_row_and_a_second_run_does_nothing(go):
+    engine = Engine()
+    tally, rows = go(engine)
+    assert (tally.statuses, len(rows)) == ({"ok": 6}, 6)
+    assert [cell.repeat for cell in engine.ran] == [0, 0, 0, 1, 1, 1]
+    merged = (go.folder / results.MERGED).stat()
+    tally, rows = go(engine)
+    assert (tally.statuses, len(rows), len(engine.ran)) == ({}, 6, 6)
+    assert (go.folder / results.MERGED).stat().st_mtime_ns == merged.st_mtime_ns
+    assert [path.name for path in (go.folder / ".claims").iterdir() if path.suffix != ".lock"] == ["id"]
+
+
+def test_a_cell_whose_host_is_lost_is_tried_again_and_one_that_fails_is_not(go):
+    lost, failed = [CELLS[0], CELLS[0]], CELLS[1]
+
+    def does(task: Task) -> Outcome | None:
+        if task.cell in lost:
+            lost.remove(task.cell)
+            return LOST
+        return Outcome(Status.FAILED, "exit code 1") if task.cell == failed else None
+
+    engine = Engine(does)
+    tally, rows = go(engine)
+    assert tally.statuses == {"ok": 5, "failed": 1}
+    assert (engine.ran.count(CELLS[0]), engine.ran.count(failed), len(rows)) == (3, 1, 6)
+    assert "again  in 0 s: the engine stopped answering" in (go.folder / "shown").read_text()
+
+
+def test_a_cell_that_stays_lost_has_a_row_and_is_run_next_time(go):
+    tally, rows = go(Engine(lambda task: LOST if task.cell == CELLS[0] else None))
+    assert tally.statuses == {"ok": 5, "host_lost": 1}
+    assert sorted(row["status"] for row in rows) == ["host_lost", *["ok"] * 5]
+    engine = Engine()
+    tally, rows = go(engine)
+    assert (tally.statuses, engine.ran) == ({"ok": 1}, [CELLS[0]])
+    assert [row["status"] for row in rows] == ["ok"] * 6
+
+
+def test_an_image_that_can_not_be_built_stops_no_other(go):
+    engine = Engine()
+
+    def prepare(wanted, say) -> None:
+        if wanted[0].name == "jax-cpu":
+            raise BuildError("Building the images failed.")
+
+    engine.prepare = prepare  # type: ignore[method-assign]
+    tally, rows = go(engine)
+    assert isinstance(tally.error, BuildError)
+    assert {(row["library"], row["status"]) for row in rows} == {("pytorch", "ok"), ("mxnet", "ok"), ("jax", "failed")}
+    assert {row["reason"] for row in rows if row["library"] == "jax"} == {"no image: Building the images failed."}
+    tally, rows = go(Engine())
+    assert (tally.statuses, {row["status"] for row in rows}) == ({"ok": 2}, {"ok"})
+
+
+def test_two_orchestrators_share_the_cells_and_both_wait_for_all(go):
+    inside = threading.Barrier(2, timeout=30)
+    engines = [Engine(), Engine()]
+
+    tallies: list[run.Tally] = []
+
+    def orchestrator(engine: Engine) -> None:
+        planned = plan.plan(CELLS, engine, go.folder, Host())
+        inside.wait()
+        with (go.folder / engine_names[id(engine)]).open("w") as file:
+            shown = progress.Lines(Console(file=file))
+            tallies.append(run.run(planned, engine, run.Settings(go.folder), Host(), shown))
+
+    engine_names = {id(engine): f"shown{number}" for number, engine in enumerate(engines)}
+    for engine in engines:
+        engine.does = lambda task: time.sleep(0.2)
+    threads = [threading.Thread(target=orchestrator, args=[engine]) for engine in engines]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    assert clashes == []
-    with slots.gpus("none") as none:
-        assert none == ()
+        thread.join(60)
+    ran = [cell for engine in engines for cell in engine.ran]
+    assert sorted(map(CELLS.index, ran)) == list(range(6))
+    assert all(engine.ran for engine in engines)
+    assert sum(tally.elsewhere for tally in tallies) == 6
+    assert len(results.read(go.folder / results.MERGED).to_pylist()) == 6
 
 
-def test_cells_side_by_side_have_cores_of_their_own():
-    alone, pair = run.Slots(Host(), 1), run.Slots(Host(), 2)
-    with alone.cores() as all_of_them, pair.cores() as first, pair.cores() as second:
-        assert all_of_them == ()
-        assert first
-        assert second
-        if len(os.sched_getaffinity(0)) > 1:
-            assert not set(first) & set(second)
+def test_orphans_of_this_folder_are_removed_and_no_others(go):
+    engine = Engine()
+    claims = Claims(go.folder)
+    alive = claims.take("alive")
+    mine, held, foreign = claims.label("0123"), claims.label("alive"), "another-folder/0123"
+    engine.orphans = {"dead": mine, "alive": held, "foreign": foreign, "unmarked": ""}
+    go(engine)
+    assert sorted(engine.orphans) == ["alive", "foreign", "unmarked"]
+    alive.release()
+
+
+def test_measured_cells_on_a_cpu_wait_for_builds_and_short_ones_do_not(go):
+    assert run.needs_quiet(Cell("pytorch", "rnn"))
+    assert not run.needs_quiet(CELLS[0])
+    assert not run.needs_quiet(Cell("pytorch", "rnn", parity=True))
+    assert not run.needs_quiet(Cell("pytorch", "rnn", "cuda9", "v100"))
+    built: list[str] = []
+    first = threading.Event()
+
+    def prepare(wanted, say) -> None:
+        if wanted[0].name != "pytorch-cpu":
+            first.wait(30)
+        built.append(wanted[0].name)
+
+    def does(task: Task) -> None:
+        assert built == ["pytorch-cpu"] or task.cell != CELLS[0]
+        first.set()
+
+    engine = Engine(does)
+    engine.prepare = prepare  # type: ignore[method-assign]
+    tally, _ = go(engine)
+    assert tally.statuses == {"ok": 6}
+
+
+def test_a_run_that_was_killed_is_merged_by_the_next(go):
+    go(Engine())
+    (go.folder / results.MERGED).rename(go.folder / "kept")
+    go(Engine())
+    assert (go.folder / results.MERGED).exists()
+    before = (go.folder / results.MERGED).stat().st_mtime_ns
+    (go.folder / ".claims" / "run-0123.lock").touch()
+    go(Engine())
+    assert (go.folder / results.MERGED).stat().st_mtime_ns > before
+
+
+def test_changes_are_json_for_programs(go, capsys, tmp_path):
+    engine = Engine()
+    planned = plan.plan(CELLS[:1], engine, tmp_path, Host())
+    run.run(planned, engine, run.Settings(tmp_path), Host(), progress.Json())
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["started", "epoch", "finished"]
+    assert {event["cell"] for event in events} == {"pytorch/rnn/cpu"}
+    assert (events[1]["loss"], events[2]["status"], events[2]["total"]) == (0.5, "ok", 1)
+
+
+def test_the_live_table_says_what_runs_and_when_it_ends():
+    console = Console(force_terminal=True, width=120, record=True)
+    live = progress.Live(console)
+    from orchestrator.slots import Lease
+
+    ordered = [Planned(cell, Verdict.READY) for cell in CELLS]
+    with progress.Progress.running(live, ordered, lambda cell: 60.0, 2):
+        live.started(CELLS[0], Lease((), (0,), 1))
+        live.event(CELLS[0], {"event": "epoch", "epoch": 1, "epochs": 3, "loss": 0.25})
+        assert 170 < live.left <= 180
+        console.print(live.table())
+    text = console.export_text()
+    assert "pytorch/rnn/cpu" in text
+    assert "1/3" in text
+    assert "0.250" in text
+    assert "0 of 6 cells, likely done" in text
+
+
+def test_status_tells_from_files_what_runs_and_what_is_done(go):
+    from orchestrator.report import status
+
+    seen: list[status.Status] = []
+
+    def does(task: Task) -> Outcome | None:
+        if task.cell == CELLS[5]:
+            seen.append(status.read(go.folder))
+        return Outcome(Status.FAILED, "exit code 1") if task.cell == CELLS[0] else None
+
+    go(Engine(does))
+    (now,) = seen
+    assert [cell["cell"] for cell in now.cells] == [CELLS[5].id]
+    assert [run["cells"] for run in now.runs] == [6]
+    assert now.done == {"ok": 4, "failed": 1}
+    console = Console(width=120, record=True)
+    status.show(now, console)
+    assert f"{CELLS[5].id} #1" in console.export_text()
+    results.forget(go.folder, CELLS[:1], "failed")
+    after = status.read(go.folder)
+    assert (after.runs, after.cells, after.done) == ((), (), {"ok": 5})
+    go(Engine(lambda task: Outcome(Status.OOM, "out of memory")))
+    assert status.read(go.folder).done == {"ok": 5, "oom": 1}

@@ -1,0 +1,99 @@
+"""A second Docker engine beside the machine's own, which tests may kill, and which grants requests for GPUs.
+
+It has its own folders, socket and network namespace, so that the engine of the machine notices nothing of it; its
+containers have no network. Needs root and the program dockerd. GPUs are granted, though there are none, because the
+engine finds a program named nvidia-container-runtime-hook on its PATH.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+FLAGS = "--bridge=none --iptables=false --ip6tables=false --ip-forward=false --log-level=error"
+PR_SET_CHILD_SUBREAPER = 36
+"""Makes this process the parent of what a killed dockerd leaves, which has to be buried by somebody."""
+
+HOOK = "nvidia-container-runtime-hook"
+
+
+class PrivateEngine:
+    """An engine whose files all lie in a ``folder`` of their own; a context that ends it and removes them."""
+
+    def __init__(self) -> None:
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="rosetta-engine-", dir="/tmp"))  # a socket's path is short
+        self.socket = f"unix://{folder}/docker.sock"
+        self.daemon: subprocess.Popen[bytes] | None = None
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / HOOK).write_text("#!/bin/sh\nexit 0\n")
+        (folder / "bin" / HOOK).chmod(0o755)
+        (folder / "daemon.json").write_text("{}")
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid", "config-file": "daemon.json"}
+        folders = [f"--{flag}={self.folder / name}" for flag, name in places.items()]
+        command = ["unshare", "--net", "dockerd", f"--host={self.socket}", *FLAGS.split(), *folders]
+        (self.folder / "pid").unlink(missing_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            variables = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"}
+            self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=variables)
+        until = time.monotonic() + 120
+        while not self.answers():
+            if time.monotonic() > until or self.daemon.poll() is not None:
+                raise RuntimeError(f"no private engine: {(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def answers(self) -> bool:
+        """Whether it can be used."""
+        return self.docker("version").returncode == 0
+
+    def docker(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
+        """Docker's command with this engine."""
+        environment = {**os.environ, "DOCKER_HOST": self.socket}
+        return subprocess.run(["docker", *words], env=environment, capture_output=True, check=False)
+
+    def kill(self) -> None:
+        """End it without a word, as a crash would; what runs in it goes on."""
+        assert self.daemon is not None
+        containerd = int((self.folder / "exec" / "containerd" / "containerd.pid").read_text())
+        self.daemon.kill()  # unshare has become dockerd
+        self.daemon.wait()
+        with suppress(ChildProcessError):  # dies with it; the next dockerd would wait ten seconds for its remains
+            os.waitpid(containerd, 0)
+
+    def take_image(self, tag: str) -> None:
+        """Copy an image from the machine's own engine."""
+        with subprocess.Popen(["docker", "save", tag], stdout=subprocess.PIPE) as saved:
+            subprocess.run(
+                ["docker", "load"], env={**os.environ, "DOCKER_HOST": self.socket}, stdin=saved.stdout, check=True,
+                stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def __enter__(self) -> "PrivateEngine":
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, its containers first, and remove everything."""
+        if self.daemon is not None and self.daemon.poll() is None:
+            containers = self.docker("ps", "--all", "--quiet").stdout.decode().split()
+            if containers:
+                self.docker("rm", "--force", "--volumes", *containers)
+            self.daemon.send_signal(signal.SIGTERM)
+            self.daemon.wait(60)
+        subprocess.run(["umount", self.folder / "data"], check=False, capture_output=True)  # dockerd's own bind mount
+        shutil.rmtree(self.folder)

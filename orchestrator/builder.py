@@ -1,0 +1,103 @@
+"""Images in the order in which cells need them, built in the background while other cells already run."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from orchestrator.engines import Engine, Say
+from orchestrator.errors import BuildError, RosettaError
+from orchestrator.images import Image
+
+AT_A_TIME = 2
+"""Builds side by side: one may download while another compiles. They share the engine's cache."""
+
+PAUSES = (5.0, 30.0, 120.0)
+"""Seconds to wait before a build that failed by an event is tried again."""
+
+EVENTS = ("could not be pulled", "out of reach", "No Docker engine answers")
+"""In the message of a failure that may pass; all others stay what they are however often they are tried."""
+
+
+class Builder:
+    """Builds each image once, ``deadline`` seconds at most; a future per image tells how far it is."""
+
+    def __init__(self, engine: Engine, images: Iterable[Image], deadline: float, say: Say) -> None:
+        self.engine, self.deadline, self.say = engine, deadline, say
+        self._stopped = threading.Event()
+        self._threads: set[int] = set()
+        self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="build")
+        self._futures: dict[Image, Future[None]] = {image: self._pool.submit(self._build, image) for image in images}
+
+    def is_ready(self, image: Image) -> bool:
+        """Whether cells of this image can start."""
+        future = self._futures[image]
+        return future.done() and future.exception() is None
+
+    def error(self, image: Image) -> RosettaError | None:
+        """Why the image could not be built; None while it is not known, and where it was. Others than ours raise."""
+        future = self._futures[image]
+        error = future.exception() if future.done() else None
+        if error is not None and not isinstance(error, RosettaError):
+            raise error
+        return error
+
+    @property
+    def building(self) -> list["Future[None]"]:
+        """The builds that are not done."""
+        return [future for future in self._futures.values() if not future.done()]
+
+    def once(self, image: Image) -> None:
+        """Build the image, or see that it is there; raises BuildError if that takes too long."""
+        late, thread = threading.Event(), threading.get_native_id()
+        timer = threading.Timer(self.deadline, end_late, (thread, late))
+        timer.daemon = True
+        timer.start()
+        self._threads.add(thread)
+        try:
+            self.engine.prepare([image], self.say)
+        except RosettaError as error:
+            if late.is_set():
+                what = f"The image {image.name} was not built in {self.deadline:,.0f} s."
+                raise BuildError(what, error.why, "Give it more time with --build-deadline SECONDS.") from None
+            raise
+        finally:
+            self._threads.discard(thread)
+            timer.cancel()
+
+    def close(self) -> None:
+        """End what is being built; nothing more is begun."""
+        self._stopped.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for thread in list(self._threads):
+            end_children(thread)
+        self._pool.shutdown()
+
+    def _build(self, image: Image) -> None:
+        for pause in PAUSES:
+            try:
+                return self.once(image)
+            except RosettaError as error:
+                if self._stopped.is_set() or not any(event in error.what for event in EVENTS):
+                    raise
+                self.say(f"{image.name}: {error.what} Next try in {pause:,.0f} s.")
+            if self._stopped.wait(pause):
+                break
+        return self.once(image)
+
+
+def end_late(thread: int, late: threading.Event) -> None:
+    """End what a thread has started because its time is over."""
+    late.set()
+    end_children(thread)
+
+
+def end_children(thread: int) -> None:
+    """Politely end the programs that a thread of this process has started; it sees them fail."""
+    with suppress(OSError):
+        for pid in Path(f"/proc/self/task/{thread}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)

@@ -1,0 +1,117 @@
+"""Who runs what in a results folder: a lock for each cell that runs, and beside it a file that says how far it is.
+
+Several orchestrators, on one host or on several with a common folder, so share the cells of a matrix. What a process
+holds is free as soon as it is dead: there is nothing to clean up before others go on.
+"""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from orchestrator import filelocks
+
+FOLDER = ".claims"
+"""Hidden, so that a merge takes nothing in it for a result."""
+
+RUN = "run-"
+"""How the claims of orchestrators begin; all others are the keys of cells."""
+
+EVERYTHING = "folder"
+"""The lock of whoever reads and writes files about the whole folder."""
+
+SELDOM = 1.0
+"""Seconds between two notes about the same, unless it is important."""
+
+
+class Claim:
+    """One lock that is held, and what is told of it to others."""
+
+    def __init__(self, lock: filelocks.Lock, path: Path) -> None:
+        self._lock, self._path = lock, path
+        self._facts: dict[str, Any] = {"started": time.time(), "pid": os.getpid()}
+        self._told = 0.0
+
+    def tell_seldom(self, **facts: Any) -> None:
+        """As ``tell``, but what comes too fast waits for the next time."""
+        self._facts |= facts
+        if time.monotonic() - self._told >= SELDOM:
+            self.tell()
+
+    def tell(self, **facts: Any) -> None:
+        """Note facts for 'rosetta status'."""
+        self._facts |= facts
+        self._told = time.monotonic()
+        partial = self._path.with_suffix(".partial")
+        with suppress(OSError):  # a full disk ends a run elsewhere; this is no more than a note
+            partial.write_text(json.dumps(self._facts))
+            partial.rename(self._path)
+
+    def release(self) -> None:
+        """End the claim and leave nothing of it."""
+        for path in (self._path, self._path.with_suffix(".partial"), Path(self._lock.lock_file)):
+            path.unlink(missing_ok=True)
+        self._lock.release()
+
+
+class Claims:
+    """The claims of one results folder."""
+
+    def __init__(self, results: Path) -> None:
+        self.folder = results / FOLDER
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.id = identity(self.folder / "id")
+
+    def take(self, name: str) -> Claim | None:
+        """The claim of a cell's key, now or never: None if another process has it."""
+        lock = filelocks.take(self.folder / f"{name}.lock")
+        return Claim(lock, self.folder / f"{name}.json") if lock else None
+
+    def join(self) -> Claim:
+        """The claim of one more orchestrator."""
+        while True:  # one that looks for the dead may hold a lock that is just being made
+            claim = self.take(f"{RUN}{uuid.uuid4().hex}")
+            if claim is not None:
+                return claim
+
+    def label(self, key: str) -> str:
+        """What a cell of this folder carries, so that it is found should its orchestrator die."""
+        return f"{self.id}/{key}"
+
+    def key_of(self, label: str) -> str | None:
+        """The key in such a label; None for cells of other folders."""
+        folder, _, key = label.rpartition("/")
+        return key if folder == self.id else None
+
+    def forget_the_dead(self) -> bool:
+        """Remove what processes that were killed have left here; whether one of them was an orchestrator."""
+        orchestrators = 0
+        for path in self.folder.glob("*.lock"):
+            claim = self.take(path.stem) if path.stem != EVERYTHING else None
+            if claim is not None:
+                orchestrators += path.stem.startswith(RUN)
+                claim.release()
+        return bool(orchestrators)
+
+
+def living(results: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name and facts of each claim that somebody holds now."""
+    for path in sorted((results / FOLDER).glob("*.json")):
+        if filelocks.is_held(path.with_suffix(".lock")):
+            with suppress(OSError, ValueError):
+                yield path.stem, json.loads(path.read_text())
+
+
+def identity(path: Path) -> str:
+    """What tells this folder from all others, also from a copy of it: a random number and its file's own."""
+    partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
+    if not path.exists():
+        partial.write_text(uuid.uuid4().hex)
+        with suppress(FileExistsError):  # another orchestrator was faster
+            os.link(partial, path)
+        partial.unlink()
+    return f"{path.read_text()}.{path.stat().st_ino}"

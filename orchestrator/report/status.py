@@ -1,0 +1,101 @@
+"""What runs now in a results folder and what is done, from its files alone: there is no daemon to ask."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import plan, results
+from orchestrator.claims import RUN, living
+from orchestrator.errors import ResultError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Orchestrators that live and the cells that they run, as they say themselves; how many rows have which status."""
+
+    runs: tuple[Facts, ...]
+    cells: tuple[Facts, ...]
+    done: Mapping[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of ``rosetta status --json``."""
+        return asdict(self)
+
+
+def read(folder: Path) -> Status:
+    """Look at a results folder; raises ResultError if there is none."""
+    if not folder.is_dir():
+        raise ResultError(f"There is no {folder}.", remedy="Name the folder of a run with --results DIR.")
+    claims = list(living(folder))
+    return Status(
+        runs=tuple(facts for name, facts in claims if name.startswith(RUN)),
+        cells=tuple(facts for name, facts in claims if not name.startswith(RUN)),
+        done=Counter(statuses(folder).values()),
+    )
+
+
+def statuses(folder: Path) -> dict[Any, str]:
+    """The status of every cell that has a row: as merged, and from the files that came later or went."""
+    found: dict[Any, str] = {}
+    merged = folder / results.MERGED
+    since = merged.stat().st_mtime if merged.exists() else 0.0
+    if since:
+        table = results.read(merged)
+        columns = (table[name].to_pylist() for name in ("key", "cell", "repeat", "data", "status"))
+        for key, cell, repeat, data, status in zip(*columns, strict=True):
+            if not key or is_as_merged(plan.result_path(folder / "cells", key, cell), since):
+                found[key or (cell, repeat, data)] = status
+    for place in (folder / "cells").glob("*"):
+        if place.name not in found:
+            for path in place.rglob("[!.]*.parquet"):
+                (row,) = results.read(path).to_pylist()
+                found[row["key"]] = row["status"]
+    return found
+
+
+def is_as_merged(path: Path, since: float) -> bool:
+    """Whether the row of a cell is still the one that was merged; one that came from elsewhere is."""
+    written = [each.stat().st_mtime for each in (path, plan.passing_path(path)) if each.exists()]
+    return max(written) <= since if written else not path.parent.exists()
+
+
+def show(status: Status, console: "Console") -> None:
+    """Print it for a person."""
+    from rich.text import Text
+
+    from orchestrator.progress import board, clock
+
+    now = time.time()
+    for run in status.runs:
+        words = [f"{run[name]:,} {name}" for name in ("waiting", "running", "building") if run.get(name)]
+        said = (
+            f"{run['host']}, process {run['pid']}, for {clock(now - run['started'])}: {', '.join(words) or 'starting'}"
+        )
+        console.print(Text(said), soft_wrap=True)
+    if not status.runs:
+        console.print("Nothing runs.")
+    entries = [
+        (
+            cell["cell"] + (f" #{cell['repeat']}" if cell["repeat"] else ""),
+            f"{cell['state']} on {cell['host']}",
+            cell["gpus"],
+            cell.get("epoch") or 0,
+            cell.get("epochs") or 0,
+            cell.get("loss"),
+            now - cell["started"],
+            None if cell["expected"] is None else max(0.0, cell["expected"] - (now - cell["started"])),
+        )
+        for cell in status.cells
+    ]
+    if entries:
+        console.print(board(entries, ""))
+    done = ", ".join(f"{count:,} {name}" for name, count in sorted(status.done.items()))
+    console.print(f"Rows: {done or 'none'}", highlight=False)

@@ -1,0 +1,87 @@
+"""What cells hold alone while they run: GPUs, and a share of the cores and of the memory."""
+
+import os
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import filelocks
+from orchestrator.compatibility import Device, Host
+from orchestrator.contract import Document, Gpu
+
+MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 // 8
+"""Bytes that cells may use together: an eighth of the machine is left to the engine and to the system."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What one cell holds: GPUs, the numbers of its cores (none: all of them), bytes of memory."""
+
+    gpus: tuple[Device, ...]
+    cores: tuple[int, ...]
+    memory: int
+    locked: tuple[filelocks.Lock, ...] = ()
+
+
+class Slots:
+    """A slot for each GPU of the models that are wanted, and ``cpu_cells`` slots for cells without.
+
+    A GPU is locked for the whole host, so that it belongs to one cell of all orchestrators. Cores and memory are
+    divided evenly among the slots: cells that each start a thread per core would wait for each other.
+    """
+
+    def __init__(self, host: Host, models: Collection[str], cpu_cells: int) -> None:
+        self._devices = {model: host.of_model(model) for model in models}
+        self._free = {"none": cpu_cells, **{model: len(found) for model, found in self._devices.items()}}
+        self.count = sum(self._free.values())
+        self._shares = shares(sorted(os.sched_getaffinity(0)), self.count)
+        self._folder: Path | None = None
+        self._changing = threading.Lock()
+
+    def take(self, model: str) -> Lease | None:
+        """A GPU of a model and a share of the rest; only the share for ``none``. None if all are taken."""
+        with self._changing:
+            if not self._free[model]:
+                return None
+            gpus, locked = self._gpu(model) if model != "none" else ((), ())
+            if model != "none" and not gpus:
+                return None
+            self._free[model] -= 1
+            return Lease(gpus, self._shares.pop(), MEMORY // self.count, locked)
+
+    def give_back(self, lease: Lease, model: str) -> None:
+        """End a lease."""
+        with self._changing:
+            for lock in lease.locked:
+                lock.release()
+            self._shares.append(lease.cores)
+            self._free[model] += 1
+
+    def _gpu(self, model: str) -> tuple[tuple[Device, ...], tuple[filelocks.Lock, ...]]:
+        """A GPU that nobody on this host holds, and its lock; empty if there is none."""
+        self._folder = self._folder or filelocks.host_folder()
+        for device in self._devices[model]:
+            lock = filelocks.take(self._folder / f"{device.uuid}.lock")
+            if lock is not None:
+                return (device,), (lock,)
+        return (), ()
+
+
+def shares(cores: list[int], count: int) -> list[tuple[int, ...]]:
+    """The cores in as many equal shares; whoever is alone gets all, which no numbers means."""
+    if count <= 1:
+        return [()]
+    size = max(1, len(cores) // count)
+    parts = [tuple(cores[start : start + size]) for start in range(0, len(cores), size)]
+    return [parts[index % len(parts)] for index in range(count)]
+
+
+def pretend(document: Document, lease: Lease) -> Document:
+    """What a cell says that ran on a pretended GPU, marked: a shortened run, on a machine that nobody could have."""
+    if not lease.gpus:
+        return document
+    gpus = [Gpu(name=f"pretended {gpu.name}", uuid=gpu.uuid, driver="pretended") for gpu in lease.gpus]
+    machine = f"pretended GPU, {document.environment.cpu}"
+    environment = document.environment.model_copy(update={"gpus": gpus, "cpu": machine})
+    return document.model_copy(update={"environment": environment, "shortened": True})

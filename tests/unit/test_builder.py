@@ -1,0 +1,84 @@
+"""Builds in the background: what is tried again, what is given up, and when."""
+
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from orchestrator import builder
+from orchestrator.builder import Builder
+from orchestrator.errors import BuildError, EngineError
+from orchestrator.images import building, image_for
+
+IMAGE: Any = image_for("pytorch", "cpu")
+
+
+class Building:
+    """An engine of which only preparing matters; ``does`` is called for each try."""
+
+    def __init__(self, *does) -> None:
+        self.does = list(does)
+
+    def prepare(self, wanted, say):
+        self.does.pop(0)()
+
+
+def fails(error: Exception):
+    def raising() -> None:
+        raise error
+
+    return raising
+
+
+def sleeps() -> None:
+    if subprocess.run(["sleep", "60"], check=False).returncode != 0:
+        raise BuildError("Building the images failed.")
+
+
+@pytest.fixture
+def built(monkeypatch):
+    monkeypatch.setattr(builder, "PAUSES", (0.0, 0.0))
+
+    def build(*does, deadline: float = 60) -> tuple[Builder, list[str], list[Any]]:
+        said: list[str] = []
+        engine = Building(*does)
+        builder = Builder(engine, [IMAGE], deadline, said.append)  # type: ignore[arg-type]
+        while builder.building:
+            time.sleep(0.01)
+        builder.close()
+        return builder, said, engine.does
+
+    return build
+
+
+def test_what_may_pass_is_tried_again(built):
+    builder, said, _ = built(fails(BuildError("Building failed. The network is out of reach.")), lambda: None)
+    assert builder.is_ready(IMAGE)
+    assert "Next try" in said[0]
+
+
+def test_what_stays_as_it_is_is_not(built):
+    builder, said, left = built(fails(BuildError("Building the images failed.")), lambda: None)
+    assert not builder.is_ready(IMAGE)
+    assert isinstance(builder.error(IMAGE), BuildError)
+    assert (said, len(left)) == ([], 1)
+
+
+def test_tries_have_an_end(built):
+    lost = fails(EngineError("Building failed. No Docker engine answers."))
+    builder, said, left = built(lost, lost, lost, lost)
+    assert isinstance(builder.error(IMAGE), EngineError)
+    assert (len(said), len(left)) == (2, 1)
+
+
+def test_a_build_past_its_deadline_is_ended(built):
+    started = time.monotonic()
+    builder, _, _ = built(sleeps, deadline=0.3)
+    assert time.monotonic() - started < 30
+    assert "was not built in" in str(builder.error(IMAGE))
+
+
+def test_the_events_are_told_from_the_messages_of_images():
+    causes = " ".join(cause for _, _, cause, _ in building.CAUSES)
+    assert [event for event in builder.EVENTS if event not in causes] == []

@@ -1,0 +1,31 @@
+"""The order of cells: rounds, the unknown first, then the longest."""
+
+from orchestrator import history, results
+from orchestrator.matrix import Cell
+from orchestrator.plan import Planned, Verdict
+from tests.unit.test_results import row
+
+LIBRARIES = {"pytorch": 30.0, "chainer": 10.0, "mxnet": 20.0}
+
+
+def cell(library: str, repeat: int = 0, **parameters) -> Cell:
+    return Cell(library, "rnn", repeat=repeat, **parameters)
+
+
+def test_the_longest_of_earlier_runs_comes_first_in_each_round_and_what_nobody_knows_before(tmp_path):
+    for number, (library, seconds) in enumerate(LIBRARIES.items()):
+        made = {**row(cell(library), run=f"r{number}", library=library), "wall_seconds": seconds}
+        results.write_row(made, tmp_path / f"{number}.parquet")
+    results.merge([tmp_path], tmp_path / results.MERGED)
+    expected = history.expected(tmp_path)
+    assert expected(cell("pytorch", 7)) == 30.0
+    assert expected(cell("pytorch", epochs=1)) is None
+    ready = [Planned(cell(name, r), Verdict.READY) for r in (0, 1) for name in ("chainer", "jax", "mxnet", "pytorch")]
+    ordered = [(p.cell.library, p.cell.repeat) for p in history.in_order(ready, expected)]
+    names = ("jax", "pytorch", "mxnet", "chainer")
+    assert ordered == [(name, repeat) for repeat in (0, 1) for name in names]
+
+
+def test_without_results_the_matrix_keeps_its_order(tmp_path):
+    ready = [Planned(cell(name), Verdict.READY) for name in ("mxnet", "chainer")]
+    assert history.in_order(ready, history.expected(tmp_path)) == ready

@@ -1,0 +1,72 @@
+"""GPUs and cores belong to one cell at a time, in all processes of a host; pretended GPUs leave their mark."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from orchestrator import filelocks, slots
+from orchestrator.compatibility import Device, Host, gpu_of
+from orchestrator.slots import Slots
+from tests.unit.test_results import V100, document
+
+HOST = Host((Device("Tesla V100-SXM2-16GB", "GPU-1"), Device("Tesla V100-SXM2-16GB", "GPU-2")), (470,))
+
+
+@pytest.fixture(autouse=True)
+def own_locks(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROSETTA_LOCKS", str(tmp_path / "locks"))
+
+
+def test_a_gpu_belongs_to_one_cell_of_all_orchestrators():
+    ours, others = Slots(HOST, ["v100"], 0), Slots(HOST, ["v100"], 0)
+    first, second = ours.take("v100"), others.take("v100")
+    assert {first.gpus[0].uuid, second.gpus[0].uuid} == {"GPU-1", "GPU-2"}
+    assert ours.take("v100") is None
+    others.give_back(second, "v100")
+    assert ours.take("v100").gpus == second.gpus
+
+
+def test_a_process_that_is_killed_gives_its_gpu_back(tmp_path):
+    code = f"""
+import sys, time
+from pathlib import Path
+from orchestrator import filelocks
+lock = filelocks.take(Path({str(tmp_path / "a.lock")!r}))
+print("held", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert filelocks.take(tmp_path / "a.lock") is None
+        assert filelocks.is_held(tmp_path / "a.lock")
+        holder.send_signal(signal.SIGKILL)
+    until = time.monotonic() + 10
+    while filelocks.is_held(tmp_path / "a.lock") and time.monotonic() < until:
+        time.sleep(0.01)
+    assert filelocks.take(tmp_path / "a.lock") is not None
+
+
+def test_who_is_alone_has_all_cores_and_others_share_them():
+    assert slots.shares([0, 1, 2, 3], 1) == [()]
+    assert slots.shares([0, 1, 2, 3], 2) == [(0, 1), (2, 3)]
+    assert slots.shares([0, 1], 3) == [(0,), (1,), (0,)]
+    pair = Slots(Host(), [], 2)
+    first, second = pair.take("none"), pair.take("none")
+    assert pair.take("none") is None
+    assert first.memory + second.memory <= slots.MEMORY
+    if len(os.sched_getaffinity(0)) > 1:
+        assert not set(first.cores) & set(second.cores)
+
+
+def test_what_ran_on_a_pretended_gpu_is_marked():
+    lease = Slots(Host((Device("Tesla V100", "GPU-pretended-0"),), (470,), pretended=True), ["v100"], 0).take("v100")
+    for said in (document(**{**V100, "environment": document().environment}), document(**V100)):
+        marked = slots.pretend(said, lease)
+        (gpu,) = marked.environment.gpus
+        assert (gpu_of(gpu.name), gpu.driver, gpu.name) == ("v100", "pretended", "pretended Tesla V100")
+        assert marked.shortened
+        assert marked.environment.cpu.startswith("pretended GPU")
