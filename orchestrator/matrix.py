@@ -240,11 +240,11 @@ def cells(
             raise MatrixError(f"{path}: axes.{needed} is missing.", remedy="Without it there is no cell.")
     axes["library"] = expand_libraries(axes["library"], known["library"])
     overrides = {key: value for key, value in (overrides or {}).items() if value is not None}
-    axes |= {key: value for key, value in overrides.items() if key in AXES}
+    asked = {key: value for key, value in overrides.items() if key in AXES}
     parameters = {key: value for key, value in overrides.items() if key not in AXES}
     excludes = [values(point) for point in (*file.exclude, *chosen.exclude)]
     includes = [values(point) for point in (*file.include, *chosen.include)]
-    points = combine(axes, includes, excludes)
+    points = [p for point in combine({**axes, **asked}, includes, excludes) for p in replaced(point, asked)]
     missing = next((p for p in points if not {"library", "workload"} <= p.keys()), None)
     if missing is not None:
         raise MatrixError(f"{path}: include: {missing} matches no combination and names no library and workload.")
@@ -278,6 +278,12 @@ def combine(
         if not hosts:
             own.append(dict(include))
     return combinations + own
+
+
+def replaced(point: Mapping[str, Any], asked: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
+    """The point with the axes that were asked for, where it is not of the axes' product, which has them already."""
+    other = {axis: choices for axis, choices in asked.items() if point.get(axis) not in choices}
+    return ({**point, **dict(zip(other, choice, strict=True))} for choice in itertools.product(*other.values()))
 
 
 def fits(wanted: Mapping[str, Any], point: Mapping[str, Any]) -> bool:

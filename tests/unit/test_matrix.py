@@ -205,3 +205,14 @@ def test_the_committed_variants_have_scripts_and_leave_the_quick_profile_alone()
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(MatrixError, match="can't be read"):
         matrix.cells(Path(tmp_path, "none.yaml"), None, KNOWN)
+
+
+def test_what_the_command_line_asks_for_reaches_cells_that_only_an_include_makes(cells_of):
+    text = "axes: {library: [pytorch], workload: [cnn]}\ninclude: [{library: jax, workload: rnn, variant: tuned}]\n"
+    cells = cells_of(text, data=["synthetic"], repeat=[0, 1])
+    assert [(cell.library, cell.data, cell.repeat) for cell in cells] == [
+        ("pytorch", "synthetic", 0),
+        ("jax", "synthetic", 0),
+        ("pytorch", "synthetic", 1),
+        ("jax", "synthetic", 1),
+    ]
