@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import socket
 import tarfile
 import threading
 import time
@@ -249,20 +250,20 @@ class DockerEngine:
 
 def connect() -> docker.APIClient:
     """A client of the engine; raises EngineError that tells no engine, no permission and too old apart."""
-    start = "Start Docker, or use --engine process."
+    where = os.environ.get("DOCKER_HOST") or f"unix://{SOCKET}"
     try:
-        settings = kwargs_from_env()
-        api = docker.APIClient(version="auto", timeout=120, max_pool_size=64, **settings)
-    except DockerException as error:
-        local = "DOCKER_HOST" not in os.environ
-        if local and SOCKET.exists() and not os.access(SOCKET, os.R_OK | os.W_OK):
-            raise EngineError(
-                f"No permission on the Docker engine's socket {SOCKET}.",
-                remedy="Add yourself to the group docker (usermod -aG docker $USER, then log in again).",
-            ) from None
-        where = os.environ.get("DOCKER_HOST", str(SOCKET))
-        why = explain(error) if SOCKET.exists() or not local else "There is no such socket."
-        raise EngineError(f"No Docker engine answers at {where}.", why, start) from None
+        knock(where)
+        api = docker.APIClient(version="auto", timeout=120, max_pool_size=64, **kwargs_from_env())
+    except PermissionError:
+        raise EngineError(
+            f"No permission on the Docker engine's socket {where.removeprefix('unix://')}.",
+            remedy="Add yourself to the group docker (usermod -aG docker $USER, then log in again).",
+        ) from None
+    except (OSError, DockerException) as error:
+        why = "There is no such socket." if isinstance(error, FileNotFoundError) else explain(error)
+        raise EngineError(
+            f"No Docker engine answers at {where}.", why, "Start Docker, or use --engine process."
+        ) from None
     version = tuple(int(part) for part in str(api.api_version).split("."))
     if version < OLDEST_API:
         raise EngineError(
@@ -270,6 +271,13 @@ def connect() -> docker.APIClient:
             remedy="Update Docker to 23 or newer, or use --engine process.",
         )
     return api
+
+
+def knock(where: str) -> None:
+    """Raise OSError if nobody listens at a local socket: the SDK would say so as well, but leave one open."""
+    if where.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(where.removeprefix("unix://"))
 
 
 def explain(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The command as a user types it: help, exit codes, errors without traceback."""
 
+import gc
 import json
 import os
 import subprocess
@@ -7,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from orchestrator.engines.docker import connect
+from orchestrator.errors import EngineError
 
 ROSETTA = str(Path(sys.executable).parent / "rosetta")
 
@@ -80,3 +84,10 @@ def test_the_command_starts_without_heavy_imports(tmp_path):
     code = f"import sys; from orchestrator import cli; print([m for m in '{heavy}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_engine_out_of_reach_is_one_error_and_leaves_nothing_open(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(EngineError, match="There is no such socket"):
+        connect()
+    gc.collect()  # what was left open would be warned of here, and warnings are errors
