@@ -132,7 +132,10 @@ def reference(image: str, library: str, workload: str, folder: Path, asked: argp
     options = ["--data", "synthetic", "--epochs", str(EPOCHS), "--samples", str(samples)]
     printed = docker_run(asked.cpus, {results: "/results"}, image, RUN_OURS, library, workload, *options)
     events = [json.loads(line) for line in printed.splitlines() if line.startswith('{"event": "epoch"')]
-    document = json.loads(next(results.glob("*.json")).read_text())
+    documents = list(results.glob("*.json"))
+    if not documents:
+        raise Failed("it has left no document")
+    document = json.loads(documents[0].read_text())
     return {
         "version": document["versions"]["framework"],
         "seconds": document["epoch_seconds"][-1],
