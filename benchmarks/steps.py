@@ -71,7 +71,7 @@ def machine(cpus: str) -> str:
     from harness import environment
 
     cpu, load = environment.describe()["cpu"], os.getloadavg()[0]
-    return f"core {cpus} of the {os.cpu_count()} of an {cpu}, load {load:.1f} before the start"
+    return f"cores {cpus} of the {os.cpu_count()} of an {cpu}, load {load:.1f} before the start"
 
 
 def opponents(only: str) -> Iterator[tuple[str, str, str]]:
@@ -162,7 +162,10 @@ def docker_run(cpus: str, mounts: dict[Path, str], image: str, program: str, *wo
 
 def called(command: list[str]) -> str:
     """What a command prints."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise Failed(str(error)) from error
     if done.returncode:
         raise Failed((done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1])
     return done.stdout
