@@ -1,0 +1,175 @@
+"""What a step costs: each library's reference script against a straightforward one, written as the notebooks of 2018.
+
+    python benchmarks/steps.py [--only 'pytorch/*'] [--rounds 3] [--steps 40] [--cpus 1]
+
+Both run in turn in the library's own image, on the same cores and the same samples: ours as `docker run` runs it, the
+opponent out of notebooks/. Measured is the second of two epochs, by the wall clock, and by the processor time that the
+process has used, which others on the machine disturb less. Needs the images: `rosetta build --only '*/*/cpu'`.
+
+One core by default, the last: libraries whose threads spin on a shared machine are no measurement.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "workloads")]
+OPPONENTS = ROOT / "benchmarks" / "notebooks"
+EPOCHS = 2
+# By its path: some of them have their library's name, which they could not import if their folder were searched.
+RUN_OPPONENT = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
+# `python -m harness`, the entry point of every image, and with each event the processor time that has been used.
+RUN_OURS = """
+import runpy, time
+from harness import document
+event = document.event
+document.event = lambda kind, **fields: event(kind, cpu=time.process_time(), **fields)
+runpy.run_module("harness", run_name="__main__")
+"""
+
+
+class Failed(Exception):
+    """A container ended without a result; the message is the last line that it wrote."""
+
+
+def main() -> None:
+    """Measure both in turn, library by library, and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="*", metavar="GLOB", help="library/workload, say '*/rnn'")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=40, help="in an epoch, of which there are 2")
+    last = str(max(os.sched_getaffinity(0)))
+    parser.add_argument("--cpus", default=last, metavar="LIST", help="cores for docker run --cpuset-cpus")
+    arguments = parser.parse_args()
+    print(f"{arguments.steps} steps after as many, {arguments.rounds} rounds in turn, on {machine(arguments.cpus)}")
+    print("ms a step, median: on the wall, and in brackets of the processor; ratios of each round: of the processor")
+    print(f"{'':22}{'version':13}{'ours':>16}{'theirs':>16}{'ratio':>13}")
+    with tempfile.TemporaryDirectory(prefix="rosetta-steps-") as name:
+        folder = Path(name)
+        write_samples(folder, arguments.steps)
+        for cell, library, workload in opponents(arguments.only):
+            try:
+                line = compare(library, workload, folder, arguments)
+            except Failed as error:
+                line = f"failed: {error}"
+            print(f"{cell:22}{line}", flush=True)
+
+
+def machine(cpus: str) -> str:
+    """The processor, the cores that are used of those that there are, and how many programs want to run."""
+    from harness import environment
+
+    cpu, load = environment.describe()["cpu"], os.getloadavg()[0]
+    return f"cores {cpus} of the {os.cpu_count()} of an {cpu}, load {load:.1f} before the start"
+
+
+def opponents(only: str) -> Iterator[tuple[str, str, str]]:
+    """What is to be compared: "keras-tf/cnn" and its two words."""
+    for path in sorted(OPPONENTS.glob("*/*.py"), key=lambda path: (path.stem, path.parent)):
+        library, workload = path.stem.replace("_", "-"), path.parent.name
+        if fnmatch(f"{library}/{workload}", only):
+            yield f"{library}/{workload}", library, workload
+
+
+def write_samples(folder: Path, steps: int) -> None:
+    """What the harness makes up for our scripts, as files for the opponents."""
+    from harness import arguments, data
+
+    (folder / "data").mkdir()
+    for workload in ("cnn", "rnn"):
+        params = arguments.read_params()[workload]
+        made = data.load(params["dataset"], "synthetic", params, steps * params["batch_size"])
+        np.savez(folder / "data" / f"{workload}.npz", x=made.x_train, y=made.y_train)
+
+
+def compare(library: str, workload: str, folder: Path, asked: argparse.Namespace) -> str:
+    """The rest of a line: version, medians of both sides, their ratios, and those of each round."""
+    image = image_of(library)
+    ours, theirs = [], []
+    for _ in range(asked.rounds):
+        ours.append(reference(image, library, workload, folder, asked))
+        theirs.append(opponent(image, library, workload, folder, asked))
+    versions = {each["version"] for each in ours + theirs}
+    if len(versions) > 1:
+        raise Failed(f"the two sides measure different versions, {', '.join(sorted(versions))}")
+    median = {
+        key: [statistics.median(each[key] for each in side) / asked.steps * 1e3 for side in (ours, theirs)]
+        for key in ("seconds", "cpu")
+    }
+    sides = "".join(f"{wall:8.1f} ({cpu:5.1f})" for wall, cpu in zip(*median.values(), strict=True))
+    wall, cpu = (mine / other for mine, other in median.values())
+    each = ", ".join(f"{mine['cpu'] / other['cpu']:.2f}" for mine, other in zip(ours, theirs, strict=True))
+    return f"{versions.pop():13}{sides}{wall:7.2f} ({cpu:.2f})  {each}"
+
+
+def image_of(library: str) -> str:
+    """The id of a library's image: its tag may name another one before we are through."""
+    from orchestrator import images
+
+    image = images.image_for(library, "cpu")
+    if image is None:
+        raise Failed("images/ has no image for it on the platform cpu")
+    return called(["docker", "image", "inspect", "--format", "{{.Id}}", image.tag]).strip()
+
+
+def reference(image: str, library: str, workload: str, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """The last epoch of our script."""
+    from harness import arguments
+
+    results = Path(tempfile.mkdtemp(dir=folder))
+    samples = asked.steps * arguments.read_params()[workload]["batch_size"]
+    options = ["--data", "synthetic", "--epochs", str(EPOCHS), "--samples", str(samples)]
+    printed = docker_run(asked.cpus, {results: "/results"}, image, RUN_OURS, library, workload, *options)
+    events = [json.loads(line) for line in printed.splitlines() if line.startswith('{"event": "epoch"')]
+    documents = list(results.glob("*.json"))
+    if not documents:
+        raise Failed("it has left no document")
+    document = json.loads(documents[0].read_text())
+    return {
+        "version": document["versions"]["framework"],
+        "seconds": document["epoch_seconds"][-1],
+        "cpu": events[-1]["cpu"] - events[-2]["cpu"],
+    }
+
+
+def opponent(image: str, library: str, workload: str, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """The last epoch of the script that ours is compared with."""
+    mounts = {OPPONENTS: "/notebooks:ro", folder / "data": "/data:ro"}
+    printed = docker_run(asked.cpus, mounts, image, RUN_OPPONENT, f"{workload}/{library.replace('-', '_')}.py")
+    measured: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return measured
+
+
+def docker_run(cpus: str, mounts: dict[Path, str], image: str, program: str, *words: str) -> str:
+    """What a program prints; it sees the scripts and parameters of this checkout, whichever its image was made of."""
+    command = ["docker", "run", "--rm", "--network", "none", "--cpuset-cpus", cpus, "--entrypoint", "python"]
+    for source, target in {**mounts, ROOT / "workloads": "/workloads:ro"}.items():
+        command += ["--volume", f"{source}:{target}"]
+    folder = next((target[:-3] for target in mounts.values() if target.startswith("/notebooks")), "/workloads")
+    return called([*command, "--workdir", folder, image, "-c", program, *words])
+
+
+def called(command: list[str]) -> str:
+    """What a command prints."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise Failed(str(error)) from error
+    if done.returncode:
+        raise Failed((done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1])
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
