@@ -158,17 +158,17 @@ class DockerEngine:
     def _follow(self, container: str, task: Task, on_event: OnEvent) -> Outcome:
         """Start the container, hand on its events until it ends or its deadline has passed, judge what it left."""
         output = Output(on_event)
-        stream = self.api.attach(container, stdout=True, stderr=True, stream=True)
+        stream: Any = self.api.attach(container, stdout=True, stderr=True, stream=True)
         late = threading.Event()
         deadline = threading.Timer(task.deadline, self._kill_late, (container, late))
         silence = threading.Timer(task.deadline + GRACE, give_up, (stream,))
         deadline.daemon = silence.daemon = True
-        self.api.start(container)
-        if self.stopping:  # stop() may have come before the start, and found nothing to kill
-            self._kill(container)
-        deadline.start()
-        silence.start()
         try:
+            self.api.start(container)
+            if self.stopping:  # stop() may have come before the start, and found nothing to kill
+                self._kill(container)
+            deadline.start()
+            silence.start()
             for chunk in stream:
                 output.feed(chunk)
             # Its output has ended, so this takes no time; without a timeout of ours it would have none at all.
@@ -176,6 +176,7 @@ class DockerEngine:
         finally:
             deadline.cancel()
             silence.cancel()
+            stream._response.close()  # the SDK has no name for it, and leaves it to the garbage collector
         log = output.close()
         if late.is_set():
             return Outcome(Status.TIMEOUT, f"not finished after {task.deadline:,.0f} s", log=log)
@@ -288,7 +289,7 @@ def explain(error: Exception) -> str:
 
 
 def give_up(stream: Any) -> None:
-    """Close the stream of a container from another thread, so that nobody waits any longer for what an engine says."""
+    """Close the stream of a container, so that nobody waits any longer for what an engine says; from any thread."""
     with suppress(OSError, *UNREACHABLE):
         stream.close()
 
