@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,7 @@ class Running:
         return gone / self.epoch * (self.epochs - self.epoch) if self.epoch else None
 
 
-class Progress:
+class Progress(ABC):
     """Keeps track of the cells of a run and shows what changes; safe to call from the threads of the cells."""
 
     def __init__(self) -> None:
@@ -59,9 +60,9 @@ class Progress:
         self._ahead: dict[Cell, float | None] = {}
         self._changing = threading.RLock()
 
+    @abstractmethod
     def show(self, kind: str, cell: Cell | None, **facts: Any) -> None:
         """Let a person or a program see one change."""
-        raise NotImplementedError
 
     def say(self, text: str) -> None:
         """Tell of preparation."""
