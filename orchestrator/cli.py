@@ -5,14 +5,14 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from orchestrator import ROOT, __version__
 from orchestrator.errors import CellsFailed, RosettaError, SelectionError
+from orchestrator.options import length, results_folder, running, selection
 
-F = TypeVar("F", bound=Callable[..., Any])
 INTERRUPTED = 130
 
 
@@ -28,62 +28,16 @@ class Rosetta(click.Group):
             sys.exit(error.exit_code)
 
 
-def selection(command: F) -> F:
-    """The options that plan, build and run share."""
-    options = [
-        click.option(
-            "--matrix",
-            "matrix_file",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="Default: matrix.yaml here, else the one beside the program.",
-        ),
-        click.option(
-            "--profile",
-            metavar="NAME",
-            envvar="ROSETTA_PROFILE",
-            default="full",
-            show_default=True,
-            help="A profile of the matrix file: quick, full.",
-        ),
-        click.option(
-            "--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable."
-        ),
-        click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable."),
-        click.option(
-            "--results",
-            type=click.Path(path_type=Path, file_okay=False),
-            metavar="DIR",
-            default="results",
-            show_default=True,
-            help="Where results lie.",
-        ),
-        click.option(
-            "--engine",
-            type=click.Choice(["docker", "process"]),
-            help="Default: docker if an engine answers, else process.",
-        ),
-        click.option("--unverified", is_flag=True, help="Also what nobody has seen work: GPU images, by and large."),
-        click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'."),
-        click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
-        click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
-        click.option("--repeats", type=click.IntRange(1), metavar="N", help="N rounds, with the seeds 0 to N-1."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
-    """The selected cells and the engine, from the shared options."""
+    """The selected cells and the engine, from the shared options; those of ``length`` may be missing."""
     from orchestrator import engines, plan
 
     path = options["matrix_file"] or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
     overrides = {
-        "data": [options["data"]] if options["data"] else None,
-        "repeat": list(range(options["repeats"])) if options["repeats"] else None,
-        "epochs": options["epochs"],
-        "samples": options["samples"],
+        "data": [options["data"]] if options.get("data") else None,
+        "repeat": list(range(options["repeats"])) if options.get("repeats") else None,
+        "epochs": options.get("epochs"),
+        "samples": options.get("samples"),
     }
     cells = plan.cells_of(path, options["profile"], options["only"], options["skip"], overrides)
     return cells, engines.choose(options["engine"], say=lambda text: click.echo(f"note: {text}", err=True))
@@ -106,6 +60,7 @@ def main() -> None:
 
 @main.command()
 @selection
+@length
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
 def plan(as_json: bool, **options: Any) -> None:
     """Print every cell with its id and verdict: ready, done, or incompatible and why.
@@ -140,6 +95,7 @@ def plan(as_json: bool, **options: Any) -> None:
 
 @main.command()
 @selection
+@length
 @click.option("--print", "show", is_flag=True, help="Show Dockerfiles and bake file; needs no engine.")
 def build(show: bool, **options: Any) -> None:
     """Build the images that the selected cells need, in parallel; those for GPUs also where there is none.
@@ -165,43 +121,9 @@ def build(show: bool, **options: Any) -> None:
         click.echo(f"{tag}  {digest}")
 
 
-def running(command: F) -> F:
-    """The options that run and parity share."""
-    options = [
-        click.option(
-            "--jobs",
-            type=click.IntRange(1),
-            default=1,
-            show_default=True,
-            metavar="N",
-            help="Cells without GPU at a time; more than one share the cores. Each GPU always has a cell of its own.",
-        ),
-        click.option(
-            "--deadline",
-            type=click.FloatRange(min=1),
-            default=24 * 3600.0,
-            metavar="SECONDS",
-            help="Stop a cell that takes longer.  [default: a day]",
-        ),
-        click.option(
-            "--build-deadline",
-            type=click.FloatRange(min=1),
-            default=3 * 3600.0,
-            metavar="SECONDS",
-            help="Stop a build that takes longer.  [default: three hours]",
-        ),
-        click.option(
-            "--rerun", metavar="failed|all|GLOB", help="Run again what failed, everything selected, or what matches."
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print a JSON object per change, and no table."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @main.command()
 @selection
+@length
 @running
 def run(**options: Any) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
@@ -242,7 +164,7 @@ def parity(markdown: bool, **options: Any) -> None:
     if markdown:
         click.echo(report.markdown(results.read(folder / results.MERGED)), nl=False)
         return
-    cells, engine = cells_from({**options, "data": "synthetic", "epochs": None, "samples": None})
+    cells, engine = cells_from({**options, "data": "synthetic"})
     run_cells([replace(cell, parity=True) for cell in cells], engine, folder, report.show, options)
 
 
@@ -252,10 +174,10 @@ def run_cells(
     """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted."""
     from rich.console import Console
 
-    from orchestrator import compatibility, matrix, results
+    from orchestrator import compatibility, results
     from orchestrator import plan as planning
     from orchestrator import progress as showing
-    from orchestrator import run as running
+    from orchestrator import run as execution
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -264,19 +186,14 @@ def run_cells(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
     host = compatibility.this_host()
-    again = options["rerun"]
-    if again:
-        chosen = cells if again in ("failed", "all") else list(filter(matrix.selector([again], []), cells))
-        if not chosen:
-            remedy = "It can be 'failed', 'all', or cells as for --only."
-            raise SelectionError(f"--rerun {again} matches none of the {len(cells):,} selected cells.", remedy=remedy)
-        results.forget(folder, chosen, "failed" if again == "failed" else "all")
+    if options["rerun"]:
+        set_aside(cells, folder, options["rerun"])
     planned = planning.plan(cells, engine, folder, host, options["unverified"])
     console = Console()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    settings = running.Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
+    settings = execution.Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
     progress = showing.choose(console, options["as_json"])
-    tally = running.run(planned, engine, settings, host, progress)
+    tally = execution.run(planned, engine, settings, host, progress)
     merged = folder / results.MERGED
     if not options["as_json"]:
         show(results.read(merged), console)
@@ -293,15 +210,19 @@ def run_cells(
         )
 
 
+def set_aside(cells: list[Any], folder: Path, what: str) -> None:
+    """Have cells run again whatever their results: ``failed``, ``all``, or a glob; raises SelectionError if none is."""
+    from orchestrator import matrix, results
+
+    chosen = cells if what in ("failed", "all") else list(filter(matrix.selector([what], []), cells))
+    if not chosen:
+        remedy = "It can be 'failed', 'all', or cells as for --only."
+        raise SelectionError(f"--rerun {what} matches none of the {len(cells):,} selected cells.", remedy=remedy)
+    results.forget(folder, chosen, "failed" if what == "failed" else "all")
+
+
 @main.command()
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="results",
-    show_default=True,
-    metavar="DIR",
-    help="Where results lie.",
-)
+@results_folder
 @click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
 def status(results: Path, as_json: bool) -> None:
     """Print what runs now, of all orchestrators that share a results folder, and what is done. Disturbs nothing.
@@ -344,21 +265,14 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
     from orchestrator import results
 
     paths = paths or (Path("results"),)
-    output = output or (paths[0] if paths[0].is_dir() else paths[0].parent) / "merged.parquet"
+    output = output or (paths[0] if paths[0].is_dir() else paths[0].parent) / results.MERGED
     count = results.merge(list(paths), output)
     click.echo(f"{count:,} rows in {output}")
 
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="results",
-    show_default=True,
-    metavar="DIR",
-    help="Where results lie.",
-)
+@results_folder
 @click.option("--markdown", is_flag=True, help="As Markdown.")
 def table(file: Path | None, results: Path, markdown: bool) -> None:
     """Print the results as the published tables have them: library × GPU and CUDA, time beside quality.
@@ -373,7 +287,7 @@ def table(file: Path | None, results: Path, markdown: bool) -> None:
     from orchestrator import results as storage
     from orchestrator.report import tables
 
-    rows = storage.read(file or results / "merged.parquet")
+    rows = storage.read(file or results / storage.MERGED)
     if markdown:
         click.echo(tables.markdown(rows))
     else:

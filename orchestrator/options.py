@@ -1,0 +1,95 @@
+"""The options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
+
+
+def together(*options: Option) -> Callable[[F], F]:
+    """Several options as one decorator; ``--help`` lists them in this order."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+results_folder = click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    default="results",
+    show_default=True,
+    help="Where results lie.",
+)
+
+selection = together(
+    click.option(
+        "--matrix",
+        "matrix_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Default: matrix.yaml here, else the one beside the program.",
+    ),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        envvar="ROSETTA_PROFILE",
+        default="full",
+        show_default=True,
+        help="A profile of the matrix file: quick, precisions, full.",
+    ),
+    click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable."),
+    click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable."),
+    results_folder,
+    click.option(
+        "--engine", type=click.Choice(["docker", "process"]), help="Default: docker if an engine answers, else process."
+    ),
+    click.option("--unverified", is_flag=True, help="Also what nobody has seen work: GPU images, by and large."),
+)
+"""Of plan, build, run and parity: which cells, where, and where their results lie."""
+
+length = together(
+    click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'."),
+    click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
+    click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
+    click.option("--repeats", type=click.IntRange(1), metavar="N", help="N rounds, with the seeds 0 to N-1."),
+)
+"""Of plan, build and run: what is measured in place of what the matrix file says."""
+
+running = together(
+    click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Cells without GPU at a time; more than one share the cores. Each GPU always has a cell of its own.",
+    ),
+    click.option(
+        "--deadline",
+        type=click.FloatRange(min=1),
+        default=24 * 3600.0,
+        metavar="SECONDS",
+        help="Stop a cell that takes longer.  [default: a day]",
+    ),
+    click.option(
+        "--build-deadline",
+        type=click.FloatRange(min=1),
+        default=3 * 3600.0,
+        metavar="SECONDS",
+        help="Stop a build that takes longer.  [default: three hours]",
+    ),
+    click.option(
+        "--rerun", metavar="failed|all|GLOB", help="Run again what failed, everything selected, or what matches."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON object per change, and no table."),
+)
+"""Of run and parity: how to run."""
