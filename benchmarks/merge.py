@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from orchestrator import reference, results  # noqa: E402
 from orchestrator.matrix import Cell  # noqa: E402
+from orchestrator.results.files import load  # noqa: E402
 
 OURS = """
 from orchestrator import results
@@ -159,7 +160,7 @@ def compare_forms(made: list[dict[str, Any]]) -> None:
 def timed(path: Path) -> float:
     """Seconds that reading a file takes."""
     started = time.perf_counter()
-    results.load(path)
+    load(path)
     return time.perf_counter() - started
 
 

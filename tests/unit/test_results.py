@@ -303,10 +303,10 @@ def test_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "many.parquet"
     results.write(results.table_of([row()] * 30), path)
     assert results.read(path).num_rows == 30
-    monkeypatch.setattr(results, "MOST_ROWS", 29)
+    monkeypatch.setattr("orchestrator.results.files.MOST_ROWS", 29)
     with pytest.raises(ResultError, match="unpacks to 30 rows"):
         results.read(path)
-    monkeypatch.setattr(results, "LARGEST_FILE", 100)
+    monkeypatch.setattr("orchestrator.results.files.LARGEST_FILE", 100)
     with pytest.raises(ResultError, match="is larger than"):
         results.read(path)
 

@@ -1,0 +1,28 @@
+"""Results: the declared Parquet schema, one file per cell run, and the merge of many into one table."""
+
+from orchestrator.results.files import MERGED, forget, holds, read, table_of, write, write_incompatible, write_row
+from orchestrator.results.merging import merge
+from orchestrator.results.rows import LOG_TAIL, Row, empty, identity, incompatible_row, row
+from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION, VERSION_KEY, schema
+
+__all__ = [
+    "COLUMNS",
+    "LOG_TAIL",
+    "MERGED",
+    "SCHEMA_VERSION",
+    "VERSION_KEY",
+    "Row",
+    "empty",
+    "forget",
+    "holds",
+    "identity",
+    "incompatible_row",
+    "merge",
+    "read",
+    "row",
+    "schema",
+    "table_of",
+    "write",
+    "write_incompatible",
+    "write_row",
+]

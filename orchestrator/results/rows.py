@@ -1,0 +1,129 @@
+"""Outcomes and documents → rows of the schema."""
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator import contract, quality
+from orchestrator.compatibility import gpu_of
+from orchestrator.contract import Document, Outcome, Status
+from orchestrator.errors import ResultError
+from orchestrator.images import Image
+from orchestrator.matrix import AXES, Cell
+from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION
+
+Row = Mapping[str, Any]
+
+LOG_TAIL = 2000
+"""Characters of the log that are kept in the row; all of it lies beside the file."""
+
+PHASES = ("import", "data", "build", "first_step", "train", "warm_up", "predict", "evaluate")
+
+
+def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image: Image, host: str) -> dict[str, Any]:
+    """The row of an attempt at a cell, judged: a document of another run or of bad quality is not ok.
+
+    ``key`` is the cell's content hash, ``run`` unique to the attempt, ``host`` the machine's name.
+    """
+    document, status, reason = outcome.document, outcome.status, outcome.reason
+    if status is Status.OK and document is None:
+        status, reason = Status.FAILED, "left no result"
+    if status is Status.OK and document is not None:
+        wrong = quality.mismatch(cell, document)
+        status, reason = (Status.FAILED, f"the result is of another run: {wrong}") if wrong else quality.judge(document)
+        document = None if wrong else document
+    return {
+        **empty(cell),
+        **(of_document(document) if document else {}),
+        "status": str(status),
+        "reason": reason,
+        "wall_seconds": outcome.wall_seconds,
+        "engine": engine,
+        "image": image.tag,
+        "image_digest": outcome.image_digest,
+        "recipe": image.recipe,
+        "framework": image.framework.framework,
+        "host": host,
+        "started": outcome.started,
+        "key": key,
+        "run": run,
+        "log_tail": outcome.log[-LOG_TAIL:],
+    }
+
+
+def incompatible_row(cell: Cell, reason: str, engine: str) -> dict[str, Any]:
+    """The row of a cell that can't run; all machines give it the same ``run``, so a merge keeps one."""
+    run = uuid.uuid5(uuid.NAMESPACE_OID, f"{cell.id} {cell.repeat} {cell.data}").hex
+    return {**empty(cell), "status": str(Status.INCOMPATIBLE), "reason": reason, "engine": engine, "run": run}
+
+
+def row_by_hand(path: Path) -> dict[str, Any]:
+    """The row of a document that a container run by hand has left; raises ResultError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(contract.LARGEST_DOCUMENT + 1)
+            written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+    except OSError as error:
+        raise ResultError(f"{path} can't be read: {error.strerror}.") from None
+    document = contract.parse(raw, str(path))
+    status, reason = quality.judge(document)
+    return {
+        **empty(cell_of(document)),
+        **of_document(document),
+        "status": str(status),
+        "reason": reason,
+        "engine": "by hand",
+        "started": written,  # its end, in truth: a document has no clock
+        "run": uuid.uuid5(uuid.NAMESPACE_OID, document.model_dump_json()).hex,
+    }
+
+
+def cell_of(document: Document) -> Cell:
+    """The cell that a document answers; its GPU by the name that the driver gives it."""
+    gpus = document.environment.gpus if document.n_gpus else []
+    axes = {axis: getattr(document, axis) for axis in AXES if axis in Document.model_fields}
+    return Cell(**axes, gpu=gpu_of(gpus[0].name) if gpus else "none", repeat=document.seed)
+
+
+def empty(cell: Cell) -> dict[str, Any]:
+    """A row that says which cell it is about and how long it was to run, and nothing else."""
+    length = quality.asked(cell)
+    return {
+        **{name: None if kind[-1] == "?" else "" for name, kind in COLUMNS.items()},
+        **{axis: getattr(cell, axis) for axis in AXES},
+        "cell": cell.id,
+        "parity": "{}" if cell.parity else None,
+        **dict(zip(("epochs", "samples"), length, strict=True)),
+        "shortened": quality.is_shorter(cell.workload, length),
+        "contract": contract.CONTRACT,
+        "schema": SCHEMA_VERSION,
+    }
+
+
+def of_document(document: Document) -> dict[str, Any]:
+    """The columns that a document fills, the axes aside."""
+    environment, versions = document.environment, document.versions
+    gpu = environment.gpus[0] if environment.gpus and document.n_gpus else None
+    same = [name for name in COLUMNS if name in Document.model_fields and name not in AXES]
+    return {
+        **{name: getattr(document, name) for name in same},
+        "parity": json.dumps(document.parity, sort_keys=True) if document.parity is not None else None,
+        "shortened": document.shortened or quality.is_shorter(document.workload, (document.epochs, document.samples)),
+        **{f"{phase}_seconds": document.phases.get(phase) for phase in PHASES},
+        **{name: getattr(environment, name) for name in ("os", "kernel", "python", "numpy", "cpu", "cores", "memory")},
+        "framework_version": versions.framework,
+        "cuda": versions.cuda,
+        "cudnn": versions.cudnn,
+        "packages": json.dumps(versions.packages, sort_keys=True),
+        "gpu_name": gpu.name if gpu else None,
+        "driver": gpu.driver if gpu else None,
+    }
+
+
+def identity(row: Row) -> tuple[Any, ...]:
+    """What makes two rows be about the same cell."""
+    return row["cell"], row["repeat"], row["data"]

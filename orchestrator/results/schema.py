@@ -1,0 +1,60 @@
+"""The declared, versioned schema of results."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+VERSION_KEY = "rosetta.schema"
+"""The version's name in a file's metadata; it also stands in the column ``schema``."""
+
+COLUMNS: Mapping[str, str] = {
+    # which cell; parity, a JSON object of errors, where the cell was not measured but compared with the reference
+    "cell": "text", "repeat": "whole", "library": "text", "workload": "text", "platform": "text", "gpu": "text",
+    "precision": "text", "variant": "text", "data": "text", "parity": "text?",
+    # how it ended
+    "status": "text", "reason": "text",
+    # time (cold, as published, and warm) beside quality
+    "seconds": "real?", "seconds_warm": "real?", "metric": "text?", "quality": "real?",
+    # how much was processed; of epochs and samples, what was asked where there is no document
+    "epochs": "whole?", "samples": "whole?", "steps": "whole?", "samples_tested": "whole?", "shortened": "truth",
+    "n_gpus": "whole?", "epoch_seconds": "reals?", "epoch_losses": "reals?",
+    # phases; peak_memory in bytes
+    "import_seconds": "real?", "data_seconds": "real?", "build_seconds": "real?", "first_step_seconds": "real?",
+    "train_seconds": "real?", "warm_up_seconds": "real?", "predict_seconds": "real?", "evaluate_seconds": "real?",
+    "wall_seconds": "real?", "peak_memory": "whole?",
+    # what ran, in the versions that it reports itself; packages is a JSON object
+    "engine": "text", "image": "text", "image_digest": "text", "recipe": "text", "framework": "text",
+    "framework_version": "text?", "cuda": "text?", "cudnn": "text?", "packages": "text?", "python": "text?",
+    "numpy": "text?",
+    # on what; memory in bytes
+    "host": "text", "os": "text?", "kernel": "text?", "cpu": "text?", "cores": "whole?", "memory": "whole?",
+    "gpu_name": "text?", "driver": "text?",
+    # bookkeeping
+    "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
+}  # fmt: skip
+"""The columns of a row and their types; ``?`` may be null. All ``…seconds`` in seconds, ``started`` in UTC, ``run`` is
+unique to a run. An ``incompatible`` row has nulls for all that only a run can tell."""
+
+LATER = ("parity", "warm_up_seconds", "predict_seconds")
+"""Columns that came without a new version of the schema: files without them are read as well."""
+
+
+@cache
+def schema() -> "pa.Schema":
+    """The declared schema; it is never inferred."""
+    import pyarrow as pa
+
+    types = {
+        "text": pa.string(),
+        "whole": pa.int64(),
+        "real": pa.float64(),
+        "reals": pa.list_(pa.float64()),
+        "truth": pa.bool_(),
+        "time": pa.timestamp("us", tz="UTC"),
+    }
+    fields = [pa.field(name, types[kind.rstrip("?")], nullable=kind[-1] == "?") for name, kind in COLUMNS.items()]
+    return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
