@@ -135,10 +135,10 @@ def run(**options: Any) -> None:
       rosetta run --only '*/rnn/cpu/*' --repeats 3
       rosetta run --rerun '*/resnet50/*'
     """
-    from orchestrator.report import tables
+    from orchestrator.report import screen
 
     cells, engine = cells_from(options)
-    run_cells(cells, engine, options["results"], tables.show, options)
+    run_cells(cells, engine, options["results"], screen.show, options)
 
 
 @main.command()
@@ -285,13 +285,14 @@ def table(file: Path | None, results: Path, markdown: bool) -> None:
     from rich.console import Console
 
     from orchestrator import results as storage
-    from orchestrator.report import tables
+    from orchestrator.report import markdown as documents
+    from orchestrator.report import screen
 
     rows = storage.read(file or results / storage.MERGED)
     if markdown:
-        click.echo(tables.markdown(rows))
+        click.echo(documents.document(rows))
     else:
-        tables.show(rows, Console())
+        screen.show(rows, Console())
 
 
 @main.command()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import plan
 from orchestrator.contract import Status
-from orchestrator.report.tables import escaped, library_title, library_titles, newest, plain, records
+from orchestrator.report.markdown import escaped
+from orchestrator.report.tables import library_title, library_titles, newest, plain, records
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,8 +13,6 @@ from orchestrator.contract import Status
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console, RenderableType
-    from rich.table import Table as Grid
 
 Row = Mapping[str, Any]
 Machine = tuple[str, int] | None
@@ -28,8 +26,6 @@ TITLES = {
 }
 SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
 NOT_YET = "not implemented yet"
-LINE_BREAK = "\\\n"
-"""Of Markdown; the other form, two blanks at the end of a line, does not survive editors."""
 
 LONGEST_REASON = 160
 
@@ -378,115 +374,3 @@ def plain(value: Any) -> Any:
     if not isinstance(value, str) or value.isprintable():
         return value
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in value)
-
-
-# --- On a screen and in Markdown ------------------------------------------------------------------------------------
-def show(results: "pa.Table", console: "Console", titles: Mapping[str, str] | None = None) -> None:
-    """Print the tables for a person; a table too wide for the console goes on below with its next columns."""
-    every, marks = tables(results, titles)
-    if not every:
-        console.print("no results yet: 'rosetta run' makes some", highlight=False)
-    for each in every:
-        for part in rendered(each, console):
-            console.print(part)
-    if marks:
-        console.print("", notes_below(marks), sep="\n")
-
-
-def rendered(table: Table, console: "Console") -> "Iterator[RenderableType]":
-    """The parts of a table, from top to bottom."""
-    from rich.text import Text
-
-    yield Text(f"\n{table.title}", style="bold")
-    yield from (Text(machine, style="dim") for machine in table.machines)
-    unlimited = console.options.update(max_width=10_000)
-    start = 0
-    while start < len(table.columns):
-        end = len(table.columns)
-        while end > start + 1 and console.measure(grid(table, start, end), options=unlimited).maximum > console.width:
-            end -= 1
-        yield grid(table, start, end)
-        start = end
-    if table.notes:
-        yield notes_below(table.notes)
-
-
-def notes_below(notes: Sequence[Note]) -> "Grid":
-    """Notes, their text indented behind their marks."""
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    made = Grid.grid(padding=(0, 1))
-    for note in notes:
-        made.add_row(note.mark, Text(note.text), style="red" if note.mark == BAD else "dim")
-    return made
-
-
-def grid(table: Table, start: int, end: int) -> "Grid":
-    """The columns from ``start`` to ``end`` of a table."""
-    from rich import box
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    made = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=True)
-    made.add_column("", no_wrap=True)
-    for heading in table.columns[start:end]:
-        made.add_column(Text("\n".join(heading)), justify="right", no_wrap=True, vertical="top")
-    widths = [aligned([entries[index] for entries in table.rows.values()]) for index in range(start, end)]
-    for library, entries in table.rows.items():
-        made.add_row(Text(library), *map(field_of, entries[start:end], widths))
-    return made
-
-
-def aligned(entries: Sequence[Entry]) -> tuple[int, int, int]:
-    """The widest time, marks and quality of a column."""
-    timed = [entry for entry in entries if entry.seconds is not None]
-    return tuple(max((len(getattr(e, part)) for e in timed), default=0) for part in ("time", "marks", "quality"))  # type: ignore[return-value]
-
-
-def field_of(entry: Entry, widths: tuple[int, int, int]) -> Any:
-    """An entry as rich text: times below times, shares below shares."""
-    from rich.text import Text
-
-    if entry.seconds is None:
-        return Text(entry.time, style="red" if entry.status == Status.FAILED else "dim")
-    time, marks, quality = widths
-    text = Text(f"{entry.time:>{time}}", style="bold green" if entry.fastest else "")
-    text = Text.assemble(text, f"{entry.marks:<{marks}}  {entry.quality:>{quality}}")
-    return text.append(f"\n{entry.spread}", style="dim") if entry.spread else text
-
-
-def markdown(results: "pa.Table", titles: Mapping[str, str] | None = None) -> str:
-    """The tables as Markdown, for documents."""
-    every, marks = tables(results, titles)
-    return "\n\n".join([*(block for each in every for block in markdown_blocks(each)), *markdown_notes(marks)]) + "\n"
-
-
-def markdown_blocks(table: Table) -> Iterator[str]:
-    """One table as blocks of Markdown."""
-    yield LINE_BREAK.join([f"**{escaped(table.title)}**", *map(escaped, table.machines)])
-    if table.rows:
-        lines = ["| |" + "".join(f" {escaped(' '.join(heading))} |" for heading in table.columns)]
-        lines += ["| --- |" + " ---: |" * len(table.columns)]
-        for library, entries in table.rows.items():
-            lines.append(f"| {escaped(library)} |" + "".join(f" {markdown_field(entry)} |" for entry in entries))
-        yield "\n".join(lines)
-    yield from markdown_notes(table.notes)
-
-
-def markdown_notes(notes: Sequence[Note]) -> Iterator[str]:
-    """Notes as one block, a line each."""
-    if notes:
-        yield LINE_BREAK.join(f"{note.mark} {escaped(note.text)}" for note in notes)
-
-
-def markdown_field(entry: Entry) -> str:
-    """An entry as Markdown, the fastest of its column in bold."""
-    time = f"**{entry.time}**" if entry.fastest else entry.time
-    spread = f"<br>{entry.spread}" if entry.spread else ""
-    return f"{time}{entry.marks} {entry.quality}{spread}".strip()
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown takes as text."""
-    return re.sub(r"([\\`*_|<\[\]])", r"\\\1", text)

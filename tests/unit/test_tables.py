@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator import results
 from orchestrator.matrix import Cell
-from orchestrator.report import tables
+from orchestrator.report import markdown, screen, tables
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 TITLES = {"pytorch": "PyTorch", "mxnet": "MXNet", "cntk": "CNTK", "knet": "Julia (Knet)"}
@@ -41,7 +41,7 @@ def cannot(library: str, reason: str, *axes: str, **changes: Any) -> dict[str, A
 
 def shown(*rows: dict[str, Any], width: int = 80, **options: Any) -> str:
     out = io.StringIO()
-    tables.show(results.table_of(rows), Console(file=out, width=width, **options), TITLES)
+    screen.show(results.table_of(rows), Console(file=out, width=width, **options), TITLES)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
@@ -126,7 +126,7 @@ ResNet-50: seconds per 1,000 images, agreement of the features
 
 
 def test_the_same_as_markdown():
-    assert tables.markdown(results.table_of(FULL), TITLES) == (
+    assert markdown.document(results.table_of(FULL), TITLES) == (
         """\
 **GRU on IMDB: seconds to train, test accuracy**\\
 A: AMD EPYC 7B13, 2 cores\\
@@ -254,7 +254,7 @@ def test_text_of_strangers_steers_neither_terminal_nor_markup():
     assert "\x07" not in text
     assert "[red]" in text
     assert "second line" not in text
-    document = tables.markdown(results.table_of([row]), TITLES)
+    document = markdown.document(results.table_of([row]), TITLES)
     assert "<b>" not in document.replace("\\<b>", "")
     assert document.count("|") - document.count("\\|") == 9
 
