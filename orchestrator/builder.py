@@ -16,10 +16,7 @@ AT_A_TIME = 2
 """Builds side by side: one may download while another compiles. They share the engine's cache."""
 
 PAUSES = (5.0, 30.0, 120.0)
-"""Seconds to wait before a build that failed by an event is tried again."""
-
-EVENTS = ("could not be pulled", "out of reach", "No Docker engine answers")
-"""In the message of a failure that may pass; all others stay what they are however often they are tried."""
+"""Seconds to wait before a build is tried again that failed by what may pass."""
 
 
 class Builder:
@@ -81,7 +78,7 @@ class Builder:
             try:
                 return self.once(image)
             except RosettaError as error:
-                if self._stopped.is_set() or not any(event in error.what for event in EVENTS):
+                if self._stopped.is_set() or not error.passing:
                     raise
                 self.say(f"{image.name}: {error.what} Next try in {pause:,.0f} s.")
             if self._stopped.wait(pause):

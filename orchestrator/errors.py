@@ -5,9 +5,11 @@ class RosettaError(Exception):
     """A failure the user can act on.
 
     ``what`` failed, ``why`` as far as known, and the ``remedy``: three short sentences, printed without a traceback.
+    ``passing`` is what may be gone when tried again, as no failure is that comes from what was asked for.
     """
 
     exit_code = 1
+    passing = False
 
     def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
         super().__init__(what)
@@ -35,10 +37,22 @@ class EngineError(RosettaError):
     exit_code = 5
 
 
+class EngineGoneError(EngineError):
+    """The engine that was there does not answer any more."""
+
+    passing = True
+
+
 class BuildError(RosettaError):
     """An image or environment could not be built."""
 
     exit_code = 6
+
+
+class UnreachableError(BuildError):
+    """What a build needs is out of reach: a registry, an index, the network."""
+
+    passing = True
 
 
 class DataError(RosettaError):

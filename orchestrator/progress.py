@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -183,7 +183,9 @@ class Live(Progress):
         now = time.monotonic()
         return board(
             [
-                (f"{r.cell.id}{repeat(r.cell)}", r.state, r.gpus, r.epoch, r.epochs, r.loss, now - r.since, r.left)
+                Entry(
+                    f"{r.cell.id}{repeat(r.cell)}", r.state, r.gpus, r.epoch, r.epochs, r.loss, now - r.since, r.left
+                )
                 for r in cells
             ],
             title,
@@ -250,8 +252,17 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-Entry = tuple[str, str, Sequence[str], float, float, float | None, float, float | None]
-"""Of the board: cell, state, GPUs, epoch, epochs, loss, seconds since it began, seconds left."""
+class Entry(NamedTuple):
+    """A line of the board; ``gone`` and ``left`` are seconds since the cell began and until its end."""
+
+    cell: str
+    state: str
+    gpus: Sequence[str]
+    epoch: float
+    epochs: float
+    loss: float | None
+    gone: float
+    left: float | None
 
 
 def board(entries: Sequence[Entry], title: str) -> "Table":
@@ -263,10 +274,11 @@ def board(entries: Sequence[Entry], title: str) -> "Table":
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
     for heading in ("cell", "state", "GPU", "epoch", "loss", "time", "left"):
         made.add_column(heading, justify="left" if heading in ("cell", "state", "GPU") else "right", no_wrap=True)
-    for cell, state, gpus, epoch, epochs, loss, gone, left in entries[:LONGEST_TABLE]:
-        cards = ", ".join(gpu.removeprefix("GPU-")[:12] for gpu in gpus)
-        at = (f"{epoch:.0f}/{epochs:.0f}" if epochs else "", "" if loss is None else f"{loss:.3f}")
-        made.add_row(*map(Text, (cell, state, cards, *at, clock(gone), clock(left))))
+    for entry in entries[:LONGEST_TABLE]:
+        cards = ", ".join(gpu.removeprefix("GPU-")[:12] for gpu in entry.gpus)
+        epoch = f"{entry.epoch:.0f}/{entry.epochs:.0f}" if entry.epochs else ""
+        loss = "" if entry.loss is None else f"{entry.loss:.3f}"
+        made.add_row(*map(Text, (entry.cell, entry.state, cards, epoch, loss, clock(entry.gone), clock(entry.left))))
     if len(entries) > LONGEST_TABLE:
         made.add_row(f"and {len(entries) - LONGEST_TABLE:,} more")
     return made

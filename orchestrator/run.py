@@ -253,7 +253,8 @@ class Queue:
             shop.progress.elsewhere(cell)
         elif error is not None:
             self.tally.error = self.tally.error or error
-            self.tally.add(finish(planned, Outcome(Status.FAILED, f"no image: {error}"), uuid.uuid4().hex, shop))
+            outcome = Outcome(Status.FAILED, f"no image: {error}")
+            self.tally.add(finish(planned, outcome, uuid.uuid4().hex, shop, lasting=False))
         else:
             return claim
         claim.release()
@@ -329,7 +330,7 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, shop: Shop) -> str:
             outcome = replace(outcome, document=pretend(outcome.document, lease))
         if shop.engine.stopping and outcome.document is None:
             return "stopped"  # no result: it will be run again
-        return finish(planned, outcome, run, shop)
+        return finish(planned, outcome, run, shop, lasting=outcome.status is not Status.HOST_LOST)
     finally:
         claim.release()
         shop.slots.give_back(lease, cell.gpu)
@@ -357,8 +358,11 @@ def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
     return outcome, task.run
 
 
-def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop) -> str:
-    """Write the row of a cell and its log, whoever holds its claim; return its status."""
+def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting: bool) -> str:
+    """Write the row of a cell and its log, whoever holds its claim; return its status.
+
+    Not ``lasting`` is what was not the cell's own doing: it has a row, and is run again next time.
+    """
     assert planned.image is not None
     engine, cell = shop.engine, planned.cell
     host = f"{engine.host} (pretended GPUs)" if shop.host.pretended and cell.gpu != "none" else engine.host
@@ -370,14 +374,9 @@ def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop) -> str:
     path.with_suffix(".log").write_text(outcome.log)
     # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
     plan.passing_path(path).unlink(missing_ok=True)
-    results.write_row(row, path if is_final(outcome) else plan.passing_path(path))
+    results.write_row(row, path if lasting else plan.passing_path(path))
     shop.progress.finished(cell, row)
     return str(row["status"])
-
-
-def is_final(outcome: Outcome) -> bool:
-    """Whether the outcome is the cell's own doing, and not that of a lost host or an image that was not built."""
-    return outcome.status is not Status.HOST_LOST and not outcome.reason.startswith("no image: ")
 
 
 def result_of(planned: Planned, shop: Shop) -> Path:

@@ -105,7 +105,7 @@ class DockerEngine:
 
     def _kill(self, container: str) -> None:
         """End a container; one that does not run is left as it is."""
-        with suppress(DockerException, requests.exceptions.RequestException):
+        with suppress(*UNREACHABLE):
             self.api.kill(container)
 
     def _id(self, image: Image) -> str:

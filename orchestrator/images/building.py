@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from orchestrator.errors import BuildError, DiskError, EngineError, RosettaError
+from orchestrator.errors import (
+    BuildError,
+    DiskError,
+    EngineError,
+    EngineGoneError,
+    RosettaError,
+    UnreachableError,
+)
 from orchestrator.images.bakefile import bake, workloads_digest
 from orchestrator.images.image import Image
 
@@ -142,7 +149,7 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
     ),
     (
         r"Cannot connect to the Docker daemon|permission denied while trying to connect|error during connect",
-        EngineError,
+        EngineGoneError,
         "No Docker engine answers.",
         "Start Docker, or use --engine process.",
     ),
@@ -172,7 +179,7 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
     ),
     (
         r"mambaorg/micromamba[^\n]*: (?:failed to resolve|pull access denied)",
-        BuildError,
+        UnreachableError,
         "The image micromamba, which installs CUDA, could not be pulled.",
         "Check the network, or name a folder with CUDA's libraries in ROSETTA_CUDA.",
     ),
@@ -184,14 +191,14 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
     ),
     (
         r"failed to resolve source metadata|pull access denied|registry-1\.docker\.io",
-        BuildError,
+        UnreachableError,
         "The base image could not be pulled.",
         "Check the network, or load the image by hand with 'docker load'.",
     ),
     (
         r"Temporary failure|Network is unreachable|Failed to establish a new connection|NewConnectionError"
         r"|ConnectTimeout|ReadTimeout|Connection refused|Could not connect to",
-        BuildError,
+        UnreachableError,
         "The network is out of reach.",
         "Behind a proxy set HTTPS_PROXY, ROSETTA_PIP_CONF and ROSETTA_CA_BUNDLE; without internet ROSETTA_WHEELS.",
     ),

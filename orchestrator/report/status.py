@@ -14,6 +14,8 @@ from orchestrator.errors import ResultError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from orchestrator.progress import Entry
+
 Facts = Mapping[str, Any]
 
 
@@ -82,20 +84,25 @@ def show(status: Status, console: "Console") -> None:
         console.print(Text(said), soft_wrap=True)
     if not status.runs:
         console.print("Nothing runs.")
-    entries = [
-        (
-            cell["cell"] + (f" #{cell['repeat']}" if cell["repeat"] else ""),
-            f"{cell['state']} on {cell['host']}",
-            cell["gpus"],
-            cell.get("epoch") or 0,
-            cell.get("epochs") or 0,
-            cell.get("loss"),
-            now - cell["started"],
-            None if cell["expected"] is None else max(0.0, cell["expected"] - (now - cell["started"])),
-        )
-        for cell in status.cells
-    ]
+    entries = [entry_of(cell, now) for cell in status.cells]
     if entries:
         console.print(board(entries, ""))
     done = ", ".join(f"{count:,} {name}" for name, count in sorted(status.done.items()))
     console.print(f"Rows: {done or 'none'}", highlight=False)
+
+
+def entry_of(cell: Facts, now: float) -> "Entry":
+    """A line of the board from what a cell's orchestrator says of it."""
+    from orchestrator.progress import Entry
+
+    gone, expected = now - cell["started"], cell["expected"]
+    return Entry(
+        cell=cell["cell"] + (f" #{cell['repeat']}" if cell["repeat"] else ""),
+        state=f"{cell['state']} on {cell['host']}",
+        gpus=cell["gpus"],
+        epoch=cell.get("epoch") or 0,
+        epochs=cell.get("epochs") or 0,
+        loss=cell.get("loss"),
+        gone=gone,
+        left=None if expected is None else max(0.0, expected - gone),
+    )

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator import builder
 from orchestrator.builder import Builder
-from orchestrator.errors import BuildError, EngineError
-from orchestrator.images import building, image_for
+from orchestrator.errors import BuildError, EngineError, EngineGoneError, UnreachableError
+from orchestrator.images import image_for
 
 IMAGE: Any = image_for("pytorch", "cpu")
 
@@ -53,7 +53,7 @@ def built(monkeypatch):
 
 
 def test_what_may_pass_is_tried_again(built):
-    builder, said, _ = built(fails(BuildError("Building failed. The network is out of reach.")), lambda: None)
+    builder, said, _ = built(fails(UnreachableError("The network is out of reach.")), lambda: None)
     assert builder.is_ready(IMAGE)
     assert "Next try" in said[0]
 
@@ -66,7 +66,7 @@ def test_what_stays_as_it_is_is_not(built):
 
 
 def test_tries_have_an_end(built):
-    lost = fails(EngineError("Building failed. No Docker engine answers."))
+    lost = fails(EngineGoneError("No Docker engine answers."))
     builder, said, left = built(lost, lost, lost, lost)
     assert isinstance(builder.error(IMAGE), EngineError)
     assert (len(said), len(left)) == (2, 1)
@@ -77,8 +77,3 @@ def test_a_build_past_its_deadline_is_ended(built):
     builder, _, _ = built(sleeps, deadline=0.3)
     assert time.monotonic() - started < 30
     assert "was not built in" in str(builder.error(IMAGE))
-
-
-def test_the_events_are_told_from_the_messages_of_images():
-    causes = " ".join(cause for _, _, cause, _ in building.CAUSES)
-    assert [event for event in builder.EVENTS if event not in causes] == []

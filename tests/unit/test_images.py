@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import ROOT, compatibility, images, plan
-from orchestrator.errors import BuildError, DiskError, EngineError, MatrixError
+from orchestrator.errors import BuildError, DiskError, EngineError, EngineGoneError, MatrixError, UnreachableError
 from orchestrator.images import Framework, Image, Sources
 from orchestrator.images.building import Steps, is_current, running
 from orchestrator.images.definitions import DEFINITIONS, cuda, read_framework
@@ -513,18 +513,18 @@ def test_input_and_output_of_a_build_pass_through():
     [
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", BuildError, "the lock names"),
         ("#9 ERROR: Could not install: [Errno 28] No space left on device", DiskError, "full"),
-        ("ERROR: Cannot connect to the Docker daemon at unix:///x.", EngineError, "answers"),
+        ("ERROR: Cannot connect to the Docker daemon at unix:///x.", EngineGoneError, "answers"),
         ("docker: 'buildx' is not a docker command.", EngineError, "buildx plugin"),
         ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]", BuildError, "inspects TLS"),
-        ("ERROR: python:3.11-slim: failed to resolve source metadata for docker.io/x", BuildError, "base image"),
-        ("W: Failed to fetch http://x  Temporary failure resolving 'x'", BuildError, "out of reach"),
+        ("ERROR: python:3.11-slim: failed to resolve source metadata for docker.io/x", UnreachableError, "base image"),
+        ("W: Failed to fetch http://x  Temporary failure resolving 'x'", UnreachableError, "out of reach"),
         ("E: The repository 'http://x bullseye Release' does not have a Release file.", BuildError, "archive"),
         ("ERROR: No matching distribution found for torch==2.13.0+cpu", BuildError, "has no torch==2.13.0+cpu"),
         ("ERROR: six-1.0-cp36-cp36m-linux_x86_64.whl is not a supported wheel on x", BuildError, "six-1.0-cp36-cp36m"),
         ("ERROR: Package 'six' requires a different Python: 3.6.15 not in '>=3.7'", BuildError, "six is made for"),
         ("    unable to execute 'gcc': No such file or directory", BuildError, "no compiler"),
         ('ERROR: failed to compute cache key: "/libcufft.so.8.0": not found', BuildError, "no libcufft.so.8.0 for"),
-        ("ERROR: mambaorg/micromamba:2.3.2: failed to resolve source metadata", BuildError, "image micromamba"),
+        ("ERROR: mambaorg/micromamba:2.3.2: failed to resolve source metadata", UnreachableError, "image micromamba"),
         ("error    libmamba Could not solve for environment specs", BuildError, "no such CUDA"),
         ("something new", BuildError, "failed"),
     ],
