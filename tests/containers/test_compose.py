@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator import ROOT
+from orchestrator.images import Sources
 
 pytestmark = pytest.mark.container
 
@@ -26,7 +27,8 @@ CALLER = 4321
 @contextmanager
 def compose(checkout: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """`docker compose up` in a checkout, as a project of its own that leaves nothing behind."""
-    env = {**os.environ, "ROSETTA_PROFILE": "quick", "COMPOSE_PROJECT_NAME": checkout.name, **variables}
+    own = {"ROSETTA_PROFILE": "quick", "COMPOSE_PROJECT_NAME": checkout.name}
+    env = {**os.environ, **what_compose_does_not_find(), **own, **variables}
     up = subprocess.Popen(
         ["docker", "compose", "up", "--abort-on-container-exit", "--build"],
         cwd=checkout,
@@ -41,6 +43,13 @@ def compose(checkout: Path, **variables: str) -> Iterator[subprocess.Popen[str]]
     finally:
         up.kill()
         subprocess.run(["docker", "compose", "down", "--volumes"], cwd=checkout, env=env, check=True)
+
+
+def what_compose_does_not_find() -> Mapping[str, str]:
+    """Authorities and wheels of this machine, which the orchestrator takes from pip's own variables: docs/offline.md."""
+    sources = Sources.from_environment()
+    found = {"ROSETTA_CA_BUNDLE": sources.ca, "ROSETTA_WHEELS": sources.wheels}
+    return {name: str(path) for name, path in found.items() if path}
 
 
 @pytest.fixture
