@@ -46,7 +46,7 @@ def compose(checkout: Path, **variables: str) -> Iterator[subprocess.Popen[str]]
 
 
 def what_compose_does_not_find() -> Mapping[str, str]:
-    """Authorities and wheels of this machine, which the orchestrator takes from pip's own variables: docs/offline.md."""
+    """Authorities and wheels that the orchestrator takes from pip's own variables; see docs/offline.md."""
     sources = Sources.from_environment()
     found = {"ROSETTA_CA_BUNDLE": sources.ca, "ROSETTA_WHEELS": sources.wheels}
     return {name: str(path) for name, path in found.items() if path}
