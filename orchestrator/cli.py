@@ -1,7 +1,6 @@
 """The command ``rosetta``: parse, call, print. What takes long to import is imported where it is used."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -178,13 +177,10 @@ def run_cells(
     from orchestrator import plan as planning
     from orchestrator import progress as showing
     from orchestrator import run as execution
+    from orchestrator.interruption import Interruption
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    # SIGTERM: 'docker stop' ends a run as Ctrl-C does. SIGINT: Python ignores it in what a script starts with '&'.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupt)
+    interruption = Interruption()
+    interruption.watch()
     host = compatibility.this_host()
     if options["rerun"]:
         set_aside(cells, folder, options["rerun"])
@@ -193,7 +189,7 @@ def run_cells(
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
     settings = execution.Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
     progress = showing.choose(console, options["as_json"])
-    tally = execution.run(planned, engine, settings, host, progress)
+    tally = execution.run(planned, engine, settings, host, progress, interruption)
     merged = folder / results.MERGED
     if not options["as_json"]:
         show(results.read(merged), console)

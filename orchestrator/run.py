@@ -23,6 +23,7 @@ from orchestrator.compatibility import Host
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Engine, Event, Task
 from orchestrator.errors import DiskError, EngineError, GpuError, RosettaError, SelectionError
+from orchestrator.interruption import Interruption
 from orchestrator.matrix import Cell
 from orchestrator.plan import Planned, Verdict
 from orchestrator.progress import Progress
@@ -81,10 +82,18 @@ class Shop:
     folders: Mapping[str, Path]
     progress: Progress
     expected: history.Expected
-    stopped: threading.Event
+    interruption: Interruption
+    stopped: threading.Event = field(default_factory=threading.Event)
 
 
-def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Host, progress: Progress) -> Tally:
+def run(
+    planned: Sequence[Planned],
+    engine: Engine,
+    settings: Settings,
+    host: Host,
+    progress: Progress,
+    interruption: Interruption | None = None,
+) -> Tally:
     """Run every ready cell; whatever happens, what has finished is on disk and merged.
 
     Raises SelectionError or GpuError if nothing of the plan can ever run here, DiskError, DataError before the first
@@ -105,7 +114,7 @@ def run(planned: Sequence[Planned], engine: Engine, settings: Settings, host: Ho
     try:
         remove_orphans(engine, claims)
         if ready:
-            run_ready(ready, engine, settings, host, claims, progress, tally, me)
+            run_ready(ready, engine, settings, host, claims, progress, interruption or Interruption(), tally, me)
     finally:
         if ready:
             with suppress(EngineError):  # whatever it is, the next run removes what is left
@@ -154,6 +163,7 @@ def run_ready(
     host: Host,
     claims: Claims,
     progress: Progress,
+    interruption: Interruption,
     tally: Tally,
     me: Claim,
 ) -> None:
@@ -165,8 +175,9 @@ def run_ready(
         folders = fetch_data(ordered, settings, progress)
         models = sorted({p.cell.gpu for p in ordered} - {"none"})
         slots = Slots(host, models, settings.jobs if any(p.cell.gpu == "none" for p in ordered) else 0)
-        shop = Shop(engine, settings, host, slots, claims, builder, folders, progress, expected, threading.Event())
-        with progress.running(ordered, expected, slots.count), cells_in_threads(shop) as submit:
+        shop = Shop(engine, settings, host, slots, claims, builder, folders, progress, expected, interruption)
+        shown = progress.running(ordered, expected, slots.count)
+        with interruption.patience(), shown, cells_in_threads(shop) as submit:
             work_off(Queue(ordered, shop, tally), shop, submit, me)
     except KeyboardInterrupt:
         tally.interrupted = True
@@ -178,12 +189,13 @@ def work_off(queue: "Queue", shop: Shop, submit: Callable[..., "Future[str]"], m
     """Start what can start, wait until something ends, until nothing is left; raises what a cell's thread raised."""
     pending: set[Future[Any]] = set()
     while True:
+        shop.interruption.ask()
         for planned, claim, lease in queue.startable():
             pending.add(submit(run_cell, planned, claim, lease, shop))
         me.tell_seldom(waiting=len(queue), running=len(pending), building=len(shop.builder.building))
         if not pending and not queue:
             return
-        # a wait with a limit, since one without would not let Ctrl-C through, and to look at others' locks again
+        # a wait with a limit, to see whether Ctrl-C has come, and to look at others' locks again
         done, _ = wait([*pending, *shop.builder.building], timeout=0.5, return_when=FIRST_COMPLETED)
         if not done and not pending:
             shop.stopped.wait(0.1)

@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM, which end a run in order."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Interruption:
+    """Signals raise KeyboardInterrupt wherever they hit; inside ``patience`` only where the program asks for them.
+
+    An exception out of nowhere may hit the standard library when it has taken a lock and not yet noted so. Where other
+    threads need that lock, the program then hangs for ever.
+    """
+
+    def __init__(self) -> None:
+        self._came = self._patient = False
+
+    def watch(self) -> None:
+        """Take over the signals.
+
+        SIGTERM: 'docker stop' ends a run as Ctrl-C does. SIGINT: Python ignores it in what a script starts with '&'.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, *_: object) -> None:
+        self._came = True
+        if not self._patient:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """As long as other threads run."""
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
+
+    def ask(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come."""
+        if self._came:
+            raise KeyboardInterrupt

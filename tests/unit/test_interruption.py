@@ -1,0 +1,46 @@
+"""Signals raise where they hit, or where they are asked for."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from orchestrator.interruption import Interruption
+
+
+@pytest.fixture
+def interruption():
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    made = Interruption()
+    made.watch()
+    yield made
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_raises_where_it_hits(interruption, number):
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+
+
+def test_with_patience_it_waits_until_it_is_asked_for(interruption):
+    interruption.ask()
+    with interruption.patience():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            interruption.ask()
+
+
+def test_a_thread_is_waited_for_in_peace(interruption):
+    """What hung: a signal amid the waiting, while the thread that is waited for tells its end."""
+    with interruption.patience():
+        for _ in range(200):
+            done = threading.Event()
+            thread = threading.Thread(target=done.set)
+            thread.start()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert done.wait(10)
+            thread.join(10)
+            assert not thread.is_alive()
