@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -95,5 +96,23 @@ class PrivateEngine:
                 self.docker("rm", "--force", "--volumes", *containers)
             self.daemon.send_signal(signal.SIGTERM)
             self.daemon.wait(60)
-        subprocess.run(["umount", self.folder / "data"], check=False, capture_output=True)  # dockerd's own bind mount
+        for pid in processes_of(self.folder):  # a shim outlives a dockerd that was killed
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for place in mounts_below(self.folder):
+            subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
         shutil.rmtree(self.folder)
+
+
+def processes_of(folder: Path) -> Iterator[int]:
+    """The processes whose command names the folder."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if os.fsencode(folder) in path.read_bytes():
+                yield int(path.parent.name)
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """What is mounted below a folder, the deepest first."""
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return sorted((place for place in places if Path(place).is_relative_to(folder)), reverse=True)
