@@ -5,7 +5,7 @@ that would be skipped fails.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
@@ -36,6 +36,18 @@ def engine() -> Iterator[docker.DockerClient]:
     client = docker.from_env()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def cells_of(engine) -> Callable[[Path], list]:
+    """The containers that belong to a results folder: whatever else runs on this engine is no business of a test."""
+
+    def cells(results: Path) -> list:
+        mark = (results / ".claims" / "id").read_text()
+        every = engine.containers.list(all=True, filters={"label": "rosetta.claim"}, ignore_removed=True)
+        return [container for container in every if container.labels["rosetta.claim"].startswith(mark)]
+
+    return cells
 
 
 @pytest.fixture(scope="session")

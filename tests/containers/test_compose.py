@@ -87,7 +87,7 @@ def quick_plan(folder: Path) -> Mapping[str, dict[str, Any]]:
     return {cell["id"]: cell for cell in json.loads(done.stdout)}
 
 
-def test_the_quick_profile_ends_with_a_row_per_cell_that_belongs_to_the_caller(checkout, engine, tmp_path):
+def test_the_quick_profile_ends_with_a_row_per_cell_that_belongs_to_the_caller(checkout, cells_of, tmp_path):
     with compose(checkout) as up:
         said = up.stdout.read()
         assert up.wait() == 0, said
@@ -104,7 +104,7 @@ def test_the_quick_profile_ends_with_a_row_per_cell_that_belongs_to_the_caller(c
     owner = checkout.stat().st_uid
     strangers = [path for path in results.rglob("*") if path.stat().st_uid != owner]
     assert strangers == []
-    assert engine.containers.list(all=True, filters={"label": "rosetta=cell"}) == []
+    assert cells_of(results) == []
 
 
 def test_an_error_of_the_orchestrator_is_the_exit_code_of_compose(checkout):
@@ -114,14 +114,14 @@ def test_an_error_of_the_orchestrator_is_the_exit_code_of_compose(checkout):
     assert "Did you mean 'quick'" in said
 
 
-def test_ctrl_c_stops_the_cells_and_keeps_what_has_finished(checkout, engine):
+def test_ctrl_c_stops_the_cells_and_keeps_what_has_finished(checkout, cells_of):
     with compose(checkout) as up:
         for line in up.stdout:
             if "  ok  " in line:
                 break
         up.send_signal(signal.SIGINT)
         said = up.stdout.read()
-    assert engine.containers.list(all=True, filters={"label": "rosetta=cell"}) == []
+    assert cells_of(checkout / "results") == []
     rows = rows_by_cell(checkout / "results")
     assert {row["status"] for row in rows.values()} == {"ok", "incompatible"}, said
     assert any(row["status"] == "ok" for row in rows.values())

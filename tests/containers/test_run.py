@@ -68,8 +68,8 @@ def test_a_second_run_does_nothing(first_run):
     assert {v["verdict"] for v in verdicts} == {"done"}
 
 
-def test_no_container_is_left(first_run, engine):
-    assert engine.containers.list(all=True, filters={"label": "rosetta=cell"}) == []
+def test_no_container_is_left(first_run, cells_of):
+    assert cells_of(first_run[0] / "results") == []
 
 
 def test_by_hand_the_result_belongs_to_the_caller_and_merges(first_run, tmp_path):
@@ -95,7 +95,7 @@ def test_real_reviews_reach_the_cell_through_a_volume(first_run, real_data, tmp_
     assert (row["data"], row["samples"], row["shortened"], row["status"]) == ("real", 640, True, "ok")
 
 
-def test_ctrl_c_stops_the_containers_and_keeps_what_has_finished(first_run, engine, tmp_path):
+def test_ctrl_c_stops_the_containers_and_keeps_what_has_finished(first_run, cells_of, tmp_path):
     command = [str(Path(sys.executable).parent / "rosetta"), "run", "--profile", "quick", "--jobs", "2", "--only"]
     words = [*command, "pytorch/{rnn,cnn}/cpu", "--repeats", "20"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
@@ -109,7 +109,7 @@ def test_ctrl_c_stops_the_containers_and_keeps_what_has_finished(first_run, engi
             run.kill()  # one that hangs fails the test, and does not hang it
     assert run.returncode == 130
     assert "finished cells are kept" in said
-    assert engine.containers.list(all=True, filters={"label": "rosetta=cell"}) == []
+    assert cells_of(tmp_path / "results") == []
     kept = [row for row in rows(tmp_path / "results" / "merged.parquet") if row["status"] == "ok"]
     assert 1 <= len(kept) < 40
 

@@ -50,35 +50,28 @@ def start(checkout: Path, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=checkout, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def cells_of(engine, checkout: Path) -> list:
-    """The containers that belong to this checkout's results."""
-    mark = (checkout / "results" / ".claims" / "id").read_text()
-    every = engine.containers.list(all=True, filters={"label": "rosetta.claim"}, ignore_removed=True)
-    return [container for container in every if container.labels["rosetta.claim"].startswith(mark)]
-
-
 def rows(checkout: Path) -> list[dict]:
     return pq.read_table(checkout / "results" / "merged.parquet").to_pylist()
 
 
-def test_after_a_kill_the_next_run_removes_what_is_left_and_runs_only_the_rest(waiting, engine):
+def test_after_a_kill_the_next_run_removes_what_is_left_and_runs_only_the_rest(waiting, engine, cells_of):
     with start(waiting) as run:
         for line in run.stdout:
             if "  ok  " in line:
                 break
         run.send_signal(signal.SIGKILL)
-    orphans = {container.id for container in cells_of(engine, waiting)}
+    orphans = {container.id for container in cells_of(waiting / "results")}
     kept = {path: path.stat().st_mtime_ns for path in (waiting / "results" / "cells").rglob("*.parquet")}
     assert kept
     done = nothing.rosetta(waiting, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not orphans & {container.id for container in engine.containers.list(all=True, ignore_removed=True)}
-    assert cells_of(engine, waiting) == []
+    assert cells_of(waiting / "results") == []
     assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
     assert Counter(row["status"] for row in rows(waiting)) == {"ok": 8}
 
 
-def test_two_orchestrators_share_a_matrix_and_status_sees_both(waiting, engine):
+def test_two_orchestrators_share_a_matrix_and_status_sees_both(waiting, cells_of):
     first, second = start(waiting), start(waiting)
     with first, second:
         seen = {"runs": []}
@@ -93,7 +86,7 @@ def test_two_orchestrators_share_a_matrix_and_status_sees_both(waiting, engine):
     assert [text.count("  ok  ") > 0 for text in said] == [True, True]
     assert sum(text.count("  ok  ") for text in said) == 8
     assert Counter(row["status"] for row in rows(waiting)) == {"ok": 8}
-    assert cells_of(engine, waiting) == []
+    assert cells_of(waiting / "results") == []
 
 
 def test_a_gpu_belongs_to_one_cell_and_pretended_ones_are_marked(gpu_engine, tmp_path):
