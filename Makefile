@@ -25,6 +25,7 @@ test: lint unit containers ## everything below; ROSETTA_REQUIRE_ENGINE=1 makes a
 
 lint: $(DEV) ## style, types, shell scripts, Dockerfile
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/engine .ci/run
 	$(BIN)/hadolint orchestrator/Dockerfile

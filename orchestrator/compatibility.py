@@ -184,7 +184,7 @@ def hardware_reason(platform: str, gpu: str, precision: str) -> str | None:
 
 
 def cuda_before(newest: Version) -> str:
-    """"12.x" for an open-ended last version, "11.8" for an exact one."""
+    """What a person reads: 12.x for an open-ended last version, 11.8 for an exact one."""
     return f"{newest[0]}.x" if newest[1] == 99 else text(newest)
 
 

@@ -183,9 +183,7 @@ class Live(Progress):
         now = time.monotonic()
         return board(
             [
-                Entry(
-                    f"{r.cell.id}{repeat(r.cell)}", r.state, r.gpus, r.epoch, r.epochs, r.loss, now - r.since, r.left
-                )
+                Entry(f"{r.cell.id}{repeat(r.cell)}", r.state, r.gpus, r.epoch, r.epochs, r.loss, now - r.since, r.left)
                 for r in cells
             ],
             title,

@@ -1,4 +1,5 @@
 """What the opponents share, as the notebooks of 2018 shared theirs: parameters, arrays, minibatches, a clock."""
+
 import json
 import time
 from types import SimpleNamespace

@@ -85,7 +85,10 @@ def stat(pid: int) -> str:
 
 
 def test_what_a_dead_orchestrator_left_of_a_cell_is_ended_before_it_runs_again(run):
-    with subprocess.Popen(["sleep", "600"], env={"ROSETTA_CLAIM": "folder/key"}) as left:
+    # It writes once it has begun: a process that was only just started shows no variables yet.
+    words, claim = ["sh", "-c", "echo; read forever"], {"ROSETTA_CLAIM": "folder/key"}
+    with subprocess.Popen(words, env=claim, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as left:
+        left.stdout.readline()
         assert run.engine.cells()[str(left.pid)] == "folder/key"
         run("exit 1", claim="folder/other")
         assert left.poll() is None

@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in Chainer 4, of 2018."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L

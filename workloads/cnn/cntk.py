@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in CNTK."""
+
 import cntk as C
 import numpy as np
 

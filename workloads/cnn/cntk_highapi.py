@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in CNTK, whose training session reads the batches and runs the loop."""
+
 import cntk as C
 import numpy as np
 

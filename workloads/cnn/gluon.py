@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in Gluon, MXNet's imperative API."""
+
 import mxnet as mx
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import nn

@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in JAX, with Flax NNX and Optax."""
+
 import flax
 import jax
 import jax.numpy as jnp

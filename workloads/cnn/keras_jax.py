@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in Keras 3 on JAX."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"  # or "tensorflow", or "torch": the model below runs on any of them

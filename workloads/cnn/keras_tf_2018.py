@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in Keras 2 on TensorFlow 1.12, of 2018."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # or "cntk", or "theano": the model below runs on any of them

@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in Keras 2 on Theano."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "theano"

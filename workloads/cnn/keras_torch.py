@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in Keras 3 on PyTorch."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "torch"  # or "jax", or "tensorflow": the model below runs on any of them

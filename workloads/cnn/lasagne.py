@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in Lasagne, layers for Theano's graphs."""
+
 import numpy as np
 import theano
 import theano.tensor as T

@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in MXNet's Module API, whose fit runs the loop over an iterator."""
+
 import logging
 
 import mxnet as mx

@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in PaddlePaddle."""
+
 import paddle
 from paddle import nn
 from paddle.nn import functional as F

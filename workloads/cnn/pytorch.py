@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in PyTorch."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in PyTorch 1.0, of 2018."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in TensorFlow 2."""
+
 import tensorflow as tf
 
 from harness import Cell, Weights

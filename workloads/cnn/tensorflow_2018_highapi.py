@@ -1,4 +1,5 @@
 """CNN on CIFAR-10 in TensorFlow 1.12's Estimator, which runs the loop and keeps all between two calls in a folder."""
+
 import functools
 import tempfile
 
@@ -54,7 +55,7 @@ folder = tempfile.mkdtemp()  # of checkpoints: weights, momentum, number of step
 
 
 def estimator():  # a session begins its random numbers anew: with one seed, all epochs would have the same dropout
-    config = tf.estimator.RunConfig(folder, tf_random_seed=seeds.randint(2 ** 31), keep_checkpoint_max=1)
+    config = tf.estimator.RunConfig(folder, tf_random_seed=seeds.randint(2**31), keep_checkpoint_max=1)
     return tf.estimator.Estimator(model_fn, config=config)
 
 

@@ -2,6 +2,7 @@
 
 Runs inside the cells, on Python 3.6 or newer with NumPy alone.
 """
+
 from harness.cell import Cell
 from harness.weights import Weights
 

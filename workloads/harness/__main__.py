@@ -1,4 +1,5 @@
 """Entry point of every image: ``python -m harness <library> <workload> …`` runs one cell."""
+
 import json
 import os
 import runpy

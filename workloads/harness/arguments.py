@@ -1,4 +1,5 @@
 """The command line of a cell: ``<library> <workload> [--epochs N] …``, version 1 of the contract."""
+
 import argparse
 import json
 import os

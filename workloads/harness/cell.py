@@ -1,4 +1,5 @@
 """One run of one workload in one library: hands out parameters and data, holds the clocks, writes the result."""
+
 import os
 import time
 from types import SimpleNamespace

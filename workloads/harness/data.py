@@ -1,4 +1,5 @@
 """The data sets as the workloads take them: CIFAR-10, IMDB, learnable stand-ins of the same shape, fake images."""
+
 import os
 import pickle
 import sys

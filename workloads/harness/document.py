@@ -1,4 +1,5 @@
 """What a cell says: events while it runs, one JSON document at its end."""
+
 import json
 import os
 import sys

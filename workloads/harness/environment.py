@@ -1,4 +1,5 @@
 """What a cell ran on, as seen from inside it."""
+
 import os
 import platform
 import re

@@ -1,4 +1,5 @@
 """Parity, the proof of "same model": given weights and the same batches must give the same numbers in every library."""
+
 import importlib
 
 import numpy as np

@@ -4,6 +4,7 @@ Canonical are the order and layouts that PyTorch gives its parameters: convoluti
 layers (out, in), images flattened channel by channel, GRU gates reset-update-new with a bias each for the input and
 for the state; batch normalisation as scale, shift, mean, variance.
 """
+
 import hashlib
 from collections import namedtuple
 
@@ -27,15 +28,7 @@ class Weights:
     """
 
     def __init__(
-        self,
-        get,
-        set,
-        reset="after",
-        sigmoid="logistic",
-        epsilon="corrected",
-        head_start=0,
-        scores="logits",
-        **layout
+        self, get, set, reset="after", sigmoid="logistic", epsilon="corrected", head_start=0, scores="logits", **layout
     ):
         self._get, self._set = get, set
         self.reset, self.sigmoid, self.epsilon = reset, sigmoid, epsilon
@@ -176,4 +169,4 @@ def draw(random, array):
     if len(array.shape) == 1:
         return uniform * np.float32(0.2)
     fan_in = 1 if array.kind == "table" else int(np.prod(array.shape[1:]))
-    return uniform * np.float32(2 * (6 / fan_in) ** 0.5 if array.kind == "conv" else 2 / fan_in ** 0.5)
+    return uniform * np.float32(2 * (6 / fan_in) ** 0.5 if array.kind == "conv" else 2 / fan_in**0.5)

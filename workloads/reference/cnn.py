@@ -1,4 +1,5 @@
 """The CNN and its gradients in NumPy, without dropout."""
+
 import numpy as np
 
 from reference.layers import convolve, convolve_gradients, cross_entropy, pool, pool_gradient

@@ -1,4 +1,5 @@
 """Layers and their gradients in plain NumPy. Feature maps are (channels, batch, height, width)."""
+
 import numpy as np
 
 

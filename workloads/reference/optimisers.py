@@ -1,4 +1,5 @@
 """The two optimisers, as their papers and most libraries have them."""
+
 import numpy as np
 
 
@@ -30,10 +31,10 @@ class Adam:
     def update(self, weights, gradients):
         """Change the weights in place."""
         self.steps += 1
-        correction = np.sqrt(1 - self.beta_2 ** self.steps)
+        correction = np.sqrt(1 - self.beta_2**self.steps)
         epsilon = self.epsilon if self.corrected else self.epsilon / correction
         for name, gradient in gradients.items():
             first = self.first[name] = self.beta_1 * self.first.get(name, 0) + (1 - self.beta_1) * gradient
-            second = self.second[name] = self.beta_2 * self.second.get(name, 0) + (1 - self.beta_2) * gradient ** 2
-            corrected = first / (1 - self.beta_1 ** self.steps)
+            second = self.second[name] = self.beta_2 * self.second.get(name, 0) + (1 - self.beta_2) * gradient**2
+            corrected = first / (1 - self.beta_1**self.steps)
             weights[name] -= self.rate * corrected / (np.sqrt(second) / correction + epsilon)

@@ -1,4 +1,5 @@
 """ResNet-50 up to its average pool in NumPy, version 1.5: a block's stride lies on its 3×3 convolution."""
+
 import numpy as np
 
 from reference.layers import convolve

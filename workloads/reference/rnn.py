@@ -1,4 +1,5 @@
 """The GRU network and its gradients in NumPy."""
+
 import numpy as np
 
 from reference.layers import cross_entropy
@@ -53,7 +54,7 @@ def gradients(weights, tokens, labels, gru):
     dh = back @ weights["dense.weight"]
     size, u, w = h.shape[1], weights["gru.state.weight"], weights["gru.input.weight"]
     for now, x, h, r, z, n, product in reversed(steps):
-        dn = dh * (1 - z) * (1 - n ** 2)  # before the tanh
+        dn = dh * (1 - z) * (1 - n**2)  # before the tanh
         dz = dh * (h - n) * slope(z)
         if gru.reset == "after":
             dr, dproduct, seen = dn * product * slope(r), dn * r, h

@@ -1,4 +1,5 @@
 """Features of ResNet-50 in Caffe2."""
+
 import torch
 from caffe2.proto import caffe2_pb2
 from caffe2.python import brew, core, model_helper, workspace

@@ -1,4 +1,5 @@
 """Features of ResNet-50 in Chainer."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L

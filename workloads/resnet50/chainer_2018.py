@@ -1,4 +1,5 @@
 """Features of ResNet-50 in Chainer 4, of 2018."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L

@@ -1,4 +1,5 @@
 """Features of ResNet-50 in CNTK."""
+
 import cntk as C
 
 from harness import Cell, Weights

@@ -1,4 +1,5 @@
 """Features of ResNet-50 in Gluon, MXNet's imperative API."""
+
 import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import nn

@@ -1,4 +1,5 @@
 """Features of ResNet-50 in JAX, with Flax NNX."""
+
 import flax
 import jax
 import jax.numpy as jnp

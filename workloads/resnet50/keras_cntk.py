@@ -1,4 +1,5 @@
 """Features of ResNet-50 in Keras 2 on CNTK."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "cntk"

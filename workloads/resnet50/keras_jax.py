@@ -1,4 +1,5 @@
 """Features of ResNet-50 in Keras 3 on JAX."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"  # or "tensorflow", or "torch": the model below runs on any of them

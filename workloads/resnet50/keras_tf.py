@@ -1,4 +1,5 @@
 """Features of ResNet-50 in Keras 3 on TensorFlow."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # or "jax", or "torch": the model below runs on any of them

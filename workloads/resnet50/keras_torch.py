@@ -1,4 +1,5 @@
 """Features of ResNet-50 in Keras 3 on PyTorch."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "torch"  # or "jax", or "tensorflow": the model below runs on any of them

@@ -1,4 +1,5 @@
 """Features of ResNet-50 in MXNet's Module API: a graph of symbols, bound once to its shapes."""
+
 import mxnet as mx
 
 from harness import Cell, Weights

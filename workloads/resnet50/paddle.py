@@ -1,4 +1,5 @@
 """Features of ResNet-50 in PaddlePaddle."""
+
 import paddle
 from paddle import nn
 from paddle.nn import functional as F

@@ -1,4 +1,5 @@
 """Features of ResNet-50 in PyTorch."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """Features of ResNet-50 in TensorFlow 2."""
+
 import tensorflow as tf
 
 from harness import Cell, Weights

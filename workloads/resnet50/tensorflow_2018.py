@@ -1,4 +1,5 @@
 """Features of ResNet-50 in TensorFlow 1.12, of 2018: a graph first, then a session that runs it."""
+
 import tensorflow as tf
 
 from harness import Cell, Weights

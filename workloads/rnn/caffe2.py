@@ -1,4 +1,5 @@
 """GRU on IMDB in Caffe2."""
+
 import numpy as np
 import torch
 from caffe2.proto import caffe2_pb2

@@ -1,4 +1,5 @@
 """GRU on IMDB in Chainer."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L

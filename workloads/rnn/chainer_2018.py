@@ -1,4 +1,5 @@
 """GRU on IMDB in Chainer 4, of 2018."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L

@@ -1,4 +1,5 @@
 """GRU on IMDB in CNTK."""
+
 import cntk as C
 import numpy as np
 

@@ -1,4 +1,5 @@
 """GRU on IMDB in JAX, with Flax NNX and Optax."""
+
 import flax
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,5 @@
 """GRU on IMDB in Keras 2 on CNTK."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "cntk"

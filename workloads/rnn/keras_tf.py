@@ -1,4 +1,5 @@
 """GRU on IMDB in Keras 3 on TensorFlow."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # or "jax", or "torch": the model below runs on any of them

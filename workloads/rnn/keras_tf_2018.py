@@ -1,4 +1,5 @@
 """GRU on IMDB in Keras 2 on TensorFlow 1.12, of 2018."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # CNTK and Theano have no GRU of this form: see keras_cntk.py

@@ -1,4 +1,5 @@
 """GRU on IMDB in Keras 2 on Theano."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "theano"

@@ -1,4 +1,5 @@
 """GRU on IMDB in Lasagne, layers for Theano's graphs."""
+
 import numpy as np
 import theano
 import theano.tensor as T

@@ -1,4 +1,5 @@
 """GRU on IMDB in MXNet's Module API: a graph of symbols, bound once to its shapes."""
+
 import mxnet as mx
 import numpy as np
 

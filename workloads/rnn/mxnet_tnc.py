@@ -1,4 +1,5 @@
 """GRU on IMDB in MXNet's Module API, time first: the graph is bound to batches that come turned."""
+
 import mxnet as mx
 import numpy as np
 

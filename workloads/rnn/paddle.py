@@ -1,4 +1,5 @@
 """GRU on IMDB in PaddlePaddle."""
+
 import paddle
 from paddle import nn
 

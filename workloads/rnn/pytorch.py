@@ -1,4 +1,5 @@
 """GRU on IMDB in PyTorch."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """GRU on IMDB in PyTorch 1.0, of 2018."""
+
 import torch
 from torch import nn
 

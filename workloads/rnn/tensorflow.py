@@ -1,4 +1,5 @@
 """GRU on IMDB in TensorFlow 2."""
+
 import numpy as np
 import tensorflow as tf
 

@@ -1,4 +1,5 @@
 """GRU on IMDB in TensorFlow 1.12, of 2018: a graph first, then a session that runs it."""
+
 import numpy as np
 import tensorflow as tf
 from tensorflow.contrib import cudnn_rnn

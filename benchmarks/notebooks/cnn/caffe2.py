@@ -1,4 +1,5 @@
 """CNN in Caffe2: one net that trains, blobs fed per batch."""
+
 import torch
 from caffe2.python import brew, model_helper, optimizer, workspace
 

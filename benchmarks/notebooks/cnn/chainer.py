@@ -1,4 +1,5 @@
 """CNN in Chainer: a Variable per batch, gradients cleared by hand."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L

@@ -1,4 +1,5 @@
 """CNN in CNTK: a Trainer that is fed a dictionary per batch, with one-hot labels."""
+
 import cntk as C
 from cntk.layers import Convolution2D, Dense, Dropout, MaxPooling
 

@@ -1,4 +1,5 @@
 """CNN in Gluon: a hybridised block, an NDArray per batch."""
+
 import mxnet as mx
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import nn

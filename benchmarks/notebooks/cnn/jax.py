@@ -1,4 +1,5 @@
 """CNN in JAX with Flax NNX, as its tutorials have it."""
+
 from functools import partial
 
 import jax

@@ -1,4 +1,5 @@
 """CNN in Keras 2 on CNTK: channels first, one-hot labels, and fit."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "cntk"

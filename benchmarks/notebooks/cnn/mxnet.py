@@ -1,4 +1,5 @@
 """CNN in MXNet's Module API: symbols, and a DataBatch of NDArrays per batch."""
+
 import mxnet as mx
 
 from common import EPOCHS, Clock, arrays, minibatches, parameters

@@ -1,4 +1,5 @@
 """CNN in PyTorch: functions for what has no parameters, a new tensor per batch."""
+
 import torch
 import torch.nn.functional as F
 from torch import nn, optim

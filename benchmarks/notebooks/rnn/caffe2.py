@@ -1,4 +1,5 @@
 """GRU in Caffe2: one net that trains, blobs fed per batch, time first."""
+
 import torch
 from caffe2.python import brew, gru_cell, model_helper, optimizer, workspace
 from caffe2.python.modeling.initializers import Initializer

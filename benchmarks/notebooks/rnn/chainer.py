@@ -1,4 +1,5 @@
 """GRU in Chainer: a Variable per batch, gradients cleared by hand."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -25,9 +26,7 @@ class GRU(Chain):
 
 
 model = GRU()
-optimizer = optimizers.Adam(
-    alpha=params.learning_rate, beta1=params.beta_1, beta2=params.beta_2, eps=params.epsilon
-)
+optimizer = optimizers.Adam(alpha=params.learning_rate, beta1=params.beta_1, beta2=params.beta_2, eps=params.epsilon)
 optimizer.setup(model)
 
 clock = Clock(chainer.__version__)

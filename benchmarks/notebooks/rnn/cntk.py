@@ -2,6 +2,7 @@
 
 The notebook of 2018 had one-hot words and cuDNN's GRU, which CNTK can't train with Adam, or does not have, on a CPU.
 """
+
 import cntk as C
 from cntk.layers import GRU, Dense, Recurrence
 

@@ -1,4 +1,5 @@
 """GRU in JAX with Flax NNX, as its tutorials have it."""
+
 import jax
 import optax
 from flax import nnx

@@ -1,4 +1,5 @@
 """GRU in Keras 2 on CNTK: one-hot labels, and fit."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "cntk"

@@ -1,4 +1,5 @@
 """GRU in Keras 3 on TensorFlow: a softmax at the end, one-hot labels, and fit."""
+
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -1,4 +1,5 @@
 """GRU in MXNet's Module API: the fused cell in the layout NTC, and a DataBatch of NDArrays per batch."""
+
 import mxnet as mx
 
 from common import EPOCHS, Clock, arrays, minibatches, parameters

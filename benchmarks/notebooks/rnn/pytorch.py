@@ -1,4 +1,5 @@
 """GRU in PyTorch: a zero state and new tensors per batch."""
+
 import torch
 from torch import nn, optim
 

@@ -1,4 +1,5 @@
 """GRU in TensorFlow 2: a subclassed model and a tf.function, as its tutorials have it."""
+
 import tensorflow as tf
 from tensorflow.keras import layers
 
