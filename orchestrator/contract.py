@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 from orchestrator.errors import ResultError
 from orchestrator.matrix import Cell
+from orchestrator.surroundings import GpuState
 
 CONTRACT = 1
 """Version of the contract; also a label on every image."""
@@ -73,7 +74,7 @@ class Environment(Strict):
 
 
 class Document(Strict):
-    """The JSON that a container leaves in ``/results``. Times in seconds, ``peak_memory`` in bytes.
+    """The JSON that a container leaves in ``/results``. Times in seconds, memory in bytes.
 
     ``parity`` has the errors against the reference by what was compared, where the run was to prove the model.
     """
@@ -100,6 +101,7 @@ class Document(Strict):
     epoch_seconds: Annotated[list[Seconds], Field(max_length=100_000)]
     epoch_losses: Annotated[list[FiniteFloat], Field(max_length=100_000)]
     peak_memory: Count
+    container_memory: Count | None = None
     parity: dict[Text, Seconds] | None = None
     versions: Versions
     environment: Environment
@@ -116,6 +118,8 @@ class Outcome:
     image_digest: str = ""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     wall_seconds: float = 0.0
+    gpus_before: tuple[GpuState, ...] = ()
+    gpus_after: tuple[GpuState, ...] = ()
 
 
 def arguments(cell: Cell) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import datasets, filelocks, history, plan, quality, results
+from orchestrator import datasets, filelocks, history, plan, quality, results, surroundings
 from orchestrator.builder import Builder
 from orchestrator.claims import EVERYTHING, Claim, Claims
 from orchestrator.compatibility import Host
@@ -358,7 +358,9 @@ def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
     for pause in (*PAUSES, None):
         task = replace(task, run=uuid.uuid4().hex)
         claim.tell_seldom(state="running")
+        before = surroundings.states(task.gpus)
         outcome = shop.engine.run(task, on_event)
+        outcome = replace(outcome, gpus_before=before, gpus_after=surroundings.states(task.gpus))
         if outcome.status is not Status.HOST_LOST or pause is None or shop.engine.stopping:
             break
         shop.progress.again(task.cell, outcome.reason, pause)

@@ -30,6 +30,8 @@ OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
 USER = "10001:10001"
 SOCKET = Path("/var/run/docker.sock")
 MOUNT_MARKER = ".complete"
+LARGEST_FILE = 2**29
+"""Bytes of any one file of a cell: room for the checkpoints that some libraries write to /tmp, not for a full disk."""
 CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 """Labels of a cell's container: what it runs for, and one for each GPU that it was given."""
 
@@ -314,6 +316,7 @@ def isolation(memory: int) -> dict[str, Any]:
         "mem_limit": memory,
         "memswap_limit": memory,
         "pids_limit": 2048,
+        "ulimits": [docker.types.Ulimit(name="fsize", soft=LARGEST_FILE, hard=LARGEST_FILE)],
         "shm_size": "1g",
         "init": True,
         "log_config": {"type": "none"},  # the attached stream is the log; nothing can fill the host's disk

@@ -4,11 +4,12 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator import contract, quality
+from orchestrator import contract, quality, surroundings
 from orchestrator.compatibility import gpu_of
 from orchestrator.contract import Document, Outcome, Status
 from orchestrator.errors import ResultError
@@ -39,6 +40,7 @@ def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image:
     return {
         **empty(cell),
         **(of_document(document) if document else {}),
+        **of_surroundings(outcome),
         "status": str(status),
         "reason": reason,
         "wall_seconds": outcome.wall_seconds,
@@ -52,6 +54,19 @@ def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image:
         "key": key,
         "run": run,
         "log_tail": outcome.log[-LOG_TAIL:],
+    }
+
+
+def of_surroundings(outcome: Outcome) -> dict[str, Any]:
+    """The columns that only the orchestrator can fill."""
+    commit, dirty = surroundings.commit() or (None, None)
+    before, after = outcome.gpus_before, outcome.gpus_after
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "gpus_before": json.dumps([asdict(gpu) for gpu in before]) if before else None,
+        "gpus_after": json.dumps([asdict(gpu) for gpu in after]) if after else None,
+        "energy": surroundings.energy(before, after),
     }
 
 

@@ -22,10 +22,10 @@ COLUMNS: Mapping[str, str] = {
     # how much was processed; of epochs and samples, what was asked where there is no document
     "epochs": "whole?", "samples": "whole?", "steps": "whole?", "samples_tested": "whole?", "shortened": "truth",
     "n_gpus": "whole?", "epoch_seconds": "reals?", "epoch_losses": "reals?",
-    # phases; peak_memory in bytes
+    # phases; memory of the process and of the whole container in bytes
     "import_seconds": "real?", "data_seconds": "real?", "build_seconds": "real?", "first_step_seconds": "real?",
     "train_seconds": "real?", "warm_up_seconds": "real?", "predict_seconds": "real?", "evaluate_seconds": "real?",
-    "wall_seconds": "real?", "peak_memory": "whole?",
+    "wall_seconds": "real?", "peak_memory": "whole?", "container_memory": "whole?",
     # what ran, in the versions that it reports itself; packages is a JSON object
     "engine": "text", "image": "text", "image_digest": "text", "recipe": "text", "framework": "text",
     "framework_version": "text?", "cuda": "text?", "cudnn": "text?", "packages": "text?", "python": "text?",
@@ -33,13 +33,18 @@ COLUMNS: Mapping[str, str] = {
     # on what; memory in bytes
     "host": "text", "os": "text?", "kernel": "text?", "cpu": "text?", "cores": "whole?", "memory": "whole?",
     "gpu_name": "text?", "driver": "text?",
+    # the orchestrator's commit and whether it was changed; the GPUs as JSON lists of their states; energy in joules
+    "commit": "text?", "dirty": "truth?", "gpus_before": "text?", "gpus_after": "text?", "energy": "real?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
 """The columns of a row and their types; ``?`` may be null. All ``…seconds`` in seconds, ``started`` in UTC, ``run`` is
 unique to a run. An ``incompatible`` row has nulls for all that only a run can tell."""
 
-LATER = ("parity", "warm_up_seconds", "predict_seconds")
+LATER = (
+    *("parity", "warm_up_seconds", "predict_seconds"),
+    *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
+)
 """Columns that came without a new version of the schema: files without them are read as well."""
 
 

@@ -2,19 +2,22 @@
 
 import json
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from orchestrator.contract import Status
 from orchestrator.engines import Task
-from orchestrator.engines.docker import CLAIM, GPU, DockerEngine
+from orchestrator.engines.docker import CLAIM, GPU, DockerEngine, isolation
 from orchestrator.matrix import Cell
 from tests.unit.test_contract import DOCUMENT
 
 pytestmark = pytest.mark.container
 
 BASE = "python:3.11-slim-bookworm"
+PIDS = isolation(memory=0)["pids_limit"]
 CELL = Cell("pytorch", "rnn", data="synthetic")
 
 
@@ -105,28 +108,61 @@ def test_a_cell_that_eats_the_memory_is_told_from_one_that_fails(outcome_of):
 
 
 ISOLATED = """
-import os, socket, subprocess
+import os, socket
 def refused(action):
     try: action()
     except OSError: return True
     return False
+def takes(folder):
+    return not refused(lambda: open(os.path.join(folder, "x"), "w"))
 assert os.getuid() == 10001
 assert refused(lambda: socket.create_connection(("1.1.1.1", 53), timeout=2))
-assert refused(lambda: open("/workloads_x", "w"))
-assert refused(lambda: open("/usr/local/x", "w"))
-assert refused(lambda: os.setuid(0))
+assert [name for _, name in socket.if_nameindex()] == ["lo"]
+assert refused(lambda: os.setuid(0)) and refused(lambda: os.chroot("/tmp"))
 assert not os.path.exists("/var/run/docker.sock")
-assert not any("TOKEN" in k or "SECRET" in k for k in os.environ)
+assert not any(word in name for name in os.environ for word in ("TOKEN", "SECRET", "PASSWORD"))
 status = open("/proc/self/status").read()
 assert "CapEff:\\t0000000000000000" in status and "NoNewPrivs:\\t1" in status
-open("/tmp/x", "w").write("x")
-print("isolated")
+others = [name for name in os.listdir("/") if name not in ("proc", "sys")]
+folders = ["/"] + [folder for top in others for folder, _, _ in os.walk("/" + top)]
+print("writes to", sorted(folder for folder in folders if takes(folder)))
 """
 
 
 def test_a_cell_has_no_network_no_root_and_nothing_to_write_but_results_and_tmp(outcome_of):
     outcome = outcome_of(ISOLATED)
-    assert "isolated" in outcome.log, outcome.reason
+    assert "writes to ['/dev/mqueue', '/dev/shm', '/results', '/tmp']" in outcome.log, outcome.reason
+
+
+FORKS = """
+import os, time
+children = 0
+while True:
+    try: child = os.fork()
+    except BlockingIOError: break
+    if child == 0: time.sleep(600)
+    children += 1
+print("forks refused after", children)
+"""
+
+
+def test_a_fork_bomb_stops_at_a_limit_and_leaves_no_process(outcome_of):
+    outcome = outcome_of(FORKS)
+    said = [line for line in outcome.log.splitlines() if "forks refused after" in line]
+    assert said, outcome.reason
+    assert 1000 < int(said[0].split()[-1]) < PIDS
+    for name in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            assert b"forks refused after" not in name.read_bytes()
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/results", "/dev/shm"])
+def test_a_cell_that_fills_the_disk_fails_and_what_it_wrote_is_gone(outcome_of, engine, folder):
+    before = {volume.id for volume in engine.volumes.list()}
+    outcome = outcome_of(f"file = open('{folder}/full', 'wb')\nwhile True: file.write(bytes(2**24)); file.flush()")
+    assert outcome.status is Status.FAILED
+    assert "File too large" in outcome.log
+    assert {volume.id for volume in engine.volumes.list()} <= before
 
 
 def test_a_cell_that_is_killed_from_outside_is_told_from_one_that_fails(outcome_of, engine):
@@ -160,9 +196,10 @@ def test_an_attempt_removes_what_was_left_of_the_cell_or_on_its_gpu(engine, prob
     docker_engine.api.close()
 
 
-def test_a_flood_of_output_is_cut(outcome_of):
-    outcome = outcome_of("for _ in range(100_000): print('x' * 1000)")
-    assert len(outcome.log) < 2**20
+def test_a_gigabyte_of_output_is_cut(outcome_of):
+    outcome = outcome_of("for _ in range(1000): print(('x' * 999 + '\\n') * 1000)")
+    assert "left no result" in outcome.reason  # it came to its end
+    assert 0 < len(outcome.log) < 2**20
 
 
 def test_a_container_that_is_being_made_when_the_run_is_stopped_does_not_go_on(engine, probe):

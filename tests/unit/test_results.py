@@ -180,6 +180,7 @@ numbers = st.none() | st.floats(allow_nan=False)
 values = {
     "text": text, "text?": st.none() | text, "whole": st.integers(-(2**63), 2**63 - 1),
     "whole?": st.none() | st.integers(0, 2**63 - 1), "real?": numbers, "truth": st.booleans(),
+    "truth?": st.none() | st.booleans(),
     "reals?": st.none() | st.lists(st.floats(allow_nan=False), max_size=5),
     "time?": st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
 }  # fmt: skip

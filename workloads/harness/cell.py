@@ -235,6 +235,7 @@ class Cell:
             "metric": self.params.metric,
             "phases": self.seconds,
             "peak_memory": environment.peak_memory(),
+            "container_memory": environment.container_memory(),
             "versions": self.versions,
             "environment": environment.describe(),
             "parity": None,
