@@ -22,6 +22,7 @@ from docker.utils import kwargs_from_env
 from orchestrator import contract, images
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Event, OnEvent, Output, Say, Task, failure, success
+from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError, ResultError
 from orchestrator.images import Image
 from orchestrator.limited import Limited
@@ -52,6 +53,7 @@ class DockerEngine:
     name = "docker"
 
     def __init__(self) -> None:
+        self._tunnel = tunnel_to_engine()
         self.api = connect()
         self.host = str(self.api.info()["Name"])
         self._running: set[str] = set()
@@ -73,8 +75,12 @@ class DockerEngine:
         """Create, start, follow, read the result, remove."""
         started, clock = datetime.now(UTC), time.perf_counter()
         try:
+            if self._tunnel:
+                self._tunnel.open()
             with self._container(task) as container:
                 outcome = self._follow(container, task, on_event)
+        except EngineError as error:
+            outcome = Outcome(Status.HOST_LOST, str(error))
         except UNREACHABLE as error:
             outcome = refused(error)
         return replace(
@@ -249,6 +255,16 @@ class DockerEngine:
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
         self.api.put_archive(container, "/data", buffer.getvalue())
+
+
+def tunnel_to_engine() -> Tunnel | None:
+    """The tunnel to an engine on another host, which ``DOCKER_HOST`` names from then on, also for builds."""
+    where = os.environ.get("DOCKER_HOST", "")
+    if not where.startswith("ssh://"):
+        return None
+    tunnel = Tunnel(where)
+    os.environ["DOCKER_HOST"] = f"unix://{tunnel.socket}"
+    return tunnel
 
 
 def connect() -> docker.APIClient:
