@@ -56,8 +56,10 @@ def show(results: "pa.Table", console: "Console") -> None:
     from rich.text import Text
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("", "", *HEADINGS):
-        made.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
+    made.add_column("", no_wrap=True)
+    made.add_column("")
+    for heading in HEADINGS:
+        made.add_column(heading, justify="right", min_width=len("1.0e-00"))
     last = None
     for workload, library, errors, good in lines(results):
         if workload != last:
