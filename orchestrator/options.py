@@ -21,6 +21,11 @@ def together(*options: Option) -> Callable[[F], F]:
     return decorate
 
 
+def longest(name: str, default: float, text: str) -> Option:
+    """An option in seconds, after which something is stopped."""
+    return click.option(name, type=click.FloatRange(min=1), default=default, metavar="SECONDS", help=text)
+
+
 results_folder = click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
@@ -73,20 +78,8 @@ running = together(
         metavar="N",
         help="Cells without GPU at a time; more than one share the cores. Each GPU always has a cell of its own.",
     ),
-    click.option(
-        "--deadline",
-        type=click.FloatRange(min=1),
-        default=24 * 3600.0,
-        metavar="SECONDS",
-        help="Stop a cell that takes longer.  [default: a day]",
-    ),
-    click.option(
-        "--build-deadline",
-        type=click.FloatRange(min=1),
-        default=3 * 3600.0,
-        metavar="SECONDS",
-        help="Stop a build that takes longer.  [default: three hours]",
-    ),
+    longest("--deadline", 24 * 3600.0, "Stop a cell that takes longer.  [default: a day]"),
+    longest("--build-deadline", 3 * 3600.0, "Stop a build that takes longer.  [default: three hours]"),
     click.option(
         "--rerun", metavar="failed|all|GLOB", help="Run again what failed, everything selected, or what matches."
     ),
