@@ -178,6 +178,7 @@ def run_cells(
     from orchestrator import progress as showing
     from orchestrator import run as execution
     from orchestrator.interruption import Interruption
+    from orchestrator.shop import Settings
 
     interruption = Interruption()
     interruption.watch()
@@ -187,7 +188,7 @@ def run_cells(
     planned = planning.plan(cells, engine, folder, host, options["unverified"])
     console = Console()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    settings = execution.Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
+    settings = Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
     progress = showing.choose(console, options["as_json"])
     tally = execution.run(planned, engine, settings, host, progress, interruption)
     merged = folder / results.MERGED

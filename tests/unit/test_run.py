@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator import contract, plan, progress, quality, results, run
+from orchestrator import attempts, contract, plan, progress, quality, queue, results, run
 from orchestrator.claims import Claims
 from orchestrator.compatibility import Host
 from orchestrator.contract import Outcome, Status
@@ -17,6 +17,7 @@ from orchestrator.engines import Task, success
 from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
 from orchestrator.matrix import Cell
 from orchestrator.plan import Planned, Verdict
+from orchestrator.shop import Settings, Tally
 from tests.unit.test_results import DOCUMENT
 
 
@@ -93,14 +94,14 @@ def document(cell: Cell) -> contract.Document:
 @pytest.fixture
 def go(tmp_path, monkeypatch):
     """Plan and run the cells with an engine; the tally and the rows."""
-    monkeypatch.setattr(run, "PAUSES", (0.0, 0.0))
-    monkeypatch.setattr(run, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(attempts, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(queue, "LOOK_AGAIN", 0.0)
 
-    def go(engine: Engine, cells: list[Cell] = CELLS, **settings) -> tuple[run.Tally, list[dict[str, Any]]]:
+    def go(engine: Engine, cells: list[Cell] = CELLS, **settings) -> tuple[Tally, list[dict[str, Any]]]:
         planned = plan.plan(cells, engine, tmp_path, Host())
         shown = progress.Lines(Console(file=(tmp_path / "shown").open("w")))
         with shown.console.file:
-            tally = run.run(planned, engine, run.Settings(tmp_path, **settings), Host(), shown)
+            tally = run.run(planned, engine, Settings(tmp_path, **settings), Host(), shown)
         return tally, results.read(tmp_path / results.MERGED).to_pylist()
 
     go.folder = tmp_path
@@ -165,14 +166,14 @@ def test_two_orchestrators_share_the_cells_and_both_wait_for_all(go):
     inside = threading.Barrier(2, timeout=30)
     engines = [Engine(), Engine()]
 
-    tallies: list[run.Tally] = []
+    tallies: list[Tally] = []
 
     def orchestrator(engine: Engine) -> None:
         planned = plan.plan(CELLS, engine, go.folder, Host())
         inside.wait()
         with (go.folder / engine_names[id(engine)]).open("w") as file:
             shown = progress.Lines(Console(file=file))
-            tallies.append(run.run(planned, engine, run.Settings(go.folder), Host(), shown))
+            tallies.append(run.run(planned, engine, Settings(go.folder), Host(), shown))
 
     engine_names = {id(engine): f"shown{number}" for number, engine in enumerate(engines)}
     for engine in engines:
@@ -201,10 +202,10 @@ def test_orphans_of_this_folder_are_removed_and_no_others(go):
 
 
 def test_measured_cells_on_a_cpu_wait_for_builds_and_short_ones_do_not(go):
-    assert run.needs_quiet(Cell("pytorch", "rnn"))
-    assert not run.needs_quiet(CELLS[0])
-    assert not run.needs_quiet(Cell("pytorch", "rnn", parity=True))
-    assert not run.needs_quiet(Cell("pytorch", "rnn", "cuda9", "v100"))
+    assert queue.needs_quiet(Cell("pytorch", "rnn"))
+    assert not queue.needs_quiet(CELLS[0])
+    assert not queue.needs_quiet(Cell("pytorch", "rnn", parity=True))
+    assert not queue.needs_quiet(Cell("pytorch", "rnn", "cuda9", "v100"))
     built: list[str] = []
     first = threading.Event()
 
@@ -237,7 +238,7 @@ def test_a_run_that_was_killed_is_merged_by_the_next(go):
 def test_changes_are_json_for_programs(go, capsys, tmp_path):
     engine = Engine()
     planned = plan.plan(CELLS[:1], engine, tmp_path, Host())
-    run.run(planned, engine, run.Settings(tmp_path), Host(), progress.Json())
+    run.run(planned, engine, Settings(tmp_path), Host(), progress.Json())
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event"] for event in events] == ["started", "epoch", "finished"]
     assert {event["cell"] for event in events} == {"pytorch/rnn/cpu"}

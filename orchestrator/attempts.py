@@ -1,0 +1,100 @@
+"""One cell: from its claim to its row."""
+
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator import plan, results, surroundings
+from orchestrator.claims import Claim
+from orchestrator.contract import Outcome, Status
+from orchestrator.engines import Event, Task
+from orchestrator.errors import RosettaError
+from orchestrator.plan import Planned
+from orchestrator.shop import Shop
+from orchestrator.slots import Lease, pretend
+
+PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
+"""Seconds to wait before a cell whose host was lost is tried again; after the last it is left to the next run."""
+
+
+def run_cell(planned: Planned, claim: Claim, lease: Lease, shop: Shop) -> str:
+    """Run one cell and write its row and its log; return its status."""
+    assert planned.image is not None
+    cell, folders = planned.cell, shop.folders
+    gpus = tuple(gpu.uuid for gpu in lease.gpus)
+    try:
+        task = Task(
+            cell,
+            planned.image,
+            planned.key,
+            run="",
+            gpus=gpus,
+            data=folders.get(plan.dataset_of(cell) or ""),
+            cores=lease.cores,
+            deadline=shop.settings.deadline,
+            memory=lease.memory,
+            claim=shop.claims.label(planned.key),
+        )
+        facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": shop.engine.host, "gpus": gpus}
+        claim.tell(state="running", expected=shop.expected(cell), **facts)
+        shop.progress.started(cell, lease)
+        outcome, run = attempts(task, claim, shop)
+        if shop.host.pretended and outcome.document is not None:
+            outcome = replace(outcome, document=pretend(outcome.document, lease))
+        if shop.engine.stopping and outcome.document is None:
+            return "stopped"  # no result: it will be run again
+        return finish(planned, outcome, run, shop, lasting=outcome.status is not Status.HOST_LOST)
+    finally:
+        claim.release()
+        shop.slots.give_back(lease, cell.gpu)
+
+
+def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
+    """The outcome of a cell and the id of the attempt that had it: one, unless its host was lost meanwhile."""
+
+    def on_event(event: Event) -> None:
+        shop.progress.event(task.cell, event)
+        claim.tell_seldom(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
+
+    for pause in (*PAUSES, None):
+        task = replace(task, run=uuid.uuid4().hex)
+        claim.tell_seldom(state="running")
+        before = surroundings.states(task.gpus)
+        outcome = shop.engine.run(task, on_event)
+        outcome = replace(outcome, gpus_before=before, gpus_after=surroundings.states(task.gpus))
+        if outcome.status is not Status.HOST_LOST or pause is None or shop.engine.stopping:
+            break
+        shop.progress.again(task.cell, outcome.reason, pause)
+        claim.tell(state="waiting for its host")
+        if shop.stopped.wait(pause):
+            break
+        with suppress(RosettaError):  # the image may be what was lost; if it can't be had, the attempt says why
+            shop.builder.once(task.image)
+    return outcome, task.run
+
+
+def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting: bool) -> str:
+    """Write the row of a cell and its log, whoever holds its claim; return its status.
+
+    Not ``lasting`` is what was not the cell's own doing: it has a row, and is run again next time.
+    """
+    assert planned.image is not None
+    engine, cell = shop.engine, planned.cell
+    host = f"{engine.host} (pretended GPUs)" if shop.host.pretended and cell.gpu != "none" else engine.host
+    row = results.row(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image, host=host)
+    path = result_of(planned, shop)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for partial in path.parent.glob(f".{path.stem}.*.partial"):  # of an orchestrator that was killed
+        partial.unlink(missing_ok=True)
+    path.with_suffix(".log").write_text(outcome.log)
+    # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
+    plan.passing_path(path).unlink(missing_ok=True)
+    results.write_row(row, path if lasting else plan.passing_path(path))
+    shop.progress.finished(cell, row)
+    return str(row["status"])
+
+
+def result_of(planned: Planned, shop: Shop) -> Path:
+    """Where the result of a cell lies, once it is there."""
+    return plan.result_path(shop.settings.results / "cells", planned.key, planned.cell.id)

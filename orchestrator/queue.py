@@ -1,0 +1,99 @@
+"""The cells that wait, and which of them can start."""
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from orchestrator import attempts, quality
+from orchestrator.claims import Claim
+from orchestrator.contract import Outcome, Status
+from orchestrator.matrix import Cell
+from orchestrator.plan import Planned
+from orchestrator.shop import Shop, Tally
+from orchestrator.slots import Lease
+
+LOOK_AGAIN = 2.0
+"""Seconds between looks at cells that another orchestrator runs: it may have died."""
+
+
+class Queue:
+    """The cells that wait, in their order: a lane for those without GPU and one for each model."""
+
+    def __init__(self, ordered: Sequence[Planned], shop: Shop, tally: Tally) -> None:
+        self.shop, self.tally = shop, tally
+        self._lanes: dict[str, deque[Planned]] = {}
+        for planned in ordered:
+            self._lanes.setdefault(planned.cell.gpu, deque()).append(planned)
+        self._elsewhere: list[Planned] = []
+        self._looked = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._elsewhere) + sum(map(len, self._lanes.values()))
+
+    def startable(self) -> Iterator[tuple[Planned, Claim, Lease]]:
+        """Cells that can start now, each claimed and with what it holds while it runs."""
+        self._look_again()
+        for model, lane in self._lanes.items():
+            while lane and (lease := self.shop.slots.take(model)):
+                claimed = self._claimed(lane)
+                if claimed is None:
+                    self.shop.slots.give_back(lease, model)
+                    break
+                yield *claimed, lease
+
+    def _claimed(self, lane: deque[Planned]) -> tuple[Planned, Claim] | None:
+        """The first cell of a lane that can start and that nobody else runs; passes by those that are done or can't."""
+        kept: list[Planned] = []
+        try:
+            while lane:
+                planned = lane.popleft()
+                if self._waits(planned):
+                    kept.append(planned)
+                elif claim := self._claim(planned):
+                    return planned, claim
+            return None
+        finally:
+            lane.extendleft(reversed(kept))
+
+    def _waits(self, planned: Planned) -> bool:
+        """Whether the cell has to wait for its image, or for the quiet that its clock needs."""
+        assert planned.image is not None
+        builder = self.shop.builder
+        return not builder.error(planned.image) and (
+            not builder.is_ready(planned.image) or (needs_quiet(planned.cell) and bool(builder.building))
+        )
+
+    def _claim(self, planned: Planned) -> Claim | None:
+        """The claim of a cell; None, and the cell out of the way, if somebody else has it or its result is there."""
+        assert planned.image is not None
+        shop, cell = self.shop, planned.cell
+        claim = shop.claims.take(planned.key)
+        if claim is None:
+            self._elsewhere.append(planned)
+            return None
+        error = shop.builder.error(planned.image)
+        if attempts.result_of(planned, shop).is_file():  # since the plan was made
+            self.tally.elsewhere += 1
+            shop.progress.elsewhere(cell)
+        elif error is not None:
+            self.tally.error = self.tally.error or error
+            outcome = Outcome(Status.FAILED, f"no image: {error}")
+            self.tally.add(attempts.finish(planned, outcome, uuid.uuid4().hex, shop, lasting=False))
+        else:
+            return claim
+        claim.release()
+        return None
+
+    def _look_again(self) -> None:
+        """Put back the cells that another orchestrator was running, now and then: they are done, or it is dead."""
+        if time.monotonic() - self._looked > LOOK_AGAIN:
+            self._looked = time.monotonic()
+            for planned in self._elsewhere:
+                self._lanes[planned.cell.gpu].append(planned)
+            self._elsewhere = []
+
+
+def needs_quiet(cell: Cell) -> bool:
+    """Whether builds beside it would spoil what the cell is about: seconds on a CPU, for the published length."""
+    return cell.gpu == "none" and not cell.parity and not quality.is_shorter(cell.workload, quality.asked(cell))

@@ -1,0 +1,71 @@
+"""What the parts of a run share."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator import history
+from orchestrator.builder import Builder
+from orchestrator.claims import Claim, Claims
+from orchestrator.compatibility import Host
+from orchestrator.contract import Status
+from orchestrator.engines import Engine
+from orchestrator.errors import RosettaError
+from orchestrator.interruption import Interruption
+from orchestrator.progress import Progress
+from orchestrator.slots import Slots
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run: the results folder, cells without GPU at a time, seconds for a cell and a build, source of data."""
+
+    results: Path
+    jobs: int = 1
+    deadline: float = 24 * 3600
+    mirror: str | None = None
+    build_deadline: float = 3 * 3600
+
+
+@dataclass
+class Tally:
+    """What came of a run; ``elsewhere`` counts cells that other orchestrators ran meanwhile."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    elsewhere: int = 0
+    interrupted: bool = False
+    error: RosettaError | None = None
+
+    def add(self, status: str) -> None:
+        """Count one more cell."""
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+
+    @property
+    def bad(self) -> int:
+        """How many of the cells that ran did not end ok."""
+        return sum(count for status, count in self.statuses.items() if status != Status.OK)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has from its start; ``me`` is the claim of this orchestrator."""
+
+    engine: Engine
+    settings: Settings
+    host: Host
+    claims: Claims
+    progress: Progress
+    interruption: Interruption
+    me: Claim
+
+
+@dataclass(frozen=True)
+class Shop(Run):
+    """What it has besides as long as it has cells to run."""
+
+    slots: Slots
+    builder: Builder
+    folders: Mapping[str, Path]
+    expected: history.Expected
+    stopped: threading.Event = field(default_factory=threading.Event)
