@@ -1,0 +1,42 @@
+"""Data sets: fetch, check."""
+
+import click
+
+
+@click.group()
+def data() -> None:
+    """Data sets: fetch them from their publishers, check them.
+
+    ROSETTA_DATA_MIRROR names a folder or URL with the original files, for machines without internet; ROSETTA_CACHE
+    the folder where data lies, ~/.cache/rosetta if unset.
+    """
+
+
+@data.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def fetch(names: tuple[str, ...]) -> None:
+    """Download and verify data sets, all by default; an interrupted download goes on where it stopped.
+
+    \b
+    examples:
+      rosetta data fetch
+      ROSETTA_DATA_MIRROR=/mnt/originals rosetta data fetch imdb
+    """
+    from orchestrator import datasets
+
+    for name, folder in datasets.fetch(names, say=click.echo).items():
+        click.echo(f"{name}: {folder}")
+
+
+@data.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def check(names: tuple[str, ...]) -> None:
+    """Compare every file of the data sets with its checksum; exit code 7 if one is missing or wrong.
+
+    \b
+    example:
+      rosetta data check
+    """
+    from orchestrator import datasets
+
+    datasets.report_check(list(names), say=click.echo)
