@@ -27,13 +27,14 @@ data = cell.data(layout="NHWC")  # the only one that Flax' layers take; XLA choo
 class Network(nnx.Module):
     def __init__(self, rngs):  # no global seed: one stream of keys for the weights, one for dropout
         few, many = params.filters
-        self.conv1 = nnx.Conv(3, few, (3, 3), dtype=dtype, rngs=rngs)  # padding is "SAME" by default
-        self.conv2 = nnx.Conv(few, few, (3, 3), dtype=dtype, rngs=rngs)
-        self.conv3 = nnx.Conv(few, many, (3, 3), dtype=dtype, rngs=rngs)
-        self.conv4 = nnx.Conv(many, many, (3, 3), dtype=dtype, rngs=rngs)
+        glorot = nnx.initializers.glorot_uniform()  # Flax' own is LeCun normal; biases zero
+        self.conv1 = nnx.Conv(3, few, (3, 3), dtype=dtype, kernel_init=glorot, rngs=rngs)  # padding is "SAME"
+        self.conv2 = nnx.Conv(few, few, (3, 3), dtype=dtype, kernel_init=glorot, rngs=rngs)
+        self.conv3 = nnx.Conv(few, many, (3, 3), dtype=dtype, kernel_init=glorot, rngs=rngs)
+        self.conv4 = nnx.Conv(many, many, (3, 3), dtype=dtype, kernel_init=glorot, rngs=rngs)
         self.drop1, self.drop2, self.drop3 = (nnx.Dropout(rate, rngs=rngs) for rate in params.dropout)
-        self.dense1 = nnx.Linear(many * 8 * 8, params.hidden, dtype=dtype, rngs=rngs)
-        self.dense2 = nnx.Linear(params.hidden, params.n_classes, rngs=rngs)
+        self.dense1 = nnx.Linear(many * 8 * 8, params.hidden, dtype=dtype, kernel_init=glorot, rngs=rngs)
+        self.dense2 = nnx.Linear(params.hidden, params.n_classes, kernel_init=glorot, rngs=rngs)
 
     def __call__(self, x):
         x = nnx.relu(self.conv1(x))
@@ -48,7 +49,7 @@ class Network(nnx.Module):
         return nnx.max_pool(x, (2, 2), strides=(2, 2))
 
 
-model = Network(nnx.Rngs(cell.seed))  # LeCun normal, biases zero: Flax' default
+model = Network(nnx.Rngs(cell.seed))
 training_model = nnx.view(model, deterministic=False)  # two views of the same weights: dropout on …
 testing_model = nnx.view(model, deterministic=True)  # … and off
 

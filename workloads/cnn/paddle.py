@@ -40,7 +40,9 @@ class Network(nn.Layer):
         return self.dense2(x)
 
 
-model = Network()  # Paddle's own initialisation: convolutions He normal, dense layers Glorot uniform, biases zero
+# Paddle's own for convolutions is He normal.
+nn.initializer.set_global_initializer(nn.initializer.XavierUniform(), nn.initializer.Constant(0.0))
+model = Network()
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = nn.CrossEntropyLoss()  # takes logits

@@ -42,7 +42,9 @@ class Network(nn.Module):
         return self.dense2(x)
 
 
-model = Network().to(device)  # PyTorch's own initialisation: uniform, ±1/√fan_in, biases too
+model = Network().to(device)
+for parameter in model.parameters():  # Glorot uniform, biases zero; PyTorch's own, ±1/√fan_in, learns slower at first
+    nn.init.xavier_uniform_(parameter) if parameter.dim() > 1 else nn.init.zeros_(parameter)
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = nn.CrossEntropyLoss()  # takes logits
