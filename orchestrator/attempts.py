@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator import plan, results, surroundings
 from orchestrator.claims import Claim
 from orchestrator.contract import Outcome, Status
-from orchestrator.engines import Event, Task
+from orchestrator.engines import Engine, Event, OnEvent, Task
 from orchestrator.errors import RosettaError
 from orchestrator.plan import Planned
 from orchestrator.shop import Shop
@@ -60,9 +60,7 @@ def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
     for pause in (*PAUSES, None):
         task = replace(task, run=uuid.uuid4().hex)
         claim.tell_seldom(state="running")
-        before = surroundings.states(task.gpus)
-        outcome = shop.engine.run(task, on_event)
-        outcome = replace(outcome, gpus_before=before, gpus_after=surroundings.states(task.gpus))
+        outcome = watched(shop.engine, task, on_event)
         if outcome.status is not Status.HOST_LOST or pause is None or shop.engine.stopping:
             break
         shop.progress.again(task.cell, outcome.reason, pause)
@@ -74,6 +72,15 @@ def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
     return outcome, task.run
 
 
+def watched(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
+    """One attempt, with the state of the task's GPUs before and after."""
+    before = surroundings.states(task.gpus)
+    outcome = engine.run(task, on_event)
+    if not task.gpus:  # it has none, or has those that its node gave it
+        return outcome
+    return replace(outcome, gpus_before=before, gpus_after=surroundings.states(task.gpus))
+
+
 def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting: bool) -> str:
     """Write the row of a cell and its log, whoever holds its claim; return its status.
 
@@ -81,7 +88,9 @@ def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting:
     """
     assert planned.image is not None
     engine, cell = shop.engine, planned.cell
-    host = f"{engine.host} (pretended GPUs)" if shop.host.pretended and cell.gpu != "none" else engine.host
+    host = outcome.host or engine.host
+    if shop.host.pretended and cell.gpu != "none":
+        host = f"{host} (pretended GPUs)"
     row = results.row(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image, host=host)
     path = result_of(planned, shop)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,8 @@ lists of supported architectures.
 
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,15 @@ class Device:
 
 @dataclass(frozen=True)
 class Host:
-    """What this machine has: GPUs, and the driver's version, empty without one; ``pretended`` if it has none of it."""
+    """What this machine has: GPUs, and the driver's version, empty without one; ``pretended`` if it has none of it.
+
+    Several machines as one have ``nodes``, and a driver only by each of these.
+    """
 
     devices: tuple[Device, ...] = ()
     driver: Version = ()
     pretended: bool = False
+    nodes: tuple["Host", ...] = ()
 
     def of_model(self, model: str) -> tuple[Device, ...]:
         """The GPUs of a model that a cell can have as a whole."""
@@ -154,6 +159,18 @@ def pretended_host(path: Path) -> Host:
     return Host(devices, driver, pretended=True)
 
 
+def together(nodes: Sequence[Host]) -> Host:
+    """Several machines as one; raises GpuError if some pretend their GPUs and others have real ones."""
+    with_gpus = [node for node in nodes if node.devices]
+    pretending = [node for node in with_gpus if node.pretended]
+    if 0 < len(pretending) < len(with_gpus):
+        raise GpuError(
+            "Some nodes of the cluster pretend GPUs, others have real ones.", remedy="Unset ROSETTA_HOST on the nodes."
+        )
+    devices = tuple(device for node in nodes for device in node.devices)
+    return Host(devices, pretended=bool(pretending), nodes=tuple(nodes))
+
+
 def version_of(text: str) -> Version:
     """A driver's version: "470.57.02" → (470, 57, 2)."""
     return tuple(int(part) for part in text.split("."))
@@ -189,14 +206,25 @@ def cuda_before(newest: Version) -> str:
 
 
 def host_reason(platform: str, gpu: str, host: Host) -> str | None:
-    """Why this machine can't run it, or None."""
+    """Why this machine can't run it, or None; of several, why none of them can."""
+    if not host.nodes:
+        return lack(platform, gpu, host, " on this machine")
+    lacking = [lack(platform, gpu, node, "") for node in host.nodes]
+    if None in lacking:
+        return None
+    counted = Counter(filter(None, lacking))
+    return "no node can run it: " + "; ".join(f"{reason} ({count:,})" for reason, count in counted.items())
+
+
+def lack(platform: str, gpu: str, host: Host, where: str) -> str | None:
+    """What one machine lacks, or None; ``where`` is what a reason calls it."""
     if platform == "cpu":
         return None
     if not host.driver:
-        return "no NVIDIA driver on this machine"
+        return f"no NVIDIA driver{where}"
     if not host.of_model(gpu):
         divided = any(gpu_of(device.name) == gpu for device in host.devices)
-        return f"no {GPUS[gpu].title} on this machine" + (" that is not divided by MIG" if divided else "")
+        return f"no {GPUS[gpu].title}{where}" + (" that is not divided by MIG" if divided else "")
     if host.driver < OLDEST_DRIVER[platform]:
         return f"driver {text(host.driver)} is too old for {platform}, which needs {text(OLDEST_DRIVER[platform])}"
     return None

@@ -109,7 +109,10 @@ class Document(Strict):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one attempt at a cell ended, as the engine saw it. ``wall_seconds`` is the whole life of the container."""
+    """How one attempt at a cell ended, as the engine saw it. ``wall_seconds`` is the whole life of the container.
+
+    ``host`` is the machine it ran on where that is not the engine's own.
+    """
 
     status: Status
     reason: str = ""
@@ -120,6 +123,7 @@ class Outcome:
     wall_seconds: float = 0.0
     gpus_before: tuple[GpuState, ...] = ()
     gpus_after: tuple[GpuState, ...] = ()
+    host: str = ""
 
 
 def arguments(cell: Cell) -> list[str]:

@@ -55,7 +55,12 @@ selection = together(
     click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable."),
     results_folder,
     click.option(
-        "--engine", type=click.Choice(["docker", "process"]), help="Default: docker if an engine answers, else process."
+        "--engine",
+        type=click.Choice(["docker", "process", "ray"]),
+        help="Default: docker if an engine answers, else process. ray: a cluster, see docs/clusters.md.",
+    ),
+    click.option(
+        "--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: RAY_ADDRESS, else the one of this host]"
     ),
     click.option("--unverified", is_flag=True, help="Also what nobody has seen work: GPU images, by and large."),
 )

@@ -85,7 +85,7 @@ def plan(
     """
     if host is None:
         needs_gpu = any(cell.platform != "cpu" for cell in cells)
-        host = compatibility.this_host() if needs_gpu else Host()
+        host = engine.machine() if needs_gpu else Host()
     folder = results / "cells"
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     return [verdict(cell, engine, folder, there, host, unverified) for cell in cells]

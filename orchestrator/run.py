@@ -22,10 +22,12 @@ from orchestrator.plan import Planned, Verdict
 from orchestrator.progress import Progress
 from orchestrator.queue import Queue
 from orchestrator.shop import Run, Settings, Shop, Tally
-from orchestrator.slots import Slots
 
 LEAST_FREE = 256 * 2**20
 """Bytes that the disk of the results folder must have free before a run starts."""
+
+MOST_AT_A_TIME = 1024
+"""Threads of cells, made as they are needed: what runs at a time is up to the slots, which may become more."""
 
 
 def run(
@@ -108,7 +110,8 @@ def run_ready(ready: Sequence[Planned], base: Run, tally: Tally) -> None:
     try:
         folders = fetch_data(ordered, base)
         models = sorted({p.cell.gpu for p in ordered} - {"none"})
-        slots = Slots(base.host, models, settings.jobs if any(p.cell.gpu == "none" for p in ordered) else 0)
+        cpu_cells = settings.jobs if any(p.cell.gpu == "none" for p in ordered) else 0
+        slots = base.engine.slots(base.host, models, cpu_cells)
         shop = Shop(**vars(base), slots=slots, builder=builder, folders=folders, expected=expected)
         shown = shop.progress.running(ordered, expected, slots.count)
         with shop.interruption.patience(), shown, cells_in_threads(shop) as submit:
@@ -141,7 +144,7 @@ def work_off(queue: Queue, shop: Shop, submit: Callable[..., "Future[str]"]) -> 
 @contextmanager
 def cells_in_threads(shop: Shop) -> Iterator[Callable[..., "Future[str]"]]:
     """A pool whose cells are stopped, not waited for, when the run is interrupted."""
-    pool = ThreadPoolExecutor(max_workers=max(1, shop.slots.count), thread_name_prefix="cell")
+    pool = ThreadPoolExecutor(MOST_AT_A_TIME, thread_name_prefix="cell")
     try:
         yield pool.submit
     except BaseException:

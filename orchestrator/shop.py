@@ -10,11 +10,10 @@ from orchestrator.builder import Builder
 from orchestrator.claims import Claim, Claims
 from orchestrator.compatibility import Host
 from orchestrator.contract import Status
-from orchestrator.engines import Engine
+from orchestrator.engines import Engine, Leases
 from orchestrator.errors import RosettaError
 from orchestrator.interruption import Interruption
 from orchestrator.progress import Progress
-from orchestrator.slots import Slots
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Run:
 class Shop(Run):
     """What it has besides as long as it has cells to run."""
 
-    slots: Slots
+    slots: Leases
     builder: Builder
     folders: Mapping[str, Path]
     expected: history.Expected

@@ -27,7 +27,11 @@ def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
         "samples": options.get("samples"),
     }
     cells = plan.cells_of(path, options["profile"], options["only"], options["skip"], overrides)
-    return cells, engines.choose(options["engine"], say=lambda text: click.echo(f"note: {text}", err=True))
+
+    def say(text: str) -> None:
+        click.echo(f"note: {text}", err=True)
+
+    return cells, engines.choose(options["engine"], say, options["address"])
 
 
 @click.command()
@@ -146,16 +150,16 @@ def run_cells(
     """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted."""
     from rich.console import Console
 
-    from orchestrator import compatibility, results
     from orchestrator import plan as planning
     from orchestrator import progress as showing
+    from orchestrator import results
     from orchestrator import run as execution
     from orchestrator.interruption import Interruption
     from orchestrator.shop import Settings
 
     interruption = Interruption()
     interruption.watch()
-    host = compatibility.this_host()
+    host = engine.machine()
     if options["rerun"]:
         set_aside(cells, folder, options["rerun"])
     planned = planning.plan(cells, engine, folder, host, options["unverified"])

@@ -1,23 +1,24 @@
-"""Where a cell runs: in a container of a Docker engine, or as a process in an environment of the same pins."""
+"""Where a cell runs: in a container of a Docker engine, of this host or of a cluster's, or as a process."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator import compatibility
+from orchestrator.compatibility import Host
 from orchestrator.contract import Document, Outcome, Status
 from orchestrator.errors import EngineError
 from orchestrator.images import Image
 from orchestrator.matrix import Cell
-from orchestrator.slots import MEMORY
+from orchestrator.slots import MEMORY, Lease, Slots
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
 Say = Callable[[str], None]
 
 LOG_HEAD, LOG_TAIL, LONGEST_LINE = 64 * 2**10, 256 * 2**10, 16 * 2**10
-NAMES = ("docker", "process")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,20 @@ class Task:
     claim: str = ""
 
 
+class Leases(Protocol):
+    """What cells hold while they run is had from here; see ``Slots``."""
+
+    @property
+    def count(self) -> int:
+        """How many cells can run at a time."""
+
+    def take(self, model: str) -> Lease | None:
+        """What a cell for a model of GPU holds, or for ``none``; None if it has to wait."""
+
+    def give_back(self, lease: Lease, model: str) -> None:
+        """End a lease."""
+
+
 class Engine(Protocol):
     """What a place to run cells can do."""
 
@@ -52,6 +67,12 @@ class Engine(Protocol):
     """True once ``stop`` was called: what ends from then on has not failed, it was stopped."""
 
     def __hash__(self) -> int: ...
+
+    def machine(self) -> Host:
+        """What the machine has on which cells run."""
+
+    def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
+        """What cells hold while they run on that machine: for these models of GPU, and for cells without."""
 
     def unavailable(self, image: Image) -> str | None:
         """Why this engine can't serve an image, or None."""
@@ -72,15 +93,29 @@ class Engine(Protocol):
         """End every cell that is running now, from another thread."""
 
 
-def choose(name: str | None, say: Say = lambda text: None) -> Engine:
+class OnThisHost:
+    """What engines have in common whose cells run on this machine."""
+
+    def machine(self) -> Host:
+        """What this machine has."""
+        return compatibility.this_host()
+
+    def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
+        """GPUs of this machine, and shares of the rest."""
+        return Slots(host, models, cpu_cells)
+
+
+def choose(name: str | None, say: Say = lambda text: None, address: str | None = None) -> Engine:
     """The engine by name; without one Docker if it answers, else processes (and ``say`` why).
 
-    Raises EngineError if the one that was asked for can't be used.
+    ``address`` is that of a Ray cluster. Raises EngineError if the one that was asked for can't be used.
     """
     from orchestrator.engines.process import ProcessEngine
 
     if name == "process":
         return ProcessEngine()
+    if name == "ray":
+        return ray_engine(address, say)
     try:
         from orchestrator.engines.docker import DockerEngine
 
@@ -90,6 +125,17 @@ def choose(name: str | None, say: Say = lambda text: None) -> Engine:
             raise
         say(f"{error.what} Cells run as plain processes instead.")
         return ProcessEngine()
+
+
+def ray_engine(address: str | None, say: Say) -> Engine:
+    """The engine of a cluster; raises EngineError, also where Ray is not installed."""
+    try:
+        from orchestrator.engines.ray import RayEngine
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise EngineError("Ray is not installed.", remedy="Install it: pip install 'rosetta-matrix[ray]'.") from None
+    return RayEngine(address, say)
 
 
 class Output:

@@ -21,7 +21,7 @@ from docker.utils import kwargs_from_env
 
 from orchestrator import contract, images
 from orchestrator.contract import Outcome, Status
-from orchestrator.engines import Event, OnEvent, Output, Say, Task, failure, success
+from orchestrator.engines import Event, OnEvent, OnThisHost, Output, Say, Task, failure, success
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError, ResultError
 from orchestrator.images import Image
@@ -47,7 +47,7 @@ LOST = re.compile("containerd|transport|context canceled|shutting down|connectio
 """What an engine says that is about to end or has just been started again; all else that it says, it means."""
 
 
-class DockerEngine:
+class DockerEngine(OnThisHost):
     """A Docker engine, local or the one that ``DOCKER_HOST`` names."""
 
     name = "docker"
@@ -68,8 +68,12 @@ class DockerEngine:
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build the images that are missing or out of date."""
-        self._digests |= images.build(wanted, progress=say)
+        self.use(images.build(wanted, progress=say))
         return self._digests
+
+    def use(self, digests: Mapping[str, str]) -> None:
+        """Run these images from now on: an id for each tag."""
+        self._digests |= digests
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
         """Create, start, follow, read the result, remove."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from orchestrator import ROOT, contract, datasets
 from orchestrator.contract import Outcome, Status
-from orchestrator.engines import OnEvent, Output, Say, Task, failure, success
+from orchestrator.engines import OnEvent, OnThisHost, Output, Say, Task, failure, success
 from orchestrator.errors import BuildError, ResultError
 from orchestrator.images import Image, Sources
 
@@ -31,7 +31,7 @@ KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OP
 CLAIM = re.compile(rb"(?:^|\0)ROSETTA_CLAIM=([^\0]+)")
 
 
-class ProcessEngine:
+class ProcessEngine(OnThisHost):
     """Runs cells on this machine without containers."""
 
     name = "process"

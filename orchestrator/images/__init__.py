@@ -1,7 +1,7 @@
 """Framework definitions → Dockerfile → bake file → image digests: what the rest of the program uses of them."""
 
 from orchestrator.images.bakefile import bake, printed, workloads_digest
-from orchestrator.images.building import build, explained
+from orchestrator.images.building import build, explained, inspect
 from orchestrator.images.definitions import Framework, frameworks, library_index
 from orchestrator.images.image import Image, dockerfile, every_image, image_for, packages_of
 from orchestrator.images.locks import lock
@@ -18,6 +18,7 @@ __all__ = [
     "explained",
     "frameworks",
     "image_for",
+    "inspect",
     "library_index",
     "lock",
     "packages_of",

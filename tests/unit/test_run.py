@@ -13,7 +13,7 @@ from orchestrator import attempts, contract, plan, progress, quality, queue, res
 from orchestrator.claims import Claims
 from orchestrator.compatibility import Host
 from orchestrator.contract import Outcome, Status
-from orchestrator.engines import Task, success
+from orchestrator.engines import OnThisHost, Task, success
 from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
 from orchestrator.matrix import Cell
 from orchestrator.plan import Planned, Verdict
@@ -53,7 +53,7 @@ CELLS = [
 LOST = Outcome(Status.HOST_LOST, "the engine stopped answering")
 
 
-class Engine:
+class Engine(OnThisHost):
     """Runs nothing; ``does`` may give a cell another outcome than a good one."""
 
     name, host, stopping = "docker", "here", False

@@ -1,0 +1,184 @@
+"""The nodes of a Ray cluster: who is there, what each has, and how many cells all of them can run at a time."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator import compatibility
+from orchestrator.compatibility import Host, gpu_of
+from orchestrator.engines import Say, node
+from orchestrator.errors import EngineError
+from orchestrator.matrix import Cell
+from orchestrator.slots import Lease
+
+LABEL, ID = "ray.io/accelerator-type", "ray.io/node-id"
+"""Ray's own labels of a node."""
+
+LOOK = 2.0
+"""Seconds between looks at who is there."""
+
+PATIENCE = 60.0
+"""Seconds in which the nodes that are there at the start have to answer, and any node what it is asked later."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that can run cells: its machine's ``name``, and of that machine's GPUs those that its ``label`` names."""
+
+    id: str
+    name: str
+    label: str
+    gpus: int
+    cpus: int
+    host: Host
+
+
+class Cluster:
+    """The nodes that can run cells now. Nodes may come and go; one that comes is used once it has answered."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._nodes: dict[str, Node] = {}
+        self._asked: dict[str, Any] = {}
+        self._problems: dict[str, str] = {}
+        self._lost: set[str] = set()
+        self._looking = threading.Lock()
+        self._looked = 0.0
+        self._look(PATIENCE)
+        if not self._nodes:
+            why = next(iter(self._problems.values()), "It has no nodes.")
+            raise EngineError("No node of the Ray cluster can run cells.", why, "See docs/clusters.md.")
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes that can run cells now."""
+        with self._looking:
+            if time.monotonic() - self._looked > LOOK:
+                self._look(0.0)
+            return list(self._nodes.values())
+
+    @property
+    def host(self) -> Host:
+        """All of them as one; raises GpuError if they don't belong together."""
+        return compatibility.together([each.host for each in self.nodes])
+
+    def serving(self, cell: Cell) -> list[Node]:
+        """The nodes that can run a cell; without GPU those that offer CPUs, if any does."""
+        nodes = [each for each in self.nodes if compatibility.host_reason(cell.platform, cell.gpu, each.host) is None]
+        return ([each for each in nodes if each.cpus] or nodes) if cell.gpu == "none" else nodes
+
+    def machines(self) -> set[str]:
+        """The names of the machines, which may have several nodes each."""
+        return {each.name for each in self.nodes}
+
+    def gpus(self, model: str) -> int:
+        """How many GPUs of a model there are."""
+        return sum(min(each.gpus, len(each.host.of_model(model))) for each in self.nodes)
+
+    def ask(self, nodes: Collection[str], question: Callable[..., Any], *words: Any) -> dict[str, Any]:
+        """The answers of nodes; those that are lost, silent, or without their engine meanwhile give none."""
+        asked = {each: on(each, question, *words) for each in nodes}
+        answers = {}
+        for each, answer in asked.items():
+            with suppress(RayError):
+                answers[each] = ray.get(answer, timeout=PATIENCE)
+        return answers
+
+    def forget(self, run: str) -> None:
+        """An attempt is lost: remove its container wherever it is, on a node that comes back too."""
+        with self._looking:
+            self._lost.add(run)
+        self.ask([each.id for each in self.nodes], node.forget, [run])
+
+    def _look(self, patience: float) -> None:
+        """See who is there, ask those who have come, take those who have answered, forget those who are gone."""
+        told: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        alive = {each["NodeID"]: each for each in told if each["Alive"]}
+        for known in (self._nodes, self._asked, self._problems):
+            for gone in known.keys() - alive.keys():
+                del known[gone]
+        for new in alive.keys() - self._nodes.keys() - self._asked.keys() - self._problems.keys():
+            self._asked[new] = on(new, node.look, frozenset(self._lost))
+        if self._asked:
+            waiting = list(self._asked.values())
+            answered, _ = ray.wait(waiting, num_returns=len(waiting), timeout=patience)
+            for each in [each for each, answer in self._asked.items() if answer in answered]:
+                self._take(alive[each], self._asked.pop(each))
+        self._looked = time.monotonic()
+
+    def _take(self, told: dict[str, Any], answer: Any) -> None:
+        """Note what a node has answered, or that it can't be used."""
+        try:
+            seen = ray.get(answer)
+        except RayError as error:
+            seen = last_line(error)
+        if isinstance(seen, str):
+            self._problems[told["NodeID"]] = seen
+            self._say(f"{told['NodeManagerHostname']} ({told['NodeManagerAddress']}) runs no cells. {seen}")
+            return
+        label, resources = str(told["Labels"].get(LABEL, "")), told["Resources"]
+        self._nodes[told["NodeID"]] = Node(
+            told["NodeID"],
+            seen.name,
+            label,
+            int(resources.get("GPU", 0)),
+            int(resources.get("CPU", 0)),
+            replace(seen.host, devices=seen.host.of_model(gpu_of(label.upper()))),
+        )
+
+
+class ClusterSlots:
+    """As many cells at a time as the cluster has GPUs of their model, or ``cpu_cells`` for each machine.
+
+    Which GPU, which cores and how much memory a cell holds, is known on its node. Where no node is left that could
+    serve a model, cells need not wait for one another: each of them is told so.
+    """
+
+    def __init__(self, cluster: Cluster, models: Collection[str], cpu_cells: int) -> None:
+        self._cluster, self._models, self._cpu_cells = cluster, models, cpu_cells
+        self._used: Counter[str] = Counter()
+        self._changing = threading.Lock()
+
+    @property
+    def count(self) -> int:
+        """How many cells can run at a time."""
+        return sum(map(self._most, (*self._models, "none")))
+
+    def take(self, model: str) -> Lease | None:
+        """The right to be given to Ray."""
+        most = self._most(model)
+        with self._changing:
+            if most and self._used[model] >= most:
+                return None
+            self._used[model] += 1
+            return Lease((), (), 0)
+
+    def give_back(self, lease: Lease, model: str) -> None:
+        """End a lease."""
+        with self._changing:
+            self._used[model] -= 1
+
+    def _most(self, model: str) -> int:
+        if model == "none":
+            return self._cpu_cells * len(self._cluster.machines())
+        return self._cluster.gpus(model)
+
+
+def on(identifier: str, question: Callable[..., Any], *words: Any) -> Any:
+    """Ask one node, whatever it is doing."""
+    there = NodeAffinitySchedulingStrategy(identifier, soft=False)
+    asking = ray.remote(num_cpus=0, max_retries=0)(question)
+    return asking.options(scheduling_strategy=there).remote(*words)
+
+
+def last_line(error: Exception) -> str:
+    """What a person needs of an error that came with the traceback of another process."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]

@@ -1,0 +1,189 @@
+"""Cells on the nodes of a Ray cluster: Ray chooses the node, the node's own Docker engine runs the container.
+
+Claims, order, attempts and rows stay with the orchestrator; a node has its events and its outcome come back.
+"""
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator import ROOT, compatibility, images
+from orchestrator.compatibility import Host
+from orchestrator.contract import Outcome, Status
+from orchestrator.engines import Leases, OnEvent, Say, Task, node
+from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, last_line
+from orchestrator.errors import EngineError
+from orchestrator.images import Image
+
+SENT = ("ROSETTA_DATA_MIRROR",)
+"""Variables of the orchestrator that nodes need too; all others are their own."""
+
+
+class RayEngine:
+    """The cluster at an ``address``: HOST:PORT, or that of ``RAY_ADDRESS``, or the one that this machine is part of."""
+
+    name = "ray"
+
+    def __init__(self, address: str | None, say: Say) -> None:
+        self._home = connect(address)
+        self.host = f"Ray cluster {ray.get_runtime_context().gcs_address}"
+        self.cluster = Cluster(say)
+        self.stopping = False
+        self._models: tuple[str, ...] = ()
+        self._jobs = 0
+        self._sources: dict[str, node.Source] = {}
+        self._running: dict[str, Any] = {}
+        self._seats: dict[str, tuple[str, int]] = {}
+        self._lock = threading.Lock()
+
+    def machine(self) -> Host:
+        """What the nodes have."""
+        return self.cluster.host
+
+    def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
+        """As many as the nodes have now, and will have when some come or go."""
+        self._models, self._jobs = tuple(models), cpu_cells
+        return ClusterSlots(self.cluster, models, cpu_cells)
+
+    def unavailable(self, image: Image) -> str | None:
+        """Every image can be built here and brought to every node."""
+        return None
+
+    def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
+        """Build here what is missing; a node has it brought when it runs the first cell of it."""
+        built = images.build(wanted, progress=say)
+        for tag, found in images.inspect(list(built)).items():
+            digests = tuple(digest for digest in found.get("RepoDigests") or () if names_registry(digest))
+            self._sources[tag] = node.Source(built[tag], digests, self._home)
+        return built
+
+    def run(self, task: Task, on_event: OnEvent) -> Outcome:
+        """Have a node run the cell, follow it; what is lost with its node is removed where it still runs."""
+        started, clock = datetime.now(UTC), time.perf_counter()
+        try:
+            with self._submitted(task) as stream:
+                return self._follow(stream, task, on_event)
+        except (RayError, EngineError) as error:
+            outcome = Outcome(Status.HOST_LOST, f"lost with its node: {last_line(error)}")
+        self.cluster.forget(task.run)
+        return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)
+
+    def cells(self) -> Mapping[str, str]:
+        """The claims of the cells on all nodes, by node and container."""
+        nodes = [each.id for each in self.cluster.nodes]
+        answers = self.cluster.ask(nodes, node.cells)
+        return {f"{at} {container}": claim for at, there in answers.items() for container, claim in there.items()}
+
+    def remove(self, handle: str) -> None:
+        """Remove a container of a node."""
+        at, container = handle.split()
+        self.cluster.ask([at], node.remove, [container])
+
+    def stop(self) -> None:
+        """Take everything back from Ray; each cell's own thread then sees to its container."""
+        with self._lock:
+            self.stopping = True
+            running = list(self._running.values())
+        for stream in running:
+            ray.cancel(stream, force=True)
+
+    @contextmanager
+    def _submitted(self, task: Task) -> Iterator[Any]:
+        """The stream of what a node says about a cell; raises EngineError where no node can run it."""
+        nodes = self.cluster.serving(task.cell)
+        if not nodes:
+            raise EngineError(str(self._reason(task)))
+        source = self._sources[task.image.tag]
+        try:
+            with self._lock:
+                if self.stopping:
+                    raise EngineError("stopped before it began")
+                job, demand = self._cpu_demand(nodes, task) if task.cell.gpu == "none" else (0, gpu_demand(nodes))
+                order = node.Order(task, source, self._models, self._jobs, job)
+                stream = ray.remote(max_retries=0)(node.run_cell).options(**demand).remote(order)
+                self._running[task.run] = stream
+            yield stream
+        finally:
+            with self._lock:
+                self._running.pop(task.run, None)
+                self._seats.pop(task.run, None)
+
+    def _follow(self, stream: Any, task: Task, on_event: OnEvent) -> Outcome:
+        """Hand on the events of a cell until its outcome comes; raises RayError or EngineError if it is lost."""
+        while True:
+            ready, _ = ray.wait([stream], timeout=LOOK)
+            if ready:
+                said = ray.get(next(stream))
+                if isinstance(said, Outcome):
+                    return said
+                on_event(said)
+            elif reason := self._reason(task):  # Ray would wait for another such node for ever
+                ray.cancel(stream, force=True)
+                raise EngineError(reason)
+
+    def _reason(self, task: Task) -> str | None:
+        """Why no node that is there now can run a cell, or None."""
+        return compatibility.host_reason(task.cell.platform, task.cell.gpu, self.cluster.host)
+
+    def _cpu_demand(self, nodes: Sequence[Node], task: Task) -> tuple[int, dict[str, Any]]:
+        """What a cell without GPU asks of Ray: a machine with the fewest of ours, and its share of that one's CPUs.
+
+        With it the number of the cell among those on the machine.
+        """
+
+        def taken(each: Node) -> set[int]:
+            return {job for name, job in self._seats.values() if name == each.name}
+
+        chosen = min(nodes, key=lambda each: len(taken(each)))
+        job = next(number for number in itertools.count() if number not in taken(chosen))
+        self._seats[task.run] = chosen.name, job
+        there = NodeAffinitySchedulingStrategy(chosen.id, soft=False)
+        return job, {"num_cpus": chosen.cpus // self._jobs, "scheduling_strategy": there}
+
+
+def gpu_demand(nodes: Sequence[Node]) -> dict[str, Any]:
+    """What a cell with a GPU asks of Ray: one of a node with its label, of those whose driver is new enough."""
+    labels, ids = sorted({each.label for each in nodes}), [each.id for each in nodes]
+    return {
+        "num_cpus": 0,
+        "num_gpus": 1,
+        "label_selector": {LABEL: f"in({','.join(labels)})", ID: f"in({','.join(ids)})"},
+    }
+
+
+def names_registry(digest: str) -> bool:
+    """Whether ``HOST/NAME@sha256:…`` can be pulled: an engine may give a digest also to what was never pushed."""
+    first, slash, _ = digest.partition("/")
+    return bool(slash) and (first == "localhost" or "." in first or ":" in first)
+
+
+def connect(address: str | None) -> str:
+    """Connect to a cluster, and bring this program's code to its nodes; returns the id of the node that is here.
+
+    Raises EngineError.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "auto"
+    remedy = "Start it on each machine with 'ray start', see docs/clusters.md."
+    if "://" in address:
+        raise EngineError(f"{address} is no HOST:PORT.", "A node of the cluster has to run here too.", remedy)
+    sent = {name: os.environ[name] for name in SENT if name in os.environ}
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            configure_logging=False,
+            runtime_env={"py_modules": [str(ROOT / "orchestrator")], "env_vars": sent},
+        )
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        raise EngineError(f"No Ray cluster answers at {address}.", last_line(error), remedy) from None
+    return str(ray.get_runtime_context().get_node_id())
