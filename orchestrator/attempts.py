@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator import plan, results, surroundings
 from orchestrator.claims import Claim
 from orchestrator.contract import Outcome, Status
-from orchestrator.engines import Engine, Event, OnEvent, Task
+from orchestrator.engines import Engine, Event, OnEvent, Placed, Task
 from orchestrator.errors import RosettaError
 from orchestrator.plan import Planned
 from orchestrator.shop import Shop
@@ -53,7 +53,10 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, shop: Shop) -> str:
 def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
     """The outcome of a cell and the id of the attempt that had it: one, unless its host was lost meanwhile."""
 
-    def on_event(event: Event) -> None:
+    def on_event(event: Event | Placed) -> None:
+        if isinstance(event, Placed):
+            claim.tell(**vars(event))
+            return shop.progress.placed(task.cell, event)
         shop.progress.event(task.cell, event)
         claim.tell_seldom(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.engines import Event
+from orchestrator.engines import Event, Placed
 from orchestrator.matrix import Cell
 from orchestrator.slots import Lease
 
@@ -94,6 +94,12 @@ class Progress(ABC):
             self.cells[cell] = replace(self.cells[cell], epoch=epoch, epochs=epochs, loss=loss)
             self.show("epoch", cell, epoch=epoch, epochs=epochs, loss=loss)
 
+    def placed(self, cell: Cell, place: Placed) -> None:
+        """It is known now where a cell runs."""
+        with self._changing:
+            self.cells[cell] = replace(self.cells[cell], state=f"running on {place.host}", gpus=place.gpus)
+            self.show("placed", cell, **vars(place))
+
     def again(self, cell: Cell, reason: str, pause: float) -> None:
         """A cell was lost with its host, and is tried again after some seconds."""
         with self._changing:
@@ -168,7 +174,7 @@ class Live(Progress):
         """Print what stays above the table; the rest is in the table."""
         if cell is None:
             self.console.print(escape(str(facts["text"])), highlight=False)
-        elif kind not in ("started", "epoch"):
+        elif kind not in ("started", "placed", "epoch"):
             word, _, rest = WORDS[kind](facts).partition("  ")
             colour = COLOURS.get(word, "red")
             said = f"{counted(facts)}{cell.id}{repeat(cell)}"
@@ -214,6 +220,7 @@ def result(facts: Mapping[str, Any]) -> str:
 WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "note": lambda facts: str(facts["text"]),
     "started": lambda facts: f"started{''.join(f' on {gpu}' for gpu in facts['gpus'])}",
+    "placed": lambda facts: f"on {', '.join((facts['host'], *facts['gpus']))}",
     "epoch": lambda facts: f"epoch {facts['epoch']:.0f}/{facts['epochs']:.0f}  loss {facts['loss']:.3f}",
     "again": lambda facts: f"again  in {facts['pause']:,.0f} s: {facts['reason']}",
     "elsewhere": lambda facts: "elsewhere  run by another orchestrator",

@@ -15,10 +15,20 @@ from orchestrator.matrix import Cell
 from orchestrator.slots import MEMORY, Lease, Slots
 
 Event = Mapping[str, Any]
-OnEvent = Callable[[Event], None]
 Say = Callable[[str], None]
 
 LOG_HEAD, LOG_TAIL, LONGEST_LINE = 64 * 2**10, 256 * 2**10, 16 * 2**10
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where an attempt at a cell runs, if that was not known before: a machine's name, and UUIDs of its GPUs."""
+
+    host: str
+    gpus: tuple[str, ...]
+
+
+OnEvent = Callable[[Event | Placed], None]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import compatibility
@@ -119,7 +119,7 @@ class Cluster:
         try:
             seen = ray.get(answer)
         except RayError as error:
-            seen = last_line(error)
+            seen = cause(error)
         if isinstance(seen, str):
             self._problems[told["NodeID"]] = seen
             self._say(f"{told['NodeManagerHostname']} ({told['NodeManagerAddress']}) runs no cells. {seen}")
@@ -179,6 +179,7 @@ def on(identifier: str, question: Callable[..., Any], *words: Any) -> Any:
     return asking.options(scheduling_strategy=there).remote(*words)
 
 
-def last_line(error: Exception) -> str:
-    """What a person needs of an error that came with the traceback of another process."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
+def cause(error: Exception) -> str:
+    """The first sentence of an error; of one that came with a traceback from another process its last line."""
+    said = str(error).strip() or type(error).__name__
+    return said.splitlines()[-1][:300] if isinstance(error, RayTaskError) else said.splitlines()[0].partition(". ")[0]

@@ -1,7 +1,6 @@
 """What runs on a node of a Ray cluster: it tells what the node has, and runs cells by the node's own Docker engine."""
 
 import os
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,13 +16,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator import attempts, compatibility, datasets, filelocks
 from orchestrator.compatibility import Device, Host
 from orchestrator.contract import Outcome, Status
-from orchestrator.engines import Event, OnEvent, Task
+from orchestrator.engines import Event, OnEvent, Placed, Task
 from orchestrator.engines.docker import CLAIM, UNREACHABLE, DockerEngine, explain
 from orchestrator.errors import EngineError, GpuError, RosettaError
 from orchestrator.slots import MEMORY, Lease, pretend, shares
 
 SELDOM = 1.0
-"""Seconds between two events of a cell; those between are dropped: a container may print millions."""
+"""Seconds between two events of a cell; those between them are dropped, since a container may print millions."""
 
 CHUNK, AHEAD = 8 * 2**20, 8
 """Bytes of an image that travel together, and how many such pieces lie in Ray's store at a time."""
@@ -95,16 +94,20 @@ def forget(runs: Collection[str]) -> None:
     remove([container["Id"] for container in there if container["Labels"]["rosetta.run"] in runs])
 
 
-def run_cell(order: Order) -> Iterator[Event | Outcome]:
-    """Run a cell: its latest event now and then, and in the end its outcome."""
-    latest: deque[Event] = deque(maxlen=1)
+def run_cell(order: Order) -> Iterator[Event | Placed | Outcome]:
+    """Run a cell: where it runs, its latest event now and then, and in the end its outcome."""
+    latest: dict[type, Event | Placed] = {}
+
+    def keep(event: Event | Placed) -> None:
+        latest[type(event)] = event
+
     gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(attempt, order, gpus, latest.append)
+        running = pool.submit(attempt, order, gpus, keep)
         while not running.done():
             wait([running], SELDOM)
-            if latest:
-                yield latest.pop()
+            for kind in list(latest):
+                yield latest.pop(kind)
         yield running.result()
 
 
@@ -117,6 +120,7 @@ def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
             data = datasets.fetch([task.data.name])[task.data.name] if task.data else None
             uuids = tuple(gpu.uuid for gpu in lease.gpus)
             task = replace(task, gpus=uuids, cores=lease.cores, memory=lease.memory, data=data)
+            on_event(Placed(engine().host, uuids))
             outcome = attempts.watched(engine(), task, on_event)
     except (RosettaError, RayError) as error:
         return Outcome(Status.HOST_LOST, str(error))

@@ -21,7 +21,7 @@ from orchestrator import ROOT, compatibility, images
 from orchestrator.compatibility import Host
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Leases, OnEvent, Say, Task, node
-from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, last_line
+from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
 from orchestrator.errors import EngineError
 from orchestrator.images import Image
 
@@ -73,8 +73,10 @@ class RayEngine:
         try:
             with self._submitted(task) as stream:
                 return self._follow(stream, task, on_event)
-        except (RayError, EngineError) as error:
-            outcome = Outcome(Status.HOST_LOST, f"lost with its node: {last_line(error)}")
+        except EngineError as error:
+            outcome = Outcome(Status.HOST_LOST, error.what)
+        except RayError as error:
+            outcome = Outcome(Status.HOST_LOST, f"lost with its node: {cause(error)}")
         self.cluster.forget(task.run)
         return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)
 
@@ -176,6 +178,8 @@ def connect(address: str | None) -> str:
     remedy = "Start it on each machine with 'ray start', see docs/clusters.md."
     if "://" in address:
         raise EngineError(f"{address} is no HOST:PORT.", "A node of the cluster has to run here too.", remedy)
+    # Ray prints what befalls nodes where programs read our events, and has no public switch for that.
+    ray._private.worker._worker_logs_enabled = False
     sent = {name: os.environ[name] for name in SENT if name in os.environ}
     try:
         ray.init(
@@ -185,5 +189,5 @@ def connect(address: str | None) -> str:
             runtime_env={"py_modules": [str(ROOT / "orchestrator")], "env_vars": sent},
         )
     except (RayError, OSError, RuntimeError, ValueError) as error:
-        raise EngineError(f"No Ray cluster answers at {address}.", last_line(error), remedy) from None
+        raise EngineError(f"No Ray cluster answers at {address}.", cause(error), remedy) from None
     return str(ray.get_runtime_context().get_node_id())

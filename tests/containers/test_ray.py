@@ -1,7 +1,6 @@
-"""A real Ray cluster of a head and three nodes on this machine, each node with a pretended GPU of another model.
+"""A real Ray cluster on this machine: a head and three nodes, with pretended GPUs of three kinds.
 
-Two of the nodes share the machine's engine with the head; the third has an engine of its own, to which images have to
-be brought.
+The head and two nodes share the machine's engine; the third has its own, so that images have to be brought there.
 """
 
 import json
@@ -9,116 +8,175 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import nothing
+from benchmarks import nothing, scheduling
 from benchmarks.private_engine import PrivateEngine
+from orchestrator.engines.docker import DockerEngine
 
 pytestmark = pytest.mark.container
 
-MODELS = {"p100": "Tesla P100-PCIE-16GB", "v100": "Tesla V100-SXM2-16GB", "h200": "NVIDIA H200"}
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
-STORE = 80 * 2**20
-"""Bytes of a node's object store."""
+NAMES = {"p100": "Tesla P100-PCIE-16GB", "v100": "Tesla V100-SXM2-16GB", "h200": "NVIDIA H200"}
+NODES = ("v100-1", "v100-2", "h200-1")
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+}
 
 
-class Machine:
-    """A head and three nodes, one for each model, as long as the context lasts."""
+class Machines:
+    """The cluster, whose nodes can be killed and started again."""
 
-    def __init__(self, folder: Path, engines: dict[str, str]) -> None:
-        self.folder, self.engines = folder, engines
-        self.nodes = {}
-
-    def __enter__(self) -> "Machine":
+    def __init__(self, folder: Path, engines: Mapping[str, str]) -> None:
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 2, "num_gpus": 0, "include_dashboard": False, "object_store_memory": STORE}
-        self.cluster = Cluster(initialize_head=True, head_node_args={**head, "env_vars": self.variables("head")})
-        for model in MODELS:
-            self.add(model)
+        self.folder, self.engines = folder, engines
+        self.cluster = Cluster()
+        self.nodes = {}
+        self.start("p100-0")
+        for name in NODES:
+            self.start(name)
         self.cluster.wait_for_nodes()
-        return self
 
-    def variables(self, name: str) -> dict[str, str]:
-        gpus = [{"name": MODELS[name], "uuid": f"GPU-pretended-{name}"}] if name in MODELS else []
-        path = self.folder / f"{name}.json"
-        path.write_text(json.dumps({"driver": "580.65", "gpus": gpus}))
-        own = {"ROSETTA_HOST": str(path), "ROSETTA_LOCKS": str(self.folder / "locks")}
-        return {**own, **({"DOCKER_HOST": self.engines[name]} if name in self.engines else {})}
-
-    def add(self, model: str) -> None:
-        self.nodes[model] = self.cluster.add_node(
+    def start(self, name: str) -> None:
+        """A node with one GPU; the first is the head."""
+        model = name.partition("-")[0]
+        host = self.folder / f"{name}.json"
+        host.write_text(json.dumps({"driver": "580.65", "gpus": [{"name": NAMES[model], "uuid": uuid_of(name)}]}))
+        variables = {"ROSETTA_HOST": str(host), "ROSETTA_LOCKS": str(self.folder / "locks")}
+        if name in self.engines:
+            variables["DOCKER_HOST"] = self.engines[name]
+        self.nodes[name] = self.cluster.add_node(
             wait=False,
             num_cpus=1,
             num_gpus=1,
             labels={"ray.io/accelerator-type": model.upper()},
-            object_store_memory=STORE,
-            env_vars=self.variables(model),
+            object_store_memory=80 * 2**20,
+            include_dashboard=False,
+            env_vars=variables,
         )
 
-    def kill(self, model: str) -> None:
-        """End a node and all that it has started at once, as a power cut would; its containers go on."""
-        (raylet,) = self.nodes[model].all_processes["raylet"]
-        tree = [raylet.process.pid, *(child.pid for child in psutil.Process(raylet.process.pid).children(True))]
-        for pid in tree:
+    def kill(self, name: str) -> None:
+        """End all that a node has started at once, as if its plug was pulled; only its containers go on."""
+        (raylet,) = self.nodes[name].all_processes["raylet"]
+        for process in [raylet.process, *psutil.Process(raylet.process.pid).children(recursive=True)]:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(process.pid, signal.SIGKILL)
 
-    def __exit__(self, *_: object) -> None:
-        self.cluster.shutdown()
+
+def uuid_of(name: str) -> str:
+    return f"GPU-pretended-{name}"
 
 
 @pytest.fixture(scope="module")
-def machine(engine, tmp_path_factory):
+def private(engine) -> Iterator[PrivateEngine]:
+    """The engine of the node h200-1."""
     if os.getuid() != 0 or shutil.which("dockerd") is None:
         pytest.skip("a private engine needs root and dockerd")
-    with pytest.MonkeyPatch.context() as patched, PrivateEngine() as private:
-        for name, value in QUIET.items():
+    with PrivateEngine() as private:
+        yield private
+
+
+@pytest.fixture(scope="module")
+def machines(private, tmp_path_factory) -> Iterator[Machines]:
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in SETTINGS.items():
             patched.setenv(name, value)
-        with Machine(tmp_path_factory.mktemp("cluster"), {"h200": private.socket}) as started:
-            yield started
+        machines = Machines(tmp_path_factory.mktemp("cluster"), {"h200-1": private.socket})
+        yield machines
+        for node in reversed(machines.cluster.list_all_nodes):
+            machines.cluster.remove_node(node, allow_graceful=False)
     nothing.remove_images()
 
 
-def start(checkout: Path, machine: Machine, *words: str) -> "subprocess.Popen[str]":
-    command = nothing.command("run", "--engine", "ray", "--address", machine.cluster.address, *words)
+@contextmanager
+def running(checkout: Path, machines: Machines, *words: str) -> Iterator[tuple["subprocess.Popen[str]", Iterator]]:
+    """An orchestrator and its events."""
+    command = nothing.command("run", "--engine", "ray", "--address", machines.cluster.address, "--json", *words)
     env = nothing.environment(checkout)
-    return subprocess.Popen(command, cwd=checkout, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with subprocess.Popen(command, cwd=checkout, env=env, stdout=subprocess.PIPE, text=True) as run:
+        yield run, map(json.loads, run.stdout)
 
 
-def points(waits: range, *models: str) -> list[dict[str, str]]:
-    return [
-        {"library": f"waits-{wait}", "platform": "cuda12", "gpu": models[number % len(models)]}
-        for number, wait in enumerate(waits)
-    ]
+def until(events: Iterator[dict], kind: str, **facts) -> dict:
+    """The first event of a kind that has these facts."""
+    return next(event for event in events if event["event"] == kind and facts.items() <= event.items())
+
+
+def point(wait: int, gpu: str) -> dict[str, str]:
+    return {"library": f"waits-{wait}", "platform": "cpu" if gpu == "none" else "cuda12", "gpu": gpu}
 
 
 def rows(checkout: Path) -> list[dict]:
     return pq.read_table(checkout / "results" / "merged.parquet").to_pylist()
 
 
-def test_a_matrix_ends_complete_although_a_node_is_killed_midway(machine, cells_of, tmp_path):
-    waits = range(500, 2900, 200)
-    wanted = [*points(waits, *MODELS), {"library": "waits-500", "platform": "cuda12", "gpu": "a100"}]
-    checkout = nothing.checkout(tmp_path / "checkout", waits, nothing.matrix_of(wanted))
-    said, killed = [], False
-    began = time.monotonic()
-    with start(checkout, machine) as run:
-        for line in run.stdout:
-            said.append(f"{time.monotonic() - began:.1f} {line}")
-            if not killed and "v100" in line and "epoch" in line:
-                machine.kill("v100")
-                killed = True
-                machine.add("v100")
-    print("".join(said))
+def test_a_matrix_ends_complete_although_a_node_is_killed_midway(machines, private, cells_of, tmp_path):
+    lengths = {"p100": (500, 900, 1300), "h200": (600, 1000), "v100": (2500, 2700, 2900, 3100), "none": (400, 800)}
+    points = [point(wait, gpu) for gpu, waits in lengths.items() for wait in waits] + [point(400, "a100")]
+    checkout = nothing.checkout(tmp_path / "checkout", sum(lengths.values(), ()), nothing.matrix_of(points))
+    with running(checkout, machines) as (run, events):
+        lost = until(events, "placed", gpus=[uuid_of("v100-1")])["cell"]
+        until(events, "epoch", cell=lost)
+        machines.kill("v100-1")
+        assert "lost with its node" in until(events, "again", cell=lost)["reason"]
+        assert until(events, "placed", cell=lost)["gpus"] == [uuid_of("v100-2")]
+        seen = list(events)
+    assert run.returncode == 0, seen
+    found = rows(checkout)
+    assert Counter(row["status"] for row in found) == {"ok": 11, "incompatible": 1}
+    assert len({row["cell"] for row in found}) == 12
+    assert next(row["reason"] for row in found if row["gpu"] == "a100") == "no node can run it: no A100 (4)"
+    name = DockerEngine().host
+    for row in found:
+        if row["status"] == "ok":
+            assert row["host"] == (name if row["gpu"] == "none" else f"{name} (pretended GPUs)")
+            assert row["gpu_name"] == (None if row["gpu"] == "none" else f"pretended {NAMES[row['gpu']]}")
+            assert row["image_digest"].startswith("sha256:")
+    uses = [scheduling.use_of(path) for path in (checkout / "results" / "cells").rglob("*.log")]
+    assert scheduling.overlaps([use for use in uses if use[0] != "none"]) == 0
+    assert cells_of(checkout / "results") == []
+    assert private.docker("ps", "--all", "--quiet").stdout == b""
+    machines.start("v100-1")
+
+
+def test_a_node_that_comes_back_is_cleaned_and_serves_again(machines, private, tmp_path):
+    checkout = nothing.checkout(tmp_path / "checkout", [4000], nothing.matrix_of([point(4000, "h200")]))
+    with running(checkout, machines) as (run, events):
+        until(events, "epoch")
+        machines.kill("h200-1")
+        (orphan,) = private.docker("ps", "--all", "--quiet").stdout.split()
+        machines.start("h200-1")
+        until(events, "again")
+        until(events, "epoch")
+        assert orphan not in private.docker("ps", "--all", "--quiet").stdout.split()
+        list(events)
     assert run.returncode == 0
-    print(Counter((row["gpu"], row["status"]) for row in rows(checkout)))
-    print({row["host"] for row in rows(checkout)}, {row["gpu_name"] for row in rows(checkout)})
+    assert [row["status"] for row in rows(checkout)] == ["ok"]
+    assert private.docker("ps", "--all", "--quiet").stdout == b""
+
+
+def test_ctrl_c_and_a_kill_leave_nothing_that_the_next_run_does_not_find(machines, cells_of, tmp_path):
+    checkout = nothing.checkout(tmp_path / "checkout", [1500, 2000, 2500])
+    with running(checkout, machines, "--jobs", "2") as (run, events):
+        until(events, "epoch")
+        run.send_signal(signal.SIGINT)
+        list(events)
+    assert run.returncode == 130
+    assert cells_of(checkout / "results") == []
+    with running(checkout, machines, "--jobs", "2") as (run, events):
+        until(events, "epoch")
+        run.kill()
+    with running(checkout, machines, "--jobs", "2") as (run, events):
+        list(events)
+    assert run.returncode == 0
+    assert [row["status"] for row in rows(checkout)] == ["ok"] * 3
     assert cells_of(checkout / "results") == []
