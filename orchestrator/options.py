@@ -60,7 +60,7 @@ selection = together(
         help="Default: docker if an engine answers, else process. ray: a cluster, see docs/clusters.md.",
     ),
     click.option(
-        "--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: RAY_ADDRESS, else the one of this host]"
+        "--address", metavar="HOST:PORT", help="Of the Ray cluster's head.  [default: RAY_ADDRESS, else this host]"
     ),
     click.option("--unverified", is_flag=True, help="Also what nobody has seen work: GPU images, by and large."),
 )

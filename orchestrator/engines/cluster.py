@@ -182,4 +182,4 @@ def on(identifier: str, question: Callable[..., Any], *words: Any) -> Any:
 def cause(error: Exception) -> str:
     """The first sentence of an error; of one that came with a traceback from another process its last line."""
     said = str(error).strip() or type(error).__name__
-    return said.splitlines()[-1][:300] if isinstance(error, RayTaskError) else said.splitlines()[0].partition(". ")[0]
+    return said.splitlines()[-1][:300] if isinstance(error, RayTaskError) else " ".join(said.split()).partition(". ")[0]

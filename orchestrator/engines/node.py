@@ -1,6 +1,7 @@
 """What runs on a node of a Ray cluster: it tells what the node has, and runs cells by the node's own Docker engine."""
 
 import os
+import socket
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
@@ -149,7 +150,7 @@ def device(name: str, model: str, host: Host) -> Device:
         if name in (str(number), each.uuid) and each in host.of_model(model):
             return each
     raise GpuError(
-        f"Ray gave a cell for {model} the GPU {name} of {engine().host}, which is none.",
+        f"Ray gave a cell for {model} the GPU {name} of {socket.gethostname()}, which is none.",
         remedy="A node has GPUs of one kind, and its label names it: see docs/clusters.md.",
     )
 

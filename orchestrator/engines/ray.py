@@ -5,6 +5,7 @@ Claims, order, attempts and rows stay with the orchestrator; a node has its even
 
 import itertools
 import os
+import socket
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,12 +26,15 @@ from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots,
 from orchestrator.errors import EngineError
 from orchestrator.images import Image
 
+HERE = "127.0.0.1:6379"
+"""Where the head of a cluster listens on its own machine, unless told otherwise."""
+
 SENT = ("ROSETTA_DATA_MIRROR",)
 """Variables of the orchestrator that nodes need too; all others are their own."""
 
 
 class RayEngine:
-    """The cluster at an ``address``: HOST:PORT, or that of ``RAY_ADDRESS``, or the one that this machine is part of."""
+    """The cluster at an ``address``: HOST:PORT of its head, by default ``RAY_ADDRESS`` or else this machine."""
 
     name = "ray"
 
@@ -174,14 +178,16 @@ def connect(address: str | None) -> str:
 
     Raises EngineError.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or "auto"
-    remedy = "Start it on each machine with 'ray start', see docs/clusters.md."
-    if "://" in address:
+    address = address or os.environ.get("RAY_ADDRESS") or HERE
+    host, _, port = address.rpartition(":")
+    remedy = "Start it with 'ray start' here and on each machine, see docs/clusters.md."
+    if "/" in host or not port.isdecimal():
         raise EngineError(f"{address} is no HOST:PORT.", "A node of the cluster has to run here too.", remedy)
     # Ray prints what befalls nodes where programs read our events, and has no public switch for that.
     ray._private.worker._worker_logs_enabled = False
     sent = {name: os.environ[name] for name in SENT if name in os.environ}
     try:
+        socket.create_connection((host, int(port)), timeout=10).close()  # Ray would try for minutes
         ray.init(
             address,
             log_to_driver=False,

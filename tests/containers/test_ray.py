@@ -19,7 +19,10 @@ import pytest
 
 from benchmarks import nothing, scheduling
 from benchmarks.private_engine import PrivateEngine
+from orchestrator.engines import Placed, Task
 from orchestrator.engines.docker import DockerEngine
+from orchestrator.matrix import Cell
+from tests.containers.test_docker_engine import Probe
 
 pytestmark = pytest.mark.container
 
@@ -92,7 +95,7 @@ def machines(private, tmp_path_factory) -> Iterator[Machines]:
             patched.setenv(name, value)
         machines = Machines(tmp_path_factory.mktemp("cluster"), {"h200-1": private.socket})
         yield machines
-        for node in reversed(machines.cluster.list_all_nodes):
+        for node in reversed(machines.cluster.list_all_nodes()):
             machines.cluster.remove_node(node, allow_graceful=False)
     nothing.remove_images()
 
@@ -180,3 +183,23 @@ def test_ctrl_c_and_a_kill_leave_nothing_that_the_next_run_does_not_find(machine
     assert run.returncode == 0
     assert [row["status"] for row in rows(checkout)] == ["ok"] * 3
     assert cells_of(checkout / "results") == []
+
+
+def test_a_node_fetches_the_data_itself_and_gives_a_cell_its_share(engine, real_data, tmp_path, monkeypatch):
+    from orchestrator.engines import node
+
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ROSETTA_DATA_MIRROR", str(real_data))
+    (tmp_path / "Dockerfile").write_text(f'FROM {nothing.BASE}\nENTRYPOINT ["sh", "-c", "sha256sum /data/*"]\n')
+    image, _ = engine.images.build(path=str(tmp_path), tag="rosetta/sums:test")
+    task = Task(Cell("any", "rnn"), Probe("rosetta/sums:test"), "key", "run", data=Path("/of/the/driver/imdb"))
+    order = node.Order(task, node.Source(image.id, (), "nowhere"), models=(), jobs=2, job=1)
+    told = []
+    outcome = node.attempt(order, [], told.append)
+    assert outcome.reason.startswith("left no result although it ended with exit code 0")
+    assert "/data/imdb.npz" in outcome.log
+    assert (tmp_path / "cache" / "data" / "imdb" / "imdb.npz").is_file()
+    assert outcome.host == node.engine().host
+    assert told == [Placed(outcome.host, ())]
+    node.engine().api.close()
+    engine.images.remove("rosetta/sums:test")

@@ -1,5 +1,6 @@
 """Which GPU runs which CUDA, from NVIDIA's tables, and what this machine lacks."""
 
+import dataclasses
 import json
 
 import pytest
@@ -62,6 +63,26 @@ def test_host(platform, gpu, host, reason):
 )
 def test_drivers_names_for_gpus(name, short):
     assert c.gpu_of(name) == short
+
+
+OLD, GPULESS = c.Host((c.Device("Tesla V100", "GPU-3"),), (340,)), c.Host()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ([GPULESS, OLD, V100], None),
+        ([GPULESS, GPULESS, OLD], "no NVIDIA driver (2); driver 340 is too old for cuda9, which needs 384.81 (1)"),
+    ],
+)
+def test_of_several_machines_one_that_can_is_enough(nodes, reason):
+    said = c.host_reason("cuda9", "v100", c.together(nodes))
+    assert said == (reason and f"no node can run it: {reason}")
+
+
+def test_machines_that_pretend_are_not_mixed_with_others():
+    with pytest.raises(GpuError, match="pretend"):
+        c.together([V100, dataclasses.replace(V100, pretended=True)])
 
 
 MACHINE = {"driver": "535.5", "gpus": [{"name": "Tesla V100-SXM2-16GB", "uuid": "GPU-pretended-0", "memory": 2**34}]}
