@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator import ROOT
+from orchestrator import ROOT, filelocks
 from orchestrator.images import Sources
 
 pytestmark = pytest.mark.container
@@ -24,13 +24,16 @@ CALLER = 4321
 """The user who cloned the checkout, if the tests run as root; otherwise it is who runs them."""
 
 
+UP = ("up", "--abort-on-container-exit", "--build")
+
+
 @contextmanager
-def compose(checkout: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """`docker compose up` in a checkout, as a project of its own that leaves nothing behind."""
+def compose(checkout: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """`docker compose up`, or another command, in a checkout, as a project of its own that leaves nothing behind."""
     own = {"ROSETTA_PROFILE": "quick", "COMPOSE_PROJECT_NAME": checkout.name}
     env = {**os.environ, **what_compose_does_not_find(), **own, **variables}
     up = subprocess.Popen(
-        ["docker", "compose", "up", "--abort-on-container-exit", "--build"],
+        ["docker", "compose", *(words or UP)],
         cwd=checkout,
         env=env,
         stdout=subprocess.PIPE,
@@ -112,6 +115,17 @@ def test_an_error_of_the_orchestrator_is_the_exit_code_of_compose(checkout):
         said = up.stdout.read()
         assert up.wait() == 3, said
     assert "Did you mean 'quick'" in said
+
+
+def test_locks_of_gpus_are_those_of_the_host(checkout):
+    name = f"GPU-of-test-{os.getpid()}.lock"
+    lock = filelocks.take(filelocks.host_folder() / name)
+    code = f"from orchestrator import filelocks as f; print('held', f.is_held(f.host_folder() / {name!r}))"
+    with compose(checkout, "run", "--build", "--rm", "--entrypoint", "python", "rosetta", "-c", code) as run:
+        said = run.stdout.read()
+    Path(lock.lock_file).unlink()
+    lock.release()
+    assert "held True" in said, said
 
 
 def test_ctrl_c_stops_the_cells_and_keeps_what_has_finished(checkout, cells_of):
