@@ -10,7 +10,6 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import compatibility
 from orchestrator.compatibility import Host, gpu_of
@@ -85,7 +84,7 @@ class Cluster:
 
     def ask(self, nodes: Collection[str], question: Callable[..., Any], *words: Any) -> dict[str, Any]:
         """The answers of nodes; those that are lost, silent, or without their engine meanwhile give none."""
-        asked = {each: on(each, question, *words) for each in nodes}
+        asked = {each: node.on(each, question, *words) for each in nodes}
         answers = {}
         for each, answer in asked.items():
             with suppress(RayError):
@@ -96,7 +95,8 @@ class Cluster:
         """An attempt is lost: remove its container wherever it is, on a node that comes back too."""
         with self._looking:
             self._lost.add(run)
-        self.ask([each.id for each in self.nodes], node.forget, [run])
+            there = [*self._nodes, *self._asked]
+        self.ask(there, node.forget, [run])
 
     def _look(self, patience: float) -> None:
         """See who is there, ask those who have come, take those who have answered, forget those who are gone."""
@@ -106,7 +106,7 @@ class Cluster:
             for gone in known.keys() - alive.keys():
                 del known[gone]
         for new in alive.keys() - self._nodes.keys() - self._asked.keys() - self._problems.keys():
-            self._asked[new] = on(new, node.look, frozenset(self._lost))
+            self._asked[new] = node.on(new, node.look, frozenset(self._lost))
         if self._asked:
             waiting = list(self._asked.values())
             answered, _ = ray.wait(waiting, num_returns=len(waiting), timeout=patience)
@@ -170,13 +170,6 @@ class ClusterSlots:
         if model == "none":
             return self._cpu_cells * len(self._cluster.machines())
         return self._cluster.gpus(model)
-
-
-def on(identifier: str, question: Callable[..., Any], *words: Any) -> Any:
-    """Ask one node, whatever it is doing."""
-    there = NodeAffinitySchedulingStrategy(identifier, soft=False)
-    asking = ray.remote(num_cpus=0, max_retries=0)(question)
-    return asking.options(scheduling_strategy=there).remote(*words)
 
 
 def cause(error: Exception) -> str:

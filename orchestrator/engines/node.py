@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -58,6 +58,18 @@ class Seen:
 
     name: str
     host: Host
+
+
+@cache
+def remote(function: Callable[..., Any]) -> Any:
+    """A function to be run by Ray: once, whatever becomes of it, and at first for nothing."""
+    return ray.remote(num_cpus=0, max_retries=0)(function)
+
+
+def on(node: str, function: Callable[..., Any], *words: Any, **options: Any) -> Any:
+    """Run a function on one node, whatever that is doing."""
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return remote(function).options(scheduling_strategy=there, **options).remote(*words)
 
 
 @cache
@@ -200,10 +212,7 @@ def has(image: str) -> bool:
 
 def pieces(source: Source) -> Iterator[bytes]:
     """An image as its home saves it, piece by piece through Ray's object store."""
-    at_home = NodeAffinitySchedulingStrategy(source.home, soft=False)
-    saving: Any = ray.remote(num_cpus=0, max_retries=0)(saved)
-    ahead = {"_generator_backpressure_num_objects": AHEAD}
-    for piece in saving.options(scheduling_strategy=at_home, **ahead).remote(source.id):
+    for piece in on(source.home, saved, source.id, _generator_backpressure_num_objects=AHEAD):
         yield ray.get(piece)
 
 

@@ -108,7 +108,7 @@ class RayEngine:
         """The stream of what a node says about a cell; raises EngineError where no node can run it."""
         nodes = self.cluster.serving(task.cell)
         if not nodes:
-            raise EngineError(str(self._reason(task)))
+            raise EngineError(self._reason(task) or "no node is left")
         source = self._sources[task.image.tag]
         try:
             with self._lock:
@@ -116,7 +116,7 @@ class RayEngine:
                     raise EngineError("stopped before it began")
                 job, demand = self._cpu_demand(nodes, task) if task.cell.gpu == "none" else (0, gpu_demand(nodes))
                 order = node.Order(task, source, self._models, self._jobs, job)
-                stream = ray.remote(max_retries=0)(node.run_cell).options(**demand).remote(order)
+                stream = node.remote(node.run_cell).options(**demand).remote(order)
                 self._running[task.run] = stream
             yield stream
         finally:

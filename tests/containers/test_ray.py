@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -185,6 +186,39 @@ def test_ctrl_c_and_a_kill_leave_nothing_that_the_next_run_does_not_find(machine
     assert cells_of(checkout / "results") == []
 
 
+@pytest.fixture
+def registry(tmp_path) -> Iterator[str]:
+    """A registry of this machine, as HOST:PORT."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("needs docker-registry, which .ci/tools installs")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    storage = {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}
+    (tmp_path / "registry.json").write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": address}}))
+    command = ["docker-registry", "serve", str(tmp_path / "registry.json")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as served:
+        yield address
+        served.terminate()
+
+
+def test_a_node_pulls_by_digest_what_lies_in_a_registry(engine, registry, tmp_path):
+    from orchestrator.engines import node
+
+    (tmp_path / "Dockerfile").write_text(f"FROM {nothing.BASE}\nLABEL registry={registry}\n")
+    name, tag = f"{registry}/pulled", "rosetta/pulled:test"
+    image, _ = engine.images.build(path=str(tmp_path), tag=name)
+    for line in engine.images.push(name, stream=True, decode=True):
+        assert "error" not in line, line
+    (digest,) = engine.images.get(name).attrs["RepoDigests"]
+    engine.images.remove(name)
+    assert not node.has(image.id)
+    node.bring_image(node.Source(image.id, (digest,), "nowhere"), tag)
+    assert engine.images.get(tag).id == image.id
+    node.engine().api.close()
+    node.engine.cache_clear()
+    engine.images.remove(image.id, force=True)
+
+
 def test_a_node_fetches_the_data_itself_and_gives_a_cell_its_share(engine, real_data, tmp_path, monkeypatch):
     from orchestrator.engines import node
 
@@ -202,4 +236,5 @@ def test_a_node_fetches_the_data_itself_and_gives_a_cell_its_share(engine, real_
     assert outcome.host == node.engine().host
     assert told == [Placed(outcome.host, ())]
     node.engine().api.close()
+    node.engine.cache_clear()
     engine.images.remove("rosetta/sums:test")
