@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from orchestrator import __version__
-from orchestrator.commands import cells, data, images, results
+from orchestrator.commands import cells, data, images, results, sync
 from orchestrator.errors import RosettaError
 
 
@@ -48,5 +48,6 @@ for command in (
     images.lock,
     images.schema,
     data.data,
+    sync.sync,
 ):
     main.add_command(command)

@@ -12,8 +12,10 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator.downloads import OFFLINE, Content, File, NotThere, Say, below, bring, is_url, silent
+from orchestrator import storage
+from orchestrator.downloads import OFFLINE, Content, File, Say, below, bring, is_stored, is_url, silent
 from orchestrator.errors import DataError, DiskError
+from orchestrator.storage import NotThere
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,11 @@ def fetch(
 ) -> dict[str, Path]:
     """Bring the named data sets into the cache; returns the folder of each, to be mounted at ``/data``.
 
-    What is there already and was verified before costs nothing, else the ``mirror`` (a folder or URL, by default
-    ``ROSETTA_DATA_MIRROR``) is asked first, then the publisher. Broken downloads are tried again and go on where they
-    stopped, also in a later call. Several processes may call this at once. ``say`` gets a line per step; a progress
-    bar goes to stderr where that is a terminal, else lines now and then to ``say``. No names means all.
+    What is there already and was verified before costs nothing, else the ``mirror`` (a folder, URL or location of a
+    storage, by default ``ROSETTA_DATA_MIRROR``) is asked first, then the publisher. Broken downloads are tried again
+    and go on where they stopped, also in a later call. Several processes may call this at once. ``say`` gets a line
+    per step; a progress bar goes to stderr where that is a terminal, else lines now and then to ``say``. No names
+    means all.
 
     Raises DataError for an unknown name, a file that can't be had or isn't what its publisher made; DiskError for
     lack of room, before anything is downloaded.
@@ -286,16 +289,18 @@ def fill(shelf: Shelf, mirror: str | None, say: Say) -> None:
 
 
 Way = list[tuple[File, str]]
-"""The files to get, each with its address (a URL or a path)."""
+"""The files to get, each with its address (a URL, a place in a storage, or a path)."""
 
 
 def ways(dataset: DataSet, wanted: list[File], mirror: str | None) -> list[Way]:
     """The ways to the wanted files: the publisher's own files from the mirror, the unpacked ones, the publisher."""
     found: list[Way] = [[(file, file.url) for file in ([dataset.archive] if dataset.archive else wanted)]]
     if mirror:
-        if not is_url(mirror) and not Path(mirror).expanduser().is_dir():
+        if is_stored(mirror):
+            storage.at(mirror).close()  # is it a location at all?
+        elif not is_url(mirror) and not Path(mirror).expanduser().is_dir():
             raise DataError(
-                f"The mirror {mirror} is neither a folder nor an http(s) URL.",
+                f"The mirror {mirror} is neither a folder, an http(s) URL, nor a location like az://account/container.",
                 remedy="Correct or unset ROSETTA_DATA_MIRROR.",
             )
         found.insert(0, [(file, below(mirror, file.path)) for file in wanted])

@@ -1,16 +1,18 @@
-"""Files whose sum is known, from a URL or a folder onto this disk: resumed, tried again, verified."""
+"""Files whose sum is known, from a URL, a storage or a folder onto this disk: resumed, tried again, verified."""
 
 import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
+from orchestrator import storage
 from orchestrator.errors import DataError
+from orchestrator.storage import NotThere
 
 if TYPE_CHECKING:
     import requests
@@ -30,7 +32,7 @@ LINE_EVERY = 10.0
 Say = Callable[[str], None]
 """Takes a line for the user."""
 
-OFFLINE = "Without internet, let ROSETTA_DATA_MIRROR name a folder or URL that holds the files (docs/data.md)."
+OFFLINE = "Without internet, let ROSETTA_DATA_MIRROR name a place that holds the files (docs/data.md)."
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,6 @@ class Incoming:
         )
 
 
-class NotThere(Exception):
-    """A source doesn't have the file: try the next one."""
-
-
 class Broken(Exception):
     """The connection didn't hold: try again."""
 
@@ -154,13 +152,15 @@ def receiving(file: File, path: Path, address: str) -> Iterator[Incoming]:
 
 
 def bring(file: File, path: Path, address: str, say: Say) -> None:
-    """Bring ``file``, verified, from ``address`` (a URL or a path) to ``path``.
+    """Bring ``file``, verified, from ``address`` (a URL, a place in a storage, or a path) to ``path``.
 
-    Raises NotThere where the source says so; DataError for other bytes, or a connection that breaks again and again.
+    Raises NotThere where the source says so; DataError for other bytes, or a connection that breaks again and again;
+    StorageError for a storage that refuses.
     """
+    way = download if is_url(address) else take if is_stored(address) else copy
     with receiving(file, path, address) as incoming:
         if not incoming.complete:
-            (download if is_url(address) else copy)(incoming, say)
+            way(incoming, say)
 
 
 def copy(incoming: Incoming, say: Say) -> None:
@@ -171,6 +171,15 @@ def copy(incoming: Incoming, say: Say) -> None:
     incoming.restart()
     with path.open("rb") as source, shown(say, incoming) as show:
         while chunk := source.read(CHUNK):
+            incoming.write(chunk)
+            show()
+
+
+def take(incoming: Incoming, say: Say) -> None:
+    """Take a file from a storage, from where an earlier call has stopped; the storage itself tries again."""
+    place, _, name = incoming.source.rpartition("/")
+    with closing(storage.at(place)) as there, shown(say, incoming) as show:
+        for chunk in there.read(name, incoming.size):
             incoming.write(chunk)
             show()
 
@@ -205,7 +214,7 @@ def receive(incoming: Incoming, show: Callable[[], None]) -> None:
         if incoming.validator:
             headers["If-Range"] = incoming.validator
     with requests.get(incoming.source, headers=headers, stream=True, timeout=TIMEOUTS, verify=ca_bundle()) as response:
-        place_answer(incoming, response)
+        thereanswer(incoming, response)
         for chunk in response.raw.stream(CHUNK, decode_content=False):
             incoming.write(chunk)
             show()
@@ -214,7 +223,7 @@ def receive(incoming: Incoming, show: Callable[[], None]) -> None:
             raise Broken("the connection was closed early")
 
 
-def place_answer(incoming: Incoming, response: "requests.Response") -> None:
+def thereanswer(incoming: Incoming, response: "requests.Response") -> None:
     """Make ``incoming`` ready for the body of this response, or raise why there is none."""
     status = f"{response.status_code} {response.reason}"
     if response.status_code == 416:
@@ -281,13 +290,18 @@ def shown(say: Say, incoming: Incoming) -> Iterator[Callable[[], None]]:
 
 
 def is_url(address: str) -> bool:
-    """Whether an address is fetched over HTTP; else it is a path."""
+    """Whether an address is fetched over HTTP."""
     return urlsplit(address).scheme in ("http", "https")
+
+
+def is_stored(address: str) -> bool:
+    """Whether an address is a place in a storage; what is neither that nor a URL is a path."""
+    return urlsplit(address).scheme in storage.SCHEMES
 
 
 def below(mirror: str, path: str) -> str:
     """The address of a file of a mirror; the query of a URL (a signature, say) stays behind it."""
-    if not is_url(mirror):
+    if not is_url(mirror) and not is_stored(mirror):
         return str(Path(mirror).expanduser() / path)
     parts = urlsplit(mirror)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))

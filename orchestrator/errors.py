@@ -83,3 +83,15 @@ class GpuError(RosettaError):
     """A GPU was asked for and can't be used."""
 
     exit_code = 11
+
+
+class StorageError(RosettaError):
+    """Where results or data are kept can't be reached, or refuses what is asked of it."""
+
+    exit_code = 15
+
+
+class ConflictError(RosettaError):
+    """Files of the same name differ on both sides, or are none of those that belong there; all are kept."""
+
+    exit_code = 16

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MERGED = "merged.parquet"
+REPORTS = "reports"
+"""The folder of what is made to be read; a merge takes nothing in it for a result."""
+
 LARGEST_FILE = 512 * 2**20
 """Bytes that a Parquet file may have, packed and unpacked: results of other machines are not trusted."""
 

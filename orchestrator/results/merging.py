@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.contract import Status
 from orchestrator.errors import ResultError
-from orchestrator.results.files import MERGED, is_sound, load, read, table_of, write
+from orchestrator.results.files import MERGED, REPORTS, is_sound, load, read, table_of, write
 from orchestrator.results.rows import row_by_hand
 from orchestrator.results.schema import schema
 
@@ -44,7 +44,7 @@ def merge(paths: Iterable[Path], output: Path) -> int:
 
 
 def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:
-    """The result files in some paths. In folders, hidden and partial files, merged ones and ``output`` are none."""
+    """The result files in some paths. In folders, hidden files, reports, merged ones and ``output`` are none."""
 
     def unreadable(error: OSError) -> None:
         raise ResultError(f"{error.filename} can't be read: {error.strerror}.")
@@ -57,7 +57,7 @@ def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:
                 f"There is no {path}.", remedy="Name a results folder, a Parquet file or a JSON document."
             )
         for folder, folders, names in os.walk(path, onerror=unreadable) if path.is_dir() else ():
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [name for name in folders if not name.startswith(".") and name != REPORTS]
             for name in names:
                 if not name.endswith((".parquet", ".json")) or name.startswith(".") or name == MERGED:
                     continue

@@ -1,0 +1,73 @@
+"""Results for others and from others: sync push, sync pull."""
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from orchestrator.options import results_folder
+
+INTERRUPTED = 130
+
+
+@click.group()
+def sync() -> None:
+    """Results, logs and reports on Azure Blob Storage or in a folder, for others and from others.
+
+    LOCATION is az://account/container/prefix or file:///path. Credentials come from the environment:
+    AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_KEY, else those of 'az login' or of the
+    machine. Nothing is ever replaced: a file that differs is reported, and both stay (exit code 16).
+
+    \b
+    examples:
+      rosetta sync push az://account/results/machine-7
+      rosetta sync pull az://account/results/machine-7 --results machine-7
+    """
+
+
+location = click.argument("location")
+
+
+@sync.command()
+@location
+@results_folder
+def push(location: str, results: Path) -> None:
+    """Copy what is finished to LOCATION. What is there already is not sent again.
+
+    \b
+    examples:
+      rosetta sync push az://account/results/machine-7
+      rosetta sync push file:///mnt/share/results/machine-7 --results /data/results
+    """
+    carry("push", location, results)
+
+
+@sync.command()
+@location
+@results_folder
+def pull(location: str, results: Path) -> None:
+    """Copy what LOCATION has into a results folder, validated; then 'rosetta merge', 'table' and the rest take it.
+
+    \b
+    examples:
+      rosetta sync pull az://account/results/machine-7
+      rosetta sync pull file:///mnt/share/results/machine-7 --results machine-7
+    """
+    carry("pull", location, results)
+
+
+def carry(direction: str, location: str, results: Path) -> None:
+    """Push or pull; exits with 130 when interrupted."""
+    from orchestrator import storage
+    from orchestrator import sync as copying
+    from orchestrator.interruption import Interruption
+
+    interruption = Interruption()
+    interruption.watch()
+    try:
+        with closing(storage.at(location)) as place:
+            {"push": copying.push, "pull": copying.pull}[direction](results, place, click.echo, interruption)
+    except KeyboardInterrupt:
+        click.echo("interrupted: what was copied stays, and the same command goes on from there", err=True)
+        sys.exit(INTERRUPTED)

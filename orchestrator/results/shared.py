@@ -1,0 +1,87 @@
+"""What of a results folder others may have, by the names of its files, and how each is validated.
+
+Names and content may come from anywhere: a name that is not listed here is never written, and a file is looked at
+before it gets its name.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import contract
+from orchestrator.errors import ResultError
+from orchestrator.results.files import REPORTS, read, table_of
+from orchestrator.results.rows import row_by_hand
+
+Check = Callable[[Path, re.Match[str]], None]
+"""Raises ResultError unless the file at a path is what its matched name promises."""
+
+MB = 2**20
+WORD = r"[A-Za-z0-9_+=@,-][A-Za-z0-9_.+=@,-]{0,99}"
+CELL = rf"(?:parity/)?cells/(?P<key>[0-9a-f]{{16}})/(?P<cell>{WORD}(?:/{WORD}){{2,7}})"
+
+
+def is_result(path: Path, name: re.Match[str]) -> None:
+    """A cell's file has one row, which is about that cell and has that key."""
+    if read(path).select(["key", "cell"]).to_pylist() != [name.groupdict()]:
+        raise ResultError(f"{path} holds another result than its name says.")
+
+
+def is_table(path: Path, name: re.Match[str]) -> None:
+    """Any rows of the schema."""
+    read(path)
+
+
+def is_document(path: Path, name: re.Match[str]) -> None:
+    """What a container run by hand has left."""
+    table_of([row_by_hand(path)], path)
+
+
+def is_text(path: Path, name: re.Match[str]) -> None:
+    """What people read may be anything."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: its ``names``, its ``largest`` size in bytes, and the ``check`` of its content."""
+
+    names: str
+    largest: int
+    check: Check
+
+
+KINDS = (
+    Kind(rf"{CELL}(?<!\.passing)\.parquet", 16 * MB, is_result),
+    Kind(rf"{CELL}\.log", 64 * MB, is_text),
+    Kind(r"(?:parity/)?incompatible-[0-9a-f]{12}\.parquet", 64 * MB, is_table),
+    Kind(rf"{WORD}\.json", contract.LARGEST_DOCUMENT, is_document),
+    Kind(rf"{REPORTS}(?:/{WORD}){{1,8}}", 512 * MB, is_text),
+)
+
+PRIVATE = r"(?:.*/)?(?:merged|incompatible|.*\.passing)\.parquet|.*\.superseded"
+"""What stays where it is: it is made from the rest, is no result yet, or none any more."""
+
+
+def kind_of(name: str) -> Kind | None:
+    """What a file of this name is, or None if others have no such file."""
+    return next((kind for kind in KINDS if re.fullmatch(kind.names, name, re.A)), None)
+
+
+def is_private(name: str) -> bool:
+    """Whether a results folder has files of this name that are nobody else's business."""
+    return re.fullmatch(PRIVATE, name) is not None
+
+
+def check(path: Path, name: str) -> None:
+    """Validate a file that is to get this name, as a merge would; raises ResultError, which calls it by the name."""
+    kind = kind_of(name)
+    match = re.fullmatch(kind.names, name, re.A) if kind else None
+    try:
+        if kind is None or match is None:
+            raise ResultError(f"{path} is no name of a result.")
+        if path.stat().st_size > kind.largest:
+            raise ResultError(f"{path} is larger than the {kind.largest:,} bytes it may have.")
+        kind.check(path, match)
+    except ResultError as error:
+        raise ResultError(*(text.replace(str(path), name) for text in (error.what, error.why))) from None

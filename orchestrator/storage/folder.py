@@ -1,0 +1,84 @@
+"""A folder as a storage."""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from orchestrator.errors import DiskError, StorageError
+from orchestrator.storage import CHUNK, Entry, NotThere, Taken
+
+
+class Folder:
+    """A folder as a storage. Hidden files and folders, among them files that are still being written, are left out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.address = path, str(path)
+
+    def entries(self) -> Iterator[Entry]:
+        """All files; none where there is no folder."""
+        with disk_errors(self.address):
+            for folder, folders, names in os.walk(self.path, onerror=refuse_unreadable):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                for path in (Path(folder, name) for name in names if not name.startswith(".")):
+                    if path.is_file():
+                        status = path.stat()
+                        name = path.relative_to(self.path).as_posix()
+                        yield Entry(name, status.st_size, status.st_mtime_ns)
+
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """The bytes of a file from ``start`` on."""
+        path = self.path / name
+        with disk_errors(self.address):
+            if not path.is_file():
+                raise NotThere(f"{path} does not exist")
+            with path.open("rb") as file:
+                file.seek(start)
+                while chunk := file.read(CHUNK):
+                    yield chunk
+
+    def add(self, entry: Entry, content: BinaryIO) -> None:
+        """Write the file under a hidden name, then give it its own by a link, which never replaces another."""
+        path = self.path / entry.name
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+        with disk_errors(self.address):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with partial.open("xb") as file:
+                    shutil.copyfileobj(content, file, CHUNK)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.utime(partial, ns=(entry.modified, entry.modified))
+                os.link(partial, path)
+            except (FileExistsError, NotADirectoryError):  # also a file where this one needs a folder
+                raise Taken from None
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def refuse_unreadable(error: OSError) -> None:
+    """Raise what ``os.walk`` would pass over, unless there is no such folder."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+@contextmanager
+def disk_errors(address: str) -> Iterator[None]:
+    """Turn what the operating system says into errors with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskError(
+                f"There is no room left in {address}.",
+                f"{error.strerror}.",
+                "What has arrived is kept. Make room, and run the command again.",
+            ) from None
+        raise StorageError(f"{address} can't be read or written.", f"{error}.", "Correct its owner or mode.") from None

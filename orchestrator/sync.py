@@ -1,0 +1,244 @@
+"""A results folder and a storage: what one has and the other lacks is copied, and nothing is ever replaced.
+
+Pushing and pulling are the same copy in two directions. Each file is brought to this disk, compared with what was
+listed of it, validated as a merge would, and only then added, under a name that is free.
+"""
+
+import hashlib
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from orchestrator.errors import ConflictError, ResultError
+from orchestrator.interruption import Interruption
+from orchestrator.results import shared
+from orchestrator.storage import Entry, NotThere, Storage, Taken
+from orchestrator.storage.folder import Folder, disk_errors
+
+WORKERS = 8
+"""Files on their way at a time; the SDK keeps ten connections open."""
+
+LINE_EVERY = 10.0
+"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
+
+NAMED = 20
+"""Files that a message names at most."""
+
+Say = Callable[[str], None]
+"""Takes a line for the user."""
+
+
+@dataclass
+class Tally:
+    """What became of files: ``copied`` and their ``size`` in bytes, and ``same`` as what was there.
+
+    ``conflicts`` names those that differ on both sides, ``refused`` says what is wrong with bad ones, and ``foreign``
+    names those that no results folder has.
+    """
+
+    copied: int = 0
+    size: int = 0
+    same: int = 0
+    conflicts: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Count what another tally has counted."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def __str__(self) -> str:
+        if not self.copied:
+            return f"nothing copied, {self.same:,} files were there already"
+        return f"{self.copied:,} files copied ({self.size / 1e6:,.1f} MB), {self.same:,} were there already"
+
+
+def push(results: Path, place: Storage, say: Say, interruption: Interruption) -> None:
+    """Copy what is finished in a results folder to a storage that lacks it; raises as ``copy`` does."""
+    if not results.is_dir():
+        raise ResultError(f"There is no {results}.", remedy="Name a results folder with --results.")
+    note_incompatible(results)
+    copy(Folder(results), place, say, interruption)
+
+
+def pull(results: Path, place: Storage, say: Say, interruption: Interruption) -> None:
+    """Copy what a storage has into a results folder that lacks it; raises as ``copy`` does."""
+    copy(place, Folder(results), say, interruption)
+
+
+def note_incompatible(results: Path) -> None:
+    """Keep the lists of cells that can't run under names of their own: they change from plan to plan."""
+    for path in (results / "incompatible.parquet", results / "parity" / "incompatible.parquet"):
+        if path.is_file():
+            with path.open("rb") as file, suppress(Taken):
+                name = f"incompatible-{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}.parquet"
+                file.seek(0)
+                Folder(path.parent).add(Entry(name, path.stat().st_size, path.stat().st_mtime_ns), file)
+
+
+def copy(source: Storage, target: Storage, say: Say, interruption: Interruption) -> None:
+    """Copy what ``target`` lacks, side by side, and say what became of it. What was copied stays, whatever comes.
+
+    Raises ConflictError at the end for files that differ or are damaged; StorageError, DiskError or KeyboardInterrupt
+    where going on makes no sense.
+    """
+    tally, entries = Tally(), []
+    for entry in source.entries():
+        if shared.kind_of(entry.name):
+            entries.append(entry)
+        elif not shared.is_private(entry.name):
+            tally.foreign.append(entry.name)
+    there = {entry.name: entry for entry in target.entries() if shared.kind_of(entry.name)}
+    courier, wanted = Courier(source, target, there, interruption), list(units(entries))
+    with interruption.patience(), ThreadPoolExecutor(WORKERS) as pool, shown(say, len(wanted)) as show:
+        futures = [pool.submit(courier.carry, unit) for unit in wanted]
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                interruption.ask()
+                future.result()
+                show(done)
+        finally:
+            pool.shutdown(cancel_futures=True)  # files that are on their way may arrive
+            for future in futures:
+                if not future.cancelled() and future.exception() is None:
+                    tally.add(future.result())
+            say(str(tally))
+    report(tally, source, target, say)
+
+
+def units(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """What is copied together or not at all: a result after its log, or another file alone.
+
+    A log alone is left out: its cell still runs, or its result is still on its way.
+    """
+    by_name = sorted(entries, key=lambda entry: entry.name)
+    for stem, group in groupby(by_name, key=lambda entry: re.sub(r"\.(log|parquet)$", "", entry.name)):
+        unit = list(group)
+        if unit[-1].name != f"{stem}.log" or stem.startswith("reports/"):
+            yield unit
+
+
+@dataclass(frozen=True)
+class Courier:
+    """Carries files from one storage to another, of which ``there`` is what it had at the start."""
+
+    source: Storage
+    target: Storage
+    there: Mapping[str, Entry]
+    interruption: Interruption
+
+    def carry(self, unit: Sequence[Entry]) -> Tally:
+        """Copy files that belong together, up to the first that can't be copied."""
+        tally = Tally()
+        for entry in unit:
+            try:
+                before = self.there.get(entry.name) or self.copy(entry)
+                if before and not self.are_same(entry, before):
+                    tally.conflicts.append(entry.name)
+                    break
+            except ResultError as error:
+                tally.refused.append(f"{error.what} {error.why}".strip())
+                break
+            tally.add(Tally(same=1) if before else Tally(copied=1, size=entry.size))
+        return tally
+
+    def copy(self, entry: Entry) -> Entry | None:
+        """Copy a file, or return the one that has taken its name meanwhile; raises ResultError for a bad one."""
+        with disk_errors(tempfile.gettempdir()), tempfile.NamedTemporaryFile(prefix="rosetta-sync-") as file:
+            md5 = hashlib.md5(usedforsecurity=False)
+            for chunk in self.content(self.source, entry):
+                file.write(chunk)
+                md5.update(chunk)
+            if file.tell() != entry.size or entry.md5 not in ("", md5.hexdigest()):
+                raise ResultError(f"{entry.name} has other bytes than its storage says.", "It may be damaged.")
+            file.flush()
+            shared.check(Path(file.name), entry.name)
+            file.seek(0)
+            try:
+                self.target.add(replace(entry, md5=md5.hexdigest()), cast(BinaryIO, file))
+            except Taken:
+                return replace(entry, md5="")
+        return None
+
+    def are_same(self, entry: Entry, before: Entry) -> bool:
+        """Whether both storages have the same file; what is not known of it is read."""
+        return entry.size == before.size and self.md5(self.source, entry) == self.md5(self.target, before)
+
+    def md5(self, storage: Storage, entry: Entry) -> str:
+        """The MD5 of a file in hex."""
+        md5 = hashlib.md5(usedforsecurity=False)
+        for chunk in () if entry.md5 else self.content(storage, entry):
+            md5.update(chunk)
+        return entry.md5 or md5.hexdigest()
+
+    def content(self, storage: Storage, entry: Entry) -> Iterator[bytes]:
+        """The bytes of a file. Raises ResultError if it is gone, or has more of them than was listed or may be."""
+        kind, size = shared.kind_of(entry.name), 0
+        if kind is None or entry.size > kind.largest:
+            raise ResultError(f"{entry.name} has {entry.size:,} bytes, more than such a file may have.")
+        try:
+            for chunk in storage.read(entry.name):
+                self.interruption.ask()
+                size += len(chunk)
+                if size > entry.size:
+                    raise ResultError(f"{entry.name} has more bytes than its storage says.")
+                yield chunk
+        except NotThere:
+            raise ResultError(f"{entry.name} is not there any more, or is no file.") from None
+
+
+@contextmanager
+def shown(say: Say, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many files are done: a bar on a terminal, else a line now and then. Yields what takes their number."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console, last = Console(stderr=True), time.monotonic()
+    if console.is_terminal:
+        with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+
+    def line(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            say(f"{done:,} of {total:,}")
+
+    yield line
+
+
+def report(tally: Tally, source: Storage, target: Storage, say: Say) -> None:
+    """Say what became of the files; raises ConflictError if some could not be copied."""
+    if tally.foreign:
+        say(f"{len(tally.foreign):,} files of {source.address} belong to no result: {some(tally.foreign)}")
+    for line in tally.refused[:NAMED]:
+        say(f"refused: {printable(line)}")
+    bad = len(tally.conflicts) + len(tally.refused)
+    if bad:
+        why = f"{source.address} and {target.address} differ in {some(tally.conflicts)}." if tally.conflicts else ""
+        raise ConflictError(
+            f"{bad:,} of the files could not be copied; nothing was replaced, on either side.",
+            why,
+            "Push to another prefix, pull into another folder, or remove one of both by hand.",
+        )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, fit to be printed."""
+    rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(map(printable, sorted(names)[:NAMED])) + rest
+
+
+def printable(text: str) -> str:
+    """Text from anywhere, cut off and without what would move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:300])
