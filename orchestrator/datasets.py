@@ -300,7 +300,7 @@ def ways(dataset: DataSet, wanted: list[File], mirror: str | None) -> list[Way]:
             storage.at(mirror).close()  # is it a location at all?
         elif not is_url(mirror) and not Path(mirror).expanduser().is_dir():
             raise DataError(
-                f"The mirror {mirror} is neither a folder, an http(s) URL, nor a location like az://account/container.",
+                f"The mirror {mirror} is neither a folder nor a URL with http, https, az or file.",
                 remedy="Correct or unset ROSETTA_DATA_MIRROR.",
             )
         found.insert(0, [(file, below(mirror, file.path)) for file in wanted])

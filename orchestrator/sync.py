@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, cast
 
 from orchestrator.errors import ConflictError, ResultError
@@ -97,7 +98,7 @@ def copy(source: Storage, target: Storage, say: Say, interruption: Interruption)
         elif not shared.is_private(entry.name):
             tally.foreign.append(entry.name)
     there = {entry.name: entry for entry in target.entries() if shared.kind_of(entry.name)}
-    courier, wanted = Courier(source, target, there, interruption), list(units(entries))
+    courier, wanted = Courier(source, target, there, tally, interruption), list(units(entries))
     with interruption.patience(), ThreadPoolExecutor(WORKERS) as pool, shown(say, len(wanted)) as show:
         futures = [pool.submit(courier.carry, unit) for unit in wanted]
         try:
@@ -106,10 +107,7 @@ def copy(source: Storage, target: Storage, say: Say, interruption: Interruption)
                 future.result()
                 show(done)
         finally:
-            pool.shutdown(cancel_futures=True)  # files that are on their way may arrive
-            for future in futures:
-                if not future.cancelled() and future.exception() is None:
-                    tally.add(future.result())
+            pool.shutdown(cancel_futures=True)
             say(str(tally))
     report(tally, source, target, say)
 
@@ -128,27 +126,32 @@ def units(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 @dataclass(frozen=True)
 class Courier:
-    """Carries files from one storage to another, of which ``there`` is what it had at the start."""
+    """Carries files from one storage to another, which had ``there`` at the start, and counts them in ``tally``."""
 
     source: Storage
     target: Storage
     there: Mapping[str, Entry]
+    tally: Tally
     interruption: Interruption
+    lock: Lock = field(default_factory=Lock)
 
-    def carry(self, unit: Sequence[Entry]) -> Tally:
+    def carry(self, unit: Sequence[Entry]) -> None:
         """Copy files that belong together, up to the first that can't be copied."""
-        tally = Tally()
         for entry in unit:
             try:
                 before = self.there.get(entry.name) or self.copy(entry)
-                if before and not self.are_same(entry, before):
-                    tally.conflicts.append(entry.name)
-                    break
+                if not before:
+                    made = Tally(copied=1, size=entry.size)
+                elif self.are_same(entry, before):
+                    made = Tally(same=1)
+                else:
+                    made = Tally(conflicts=[entry.name])
             except ResultError as error:
-                tally.refused.append(f"{error.what} {error.why}".strip())
-                break
-            tally.add(Tally(same=1) if before else Tally(copied=1, size=entry.size))
-        return tally
+                made = Tally(refused=[f"{error.what} {error.why}".strip()])
+            with self.lock:
+                self.tally.add(made)
+            if made.conflicts or made.refused:
+                return
 
     def copy(self, entry: Entry) -> Entry | None:
         """Copy a file, or return the one that has taken its name meanwhile; raises ResultError for a bad one."""

@@ -60,7 +60,7 @@ class Storage(Protocol):
 
 
 def at(location: str) -> Storage:
-    """The storage at ``az://account/container/prefix`` or ``file:///path``; nothing is asked of it yet.
+    """The storage at ``az://account/container/prefix`` or ``file:///path``; it is not looked at yet.
 
     Raises StorageError for any other text, which it does not repeat: somebody may have put a secret into it.
     """

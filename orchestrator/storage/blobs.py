@@ -27,6 +27,9 @@ BLOCK = 4 * 2**20
 LATEST = 2**62
 """Nanoseconds since 1970 that a time of change may have: the year 2116."""
 
+SCOPE = "https://storage.azure.com/.default"
+"""What a token has to be good for."""
+
 CREDENTIALS = (
     "They are taken from AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_KEY, "
     "else as azure-identity finds them ('az login', a managed identity): see docs/storage.md."
@@ -142,6 +145,7 @@ def service(account: str) -> "BlobServiceClient":
         from azure.identity import DefaultAzureCredential
 
         credential = DefaultAzureCredential(connection_verify=options["connection_verify"])
+        credential.get_token(SCOPE)  # once, here: in a request, the SDK would try again what can't succeed
     endpoint = os.environ.get("AZURE_STORAGE_SERVICE_ENDPOINT") or f"https://{account}.blob.core.windows.net"
     return BlobServiceClient(endpoint, credential=credential, **options)
 
@@ -163,8 +167,9 @@ def translated(address: str) -> Iterator[None]:
         yield
     except AzureError as error:
         raise problem(address, error) from None
-    except ValueError:  # it may quote a connection string
-        raise StorageError(f"The credentials or the endpoint for {address} are malformed.", "", CREDENTIALS) from None
+    except (ValueError, TypeError):  # by the SDK, of settings or answers that it can't read, which it may quote
+        what = f"The credentials or the endpoint for {address} are malformed, or another service answers there."
+        raise StorageError(what, remedy=CREDENTIALS) from None
 
 
 def problem(address: str, error: "AzureError") -> StorageError:
