@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -109,34 +110,30 @@ class Container:
         return sum(1 for _ in self.client.list_blob_names())
 
 
-@pytest.fixture(scope="session")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+@contextmanager
+def emulator(folder: Path, scheme: str = "http", *options: object) -> Iterator[Account]:
     """An emulator with one account, whose key is made for this run."""
     if not AZURITE.exists():
         pytest.skip(f"Azurite is not in {AZURITE.parent}: .ci/tools installs it")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    made = Account("planted", base64.b64encode(secrets.token_bytes(64)).decode(), f"http://127.0.0.1:{port}/planted")
-    folder = tmp_path_factory.mktemp("azurite")
-    words = [AZURITE, "--silent", "--disableTelemetry", "--location", folder, "--blobPort", str(port)]
+    url = f"{scheme}://127.0.0.1:{port}/planted"
+    made = Account("planted", base64.b64encode(secrets.token_bytes(64)).decode(), url)
+    words = [AZURITE, "--silent", "--disableTelemetry", "--location", folder, "--blobPort", str(port), *options]
     words += ["--skipApiVersionCheck"]  # its newest release is behind the SDK's
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(
-            words, env={**os.environ, "AZURITE_ACCOUNTS": f"{made.name}:{made.key}"}, stdout=log, stderr=log
-        ) as emulator,
-    ):
+    env = {**os.environ, "AZURITE_ACCOUNTS": f"{made.name}:{made.key}"}
+    with (folder / "log").open("wb") as log, subprocess.Popen(words, env=env, stdout=log, stderr=log) as process:
         try:
-            wait_for(port, emulator, folder / "log")
+            wait_for(port, process, folder / "log")
             yield made
         finally:
-            emulator.terminate()
+            process.terminate()
 
 
-def wait_for(port: int, emulator: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + 120
-    while emulator.poll() is None and time.monotonic() < until:
+    while process.poll() is None and time.monotonic() < until:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
@@ -144,6 +141,13 @@ def wait_for(port: int, emulator: subprocess.Popen[bytes], log: Path) -> None:
         else:
             return
     pytest.fail(f"Azurite did not come up: {log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """The account that most tests use."""
+    with emulator(tmp_path_factory.mktemp("azurite")) as made:
+        yield made
 
 
 @pytest.fixture
