@@ -33,8 +33,8 @@ lint: $(DEV) ## style, types, shell scripts, Dockerfile
 unit: $(DEV) ## tests that need no engine
 	$(BIN)/pytest tests/unit
 
-containers: $(DEV) ## tests with real containers, skipped where no engine answers
-	$(BIN)/pytest tests/containers
+containers: $(DEV) ## tests with real containers and services, skipped where no engine or service is
+	$(BIN)/pytest tests/containers tests/storage
 
 dev: $(DEV) ## install the tools for development into .venv
 

@@ -98,7 +98,16 @@ def copy(source: Storage, target: Storage, say: Say, interruption: Interruption)
         elif not shared.is_private(entry.name):
             tally.foreign.append(entry.name)
     there = {entry.name: entry for entry in target.entries() if shared.kind_of(entry.name)}
-    courier, wanted = Courier(source, target, there, tally, interruption), list(units(entries))
+    courier = Courier(source, target, there, tally, interruption)
+    try:
+        side_by_side(courier, list(units(entries)), say, interruption)
+    finally:
+        say(str(tally))
+    report(tally, source, target, say)
+
+
+def side_by_side(courier: "Courier", wanted: list[list[Entry]], say: Say, interruption: Interruption) -> None:
+    """Carry all that is wanted, several at a time; the first error, or an interruption, ends it."""
     with interruption.patience(), ThreadPoolExecutor(WORKERS) as pool, shown(say, len(wanted)) as show:
         futures = [pool.submit(courier.carry, unit) for unit in wanted]
         try:
@@ -108,8 +117,6 @@ def copy(source: Storage, target: Storage, say: Say, interruption: Interruption)
                 show(done)
         finally:
             pool.shutdown(cancel_futures=True)
-            say(str(tally))
-    report(tally, source, target, say)
 
 
 def units(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -135,7 +142,7 @@ class Courier:
     interruption: Interruption
     lock: Lock = field(default_factory=Lock)
 
-    def carry(self, unit: Sequence[Entry]) -> None:
+    def carry(self, unit: list[Entry]) -> None:
         """Copy files that belong together, up to the first that can't be copied."""
         for entry in unit:
             try:

@@ -7,8 +7,8 @@ import click
 def data() -> None:
     """Data sets: fetch them from their publishers, check them.
 
-    ROSETTA_DATA_MIRROR names a folder or URL with the original files, for machines without internet; ROSETTA_CACHE
-    the folder where data lies, ~/.cache/rosetta if unset.
+    ROSETTA_DATA_MIRROR names a folder, URL or Azure container with the original files, for machines without internet;
+    ROSETTA_CACHE the folder where data lies, ~/.cache/rosetta if unset.
     """
 
 
@@ -21,6 +21,7 @@ def fetch(names: tuple[str, ...]) -> None:
     examples:
       rosetta data fetch
       ROSETTA_DATA_MIRROR=/mnt/originals rosetta data fetch imdb
+      ROSETTA_DATA_MIRROR=az://account/originals rosetta data fetch
     """
     from orchestrator import datasets
 
