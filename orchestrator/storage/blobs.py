@@ -24,6 +24,9 @@ TRIES = 4
 BLOCK = 4 * 2**20
 """Bytes of one request; no more of a file is in memory at a time."""
 
+TAKEN = ("BlobAlreadyExists", "UnauthorizedBlobOverwrite")
+"""The second is for signatures that allow to create and not to write."""
+
 LATEST = 2**62
 """Nanoseconds since 1970 that a time of change may have: the year 2116."""
 
@@ -89,7 +92,7 @@ class Blobs:
 
     def add(self, entry: Entry, content: BinaryIO) -> None:
         """Upload a blob on condition that there is none; it is there at once, with its MD5, or not at all."""
-        from azure.core.exceptions import ResourceExistsError
+        from azure.core.exceptions import HttpResponseError
         from azure.storage.blob import ContentSettings
 
         with translated(self.address):
@@ -103,10 +106,10 @@ class Blobs:
                     content_settings=ContentSettings(content_md5=bytearray.fromhex(entry.md5)),
                     metadata={"modified": str(entry.modified)},
                 )
-            except ResourceExistsError as error:
-                if code_of(error) not in ("BlobAlreadyExists", "UnauthorizedBlobOverwrite"):
-                    raise
-                raise Taken from None
+            except HttpResponseError as error:
+                if code_of(error) in TAKEN:
+                    raise Taken from None
+                raise
 
     def close(self) -> None:
         """Close the connections."""
@@ -174,7 +177,7 @@ def translated(address: str) -> Iterator[None]:
 
 def problem(address: str, error: "AzureError") -> StorageError:
     """What is wrong, by the error code of the service, or by the kind of error where it did not answer."""
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+    from azure.core.exceptions import ClientAuthenticationError
 
     status, code = getattr(error, "status_code", None), code_of(error)
     if status is None:
@@ -186,11 +189,11 @@ def problem(address: str, error: "AzureError") -> StorageError:
     full = status == 507 or re.search("Quota|LimitExceeded|CapacityExceeded", code)
     denied = REFUSED if status == 401 else FORBIDDEN if status == 403 else unknown
     what, remedy = FULL if full else PROBLEMS.get(code, denied)
-    assert isinstance(error, HttpResponseError)
     return StorageError(what.format(address=address), f"{code or 'No error code'} (HTTP {status}).", remedy)
 
 
 def code_of(error: "AzureError") -> str:
     """The service's error code; nothing else that a server may send in its place."""
-    code = getattr(getattr(error, "error_code", None), "value", getattr(error, "error_code", None))
-    return str(code) if re.fullmatch("[A-Za-z0-9]{1,60}", str(code or "")) else ""
+    told = getattr(error, "error_code", None)
+    code = str(getattr(told, "value", told or ""))  # an enumeration, where the SDK knows it
+    return code if re.fullmatch("[A-Za-z0-9]{1,60}", code) else ""

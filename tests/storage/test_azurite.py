@@ -1,7 +1,9 @@
 """Results on Azure Blob Storage, against a real emulator: what is copied, what breaks, and that nothing is lost."""
 
 import base64
+import hashlib
 import json
+import random
 import re
 import signal
 import subprocess
@@ -20,7 +22,7 @@ from azure.storage.blob import BlobBlock
 
 from orchestrator import storage
 from orchestrator.errors import StorageError
-from orchestrator.storage import blobs
+from orchestrator.storage import Entry, Taken, blobs
 from tests.storage.conftest import Account, Container
 from tests.storage.folders import files, full, merged, published, result
 
@@ -108,6 +110,29 @@ def test_two_pushes_at_the_same_time_agree(container: Container, tmp_path: Path)
         both = list(pool.map(lambda _: container.account.rosetta(*words), range(2)))
     assert [done.returncode for done in both] == [0, 0], both
     assert container.content() == dict(files(tmp_path / "here"))
+
+
+def test_a_large_file_goes_in_blocks_and_is_never_replaced_either(container: Container, tmp_path: Path) -> None:
+    page = tmp_path / "here" / "reports" / "today" / "large.html"
+    page.parent.mkdir(parents=True)
+    page.write_bytes(random.Random(0).randbytes(2 * blobs.BLOCK + 1))
+    assert container.account.rosetta("sync", "push", container.location, "--results", tmp_path / "here").returncode == 0
+    blob = container.client.get_blob_client("here/reports/today/large.html")
+    assert len(blob.get_block_list("committed")[0]) == 3
+    assert blob.get_blob_properties().content_settings.content_md5 == hashlib.md5(page.read_bytes()).digest()
+    container.account.rosetta("sync", "pull", container.location, "--results", tmp_path / "there")
+    assert dict(files(tmp_path / "there")) == dict(files(tmp_path / "here"))
+    assert (tmp_path / "there" / "reports" / "today" / "large.html").stat().st_mtime_ns == page.stat().st_mtime_ns
+    before = container.content()
+    with closing(place(container)) as blob_storage, page.open("rb") as file, pytest.raises(Taken):
+        blob_storage.add(Entry("reports/today/large.html", page.stat().st_size, 0, "0" * 32), file)
+    assert container.content() == before
+
+
+def place(container: Container) -> storage.Storage:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AZURE_STORAGE_CONNECTION_STRING", container.account.connection_string)
+        return storage.at(container.location)
 
 
 def test_a_changed_remote_file_is_named_and_both_stay(container: Container, tmp_path: Path) -> None:
