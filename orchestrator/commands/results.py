@@ -57,25 +57,49 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @results_folder
 @click.option("--markdown", is_flag=True, help="As Markdown.")
-def table(file: Path | None, results: Path, markdown: bool) -> None:
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="DOCUMENT",
+    help="As Markdown, between the lines '<!-- rosetta table -->' and '<!-- end of rosetta table -->'.",
+)
+@click.option(
+    "--published",
+    type=click.Choice(["2018-03", "2018-06"]),
+    help="No results, but the four tables of a README of 2018 as they stood there.",
+)
+def table(paths: tuple[Path, ...], results: Path, markdown: bool, into: Path | None, published: str | None) -> None:
     """Print the results as the published tables have them: library × GPU and CUDA, time beside quality.
+
+    The figures of 2018 have columns of their own. FILE can be a folder of results; default: what DIR has merged.
 
     \b
     examples:
       rosetta table
-      rosetta table all.parquet --markdown
+      rosetta table docs/results --into README.md
+      rosetta table --published 2018-03 --markdown
     """
     from rich.console import Console
 
+    from orchestrator import reference
     from orchestrator import results as storage
     from orchestrator.report import markdown as documents
-    from orchestrator.report import screen
+    from orchestrator.report import screen, tables
 
-    rows = storage.read(file or results / storage.MERGED)
-    if markdown:
-        click.echo(documents.document(rows))
+    every: list[tables.Table]
+    marks: list[tables.Note]
+    if published:
+        every, marks = tables.published_tables(reference.EDITIONS[published]), []
     else:
-        screen.show(rows, Console())
+        rows = storage.gather(paths) if paths else storage.read(results / storage.MERGED)
+        every, marks = tables.tables(rows, published=True)
+    if into:
+        changed = documents.put_into(into, documents.as_markdown(every, marks))
+        click.echo(f"{into}: {'the tables are new' if changed else 'nothing new'}")
+    elif markdown:
+        click.echo(documents.as_markdown(every, marks), nl=False)
+    else:
+        screen.print_tables(every, marks, Console())

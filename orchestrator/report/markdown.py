@@ -2,21 +2,49 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.errors import ResultError
 from orchestrator.report.tables import Entry, Note, Table, tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+BEGIN, END = "<!-- rosetta table -->", "<!-- end of rosetta table -->"
+"""The lines in a document between which the tables stand."""
 
 LINE_BREAK = "\\\n"
 """The other form, two blanks at the end of a line, does not survive editors."""
 
 
 def document(results: "pa.Table", titles: Mapping[str, str] | None = None) -> str:
-    """The tables as Markdown, for documents."""
-    every, marks = tables(results, titles)
+    """The tables of some results as Markdown, for documents."""
+    return as_markdown(*tables(results, titles))
+
+
+def as_markdown(every: Sequence[Table], marks: Sequence[Note] = ()) -> str:
+    """Some tables as Markdown."""
     return "\n\n".join([*(block for each in every for block in blocks(each)), *notes_as_block(marks)]) + "\n"
+
+
+def put_into(path: Path, text: str) -> bool:
+    """Replace what stands between the two marks of a document, and say whether that changed it.
+
+    Raises ResultError where it can't be read or does not have the marks, each once and on a line of its own.
+    """
+    try:
+        old = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultError(f"{path} can't be read.", f"{error}.") from None
+    lines = old.split("\n")
+    if [line for line in lines if line in (BEGIN, END)] != [BEGIN, END]:
+        raise ResultError(f"{path} has no place for tables.", remedy=f"Add two lines: {BEGIN} and {END}.")
+    start, end = lines.index(BEGIN), lines.index(END)
+    new = "\n".join([*lines[: start + 1], "", text.strip("\n"), "", *lines[end:]])
+    if new != old:
+        path.write_text(new)
+    return new != old
 
 
 def blocks(table: Table) -> Iterator[str]:

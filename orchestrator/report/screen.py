@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 
 def show(results: "pa.Table", console: "Console", titles: Mapping[str, str] | None = None) -> None:
-    """Print the tables for a person; a table too wide for the console goes on below with its next columns."""
-    every, marks = tables(results, titles)
+    """Print the tables of some results for a person."""
+    print_tables(*tables(results, titles), console)
+
+
+def print_tables(every: Sequence[Table], marks: Sequence[Note], console: "Console") -> None:
+    """Print some tables; one too wide for the console goes on below with its next columns."""
     if not every:
         console.print("no results yet: 'rosetta run' makes some", highlight=False)
     for each in every:

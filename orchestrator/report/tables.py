@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import images, reference
 from orchestrator.compatibility import GPUS
 from orchestrator.contract import Status
+from orchestrator.reference import Edition, Figure
+from orchestrator.statistics import NOISY, SYNTHETIC_TOO, Doubt, compare, doubts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +27,8 @@ TITLES = {
     "densenet121": "DenseNet-121 on ChestX-ray14: seconds to train, mean AUC",
 }
 SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
+SLOWED, UNSTEADY, DOUBTED = "§", "≈", "?"
+MARKS = {Doubt.SHORTENED: SHORT, Doubt.SYNTHETIC: SHORT, Doubt.THROTTLED: SLOWED, Doubt.NOISY: UNSTEADY}
 NOT_YET = "not implemented yet"
 
 LONGEST_REASON = 160
@@ -32,16 +36,20 @@ LONGEST_REASON = 160
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "engine", "host", "cpu", "cores",
-    "started",
+    "gpus_before", "gpus_after", "started",
 )  # fmt: skip
 """What of a row the tables show."""
+
+ENOUGH = 4
+"""Rounds on each side from which on the rank test can tell two libraries apart."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """One field of a table: a time (or a word instead) and its quality, marks, and the spread over repeats below.
 
-    ``seconds`` is None where the field has no time; ``length`` says how much was trained on.
+    ``seconds`` is None where the field has no time; ``length`` says how much was trained on. ``rounds`` are the times
+    to rank by, none where it is not ranked.
     """
 
     time: str = ""
@@ -51,6 +59,7 @@ class Entry:
     status: str = ""
     seconds: float | None = None
     length: str = ""
+    rounds: tuple[float, ...] = ()
     fastest: bool = False
 
 
@@ -75,38 +84,44 @@ class Table:
 
 @dataclass(frozen=True, order=True)
 class Column:
-    """What a column stands for, in the order in which they stand."""
+    """What a column stands for, in the order in which they stand: those of 2018 have the ``year``, and come last."""
 
+    year: str
     platform: tuple[str, int]
     gpu: tuple[int, str]
+    data: str
     n_gpus: int
     machine: str = field(default="")
 
     def heading(self) -> tuple[str, ...]:
-        """Its lines: ("CPU",) or ("CUDA 9", "4 × V100", "A")."""
+        """Its lines: ("CPU",) or ("CUDA 9", "4 × V100", "A"), ("2018, CUDA 8", "K80")."""
         card = gpu_title(self.gpu[1])
-        lines = (platform_title(self.platform), f"{self.n_gpus} × {card}" if self.n_gpus > 1 else card, self.machine)
-        return tuple(line for line in lines if line)
+        platform = ", ".join(filter(None, (self.year, platform_title(self.platform))))
+        cards = f"{self.n_gpus} × {card}" if self.n_gpus > 1 else card
+        return tuple(filter(None, (platform, cards, self.data, self.machine)))
 
     def name(self) -> str:
         """The heading within a sentence."""
         return " ".join(self.heading())
 
 
-def tables(results: "pa.Table", titles: Mapping[str, str] | None = None) -> tuple[list[Table], list[Note]]:
+def tables(
+    results: "pa.Table", titles: Mapping[str, str] | None = None, published: bool = False
+) -> tuple[list[Table], list[Note]]:
     """The tables of some results, one per workload, in the order in which they were published; and their marks' legend.
 
-    ``titles`` says how to call each library; by default as images/ says, else as published.
+    ``titles`` says how to call each library; by default as images/ says, else as published. With ``published`` it is
+    all four tables of 2018, and the figures of then have columns of their own beside runs of the published length.
     """
     titles = library_titles() if titles is None else titles
     rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
     rows = [row for row in rows if row["parity"] is None]  # compared with the reference, not measured
-    workloads: dict[str, list[Row]] = defaultdict(list)
+    workloads: dict[str, list[Row]] = defaultdict(list, {name: [] for name in (TITLES if published else ())})
     for row in with_machines([{**row, "title": library_title(row, titles)} for row in rows]):
         workloads[row["workload"]].append(row)
-    published = list(TITLES)
-    order = sorted(workloads, key=lambda name: (published.index(name) if name in TITLES else len(published), name))
-    every = [table(workload, workloads[workload]) for workload in order]
+    known = list(TITLES)
+    order = sorted(workloads, key=lambda name: (known.index(name) if name in TITLES else len(known), name))
+    every = [table(name, workloads[name], published_fields(name, titles) if published else {}) for name in order]
     return every, list(legend(every))
 
 
@@ -116,8 +131,11 @@ def library_titles() -> dict[str, str]:
     return {**reference.LIBRARIES, **{name: framework.libraries[name].title for name, framework in index.items()}}
 
 
-def table(workload: str, rows: Sequence[Row]) -> Table:
-    """One workload's table. Columns in which nothing could run are left out and named in a note."""
+def table(workload: str, rows: Sequence[Row], published: "Published") -> Table:
+    """One workload's table. Columns in which nothing could run are left out and named in a note.
+
+    The ``published`` figures are left out where everything that ran was shorter.
+    """
     ran = newest(row for row in rows if row["status"] != Status.INCOMPATIBLE)
     absent = [row for row in rows if row["status"] == Status.INCOMPATIBLE]
     letters = letters_of({row["machine"] for row in ran})
@@ -128,23 +146,153 @@ def table(workload: str, rows: Sequence[Row]) -> Table:
     shown = {replace(column, machine="") for column in columns}
     here = [row for row in absent if column_of(row) in shown]
     missing = {(row["title"], column_of(row)) for row in here}
-    libraries = sorted({title for title, _ in {*fields, *missing}}, key=str.casefold)
-    lines = {
+    if ran and all(distance(row) for row in ran):
+        published = {}
+    libraries = sorted({title for title, _ in {*fields, *missing, *published}}, key=str.casefold)
+    measured = {
         title: [entry(fields[title, column], (title, replace(column, machine="")) in missing) for column in columns]
         for title in libraries
     }
+    columns_2018 = sorted({column for _, column in published})
+    lines = {
+        title: [*entries, *(figure_entry(published.get((title, column))) for column in columns_2018)]
+        for title, entries in with_fastest(measured).items()
+    }
     elsewhere = [row for row in absent if column_of(row) not in shown]
-    return Table(
-        TITLES.get(workload, workload),
-        [f"{letter}: {describe(machine)}".removeprefix(": ") for machine, letter in letters.items() if machine],
-        [column.heading() for column in columns],
-        with_fastest(lines),
-        [
-            *failures(ran, say_where=len(columns) > 1),
-            *reasons(here),
-            *left_out(elsewhere, "left out, nothing runs there" if columns else "nothing has run"),
-        ],
+    return with_derived(
+        workload,
+        Table(
+            TITLES.get(workload, workload),
+            [f"{letter}: {describe(machine)}".removeprefix(": ") for machine, letter in letters.items() if machine],
+            [column.heading() for column in (*columns, *columns_2018)],
+            lines,
+            [
+                *failures(ran, say_where=len(columns) > 1),
+                *reasons(here),
+                *left_out(elsewhere, "left out, nothing runs there" if columns else "nothing has run"),
+                *caveats(published),
+            ],
+        ),
+        columns,
     )
+
+
+# --- What was published in 2018 -------------------------------------------------------------------------------------
+Published = Mapping[tuple[str, Column], Figure]
+
+
+def published_tables(edition: Edition, titles: Mapping[str, str] | None = None) -> list[Table]:
+    """The four tables of a README of 2018, as they stood there: same rows, same columns, their doubts marked."""
+    titles = library_titles() if titles is None else titles
+    return [published_table(workload, edition, titles) for workload in TITLES]
+
+
+def published_table(workload: str, edition: Edition, titles: Mapping[str, str]) -> Table:
+    """One of them; the GRU's says which libraries used cuDNN's."""
+    figures, columns = edition.figures(workload), edition.columns[workload]
+    shown = [published_column(figures.values(), column) for column in columns]
+    lines = {
+        titles[library]: [figure_entry(figures.get((library, column)), ABSENT) for column in columns]
+        for library in edition.rows[workload]
+    }
+    fields = {(titles[library], published_column(figures.values(), c)): f for (library, c), f in figures.items()}
+    made = Table(TITLES[workload], [], [column.heading() for column in shown], lines, list(caveats(fields)))
+    if workload != "rnn":
+        return with_derived(workload, made, shown)
+    used = {titles[figure.library]: figure.cudnn_rnn for figure in figures.values()}
+    rows = {title: [*entries, Entry(used.get(title, ABSENT))] for title, entries in lines.items()}
+    return replace(made, columns=[*made.columns, ("cuDNN's", "GRU")], rows=rows)
+
+
+def published_fields(workload: str, titles: Mapping[str, str]) -> Published:
+    """What was last printed for each library and column, by the library's title."""
+    figures = reference.latest(workload) if workload in TITLES else {}
+    return {
+        (titles.get(library, library), published_column(figures.values(), column)): figure
+        for (library, column), figure in figures.items()
+    }
+
+
+def published_column(figures: Iterable[Figure], column: reference.Column) -> Column:
+    """A published column among those of the tables; its CUDA is that of its figures."""
+    same = [f for f in figures if (f.gpu, f.n_gpus, f.data) == (column.gpu, column.n_gpus, column.data)]
+    return Column(
+        "2018",
+        ("cuda", int(same[0].cuda.partition(".")[0])),
+        gpu_rank(column.gpu),
+        "" if column.data == "real" else column.data,
+        column.n_gpus,
+    )
+
+
+def figure_entry(figure: Figure | None, unknown: str = "") -> Entry:
+    """A field of 2018: a single unseeded run, so never ranked."""
+    if figure is None:
+        return Entry(unknown)
+    quality = "" if figure.quality is None else share(figure.quality)
+    return Entry(figure.shown, quality, DOUBTED if figure.doubt else "", seconds=figure.seconds)
+
+
+def caveats(published: Published) -> Iterator[Note]:
+    """What speaks against figures of 2018, and which GRU is not cuDNN's."""
+    places = defaultdict(list)
+    for (title, column), figure in published.items():
+        if figure.doubt:
+            places[figure.doubt].append(f"{title} on {column.name()}")
+    for doubt, names in places.items():
+        yield Note(DOUBTED, f"{listed(names)}: {doubt}")
+    other = {title for (title, _), figure in published.items() if figure.cudnn_rnn == "no"}
+    if other:
+        yield Note("2018", f"without cuDNN's GRU: {listed(other)}")
+
+
+# --- What follows from several fields -------------------------------------------------------------------------------
+def with_derived(workload: str, table: Table, columns: Sequence[Column]) -> Table:
+    """The table with what its first ``columns`` tell together: how long libraries wait for input, how well they scale.
+
+    That is asked of the workload whose synthetic data was published; of the others nothing is added.
+    """
+    if workload not in SYNTHETIC_TOO:
+        return table
+    lags = [
+        (c, replace(c, data="synthetic")) for c in columns if replace(c, data="synthetic") in columns and not c.data
+    ]
+    gains = [(replace(c, n_gpus=1), c) for c in columns if c.n_gpus > 1 and replace(c, n_gpus=1) in columns]
+    if not lags and not gains:
+        return table
+    place = {column: index for index, column in enumerate(columns)}
+    rows = {
+        title: [
+            *entries,
+            *(input_lag(entries[place[real]], entries[place[fake]]) for real, fake in lags),
+            *(scaling(entries[place[one]], entries[place[many]], many.n_gpus) for one, many in gains),
+        ]
+        for title, entries in table.rows.items()
+    }
+    headings = [(*real.heading(), "input lag") for real, _ in lags]
+    headings += [(*many.heading(), "speed-up") for _, many in gains]
+    return replace(table, columns=[*table.columns, *headings], rows=rows)
+
+
+def input_lag(real: Entry, synthetic: Entry) -> Entry:
+    """How much longer real data takes than data that is in memory already, and which share of the time that is."""
+    if real.seconds is None or synthetic.seconds is None:
+        return Entry()
+    lag = real.seconds - synthetic.seconds
+    return Entry(f"{lag:,.0f} s, {100 * lag / real.seconds:.0f} %", marks=both(real, synthetic))
+
+
+def scaling(one: Entry, many: Entry, n_gpus: int) -> Entry:
+    """How many times as fast several GPUs are as one, and which share of the ideal that is."""
+    if one.seconds is None or many.seconds is None:
+        return Entry()
+    gain = one.seconds / many.seconds
+    return Entry(f"{gain:.2f} ×, {100 * gain / n_gpus:.0f} %", marks=both(one, many))
+
+
+def both(a: Entry, b: Entry) -> str:
+    """The marks of two fields of which a third is made."""
+    return "".join(dict.fromkeys(a.marks + b.marks))
 
 
 # --- Which rows stand in which field --------------------------------------------------------------------------------
@@ -177,7 +325,8 @@ def describe(machine: Machine) -> str:
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The newest answer to each question: a cell that was run again, say after a change of its script, counts once."""
     question = ("cell", "repeat", "data", "epochs", "samples", "machine")
-    return list({tuple(row[name] for name in question): row for row in sorted(rows, key=started)}.values())
+    answers = {(row.get("n_gpus") or 1, *(row[name] for name in question)): row for row in sorted(rows, key=started)}
+    return list(answers.values())
 
 
 def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
@@ -198,10 +347,15 @@ def started(row: Row) -> int:
 def column_of(row: Row, machine: str = "") -> Column:
     """The column of a row."""
     word, digits = re.fullmatch(r"(.*?)(\d*)", row["platform"], re.DOTALL).groups()  # type: ignore[union-attr]
+    platform = word if word != "cpu" else "", int(digits or 0)
+    data = row["data"] if row["workload"] in SYNTHETIC_TOO and row["data"] != "real" else ""
+    return Column("", platform, gpu_rank(row["gpu"]), data, max(row["n_gpus"] or 1, 1), machine)
+
+
+def gpu_rank(gpu: str) -> tuple[int, str]:
+    """A GPU and where it stands among the others, oldest first."""
     cards = list(GPUS)
-    gpu = row["gpu"]
-    rank = -1 if gpu == "none" else cards.index(gpu) if gpu in cards else len(cards)
-    return Column((word if word != "cpu" else "", int(digits or 0)), (rank, gpu), max(row["n_gpus"] or 1, 1), machine)
+    return -1 if gpu == "none" else cards.index(gpu) if gpu in cards else len(cards), gpu
 
 
 def platform_title(platform: tuple[str, int]) -> str:
@@ -234,20 +388,23 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
     if not good:
         return Entry(word(max(rows, key=started)["status"]), status=Status.FAILED)
     seconds = [row["seconds"] for row in good]
+    found = doubts(good)
+    bare = BARE if any(row["engine"] == "process" for row in good) else ""
     return Entry(
         duration(statistics.median(seconds)),
         share(statistics.median(row["quality"] for row in good)),
-        (SHORT if nearest else "") + (BARE if any(row["engine"] == "process" for row in good) else ""),
+        "".join(dict.fromkeys(MARKS[doubt] for doubt in found)) + bare,
         spread(seconds, len(rows)) if len(rows) > 1 else "",
         Status.OK,
         statistics.median(seconds),
         length(last),
+        () if found else tuple(seconds),
     )
 
 
 def distance(row: Row) -> int:
     """How far from the published run: 0 is as published, 1 shortened, 2 on synthetic data."""
-    return 2 if row["data"] != "real" else int(row["shortened"])
+    return 2 if Doubt.SYNTHETIC in doubts([row]) else int(row["shortened"])
 
 
 def word(status: str) -> str:
@@ -274,19 +431,23 @@ def share(value: float) -> str:
 
 
 def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
-    """The same with the fastest of each column marked; what was shortened or synthetic is never ranked."""
-
-    def ranked(entry: Entry) -> bool:
-        return entry.seconds is not None and SHORT not in entry.marks
-
+    """The same with the fastest of each column marked, and what nobody can tell from it; doubtful times never are."""
     best: list[Entry | None] = []
     for column in zip(*lines.values(), strict=True):
-        contest = [entry for entry in column if ranked(entry)]
+        contest = [entry for entry in column if entry.rounds]
         best.append(min(contest, key=lambda entry: entry.seconds or 0) if len(contest) > 1 else None)
     return {
-        title: [replace(entry, fastest=entry is first) for entry, first in zip(entries, best, strict=True)]
+        title: [replace(entry, fastest=as_fast(entry, first)) for entry, first in zip(entries, best, strict=True)]
         for title, entries in lines.items()
     }
+
+
+def as_fast(entry: Entry, first: Entry | None) -> bool:
+    """Whether an entry is the fastest of its column, or has so many rounds that it would show if it were slower."""
+    if first is None or entry is first:
+        return first is not None
+    enough = min(len(entry.rounds), len(first.rounds)) >= ENOUGH
+    return enough and compare(entry.rounds, first.rounds).verdict == "undecided"
 
 
 # --- What stands below ----------------------------------------------------------------------------------------------
@@ -339,6 +500,13 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names, key=str.casefold))
 
 
+LEGEND = {
+    SLOWED: "heat or the power limit slowed the GPU down: not ranked",
+    UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart, from quartile to quartile: not ranked",
+    BARE: "run without a container: the machine's own Python and system libraries, no isolation",
+}
+
+
 def legend(every: Sequence[Table]) -> Iterator[Note]:
     """What the marks mean that stand behind times."""
     marked = [entry for each in every for entries in each.rows.values() for entry in entries if entry.marks]
@@ -349,8 +517,9 @@ def legend(every: Sequence[Table]) -> Iterator[Note]:
             f"{'; '.join(lengths)}: shows that it works, ranks nothing. For the published length on real data: "
             "'rosetta data fetch', then 'rosetta run --profile full'",
         )
-    if any(BARE in entry.marks for entry in marked):
-        yield Note(BARE, "run without a container: the machine's own Python and system libraries, no isolation")
+    for mark, text in LEGEND.items():
+        if any(mark in entry.marks for entry in marked):
+            yield Note(mark, text)
 
 
 def length(row: Row) -> str:

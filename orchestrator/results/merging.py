@@ -26,9 +26,18 @@ ORDER = ("workload", "library", "platform", "gpu", "precision", "variant", "data
 def merge(paths: Iterable[Path], output: Path) -> int:
     """Merge results into one sorted file and return its number of rows.
 
+    Raises ResultError, which names the file, and then leaves ``output`` as it was.
+    """
+    merged = gather(paths, output)
+    write(merged, output)
+    return int(merged.num_rows)
+
+
+def gather(paths: Iterable[Path], output: Path = Path(MERGED)) -> "pa.Table":
+    """Results as one sorted table; raises ResultError, which names the file.
+
     ``paths`` are files or folders: cell files, merged files, JSON documents of containers run by hand, of this machine
     or others. A run that is found twice counts once; an incompatible cell gives way to any run of the same cell.
-    Raises ResultError, which names the file, and then leaves ``output`` as it was.
     """
     import pyarrow as pa
 
@@ -38,9 +47,7 @@ def merge(paths: Iterable[Path], output: Path) -> int:
     tables = list(read_side_by_side(parquet))
     tables += [schema().empty_table(), *(table_of([row_by_hand(path)], path) for path in documents)]
     newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending"), ("run", "ascending")]
-    merged = unique(pa.concat_tables(tables).sort_by(newest_first))
-    write(merged, output)
-    return int(merged.num_rows)
+    return unique(pa.concat_tables(tables).sort_by(newest_first))
 
 
 def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:

@@ -190,9 +190,9 @@ def test_repeats_show_median_spread_and_number():
         ran("pytorch", seconds, quality, repeat=n)
         for n, (seconds, quality) in enumerate([(29, 0.85), (40, 0.87), (31, 0.86)])
     ]
-    assert fields(*rows) == {"PyTorch": ["31 s .860 29–40 s, n=3"]}
+    assert fields(*rows) == {"PyTorch": ["31 s≈ .860 29–40 s, n=3"]}
     bad = failed("pytorch", "failed", "exit code 1", repeat=3)
-    assert fields(*rows, bad) == {"PyTorch": ["31 s .860 29–40 s, n=3 of 4"]}
+    assert fields(*rows, bad) == {"PyTorch": ["31 s≈ .860 29–40 s, n=3 of 4"]}
     assert "✗ PyTorch: exit code 1" in shown(*rows, bad)
 
 
