@@ -85,13 +85,19 @@ class GpuError(RosettaError):
     exit_code = 11
 
 
+class SlowerError(RosettaError):
+    """A comparison of results found cells that are slower than they should be, or failed."""
+
+    exit_code = 12
+
+
 class StorageError(RosettaError):
     """Where results or data are kept can't be reached, or refuses what is asked of it."""
 
-    exit_code = 15
+    exit_code = 13
 
 
 class ConflictError(RosettaError):
     """Files of the same name differ on both sides, or are none of those that belong there; all are kept."""
 
-    exit_code = 16
+    exit_code = 14

@@ -1,0 +1,107 @@
+"""Results against others: verify, diff."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.errors import SelectionError, SlowerError
+from orchestrator.options import results_folder, together
+
+if TYPE_CHECKING:
+    from orchestrator.comparison import Compared
+
+how = together(
+    click.option(
+        "--threshold",
+        type=click.FloatRange(min=0),
+        default=10.0,
+        show_default=True,
+        metavar="PERCENT",
+        help="How much slower is too slow.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs."),
+)
+"""Of both: what counts as slower, and how to say it."""
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@results_folder
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Published results, of the same cells. Default: the figures of 2018.",
+)
+@how
+def verify(paths: tuple[Path, ...], results: Path, against: Path | None, threshold: float, as_json: bool) -> None:
+    """Is my installation as fast as it should be? Exit code 12 if a cell is slower, or failed.
+
+    FILE can be a folder of results; default: what DIR has merged. Shortened runs are never compared with full ones.
+    docs/verify.md explains the verdicts.
+
+    \b
+    examples:
+      rosetta verify
+      rosetta verify --against docs/results/2026-11-25-cpu.parquet
+      rosetta verify mine.parquet --threshold 5 --json
+    """
+    from orchestrator import comparison
+    from orchestrator import results as storage
+
+    ours = storage.gather(paths) if paths else storage.read(results / storage.MERGED)
+    find = comparison.of_results(storage.gather([against]), str(against)) if against else comparison.published
+    tell(comparison.verify(ours, find, threshold / 100), str(against or "the figures of 2018"), as_json)
+
+
+@click.command()
+@click.argument("old", type=click.Path(path_type=Path), metavar="A")
+@click.argument("new", type=click.Path(path_type=Path), metavar="B")
+@how
+def diff(old: Path, new: Path, threshold: float, as_json: bool) -> None:
+    """What became slower from results A to results B? Exit code 12 if a cell did, or fails now.
+
+    A and B are files or folders. Cells that only one of them has are named and don't count.
+
+    \b
+    examples:
+      rosetta diff last-week.parquet results/merged.parquet
+      rosetta diff A.parquet B.parquet --threshold 5
+    """
+    from orchestrator import comparison
+    from orchestrator import results as storage
+    from orchestrator.report.tables import plain
+
+    before, after = storage.gather([old]), storage.gather([new])
+    gone = ", ".join(comparison.missing(after, before))
+    if gone and not as_json:
+        click.echo(f"note: only in {old}: {plain(gone)}", err=True)
+    tell(comparison.verify(after, comparison.of_results(before, str(old)), threshold / 100), str(old), as_json)
+
+
+def tell(every: "Sequence[Compared]", baseline: str, as_json: bool) -> None:
+    """Print the comparisons; raises SlowerError if one is bad, SelectionError if there is none."""
+    from rich.console import Console
+
+    from orchestrator.comparison import BAD, Verdict
+    from orchestrator.report import comparison as report
+
+    if as_json:
+        import json
+
+        click.echo(json.dumps([one.as_json() for one in every], indent=1))
+    else:
+        report.show(every, Console())
+    bad = [one.cell for one in every if one.verdict in BAD]
+    if bad:
+        raise SlowerError(
+            f"{len(bad)} of {len(every)} cells are slower than {baseline}, or failed.",
+            remedy="The likely reasons stand above. A first look: what else ran on the machine meanwhile?",
+        )
+    if all(one.verdict is Verdict.NONE for one in every):
+        raise SelectionError(
+            f"Nothing could be compared with {baseline}.",
+            remedy="It takes the same cells, of the same length: 'rosetta run' without --samples, --epochs and --data.",
+        )

@@ -1,0 +1,190 @@
+"""Results against a baseline, cell by cell: other results, or the figures of 2018; how much slower, and how surely."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import reference, suspects
+from orchestrator.contract import Status
+from orchestrator.statistics import compare, median, ratio_interval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = Mapping[str, Any]
+Question = tuple[Any, ...]
+"""Which cell, on how many GPUs, which data and how much of it: what has to be the same for times to be compared."""
+
+ENOUGH = 4
+"""Rounds on each side from which on the rank test decides; with fewer it is the bootstrap interval of the ratio."""
+
+
+class Verdict(StrEnum):
+    """What came of a comparison."""
+
+    FAST = "as fast"
+    FASTER = "faster"
+    SLOWER = "slower"
+    UNSURE = "perhaps slower"
+    FAILED = "failed"
+    NONE = "not compared"
+
+
+BAD = (Verdict.SLOWER, Verdict.FAILED)
+"""The verdicts that make a check fail."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a cell is measured by: its times in seconds, where they come from, and a row or what is known of one."""
+
+    seconds: Sequence[float]
+    source: str
+    row: Row
+    doubt: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A cell and how it compares; times are medians in seconds, ``ratio`` is ours over the baseline's.
+
+    ``interval`` and ``p`` are None where there are not rounds enough; ``reasons`` say what may have made the
+    difference, or why there is no comparison.
+    """
+
+    cell: str
+    n_gpus: int
+    data: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    source: str = ""
+    seconds: float | None = None
+    rounds: int = 0
+    baseline: float | None = None
+    baseline_rounds: int = 0
+    ratio: float | None = None
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of ``--json``."""
+        return asdict(self)
+
+
+Finder = Callable[[Question, Sequence[Row]], Baseline | str]
+"""Gives the baseline of some rounds, or why there is none."""
+
+
+def verify(results: "pa.Table", find: Finder, tolerance: float) -> list[Compared]:
+    """Every cell of some results against its baseline.
+
+    Slower is what takes more than 1 + ``tolerance`` times as long, and surely: not by chance alone.
+    """
+    groups = grouped(results)
+    return [judged(question, rows, find(question, rows), tolerance) for question, rows in sorted(groups.items())]
+
+
+def grouped(results: "pa.Table") -> dict[Question, list[Row]]:
+    """The rounds of each question, each round once, its newest run; without what could not run or was not timed."""
+    newest: dict[Question, Row] = {}
+    # Without the column itself: to make a time of it, Arrow would import pandas, for half a second.
+    for row in results.sort_by("started").drop_columns("started").to_pylist():
+        if row["status"] != Status.INCOMPATIBLE and row["parity"] is None:
+            newest[(*question_of(row), row["repeat"])] = row
+    groups = defaultdict(list)
+    for (*question, _), row in newest.items():
+        groups[tuple(question)].append(row)
+    return dict(groups)
+
+
+def question_of(row: Row) -> Question:
+    """What a row answers; a run that failed before it could count its GPUs had one if any."""
+    n_gpus = row["n_gpus"] if row["n_gpus"] is not None else int(row["gpu"] != "none")
+    return row["cell"], n_gpus, row["data"], row["epochs"] or 0, row["samples"] or 0
+
+
+def of_one_machine(rows: Sequence[Row]) -> list[Row]:
+    """The rounds that ended ok, of several machines those of the one that ran last: theirs are not repeats."""
+    machines = [tuple(row[name] for name in ("cpu", "cores", "gpu_name")) for row in rows]
+    good = [(row, machine) for row, machine in zip(rows, machines, strict=True) if row["status"] == Status.OK]
+    return [row for row, machine in good if machine == good[-1][1]]
+
+
+def judged(question: Question, rows: Sequence[Row], found: Baseline | str, tolerance: float) -> Compared:
+    """One cell's rounds against its baseline, or why they are not compared."""
+    cell, n_gpus, data, *_ = question
+    good = of_one_machine(rows)
+    if not good:
+        last = max(rows, key=lambda row: row["repeat"])
+        said = next(iter(last["reason"].splitlines()), "")
+        return Compared(cell, n_gpus, data, Verdict.FAILED, (f"{last['status']}: {said}".removesuffix(": "),))
+    if isinstance(found, str):
+        return Compared(cell, n_gpus, data, Verdict.NONE, (found,))
+    ours = [row["seconds"] for row in good]
+    ratio, interval = median(ours) / median(found.seconds), ratio_interval(ours, found.seconds)
+    enough = min(len(ours), len(found.seconds)) >= ENOUGH
+    test = compare(ours, found.seconds) if enough else None
+    sure = test.verdict != "undecided" if test else interval is None or not interval[0] <= 1 <= interval[1]
+    verdict = verdict_of(ratio, sure, tolerance)
+    reasons = tuple(suspects.reasons(good, found.row)) if verdict is not Verdict.FAST else ()
+    doubt = (f"the baseline is doubtful: {found.doubt}",) if found.doubt else ()
+    return Compared(
+        cell,
+        n_gpus,
+        data,
+        verdict,
+        doubt + reasons,
+        found.source,
+        median(ours),
+        len(ours),
+        median(found.seconds),
+        len(found.seconds),
+        ratio,
+        interval,
+        test.p if test else None,
+    )
+
+
+def verdict_of(ratio: float, sure: bool, tolerance: float) -> Verdict:
+    """Slower or faster by more than the tolerance, and by more than chance."""
+    if ratio > 1 + tolerance:
+        return Verdict.SLOWER if sure else Verdict.UNSURE
+    return Verdict.FASTER if ratio < 1 / (1 + tolerance) and sure else Verdict.FAST
+
+
+# --- Where baselines come from --------------------------------------------------------------------------------------
+def published(question: Question, rows: Sequence[Row]) -> Baseline | str:
+    """The figure of 2018 for the same library, workload, GPU model and number of them."""
+    row = rows[0]
+    if any(row["shortened"] for row in rows):
+        return "shortened: 2018 has full runs only"
+    if row["precision"] != "fp32":
+        return f"2018 has no {row['precision']}"
+    figure = reference.answer(row["library"], row["variant"], row["workload"], row["gpu"], question[1], row["data"])
+    if figure is None:
+        return "2018 has no figure for it"
+    known = {"cuda": figure.cuda or None, "cudnn": figure.cudnn or None}
+    return Baseline([figure.seconds], f"2018, {figure.source}", known, figure.doubt)
+
+
+def of_results(results: "pa.Table", source: str) -> Finder:
+    """The rounds of the same cell and length in other results."""
+    groups = {question: of_one_machine(rows) for question, rows in grouped(results).items()}
+    lengths = {question[:3] for question, rows in groups.items() if rows}
+
+    def find(question: Question, rows: Sequence[Row]) -> Baseline | str:
+        theirs = groups.get(question)
+        if not theirs:
+            return "of another length there" if question[:3] in lengths else "not in there"
+        if theirs[0]["shortened"] != rows[0]["shortened"]:
+            return "shortened on one side only"
+        return Baseline([row["seconds"] for row in theirs], source, theirs[-1])
+
+    return find
+
+
+def missing(results: "pa.Table", baseline: "pa.Table") -> list[str]:
+    """The cells that a baseline has and the results have not, by name."""
+    return sorted({question[0] for question in grouped(baseline)} - {question[0] for question in grouped(results)})

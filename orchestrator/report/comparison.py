@@ -1,0 +1,65 @@
+"""Comparisons for a person: a line per cell, and below it what may be the reason."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.comparison import Compared, Verdict
+from orchestrator.report.tables import duration, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COLOURS = {Verdict.FAST: "green", Verdict.FASTER: "green", Verdict.UNSURE: "yellow", Verdict.NONE: "bright_black"}
+
+
+def show(every: Sequence[Compared], console: "Console") -> None:
+    """Print what was compared, and then in few lines what was not, by reason."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, right in (("", False), ("here", True), ("baseline", True), ("ratio", True), ("verdict", False)):
+        made.add_column(heading, justify="right" if right else "left", no_wrap=heading != "verdict")
+    for one in every:
+        if one.verdict is not Verdict.NONE:
+            made.add_row(*map(Text, (name(one), *numbers(one))), Text(one.verdict, COLOURS.get(one.verdict, "red")))
+    if made.row_count:
+        console.print(made)
+    for one in every:
+        if one.verdict is not Verdict.NONE:
+            for reason in one.reasons:
+                console.print(Text(f"{name(one)}: {plain(reason)}", style="dim"), soft_wrap=True)
+    for reason, names in by_reason(one for one in every if one.verdict is Verdict.NONE).items():
+        console.print(Text(f"not compared, {plain(reason)}: {', '.join(names)}", style="dim"), soft_wrap=True)
+    sources = dict.fromkeys(plain(one.source) for one in every if one.source)
+    for source in sources:
+        console.print(Text(f"baseline: {source}", style="dim"), soft_wrap=True)
+
+
+def name(one: Compared) -> str:
+    """A cell, and what its id does not say."""
+    several = f" × {one.n_gpus}" if one.n_gpus > 1 else ""
+    return f"{plain(one.cell)}{several}{'' if one.data == 'real' else f' {one.data}'}"
+
+
+def numbers(one: Compared) -> tuple[str, str, str]:
+    """Time here, time of the baseline, ratio; each with its rounds or its interval."""
+    if one.seconds is None or one.baseline is None or one.ratio is None:
+        return "", "", ""
+    low, high = one.interval or (None, None)
+    between = "" if low is None else f" ({low:.2f}–{high:.2f})"
+    return rounds(one.seconds, one.rounds), rounds(one.baseline, one.baseline_rounds), f"{one.ratio:.2f}{between}"
+
+
+def rounds(seconds: float, count: int) -> str:
+    """A time and of how many rounds it is the median."""
+    return duration(seconds) + (f", n={count}" if count > 1 else "")
+
+
+def by_reason(every: Iterable[Compared]) -> dict[str, list[str]]:
+    """The names of cells by the first of their reasons."""
+    found: dict[str, list[str]] = {}
+    for one in every:
+        found.setdefault(one.reasons[0], []).append(name(one))
+    return found

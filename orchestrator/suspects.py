@@ -1,0 +1,127 @@
+"""Why a machine may be slower, or faster, than another: rules over what rows say of the surroundings of a run."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator.statistics import NOISY, slowed_by, spread
+
+Row = Mapping[str, Any]
+Rule = Callable[[Row, Row], str | None]
+"""Looks at a row of ours and at the baseline's, of which it may know little; says what it suspects."""
+
+
+def differs(column: str, what: str) -> Rule:
+    """Both sides tell it, and not the same."""
+
+    def rule(ours: Row, theirs: Row) -> str | None:
+        a, b = ours.get(column), theirs.get(column)
+        return f"{what}: {a}, the baseline {b}" if a and b and str(a) != str(b) else None
+
+    return rule
+
+
+def older(column: str, what: str) -> Rule:
+    """Ours is of an earlier version."""
+
+    def rule(ours: Row, theirs: Row) -> str | None:
+        a, b = ours.get(column), theirs.get(column)
+        return f"older {what}: {a}, the baseline {b}" if a and b and numbers(a) < numbers(b) else None
+
+    return rule
+
+
+def less(column: str, what: str, unit: str = "", share: float = 1.0) -> Rule:
+    """Ours has less of it than a share of the baseline's."""
+
+    def rule(ours: Row, theirs: Row) -> str | None:
+        a, b = fact(ours, column), fact(theirs, column)
+        if a is None or b is None or a >= share * b:
+            return None
+        return f"{what}: {a:,.0f}{unit}, the baseline {b:,.0f}{unit}"
+
+    return rule
+
+
+def lacks(column: str, what: str) -> Rule:
+    """A run on a GPU that loaded none."""
+    return lambda ours, theirs: what if ours["gpu"] != "none" and not ours.get(column) else None
+
+
+def throttled(ours: Row, theirs: Row) -> str | None:
+    """The driver says that it slowed the GPU down."""
+    found = slowed_by(ours)
+    return f"the GPU was slowed down: {', '.join(found)}" if found else None
+
+
+def starting(ours: Row, theirs: Row) -> str | None:
+    """The first step took a good part of the time: compilation, a search for algorithms, a cold disk."""
+    first, seconds = ours.get("first_step_seconds"), ours["seconds"]
+    if first is None or ours["workload"] == "resnet50" or first < STARTING * seconds:
+        return None
+    return f"the first step took {first:,.1f} s of {seconds:,.1f} s"
+
+
+def uneven(ours: Row, theirs: Row) -> str | None:
+    """One epoch took much longer than the others: something else ran meanwhile."""
+    epochs = sorted(ours.get("epoch_seconds") or [])
+    if len(epochs) < 3 or epochs[-1] < UNEVEN * epochs[len(epochs) // 2]:
+        return None
+    return f"epochs took {epochs[0]:,.1f} to {epochs[-1]:,.1f} s: something else ran meanwhile"
+
+
+def uncontained(ours: Row, theirs: Row) -> str | None:
+    """Run without a container."""
+    return "run without a container, on this machine's own libraries" if ours.get("engine") == "process" else None
+
+
+STARTING = 0.2
+"""Share of the whole time from which on a first step is worth mentioning."""
+
+UNEVEN = 1.5
+"""How many times the median the longest epoch has to take."""
+
+RULES: Sequence[Rule] = (
+    throttled,
+    lacks("cudnn", "no cuDNN was loaded"),
+    differs("gpu_name", "another model of the card"),
+    less("graphics_clock", "lower clock of the GPU", " MHz", 0.95),
+    less("memory_clock", "lower clock of the GPU's memory", " MHz", 0.95),
+    less("power_limit", "lower power limit", " W", 0.98),
+    differs("cpu", "another CPU"),
+    less("cores", "fewer cores"),
+    less("memory", "less memory", " bytes", 0.9),
+    uneven,
+    starting,
+    uncontained,
+    older("driver", "driver"),
+    older("cuda", "CUDA"),
+    older("cudnn", "cuDNN"),
+    differs("framework_version", "another version of the library"),
+    differs("recipe", "another recipe of the image"),
+    differs("kernel", "another kernel"),
+)
+"""The likeliest first."""
+
+
+def reasons(rows: Sequence[Row], baseline: Row) -> Iterator[str]:
+    """What the rules suspect of some rounds, each thing once."""
+    said = [found for rule in RULES for row in rows if (found := rule(row, baseline)) is not None]
+    yield from dict.fromkeys(said)
+    apart = spread([row["seconds"] for row in rows])
+    if apart is not None and apart > NOISY:
+        yield f"the rounds lie {100 * apart:.0f} % apart, from quartile to quartile: the machine was not quiet"
+
+
+def fact(row: Row, name: str) -> float | None:
+    """A number of a row, or the lowest that its GPUs' states after the run tell."""
+    if name in row:
+        return None if row[name] is None else float(row[name])
+    states = json.loads(row.get("gpus_after") or "[]")
+    return min((float(state[name]) for state in states if state.get(name) is not None), default=None)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version to compare by: "580.65.06" → (580, 65, 6)."""
+    return tuple(map(int, re.findall(r"\d+", version)))

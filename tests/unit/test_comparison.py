@@ -1,0 +1,221 @@
+"""verify and diff, on rows that were really measured, changed where a test needs another machine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from orchestrator import comparison, results, suspects
+from orchestrator.cli import main
+from orchestrator.comparison import Verdict
+from tests.unit.test_tables import SHORT, failed, ran
+
+MEASURED = Path("docs/results/2026-11-25-cpu.parquet")
+P100 = {"cuda": "9.0", "cudnn": "7.0.5", "driver": "384.111", "gpu_name": "Tesla P100-PCIE-16GB"}
+
+
+@pytest.fixture(scope="module")
+def measured() -> list[dict[str, Any]]:
+    rows = results.read(MEASURED).to_pylist()
+    return [row for row in rows if row["workload"] == "rnn"][:6]
+
+
+def rounds(row: dict[str, Any], *seconds: float, **changes: Any) -> list[dict[str, Any]]:
+    """A row once more for each time, as repeats."""
+    return [
+        {**row, "seconds": value, "repeat": n, "run": f"{row['run']}{n}{value}", **changes}
+        for n, value in enumerate(seconds)
+    ]
+
+
+def against(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], tolerance: float = 0.1) -> comparison.Compared:
+    find = comparison.of_results(results.table_of(theirs), "theirs.parquet")
+    (found,) = comparison.verify(results.table_of(ours), find, tolerance)
+    return found
+
+
+def to_2018(*rows: dict[str, Any]) -> comparison.Compared:
+    (found,) = comparison.verify(results.table_of(rows), comparison.published, 0.1)
+    return found
+
+
+def written(folder: Path, name: str, rows: list[dict[str, Any]]) -> str:
+    results.write(results.table_of(rows), folder / name)
+    return str(folder / name)
+
+
+def rosetta(*words: str) -> Any:
+    return CliRunner().invoke(main, list(words))
+
+
+# --- verdicts -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ([100], [100], Verdict.FAST),
+        ([109], [100], Verdict.FAST),
+        ([111], [100], Verdict.SLOWER),  # one run each: nothing speaks against it
+        ([85], [100], Verdict.FASTER),
+        ([118, 121, 124], [99, 100, 101], Verdict.SLOWER),
+        ([95, 121, 180], [99, 100, 130], Verdict.UNSURE),
+        ([95, 121, 122, 180], [99, 100, 130, 131], Verdict.FAST),
+        ([99, 131, 132, 180], [100, 101, 130, 133], Verdict.UNSURE),
+        ([120, 121, 122, 123], [99, 100, 101, 102], Verdict.SLOWER),
+        ([60, 120, 61], [100, 99, 101], Verdict.FAST),  # not surely faster
+    ],
+)
+def test_slower_is_what_is_slower_by_more_than_the_threshold_and_by_more_than_chance(
+    measured, ours: list[float], theirs: list[float], verdict: Verdict
+):
+    found = against(rounds(measured[0], *ours), rounds(measured[0], *theirs))
+    assert (found.verdict, found.rounds, found.baseline_rounds) == (verdict, len(ours), len(theirs))
+    assert (found.interval is None) == (len(ours) == len(theirs) == 1)
+    assert (found.p is None) == (len(ours) < 4)
+
+
+def test_ratio_and_interval():
+    found = against(rounds(ran("pytorch", 0), 20, 22, 24), [ran("pytorch", 20)])
+    assert (found.ratio, found.interval) == (pytest.approx(1.1), pytest.approx((1.0, 1.2)))
+    assert (found.seconds, found.baseline, found.source) == (22, 20, "theirs.parquet")
+
+
+def test_a_cell_that_failed_is_bad_and_says_why():
+    found = against([failed("pytorch", "quality", "accuracy .512 lies outside .83–.88")], [ran("pytorch", 20)])
+    assert found.verdict is Verdict.FAILED
+    assert found.reasons == ("quality: accuracy .512 lies outside .83–.88",)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [
+        ([ran("mxnet", 20)], "not in there"),
+        ([ran("pytorch", 3, epochs=1, shortened=True)], "of another length there"),
+        ([ran("pytorch", 3, **SHORT)], "not in there"),
+        ([failed("pytorch", "oom", "")], "not in there"),
+        ([ran("pytorch", 3, shortened=True)], "shortened on one side only"),
+    ],
+)
+def test_what_is_not_the_same_is_not_compared(theirs: list[dict[str, Any]], why: str):
+    found = against([ran("pytorch", 30)], theirs)
+    assert (found.verdict, found.reasons, found.ratio) == (Verdict.NONE, (why,), None)
+
+
+def test_short_runs_of_one_length_are_compared_with_each_other():
+    assert against([ran("pytorch", 30, **SHORT)], [ran("pytorch", 20, **SHORT)]).verdict is Verdict.SLOWER
+
+
+def test_rounds_of_two_machines_are_no_repeats():
+    mixed = [ran("pytorch", 20), ran("pytorch", 90, repeat=1, cpu="a slower one", cores=2)]
+    assert (against(mixed, [ran("pytorch", 20)]).rounds, against(mixed, [ran("pytorch", 20)]).seconds) == (1, 90)
+
+
+# --- against 2018 ---------------------------------------------------------------------------------------------------
+def test_against_the_figure_of_2018():
+    found = to_2018(ran("pytorch", 60, 0.78, "cuda9", "p100", workload="cnn", **P100))
+    assert (found.verdict, found.baseline, found.source[:12]) == (Verdict.SLOWER, 51.2, "2018, README")
+    assert to_2018(ran("pytorch", 52, 0.78, "cuda9", "p100", workload="cnn", **P100)).verdict is Verdict.FAST
+
+
+def test_a_doubtful_figure_says_so():
+    found = to_2018(ran("pytorch", 20, 0.86, "cuda9", "p100", **P100))
+    assert "the baseline is doubtful: notebook at same commit records 12.6 s" in found.reasons
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (ran("pytorch", 5, 0.5, "cuda9", "p100", epochs=1, shortened=True), "shortened: 2018 has full runs only"),
+        (ran("pytorch", 5, 0.8, "cuda12", "h200"), "2018 has no figure for it"),
+        (ran("jax", 5, 0.8, "cuda9", "p100"), "2018 has no figure for it"),
+        (ran("pytorch", 5, 0.8, "cuda9", "v100", precision="amp-fp16"), "2018 has no amp-fp16"),
+        (ran("pytorch", 5), "2018 has no figure for it"),
+    ],
+)
+def test_what_2018_can_t_answer(row: dict[str, Any], why: str):
+    assert (to_2018(row).verdict, to_2018(row).reasons) == (Verdict.NONE, (why,))
+
+
+# --- reasons --------------------------------------------------------------------------------------------------------
+GPU = {"gpu": "p100", "platform": "cuda9", **P100}
+
+
+def state(**changes: Any) -> str:
+    known = {"graphics_clock": 1328, "memory_clock": 715, "power_limit": 250.0, "throttled": []}
+    return json.dumps([{"uuid": "GPU-0", **known, **changes}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gpus_after": state(throttled=["power cap"])}, "the GPU was slowed down: power cap"),
+        ({"cudnn": None}, "no cuDNN was loaded"),
+        ({"cudnn": "6.0.21"}, "older cuDNN: 6.0.21, the baseline 7.0.5"),
+        ({"cuda": "8.0.61"}, "older CUDA: 8.0.61, the baseline 9.0"),
+        ({"driver": "375.26"}, "older driver: 375.26, the baseline 384.111"),
+        ({"gpu_name": "P100-12GB"}, "another model of the card: P100-12GB, the baseline Tesla P100-PCIE-16GB"),
+        ({"gpus_after": state(graphics_clock=700)}, "lower clock of the GPU: 700 MHz, the baseline 1,328 MHz"),
+        ({"gpus_after": state(power_limit=180.0)}, "lower power limit: 180 W, the baseline 250 W"),
+        ({"cores": 1}, "fewer cores: 1, the baseline 2"),
+        ({"cpu": "AMD EPYC 7742"}, "another CPU: AMD EPYC 7742, the baseline AMD EPYC 7B13"),
+        ({"first_step_seconds": 12.0}, "the first step took 12.0 s of 30.0 s"),
+        ({"epoch_seconds": [5.0, 6.0, 19.0]}, "epochs took 5.0 to 19.0 s: something else ran meanwhile"),
+        ({"engine": "process"}, "run without a container, on this machine's own libraries"),
+        ({"framework_version": "0.4.0"}, "another version of the library: 0.4.0, the baseline 0.3.1"),
+    ],
+)  # fmt: skip
+def test_a_reason_for_each_thing_that_is_recorded(changes: dict[str, Any], said: str):
+    usual = ran("pytorch", 30, 0.86, "cuda9", "p100", gpus_after=state(), framework_version="0.3.1", **P100)
+    assert list(suspects.reasons([usual], usual)) == []
+    assert list(suspects.reasons([{**usual, **changes}], usual)) == [said]
+
+
+def test_rounds_that_lie_apart_are_a_reason():
+    row = ran("pytorch", 30)
+    (said,) = suspects.reasons(rounds(row, 20, 30, 40), row)
+    assert said == "the rounds lie 33 % apart, from quartile to quartile: the machine was not quiet"
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+def test_verify_against_a_published_file(tmp_path: Path, measured):
+    slow = [{**row, "seconds": row["seconds"] * 1.5, "cores": 1, "run": row["run"] + "s"} for row in measured[:2]]
+    file = written(tmp_path, "mine.parquet", [*slow, *measured[2:]])
+    found = rosetta("verify", file, "--against", str(MEASURED))
+    assert found.exit_code == 12
+    assert found.output.count("1.50   slower") == 2
+    assert found.output.count("as fast") == len(measured) - 2
+    assert "2 of 6 cells are slower" in found.output
+    assert rosetta("verify", file, "--against", str(MEASURED), "--threshold", "60").exit_code == 0
+
+
+def test_verify_as_json(tmp_path: Path):
+    file = written(tmp_path, "mine.parquet", [ran("pytorch", 99, 0.78, "cuda9", "p100", workload="cnn", **P100)])
+    found = rosetta("verify", file, "--json")
+    (one,) = json.loads(found.stdout)
+    assert (one["cell"], one["verdict"], one["baseline"]) == ("pytorch/cnn/cuda9/p100", "slower", 51.2)
+    assert found.exit_code == 12
+
+
+def test_nothing_to_compare_is_an_error_of_its_own(tmp_path: Path):
+    found = rosetta("verify", written(tmp_path, "mine.parquet", [ran("pytorch", 3, **SHORT)]))
+    assert found.exit_code == 4
+    assert "shortened" in found.output
+
+
+def test_diff_finds_what_became_slower(tmp_path: Path, measured):
+    before = written(tmp_path, "a.parquet", measured)
+    slower = {**measured[0], "seconds": measured[0]["seconds"] * 1.08, "run": "s"}
+    after = written(tmp_path, "b.parquet", [slower, *measured[1:-1]])
+    assert rosetta("diff", before, after).exit_code == 0
+    found = rosetta("diff", before, after, "--threshold", "5")
+    assert found.exit_code == 12
+    assert f"note: only in {before}: {measured[-1]['cell']}" in found.output
+    assert rosetta("diff", after, before, "--threshold", "5").exit_code == 0  # faster is no regression
+
+
+def test_text_of_strangers_steers_no_terminal(tmp_path: Path):
+    evil = ran("pytorch", 99, cpu="\x1b[2J\x07[red]")
+    found = rosetta("diff", written(tmp_path, "a", [ran("pytorch", 20)]), written(tmp_path, "b", [evil]))
+    assert "\x1b" not in found.output
+    assert "[red]" in found.output
