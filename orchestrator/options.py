@@ -91,3 +91,23 @@ running = together(
     click.option("--json", "as_json", is_flag=True, help="Print a JSON object per change, and no table."),
 )
 """Of run and parity: how to run."""
+
+steadiness = together(
+    click.option(
+        "--until-stable",
+        type=click.FloatRange(min=0, min_open=True),
+        is_flag=False,
+        flag_value=5.0,
+        metavar="[PERCENT]",
+        help="Three rounds, and more of each cell whose times spread further than that, by quartiles.  [5 if alone]",
+    ),
+    click.option(
+        "--max-repeats",
+        type=click.IntRange(3),
+        default=10,
+        show_default=True,
+        metavar="N",
+        help="Rounds after which --until-stable leaves a cell as it is.",
+    ),
+)
+"""Of run: how often."""

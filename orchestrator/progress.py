@@ -73,7 +73,7 @@ class Progress(ABC):
     def running(self, ordered: "Sequence[Planned]", expected: "Expected", slots: int) -> Iterator[None]:
         """Show progress over these cells while the context is open."""
         self._ahead = {planned.cell: expected(planned.cell) for planned in ordered}
-        self.total, self.slots = len(ordered), max(1, slots)
+        self.total, self.slots = self.total + len(ordered), max(1, slots)
         yield
 
     def started(self, cell: Cell, lease: Lease) -> None:

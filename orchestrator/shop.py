@@ -40,6 +40,13 @@ class Tally:
         """Count one more cell."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
+    def include(self, other: "Tally") -> None:
+        """Count what another run has, after this one, too."""
+        for status, count in other.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + count
+        self.elsewhere += other.elsewhere
+        self.interrupted, self.error = other.interrupted, other.error
+
     @property
     def bad(self) -> int:
         """How many of the cells that ran did not end ok."""

@@ -10,7 +10,7 @@ import click
 
 from orchestrator import ROOT
 from orchestrator.errors import CellsFailed, SelectionError
-from orchestrator.options import length, running, selection
+from orchestrator.options import length, running, selection, steadiness
 
 INTERRUPTED = 130
 
@@ -101,6 +101,7 @@ def build(show: bool, **options: Any) -> None:
 @selection
 @length
 @running
+@steadiness
 def run(**options: Any) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
 
@@ -109,6 +110,7 @@ def run(**options: Any) -> None:
       rosetta run --profile quick
       rosetta run --only 'pytorch/cnn/cpu' --samples 5000 --epochs 5
       rosetta run --only '*/rnn/cpu/*' --repeats 3
+      rosetta run --only '*/rnn/cpu/*' --until-stable 2 --max-repeats 20
       rosetta run --rerun '*/resnet50/*'
     """
     from orchestrator.report import screen
@@ -155,19 +157,26 @@ def run_cells(
     from orchestrator import results
     from orchestrator import run as execution
     from orchestrator.interruption import Interruption
-    from orchestrator.shop import Settings
+    from orchestrator.shop import Settings, Tally
+    from orchestrator.stability import Target, in_rounds, run_until_steady
 
     interruption = Interruption()
     interruption.watch()
     host = engine.machine()
+    percent = options.get("until_stable")
+    target = Target(percent / 100, options["max_repeats"]) if percent else None
     if options["rerun"]:
-        set_aside(cells, folder, options["rerun"])
-    planned = planning.plan(cells, engine, folder, host, options["unverified"])
+        set_aside(in_rounds(cells, target.most) if target else cells, folder, options["rerun"])
     console = Console()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
     settings = Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
     progress = showing.choose(console, options["as_json"])
-    tally = execution.run(planned, engine, settings, host, progress, interruption)
+
+    def once(cells: list[Any]) -> tuple[list[Any], Tally]:
+        planned = planning.plan(cells, engine, folder, host, options["unverified"])
+        return planned, execution.run(planned, engine, settings, host, progress, interruption)
+
+    tally = run_until_steady(cells, folder, target, once, progress.say) if target else once(cells)[1]
     merged = folder / results.MERGED
     if not options["as_json"]:
         show(results.read(merged), console)

@@ -17,7 +17,7 @@ def sync() -> None:
 
     LOCATION is az://account/container/prefix or file:///path. Credentials come from the environment:
     AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_KEY, else those of 'az login' or of the
-    machine. Nothing is ever replaced: a file that differs is reported, and both stay (exit code 16).
+    machine. Nothing is ever replaced: a file that differs is reported, and both stay (exit code 14).
 
     \b
     examples:

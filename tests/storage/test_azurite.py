@@ -146,7 +146,7 @@ def test_a_changed_remote_file_is_named_and_both_stay(container: Container, tmp_
     before = dict(files(here)), container.content()
     for way in ("push", "pull"):
         done = container.account.rosetta("sync", way, container.location, "--results", here)
-        assert done.returncode == 16
+        assert done.returncode == 14
         assert f"differ in {name}." in done.stderr
         assert "nothing was replaced" in done.stderr
     assert (dict(files(here)), container.content()) == before
@@ -164,7 +164,7 @@ def test_a_blob_that_is_damaged_or_forged_is_refused(container: Container, tmp_p
         container.put_as_it_is(hostile, b"{}")
     container.put("forged.json", b"[" * 100_000)
     done = container.account.rosetta("sync", "pull", container.location, "--results", tmp_path / "there")
-    assert done.returncode == 16
+    assert done.returncode == 14
     assert f"refused: {name} is truncated" in done.stdout
     assert "refused: forged.json" in done.stdout
     assert f"{len(HOSTILE)} files of {container.location} belong to no result" in done.stdout
@@ -255,7 +255,7 @@ def test_credentials_that_do_not_serve_are_a_clear_error_and_nothing_is_lost(
     before = dict(files(tmp_path / "here"))
     env = settings(container.account)
     done = container.account.rosetta("sync", "push", container.location, "--results", tmp_path / "here", **env)
-    assert done.returncode == 15, done.stdout + done.stderr
+    assert done.returncode == 13, done.stdout + done.stderr
     assert said in done.stderr
     assert "docs/storage.md" in done.stderr or "unset the variable" in done.stderr
     no_secrets(container.account, [done.stdout + done.stderr], env)
@@ -268,7 +268,7 @@ def test_a_container_that_is_not_there(container: Container, tmp_path: Path) -> 
     location = f"az://{container.account.name}/none-of-these/here"
     for way in ("push", "pull"):
         done = container.account.rosetta("sync", way, location, "--results", tmp_path / "here")
-        assert done.returncode == 15
+        assert done.returncode == 13
         assert f"There is no container at {location}." in done.stderr
         assert "az storage container create" in done.stderr
 
@@ -332,7 +332,7 @@ def test_an_account_without_room_is_a_clear_error(full_account: str, account: Ac
     before = dict(files(tmp_path / "here"))
     env = sas_only(account, account.sas()) | {"AZURE_STORAGE_SERVICE_ENDPOINT": full_account}
     done = account.rosetta("sync", "push", "az://planted/container", "--results", tmp_path / "here", **env)
-    assert done.returncode == 15
+    assert done.returncode == 13
     assert "is full, or at one of its limits" in done.stderr
     assert done.stdout.startswith("3 files copied")
     assert dict(files(tmp_path / "here")) == before

@@ -1,0 +1,83 @@
+"""Further rounds of cells whose times lie too far apart, until they don't or there were enough."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator import results
+from orchestrator.contract import Status
+from orchestrator.matrix import Cell
+from orchestrator.plan import Planned, Verdict
+from orchestrator.shop import Tally
+from orchestrator.statistics import spread
+
+LEAST = 3
+"""Rounds before a spread says anything."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The relative spread to reach, as a share, and the rounds after which a cell is left as it is."""
+
+    spread: float
+    most: int
+
+
+Run = Callable[[list[Cell]], tuple[list[Planned], Tally]]
+"""Plans some cells, runs them, and merges."""
+
+
+def run_until_steady(
+    cells: Iterable[Cell], folder: Path, target: Target, run: Run, say: Callable[[str], None]
+) -> Tally:
+    """Run the cells in as many rounds as they need, each round over all that need it; what is done is not run again."""
+    every: list[Planned] = []
+    tally = Tally()
+    wanted = list(dict.fromkeys([*cells, *in_rounds(cells, min(LEAST, target.most))]))
+    while wanted and not tally.interrupted and not tally.error:
+        planned, found = run(wanted)
+        every += planned
+        tally.include(found)
+        wanted = next_round(every, folder, target)
+        if wanted:
+            say(f"one more round: {len(wanted)} cells spread further than {100 * target.spread:g} %")
+    return tally
+
+
+def in_rounds(cells: Iterable[Cell], most: int) -> list[Cell]:
+    """Each cell in the rounds from 0 to ``most`` - 1."""
+    return list(dict.fromkeys(replace(cell, repeat=n) for n in range(most) for cell in cells))
+
+
+def next_round(planned: Sequence[Planned], folder: Path, target: Target) -> list[Cell]:
+    """One more repeat of each cell that is not steady yet.
+
+    ``planned`` are all rounds so far, which ``folder`` has merged. A cell of which a round did not end ok is left
+    alone: it would not get steadier.
+    """
+    rows = rows_by_key(folder)
+    groups: dict[Cell, list[Planned]] = defaultdict(list)
+    for each in planned:
+        if each.verdict is not Verdict.INCOMPATIBLE:
+            groups[replace(each.cell, repeat=0)].append(each)
+    more = []
+    for cell, rounds in groups.items():
+        last = max(each.cell.repeat for each in rounds)
+        if last + 1 < target.most and is_unsteady([rows.get(each.key) for each in rounds], target):
+            more.append(replace(cell, repeat=last + 1))
+    return more
+
+
+def is_unsteady(rounds: Sequence[Mapping[str, Any] | None], target: Target) -> bool:
+    """Whether all rounds ended ok, and lie too far apart."""
+    good = [row["seconds"] for row in rounds if row is not None and row["status"] == Status.OK]
+    apart = spread(good)
+    return len(good) == len(rounds) and apart is not None and apart > target.spread
+
+
+def rows_by_key(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Status and seconds of what a folder has merged, by content hash."""
+    table = results.read(folder / results.MERGED).select(["key", "status", "seconds"])
+    return {row["key"]: row for row in table.to_pylist()}
