@@ -215,10 +215,10 @@ def test_a_location_that_is_none_is_never_repeated(location: str) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["push", "results"], 15, "neither az://"),
+        (["push", "results"], 13, "neither az://"),
         (["push", "file:///tmp"], 8, "There is no results"),
         (["push"], 2, "LOCATION"),
-        (["pull", "az://account/container"], 15, "malformed"),
+        (["pull", "az://account/container"], 13, "malformed"),
     ],
 )
 def test_errors_as_a_user_sees_them(words: list[str], code: int, said: str, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_errors_as_a_user_sees_them(words: list[str], code: int, said: str, tmp_
     assert "c2VjcmV0" not in done.stderr
 
 
-def test_the_command_copies_and_ends_with_16_for_a_conflict(tmp_path: Path) -> None:
+def test_the_command_copies_and_ends_with_14_for_a_conflict(tmp_path: Path) -> None:
     result(tmp_path / "results", 0)
     location = f"file://{tmp_path}/place"
     assert "2 files copied" in rosetta("sync", "push", location, cwd=tmp_path).stdout
