@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import reference, suspects
 from orchestrator.contract import Status
-from orchestrator.statistics import compare, median, ratio_interval
+from orchestrator.statistics import ENOUGH, compare, median, ratio_interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 Question = tuple[Any, ...]
 """Which cell, on how many GPUs, which data and how much of it: what has to be the same for times to be compared."""
-
-ENOUGH = 4
-"""Rounds on each side from which on the rank test decides; with fewer it is the bootstrap interval of the ratio."""
 
 
 class Verdict(StrEnum):

@@ -24,6 +24,12 @@ LARGEST_EXACT = 25
 NOISY = 0.10
 """Relative spread from which on rounds are too far apart to rank."""
 
+ENOUGH = 4
+"""Rounds on each side from which on the rank test can tell two libraries apart."""
+
+SYNTHETIC_TOO = ("densenet121",)
+"""Workloads of which synthetic data is a question of its own: the GPUs without what feeds them."""
+
 
 class Doubt(StrEnum):
     """Why a time is shown, but not ranked."""
@@ -110,7 +116,7 @@ def compare(a: "Numbers", b: "Numbers") -> Comparison:
     """Is A faster than B? Raises ValueError if one has no values.
 
     Exact for few values without ties, else by the normal law with corrections for ties and for continuity. With fewer
-    than four rounds on each side no difference can be significant, however large.
+    than ``ENOUGH`` values on each side no difference can be significant, however large.
     """
     import numpy as np
 
@@ -172,10 +178,6 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> tuple[Doubt, ...]:
         Doubt.NOISY: (spread([row["seconds"] for row in rows if row["seconds"] is not None]) or 0) > NOISY,
     }
     return tuple(doubt for doubt, holds in found.items() if holds)
-
-
-SYNTHETIC_TOO = ("densenet121",)
-"""Workloads of which synthetic data is a question of its own: the GPUs without what feeds them."""
 
 
 def slowed_by(row: Mapping[str, Any]) -> tuple[str, ...]:

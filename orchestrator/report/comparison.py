@@ -20,7 +20,8 @@ def show(every: Sequence[Compared], console: "Console") -> None:
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, right in (("", False), ("here", True), ("baseline", True), ("ratio", True), ("verdict", False)):
-        made.add_column(heading, justify="right" if right else "left", no_wrap=heading != "verdict")
+        # the cell's id is what folds where the screen is too narrow
+        made.add_column(heading, justify="right" if right else "left", no_wrap=bool(heading), overflow="fold")
     for one in every:
         if one.verdict is not Verdict.NONE:
             made.add_row(*map(Text, (name(one), *numbers(one))), Text(one.verdict, COLOURS.get(one.verdict, "red")))

@@ -84,7 +84,7 @@ def field_of(entry: Entry, widths: tuple[int, int, int]) -> Any:
     from rich.text import Text
 
     if entry.seconds is None:
-        return Text(entry.time, style="red" if entry.status == Status.FAILED else "dim")
+        return Text(entry.time + entry.marks, style="red" if entry.status == Status.FAILED else "dim")
     time, marks, quality = widths
     text = Text(f"{entry.time:>{time}}", style="bold green" if entry.fastest else "")
     text = Text.assemble(text, f"{entry.marks:<{marks}}  {entry.quality:>{quality}}")

@@ -11,7 +11,7 @@ from orchestrator import images, reference
 from orchestrator.compatibility import GPUS
 from orchestrator.contract import Status
 from orchestrator.reference import Edition, Figure
-from orchestrator.statistics import NOISY, SYNTHETIC_TOO, Doubt, compare, doubts
+from orchestrator.statistics import ENOUGH, NOISY, SYNTHETIC_TOO, Doubt, compare, doubts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,9 +39,6 @@ COLUMNS = (
     "gpus_before", "gpus_after", "started",
 )  # fmt: skip
 """What of a row the tables show."""
-
-ENOUGH = 4
-"""Rounds on each side from which on the rank test can tell two libraries apart."""
 
 
 @dataclass(frozen=True)

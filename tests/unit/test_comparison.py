@@ -214,6 +214,15 @@ def test_diff_finds_what_became_slower(tmp_path: Path, measured):
     assert rosetta("diff", after, before, "--threshold", "5").exit_code == 0  # faster is no regression
 
 
+def test_no_number_and_no_verdict_is_cut_on_a_narrow_screen(tmp_path: Path):
+    row = ran("keras-tf-2018", 0, 0.8, "cuda12", "h200", variant="highapi", workload="resnet50")
+    before = written(tmp_path, "a", rounds(row, 95, 121, 180))
+    found = rosetta("diff", before, written(tmp_path, "b", rounds(row, 1099, 1100, 1330)))
+    assert max(map(len, found.stdout.splitlines()[:6])) <= 80
+    for whole in ("1,100 s, n=3", "121 s, n=3", "9.09 (6.11–14.00)", "slower"):
+        assert whole in found.stdout
+
+
 def test_text_of_strangers_steers_no_terminal(tmp_path: Path):
     evil = ran("pytorch", 99, cpu="\x1b[2J\x07[red]")
     found = rosetta("diff", written(tmp_path, "a", [ran("pytorch", 20)]), written(tmp_path, "b", [evil]))

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from orchestrator import reference, results
 from orchestrator.cli import main
@@ -142,6 +143,14 @@ def test_nobody_edits_the_file():
 def test_what_a_cell_is_measured_by(question, shown):
     figure = reference.answer(*question)
     assert (figure and figure.shown) == shown
+
+
+def test_the_command_prints_them():
+    found = CliRunner().invoke(main, ["table", "--published", "2018-06"])
+    assert found.exit_code == 0
+    assert "8 min?  .551" in found.output
+    assert "3.42 ×, 86 %?" in found.output  # what is made of a doubtful time is doubtful
+    assert max(map(len, found.output.splitlines())) <= 80
 
 
 # --- beside new results ---------------------------------------------------------------------------------------------

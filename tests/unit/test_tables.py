@@ -231,6 +231,37 @@ def test_the_fastest_is_sought_among_full_runs_only():
     assert fastest(short, ran("mxnet", 2, **SHORT)) == []
 
 
+def test_what_was_slowed_down_or_disturbed_is_marked_and_not_ranked():
+    hot = '[{"uuid": "GPU-0", "throttled": ["thermal, by the hardware"]}]'
+    rows = [
+        ran("pytorch", 8, 0.857, "cuda9", "v100", gpus_after=hot),
+        *(ran("cntk", seconds, 0.857, "cuda9", "v100", repeat=n) for n, seconds in enumerate((5, 9, 14))),
+        ran("mxnet", 20, 0.857, "cuda9", "v100"),
+        ran("knet", 21, 0.857, "cuda9", "v100"),
+    ]
+    assert {title: field.split()[1] for title, (field,) in fields(*rows).items()} == {
+        "CNTK": "s≈", "Julia (Knet)": "s", "MXNet": "s", "PyTorch": "s§",
+    }  # fmt: skip
+    text = shown(*rows, width=100)
+    assert "§ heat or the power limit slowed the GPU down: not ranked" in text
+    assert "≈ the rounds lie more than 10 % apart, from quartile to quartile: not ranked" in text
+    assert "**20 s**" in markdown.document(results.table_of(rows), TITLES)
+
+
+def test_what_can_t_be_told_from_the_fastest_is_marked_too():
+    def rounds(library: str, *seconds: float) -> list[dict[str, Any]]:
+        return [ran(library, value, repeat=n) for n, value in enumerate(seconds)]
+
+    def fastest(*rows: dict[str, Any]) -> set[str]:
+        (first,), _ = tables.tables(results.table_of(rows), TITLES)
+        return {library for library, entries in first.rows.items() if any(entry.fastest for entry in entries)}
+
+    quick, same = rounds("pytorch", 10, 10.2, 10.4, 10.6), rounds("mxnet", 10.1, 10.3, 10.5, 10.7)
+    slow = rounds("cntk", 11, 11.1, 11.2, 11.3)
+    assert fastest(*quick, *same, *slow) == {"PyTorch", "MXNet"}
+    assert fastest(*quick[:3], *same, *slow) == {"PyTorch"}  # too few rounds to say more
+
+
 def test_precision_and_variant_stand_beside_the_library():
     half = ran("pytorch", 9, 0.857, "cuda12", "h200", precision="amp-fp16", variant="tuned")
     assert fields(ran("pytorch", 10, 0.857, "cuda12", "h200"), half) == {
