@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, cast
 
 from orchestrator.errors import ConflictError, ResultError
 from orchestrator.interruption import Interruption
@@ -162,18 +161,18 @@ class Courier:
 
     def copy(self, entry: Entry) -> Entry | None:
         """Copy a file, or return the one that has taken its name meanwhile; raises ResultError for a bad one."""
-        with disk_errors(tempfile.gettempdir()), tempfile.NamedTemporaryFile(prefix="rosetta-sync-") as file:
+        with disk_errors(tempfile.gettempdir()), tempfile.TemporaryFile() as file:  # nameless, so gone with us
             md5 = hashlib.md5(usedforsecurity=False)
             for chunk in self.content(self.source, entry):
                 file.write(chunk)
                 md5.update(chunk)
             if file.tell() != entry.size or entry.md5 not in ("", md5.hexdigest()):
                 raise ResultError(f"{entry.name} has other bytes than its storage says.", "It may be damaged.")
-            file.flush()
-            shared.check(Path(file.name), entry.name)
+            file.seek(0)
+            shared.check(Path(f"/dev/fd/{file.fileno()}"), entry.name)
             file.seek(0)
             try:
-                self.target.add(replace(entry, md5=md5.hexdigest()), cast(BinaryIO, file))
+                self.target.add(replace(entry, md5=md5.hexdigest()), file)
             except Taken:
                 return replace(entry, md5="")
         return None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 from orchestrator.errors import StorageError
 
@@ -52,7 +52,7 @@ class Storage(Protocol):
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         """The bytes of a file from ``start`` on, some at a time. Raises NotThere."""
 
-    def add(self, entry: Entry, content: BinaryIO) -> None:
+    def add(self, entry: Entry, content: IO[bytes]) -> None:
         """Add a file with this content. Raises Taken if there is one of its name, which stays as it is."""
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator.errors import StorageError
 from orchestrator.storage import Entry, NotThere, Taken
@@ -90,7 +90,7 @@ class Blobs:
                 if code_of(error) != "InvalidRange":  # there is nothing behind its end
                     raise
 
-    def add(self, entry: Entry, content: BinaryIO) -> None:
+    def add(self, entry: Entry, content: IO[bytes]) -> None:
         """Upload a blob on condition that there is none; it is there at once, with its MD5, or not at all."""
         from azure.core.exceptions import HttpResponseError
         from azure.storage.blob import ContentSettings

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from orchestrator.errors import DiskError, StorageError
 from orchestrator.storage import CHUNK, Entry, NotThere, Taken
@@ -41,7 +41,7 @@ class Folder:
                 while chunk := file.read(CHUNK):
                     yield chunk
 
-    def add(self, entry: Entry, content: BinaryIO) -> None:
+    def add(self, entry: Entry, content: IO[bytes]) -> None:
         """Write the file under a hidden name, then give it its own by a link, which never replaces another."""
         path = self.path / entry.name
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")

@@ -67,7 +67,7 @@ def test_an_interrupted_push_and_pull_go_on(number: int, code: int, container: C
         result(here, each)
     whole = dict(files(here))
     words = container.account.words("sync", "push", container.location, "--results", here)
-    assert interrupted(words, container, number, lambda: container.count() >= 50) == code
+    assert interrupted(words, container, number, lambda: container.count() >= 50, tmp_path / "tmp") == code
     before = container.content()
     assert 50 <= len(before) < 600
     assert before.items() <= whole.items(), "what is there is whole"
@@ -78,7 +78,10 @@ def test_an_interrupted_push_and_pull_go_on(number: int, code: int, container: C
     assert container.content() == whole
 
     words = container.account.words("sync", "pull", container.location, "--results", there)
-    assert interrupted(words, container, number, lambda: len(list(there.rglob("*.parquet"))) >= 20) == code
+    assert (
+        interrupted(words, container, number, lambda: len(list(there.rglob("*.parquet"))) >= 20, tmp_path / "tmp")
+        == code
+    )
     before = {name: content for name, content in files(there) if not name.endswith(".partial")}
     assert 20 <= len(before) < 600
     assert before.items() <= whole.items(), "what has its name is whole"
@@ -86,9 +89,11 @@ def test_an_interrupted_push_and_pull_go_on(number: int, code: int, container: C
     assert {name: content for name, content in files(there) if not name.endswith(".partial")} == whole
 
 
-def interrupted(words: list[str], container: Container, number: int, midway) -> int:
+def interrupted(words: list[str], container: Container, number: int, midway, temporary: Path) -> int:
     """The exit code of a command that gets a signal midway."""
-    with subprocess.Popen(words, env=container.account.variables({}), stdout=subprocess.PIPE, stderr=-2) as command:
+    temporary.mkdir(exist_ok=True)
+    env = container.account.variables({"TMPDIR": str(temporary)})
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=-2) as command:
         try:
             while not midway():
                 assert command.poll() is None, command.communicate()
@@ -99,6 +104,7 @@ def interrupted(words: list[str], container: Container, number: int, midway) -> 
             command.kill()
     container.account.said.append(said)
     assert number == signal.SIGKILL or "the same command goes on" in said
+    assert list(temporary.iterdir()) == []
     return command.returncode
 
 
