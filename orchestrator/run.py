@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator import attempts, datasets, filelocks, history, plan, results
+from orchestrator import attempts, datasets, filelocks, history, plan, results, weights
 from orchestrator.builder import Builder
 from orchestrator.claims import EVERYTHING, Claims
 from orchestrator.compatibility import Host
@@ -45,12 +45,13 @@ def run(
     containers it has started and returns a tally marked as interrupted.
     """
     refuse_hopeless(planned, host)
+    ready = [p for p in planned if p.verdict is Verdict.READY]
+    weights.check(p.cell for p in ready)
     prepare_folder(settings.results)
     claims = Claims(settings.results)
     impossible = [(p.cell, p.reason) for p in planned if p.verdict is Verdict.INCOMPATIBLE]
     with folder_to_itself(claims):
         results.write_incompatible(settings.results, impossible, engine.name)
-    ready = [p for p in planned if p.verdict is Verdict.READY]
     merged, tally = settings.results / results.MERGED, Tally()
     unmerged = claims.forget_the_dead() or bool(ready) or not results.holds(merged, [p.cell for p in planned])
     me = claims.join()

@@ -5,10 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import orchestrator.weights
 from harness import weights
 from harness.weights import Array, Weights
 from orchestrator import plan, quality
 from orchestrator.contract import Status
+from orchestrator.errors import DataError
+from orchestrator.matrix import Cell
 from reference import cnn, layers, optimisers, resnet50, rnn
 
 RANDOM = np.random.RandomState(0)
@@ -145,6 +148,29 @@ def test_other_weights_than_declared_are_refused():
     params = SimpleNamespace(**{**plan.parameters()["cnn"], "weights_sha256": "0"})
     with pytest.raises(SystemExit, match="SHA-256"):
         weights.given("cnn", params)
+
+
+@pytest.mark.parametrize(
+    ("change", "cell"),
+    [
+        ({"weights_sha256": "0"}, Cell("pytorch", "rnn", parity=True)),
+        ({"embedding": 126}, Cell("pytorch", "rnn", parity=True)),
+        ({"weights_sha256": "0"}, Cell("jax", "resnet50")),
+    ],
+    ids=["wrong sum", "wrong shape", "features"],
+)
+def test_wrong_weights_are_named_before_any_container_runs(change, cell, monkeypatch):
+    declared = plan.parameters()
+    changed = {**declared, cell.workload: {**declared[cell.workload], **change}}
+    monkeypatch.setattr(plan, "parameters", lambda: changed)
+    with pytest.raises(DataError, match=f"given weights of {cell.workload}") as caught:
+        orchestrator.weights.check([cell])
+    assert "have the SHA-256" in caught.value.why
+
+
+def test_weights_that_no_cell_is_given_are_not_looked_at(monkeypatch):
+    monkeypatch.setattr(plan, "parameters", lambda: {"cnn": {"weights_sha256": "0"}})
+    orchestrator.weights.check([Cell("pytorch", "cnn")])
 
 
 @pytest.mark.parametrize(

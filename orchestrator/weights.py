@@ -1,0 +1,29 @@
+"""Given weights: what the harness makes of its seed is what params.json declares, or no cell starts."""
+
+import runpy
+from collections.abc import Iterable
+from types import SimpleNamespace
+
+from orchestrator import plan
+from orchestrator.errors import DataError
+from orchestrator.matrix import Cell
+
+
+def check(cells: Iterable[Cell]) -> None:
+    """Raise DataError if the weights that one of the cells is given have another shape or sum than declared."""
+    given = runpy.run_path(str(plan.WORKLOADS / "harness" / "weights.py"))["given"]
+    for workload in sorted({cell.workload for cell in cells if are_given_to(cell)}):
+        try:
+            given(workload, SimpleNamespace(**plan.parameters()[workload]))
+        except SystemExit as error:
+            raise DataError(
+                f"The given weights of {workload} are not those that every library was compared with.",
+                f"{str(error)[:1].upper()}{str(error)[1:]}.",
+                "Restore workloads/params.json and workloads/harness/weights.py; if the network is meant to be another,"
+                " declare its weights_sha256.",
+            ) from None
+
+
+def are_given_to(cell: Cell) -> bool:
+    """Whether a cell starts from given weights: a comparison does, and a workload whose features must agree."""
+    return cell.parity or "agreement" in plan.parameters().get(cell.workload, {})
