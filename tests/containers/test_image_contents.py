@@ -1,0 +1,23 @@
+"""What must not be left in an image: compilers and caches; and what images of a line must share: their base."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.images import inspected, left_in, shares
+from orchestrator import images
+
+pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
+
+COMPILES_AT_RUN_TIME = {"theano"}
+
+
+def test_images_on_the_engine_are_base_and_framework_and_nothing_else():
+    found = {image: inspected(image.tag) for image in images.every_image() if image.platform == "cpu"}
+    for image, inside in found.items():
+        base = inspected(image.spec.base)
+        if inside is None or base is None:
+            continue  # not built, or of a base that was pulled again since
+        assert shares(inside, base), image
+        left = {Path(path).name for path in left_in(inside["Id"])}
+        assert bool(left) == (image.framework.framework in COMPILES_AT_RUN_TIME), (image, left)
