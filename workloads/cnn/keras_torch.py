@@ -9,12 +9,16 @@ from keras import layers
 
 from harness import Cell, Weights
 
-cell = Cell(keras.__version__, torch.version.cuda, torch.backends.cudnn.version(), {"torch": torch.__version__})
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+packages = {"torch": torch.__version__}
+cell = Cell(keras.__version__, torch.version.cuda, torch.backends.cudnn.version(), packages, precisions)
 params = cell.params
 keras.utils.set_random_seed(cell.seed)
 assert torch.cuda.is_available() == (cell.gpus > 0), "Keras takes the GPU if PyTorch sees one, without a word"
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
-torch.backends.fp32_precision = "ieee"  # cuDNN's is tf32 by default
+torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
+policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
+keras.config.set_dtype_policy(policies.get(cell.precision, "float32"))
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # Keras' default, "channels_last": on a CPU a tenth faster here than "channels_first"
@@ -36,7 +40,7 @@ model = keras.Sequential(  # Glorot uniform, biases zero: the default
         layers.Flatten(),
         layers.Dense(params.hidden, activation="relu"),
         layers.Dropout(drop3),
-        layers.Dense(params.n_classes),  # logits: no softmax here, the loss has it
+        layers.Dense(params.n_classes, dtype="float32"),  # logits: no softmax here, the loss has it
     ]
 )
 

@@ -12,10 +12,11 @@ from harness import Cell, Weights
 
 cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
 cudnn = cuda_versions and cuda_versions.cudnn_get_version()
-cell = Cell(keras.__version__, cuda, cudnn, {"jax": jax.__version__})
+cell = Cell(keras.__version__, cuda, cudnn, {"jax": jax.__version__}, precisions=("fp32", "tf32", "amp-bf16"))
 params = cell.params
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
-jax.config.update("jax_default_matmul_precision", "float32")  # else newer GPUs multiply and convolve in TF32
+jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
+keras.config.set_dtype_policy("mixed_bfloat16" if cell.precision == "amp-bf16" else "float32")
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # Keras' default, "channels_last"; XLA chooses again what the device computes in
@@ -44,7 +45,7 @@ x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))  # zeros do no harm: n
 for stage, (count, width) in enumerate(zip(params.blocks, params.widths)):
     for number in range(count):
         x = block(x, width, stride=2 if stage and number == 0 else 1)
-model = keras.Model(images, layers.GlobalAveragePooling2D()(x))
+model = keras.Model(images, layers.GlobalAveragePooling2D(dtype="float32")(x))
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------

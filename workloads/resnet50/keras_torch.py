@@ -9,11 +9,15 @@ from keras import layers
 
 from harness import Cell, Weights
 
-cell = Cell(keras.__version__, torch.version.cuda, torch.backends.cudnn.version(), {"torch": torch.__version__})
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+packages = {"torch": torch.__version__}
+cell = Cell(keras.__version__, torch.version.cuda, torch.backends.cudnn.version(), packages, precisions)
 params = cell.params
 assert torch.cuda.is_available() == (cell.gpus > 0), "Keras takes the GPU if PyTorch sees one, without a word"
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
-torch.backends.fp32_precision = "ieee"  # cuDNN's is tf32 by default
+torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
+policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
+keras.config.set_dtype_policy(policies.get(cell.precision, "float32"))
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 keras.config.set_image_data_format("channels_first")  # PyTorch's layout: on a CPU a quarter faster here than Keras'
@@ -43,7 +47,7 @@ x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))  # zeros do no harm: n
 for stage, (count, width) in enumerate(zip(params.blocks, params.widths)):
     for number in range(count):
         x = block(x, width, stride=2 if stage and number == 0 else 1)
-model = keras.Model(images, layers.GlobalAveragePooling2D()(x))
+model = keras.Model(images, layers.GlobalAveragePooling2D(dtype="float32")(x))
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ from harness import Cell, Weights
 
 cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
 cudnn = cuda_versions and cuda_versions.cudnn_get_version()
-cell = Cell(keras.__version__, cuda, cudnn, {"jax": jax.__version__})
+cell = Cell(keras.__version__, cuda, cudnn, {"jax": jax.__version__}, precisions=("fp32", "tf32", "amp-bf16"))
 params = cell.params
 keras.utils.set_random_seed(cell.seed)
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
-jax.config.update("jax_default_matmul_precision", "float32")  # else newer GPUs multiply and convolve in TF32
+jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
+keras.config.set_dtype_policy("mixed_bfloat16" if cell.precision == "amp-bf16" else "float32")
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -28,7 +29,7 @@ model = keras.Sequential(
         layers.Input((params.length,), dtype="int32"),
         layers.Embedding(params.vocabulary, params.embedding),  # uniform, ±0.05; mask_zero off: no mask, as published
         layers.GRU(params.hidden),  # reset gate after the product, two biases: a scan, on a GPU too
-        layers.Dense(params.n_classes),  # logits: no softmax here, the loss has it
+        layers.Dense(params.n_classes, dtype="float32"),  # logits: no softmax here, the loss has it
     ]
 )
 

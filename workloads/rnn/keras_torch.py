@@ -10,11 +10,15 @@ from keras import layers
 
 from harness import Cell, Weights
 
-cell = Cell(keras.__version__, torch.version.cuda, torch.backends.cudnn.version(), {"torch": torch.__version__})
+precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+packages = {"torch": torch.__version__}
+cell = Cell(keras.__version__, torch.version.cuda, torch.backends.cudnn.version(), packages, precisions)
 params = cell.params
 keras.utils.set_random_seed(cell.seed)
 assert torch.cuda.is_available() == (cell.gpus > 0), "Keras takes the GPU if PyTorch sees one, without a word"
-torch.backends.fp32_precision = "ieee"  # cuDNN's is tf32 by default
+torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
+policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
+keras.config.set_dtype_policy(policies.get(cell.precision, "float32"))
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -25,7 +29,7 @@ model = keras.Sequential(
         layers.Input((params.length,), dtype="int32"),
         layers.Embedding(params.vocabulary, params.embedding),  # uniform, ±0.05; mask_zero off: no mask, as published
         layers.GRU(params.hidden),  # reset gate after the product, two biases: cuDNN, or on a CPU a loop
-        layers.Dense(params.n_classes),  # logits: no softmax here, the loss has it
+        layers.Dense(params.n_classes, dtype="float32"),  # logits: no softmax here, the loss has it
     ]
 )
 
