@@ -20,7 +20,8 @@ inputs = ("tokens", "labels")
 # --- Model ----------------------------------------------------------------------------------------------------------
 def network(model, forward_only):
     table = model.create_param("table", [params.vocabulary, params.embedding], Initializer("XavierFill"))
-    model.net.Gather([table, "tokens"], "rows")
+    # By default its gradient is sparse, and Adam would leave alone all words that are not in the batch, moments too
+    model.net.Gather([table, "tokens"], "rows", dense_gradient=True)
     shape = [params.length, params.batch_size, params.embedding]
     words, _ = model.net.Reshape("rows", ["words", "_"], shape=shape)  # time comes first
     start = model.param_init_net.ConstantFill([], "start", shape=[1, params.batch_size, params.hidden], value=0.0)
@@ -50,9 +51,6 @@ with core.DeviceScope(device):  # Xavier fill, biases zero: the default
 with core.DeviceScope(device):
     _, loss = model.net.SoftmaxWithLoss([logits, "labels"], ["softmax", "loss"])  # takes logits
     model.AddGradientOperators([loss])
-    # Gather's gradient is sparse, and Adam would leave alone all words that are not in the batch, moments too
-    table = model.get_param_info(core.BlobReference("table"))
-    table.grad = model.net.SparseToDense([table.grad.indices, table.grad.values, "table"], "table_dense_grad")
     optimizer.build_adam(model, params.learning_rate, beta1=params.beta_1, beta2=params.beta_2, epsilon=params.epsilon)
 
 for number, operator in enumerate(model.param_init_net.Proto().op):
