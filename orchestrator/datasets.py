@@ -77,6 +77,24 @@ IMDB = DataSet(
 DATA_SETS = {dataset.name: dataset for dataset in (CIFAR_10, IMDB)}
 """The data sets by name, as ``dataset`` in workloads/params.json names them. Synthetic data is made in the cell."""
 
+TORCHVISION = DataSet(
+    name="resnet50-torchvision",
+    terms="torchvision's code is BSD-3-Clause; the weights were trained on ImageNet, whose terms are for research",
+    files=(
+        File(
+            "resnet50-0676ba61.pth",
+            # Its name has the first digits of its sum, which PyTorch's hub compares; the others and the size are
+            # those that several of its users have published.
+            (Content("0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", 102_530_333),),
+            "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        ),
+    ),
+)
+"""ResNet-50, trained on ImageNet, by PyTorch's own hub: version 1.5, as a state_dict."""
+
+WEIGHTS = {TORCHVISION.name: TORCHVISION}
+"""Weights from the libraries' hubs, as ``pretrained`` in workloads/params.json names them: fetched where asked for."""
+
 
 class State(StrEnum):
     """What a check found of a file."""
@@ -179,16 +197,17 @@ def fetch(
 
 
 def named(names: Iterable[str]) -> list[DataSet]:
-    """The data sets of these names, each once; all where no name is given."""
+    """The data sets of these names, each once; all where no name is given, but no weights."""
+    known = {**DATA_SETS, **WEIGHTS}
     wanted = list(dict.fromkeys(names)) or list(DATA_SETS)
     for name in wanted:
-        if name not in DATA_SETS:
-            near = get_close_matches(name, DATA_SETS, n=1)
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
             raise DataError(
                 f"There is no data set {name!r}.",
-                remedy=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(DATA_SETS)}.",
+                remedy=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}.",
             )
-    return [DATA_SETS[name] for name in wanted]
+    return [known[name] for name in wanted]
 
 
 class Shelf:

@@ -23,6 +23,10 @@ SUFFIXES = (".py", ".R", ".jl")
 """Of scripts, by their language; INTERPRETERS of harness/arguments.py says what runs each."""
 UNVERIFIED = "unverified: "
 """How the reason begins of a cell that is not run only because nobody has seen it work."""
+UNSEEN_VARIANTS: Mapping[str, str] = {
+    "pretrained": "the library's hub was out of reach when it was written; seen to load a file of the same format",
+}
+"""Variants that nobody has seen work, and why."""
 
 PUBLISHED_WORKLOADS = ("cnn", "rnn", "resnet50", "densenet121")
 
@@ -149,6 +153,7 @@ def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified
         or (image.spec.unavailable_gpus.get(cell.gpu) if image else None)
         or script_reason(cell.library, cell.workload, cell.variant)
         or (UNVERIFIED + image.spec.unverified if image and image.spec.unverified and not unverified else None)
+        or (UNVERIFIED + UNSEEN_VARIANTS[cell.variant] if cell.variant in UNSEEN_VARIANTS and not unverified else None)
         or (engine_reason(engine, image) if image else None)
     )
 
@@ -229,9 +234,10 @@ def parameters() -> Mapping[str, Mapping[str, Any]]:
 
 
 def dataset_of(cell: Cell) -> str | None:
-    """The data set that a cell needs; None if it makes its data itself."""
-    dataset: str | None = parameters()[cell.workload]["dataset"] if cell.data == "real" else None
-    return dataset
+    """The data set that a cell needs, or the weights; None if it makes its data itself."""
+    known = parameters()[cell.workload]
+    dataset: str | None = known["dataset"] if cell.data == "real" else None
+    return known["pretrained"][cell.library] if cell.variant == "pretrained" else dataset
 
 
 @cache

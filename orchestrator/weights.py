@@ -26,4 +26,5 @@ def check(cells: Iterable[Cell]) -> None:
 
 def are_given_to(cell: Cell) -> bool:
     """Whether a cell starts from given weights: a comparison does, and a workload whose features must agree."""
-    return cell.parity or "agreement" in plan.parameters().get(cell.workload, {})
+    features = "agreement" in plan.parameters().get(cell.workload, {})
+    return cell.parity or (features and cell.variant != "pretrained")

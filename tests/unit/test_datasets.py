@@ -373,6 +373,8 @@ def test_report_check(publish: Callable[[bytes], DataSet]) -> None:
 def test_the_table_names_all_data_sets_of_the_workloads() -> None:
     parameters = json.loads((ROOT / "workloads/params.json").read_text())
     assert {workload["dataset"] for workload in parameters.values()} - {None} <= datasets.DATA_SETS.keys()
+    weights = {name for workload in parameters.values() for name in workload.get("pretrained", {}).values()}
+    assert weights == datasets.WEIGHTS.keys()
 
 
 def test_every_file_of_the_table_can_be_had_and_proved() -> None:

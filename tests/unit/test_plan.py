@@ -69,6 +69,8 @@ def test_the_key_covers_the_engine(tmp_path):
         (Cell("jax", "rnn", "cuda13", "h200", "amp-fp16"), Host(), "jax runs in fp32, tf32, amp-bf16 only"),
         (Cell("mxnet-2018", "cnn", "cuda9", "v100", "amp-fp16"), Host(), "mxnet-2018 runs in fp32 only"),
         (Cell("pytorch", "rnn", variant="swift"), Host(), "not implemented yet: no workloads/rnn/pytorch_swift.py"),
+        (Cell("pytorch", "resnet50", variant="pretrained"), Host(), "unverified: the library's hub was out of reach"),
+        (Cell("jax", "resnet50", variant="pretrained"), Host(), "no workloads/resnet50/jax_pretrained.py"),
     ],
 )
 def test_reasons(cell, host, reason, tmp_path):
@@ -94,6 +96,14 @@ def test_what_nobody_has_seen_work_runs_only_if_asked_for(tmp_path):
     assert planned.verdict is Verdict.READY
     (planned,) = plan.plan([JAX_GPU], ENGINE, tmp_path, Host(), unverified=True)
     assert planned.reason == "no NVIDIA driver on this machine"
+
+
+def test_weights_of_a_hub_are_fetched_and_belong_to_the_key(tmp_path):
+    cell = Cell("pytorch", "resnet50", variant="pretrained")
+    (planned,) = plan.plan([cell], ENGINE, tmp_path, Host(), unverified=True)
+    assert planned.verdict is Verdict.READY
+    assert plan.dataset_of(cell) == "resnet50-torchvision"
+    assert plan.dataset_of(replace(cell, variant="reference")) is None
 
 
 def test_a_build_can_lack_machine_code_for_a_gpu_that_its_cuda_drives(tmp_path):

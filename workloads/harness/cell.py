@@ -108,13 +108,17 @@ class Cell:
         batch = self.params.batch_size
         given = weights.given(self.arguments.workload, self.params)
         predict(arrays.x_test[:batch])  # some libraries make their parameters at the first batch
-        mine.give(given)
+        if mine.pretrained:
+            taken = mine.take(given)
+            given = [(array, taken[array.name]) for array, _ in given]
+        else:
+            mine.give(given)
         images = arrays.x_test[: len(arrays.x_test) // batch * batch]
         self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
         self._phase("warm_up")
         times, features = self._pass(images, predict, batch)
         self._phase("predict")
-        errors = parity.compare_features(self.arguments.workload, self.params, features, self.canonical)
+        errors = parity.compare_features(self.arguments.workload, given, features, self.canonical)
         self._phase("evaluate")
         tolerance = self.params.agreement[self.precision]
         self._finish(

@@ -47,10 +47,10 @@ def compare_training(workload, params, mine, arrays, canonical, predict, step):
     }
 
 
-def compare_features(workload, params, features, canonical):
-    """Error of each of the first images' features, relative to the largest feature of the reference."""
+def compare_features(workload, given, features, canonical):
+    """Error of each of the first images' features, relative to the largest feature of the reference with ``given``."""
     reference = importlib.import_module("reference." + workload)
-    exact = in_double_precision(weights.given(workload, params))
+    exact = in_double_precision(given)
     images = canonical.x_test[: min(IMAGES, len(features))].astype(np.float64)
     expected = reference.scores(exact, images)
     return [relative(ours, right) for ours, right in zip(np.array(features, np.float64), expected)]

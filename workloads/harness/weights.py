@@ -24,15 +24,25 @@ class Weights:
     also stand for those of the GRU. ``reset`` "before" or "after" the recurrent product and ``sigmoid`` "logistic" or
     "hard" tell which GRU it is. ``epsilon`` tells to the root of which second moment Adam adds it, "corrected" or
     "uncorrected", and ``head_start`` how many steps Adam believes to be done before the first. ``scores`` tells
-    whether predict returns "logits" or "probabilities".
+    whether predict returns "logits" or "probabilities", ``pretrained`` that the script has loaded weights of its
+    library's hub, which stay.
     """
 
     def __init__(
-        self, get, set, reset="after", sigmoid="logistic", epsilon="corrected", head_start=0, scores="logits", **layout
+        self,
+        get,
+        set=None,
+        reset="after",
+        sigmoid="logistic",
+        epsilon="corrected",
+        head_start=0,
+        scores="logits",
+        pretrained=False,
+        **layout,
     ):
         self._get, self._set = get, set
         self.reset, self.sigmoid, self.epsilon = reset, sigmoid, epsilon
-        self.head_start, self.scores = head_start, scores
+        self.head_start, self.scores, self.pretrained = head_start, scores, pretrained
         self.layout = dict(LAYOUT, **layout)
 
     def give(self, given):
