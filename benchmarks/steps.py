@@ -27,16 +27,23 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "workloads")]
 OPPONENTS = ROOT / "benchmarks" / "notebooks"
 EPOCHS = 2
-# By its path: some of them have their library's name, which they could not import if their folder were searched.
-RUN_OPPONENT = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
-# `python -m harness`, the entry point of every image, and with each event the processor time that has been used.
-RUN_OURS = """
-import runpy, time
-from harness import document
-event = document.event
-document.event = lambda kind, **fields: event(kind, cpu=time.process_time(), **fields)
-runpy.run_module("harness", run_name="__main__")
-"""
+CLOCK = ROOT / "benchmarks" / "clock"
+# Scripts that stand for several libraries: Keras' run on any backend, the others in both lines.
+SHARED = {
+    "chainer-2018": "chainer",
+    "gluon-2018": "gluon",
+    "mxnet-2018": "mxnet",
+    "pytorch-2018": "pytorch",
+    "keras-cntk": "keras-2",
+    "keras-tf-2018": "keras-2",
+    "keras-theano": "keras-2",
+    "keras-jax": "keras-3",
+    "keras-tf": "keras-3",
+    "keras-torch": "keras-3",
+}
+# By its path: some have their library's name, which they could not import if their folder were searched.
+PYTHON = ["python", "-c", "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"]
+INTERPRETERS = {".py": PYTHON, ".R": ["Rscript"]}
 
 
 class Failed(Exception):
@@ -58,12 +65,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rosetta-steps-") as name:
         folder = Path(name)
         write_samples(folder, arguments.steps)
-        for cell, library, workload in opponents(arguments.only):
+        for library, workload, script in opponents(arguments.only):
             try:
-                line = compare(library, workload, folder, arguments)
+                line = compare(library, workload, script, folder, arguments)
             except Failed as error:
                 line = f"failed: {error}"
-            print(f"{cell:22}{line}", flush=True)
+            print(f"{library + '/' + workload:22}{line}", flush=True)
 
 
 def machine(cpus: str) -> str:
@@ -74,12 +81,16 @@ def machine(cpus: str) -> str:
     return f"cores {cpus} of the {os.cpu_count()} of an {cpu}, load {load:.1f} before the start"
 
 
-def opponents(only: str) -> Iterator[tuple[str, str, str]]:
-    """What is to be compared: "keras-tf/cnn" and its two words."""
-    for path in sorted(OPPONENTS.glob("*/*.py"), key=lambda path: (path.stem, path.parent)):
-        library, workload = path.stem.replace("_", "-"), path.parent.name
-        if fnmatch(f"{library}/{workload}", only):
-            yield f"{library}/{workload}", library, workload
+def opponents(only: str) -> Iterator[tuple[str, str, Path]]:
+    """What is to be compared: library, workload, and the script that ours is compared with."""
+    from orchestrator import images
+
+    for library in sorted(images.library_index()):
+        for workload in ("cnn", "rnn"):
+            name = SHARED.get(library, library).replace("-", "_")
+            scripts = list((OPPONENTS / workload).glob(name + ".*"))
+            if scripts and fnmatch(f"{library}/{workload}", only):
+                yield library, workload, scripts[0]
 
 
 def write_samples(folder: Path, steps: int) -> None:
@@ -93,13 +104,13 @@ def write_samples(folder: Path, steps: int) -> None:
         np.savez(folder / "data" / f"{workload}.npz", x=made.x_train, y=made.y_train)
 
 
-def compare(library: str, workload: str, folder: Path, asked: argparse.Namespace) -> str:
+def compare(library: str, workload: str, script: Path, folder: Path, asked: argparse.Namespace) -> str:
     """The rest of a line: version, medians of both sides, their ratios, and those of each round."""
     image = image_of(library)
     ours, theirs = [], []
     for _ in range(asked.rounds):
         ours.append(reference(image, library, workload, folder, asked))
-        theirs.append(opponent(image, library, workload, folder, asked))
+        theirs.append(opponent(image, library, script, folder, asked))
     versions = {each["version"] for each in ours + theirs}
     if len(versions) > 1:
         raise Failed(f"the two sides measure different versions, {', '.join(sorted(versions))}")
@@ -130,7 +141,9 @@ def reference(image: str, library: str, workload: str, folder: Path, asked: argp
     results = Path(tempfile.mkdtemp(dir=folder))
     samples = asked.steps * arguments.read_params()[workload]["batch_size"]
     options = ["--data", "synthetic", "--epochs", str(EPOCHS), "--samples", str(samples)]
-    printed = docker_run(asked.cpus, {results: "/results"}, image, RUN_OURS, library, workload, *options)
+    mounts = {results: "/results", CLOCK: "/clock:ro"}
+    program = ["python", "-m", "harness", library, workload, *options]
+    printed = docker_run(asked.cpus, mounts, "/clock:/workloads", image, program)
     events = [json.loads(line) for line in printed.splitlines() if line.startswith('{"event": "epoch"')]
     documents = list(results.glob("*.json"))
     if not documents:
@@ -143,21 +156,22 @@ def reference(image: str, library: str, workload: str, folder: Path, asked: argp
     }
 
 
-def opponent(image: str, library: str, workload: str, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+def opponent(image: str, library: str, script: Path, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """The last epoch of the script that ours is compared with."""
     mounts = {OPPONENTS: "/notebooks:ro", folder / "data": "/data:ro"}
-    printed = docker_run(asked.cpus, mounts, image, RUN_OPPONENT, f"{workload}/{library.replace('-', '_')}.py")
-    measured: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    program = [*INTERPRETERS[script.suffix], f"/notebooks/{script.relative_to(OPPONENTS)}", library]
+    printed = docker_run(asked.cpus, mounts, "/notebooks", image, program)
+    measured: dict[str, Any] = json.loads(next(line for line in reversed(printed.splitlines()) if line.startswith("{")))
     return measured
 
 
-def docker_run(cpus: str, mounts: dict[Path, str], image: str, program: str, *words: str) -> str:
+def docker_run(cpus: str, mounts: dict[Path, str], path: str, image: str, program: list[str]) -> str:
     """What a program prints; it sees the scripts and parameters of this checkout, whichever its image was made of."""
-    command = ["docker", "run", "--rm", "--network", "none", "--cpuset-cpus", cpus, "--entrypoint", "python"]
+    first, *words = program
+    command = ["docker", "run", "--rm", "--network", "none", "--cpuset-cpus", cpus, "--entrypoint", first]
     for source, target in {**mounts, ROOT / "workloads": "/workloads:ro"}.items():
         command += ["--volume", f"{source}:{target}"]
-    folder = next((target[:-3] for target in mounts.values() if target.startswith("/notebooks")), "/workloads")
-    return called([*command, "--workdir", folder, image, "-c", program, *words])
+    return called([*command, "--env", f"PYTHONPATH={path}", image, *words])
 
 
 def called(command: list[str]) -> str:

@@ -1,6 +1,8 @@
 """What the opponents share, as the notebooks of 2018 shared theirs: parameters, arrays, minibatches, a clock."""
 
 import json
+import os
+import sys
 import time
 from types import SimpleNamespace
 
@@ -13,6 +15,13 @@ def parameters(workload):
     """The hyper-parameters of a workload, by attribute."""
     with open("/workloads/params.json") as file:
         return SimpleNamespace(**json.load(file)[workload])
+
+
+def keras_backend():
+    """The backend of the library that the script stands for, say "torch" of "keras-torch", for its import."""
+    word = sys.argv[1].split("-")[1]
+    os.environ["KERAS_BACKEND"] = {"tf": "tensorflow"}.get(word, word)
+    return os.environ["KERAS_BACKEND"]
 
 
 def arrays(workload, channels_first=True, one_hot=False):

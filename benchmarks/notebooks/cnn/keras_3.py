@@ -1,12 +1,10 @@
-"""CNN in Keras 3 on TensorFlow: a softmax at the end, one-hot labels, and fit."""
+"""CNN in Keras 3, on any backend: a softmax at the end, one-hot labels, and fit."""
 
-import os
+from common import EPOCHS, Clock, arrays, keras_backend, parameters
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+backend = keras_backend()
 import keras
 from keras import layers
-
-from common import EPOCHS, Clock, arrays, parameters
 
 params = parameters("cnn")
 few, many = params.filters

@@ -1,12 +1,10 @@
-"""GRU in Keras 3 on TensorFlow: a softmax at the end, one-hot labels, and fit."""
+"""GRU in Keras 3, on any backend: a softmax at the end, one-hot labels, and fit."""
 
-import os
+from common import EPOCHS, Clock, arrays, keras_backend, parameters
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+backend = keras_backend()
 import keras
 from keras import layers
-
-from common import EPOCHS, Clock, arrays, parameters
 
 params = parameters("rnn")
 x_train, y_train = arrays("rnn", one_hot=True)
