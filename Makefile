@@ -13,7 +13,7 @@ DEV := .venv/dev.installed
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint unit containers dev lock clean
+.PHONY: help run test lint unit containers browser dev lock clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
@@ -21,7 +21,7 @@ help: ## list what can be made
 run: $(RUNTIME) ## the quick profile: minutes; ARGS='--only ...' are handed on
 	$(BIN)/rosetta run --profile quick $(ARGS)
 
-test: lint unit containers ## everything below; ROSETTA_REQUIRE_ENGINE=1 makes a missing engine a failure
+test: lint unit containers browser ## everything below; ROSETTA_REQUIRE_ENGINE=1 makes a missing engine a failure
 
 lint: $(DEV) ## style, types, shell scripts, Dockerfile
 	$(BIN)/ruff check
@@ -35,6 +35,9 @@ unit: $(DEV) ## tests that need no engine
 
 containers: $(DEV) ## tests with real containers and services, skipped where no engine or service is
 	$(BIN)/pytest tests/containers tests/storage
+
+browser: $(DEV) ## tests of the pages in headless Chromium, skipped where there is none
+	$(BIN)/pytest tests/browser
 
 dev: $(DEV) ## install the tools for development into .venv
 

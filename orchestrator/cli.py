@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from orchestrator import __version__
-from orchestrator.commands import cells, comparing, data, images, results, sync
+from orchestrator.commands import cells, comparing, data, images, pages, results, sync
 from orchestrator.errors import RosettaError
 
 
@@ -34,6 +34,7 @@ def main() -> None:
       rosetta data fetch                   CIFAR-10 and IMDB from their publishers
       rosetta run --only '*/rnn/cpu/*'     the published GRU in every library
       rosetta table                        the results so far
+      rosetta report                       the same as pages, with charts and scripts side by side
       rosetta verify                       is this machine as fast as it should be?
     """
 
@@ -48,6 +49,8 @@ for command in (
     results.table,
     comparing.verify,
     comparing.diff,
+    pages.report,
+    pages.notebook,
     images.lock,
     images.schema,
     data.data,

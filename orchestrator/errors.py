@@ -101,3 +101,9 @@ class ConflictError(RosettaError):
     """Files of the same name differ on both sides, or are none of those that belong there; all are kept."""
 
     exit_code = 14
+
+
+class AddressError(RosettaError):
+    """Pages can't be served at an address."""
+
+    exit_code = 15

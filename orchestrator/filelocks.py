@@ -1,5 +1,6 @@
 """Locks that the kernel takes back when a process dies, however it dies."""
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -32,13 +33,15 @@ def waited_for(path: Path) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock of a file; looking takes it for a moment."""
-    if not path.exists():
+    """Whether somebody holds the lock of a file; who may only read it can tell as well."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
-    lock = take(path)
-    if lock is not None:
-        lock.release()
-    return lock is None
+    except BlockingIOError:
+        return True
+    return False
 
 
 def host_folder() -> Path:

@@ -36,7 +36,7 @@ LONGEST_REASON = 160
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "engine", "host", "cpu", "cores",
-    "gpus_before", "gpus_after", "started",
+    "gpus_before", "gpus_after", "started", "run",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -46,7 +46,7 @@ class Entry:
     """One field of a table: a time (or a word instead) and its quality, marks, and the spread over repeats below.
 
     ``seconds`` is None where the field has no time; ``length`` says how much was trained on. ``rounds`` are the times
-    to rank by, none where it is not ranked.
+    to rank by, none where it is not ranked; ``runs`` are those behind it, the newest last.
     """
 
     time: str = ""
@@ -57,6 +57,7 @@ class Entry:
     seconds: float | None = None
     length: str = ""
     rounds: tuple[float, ...] = ()
+    runs: tuple[str, ...] = ()
     fastest: bool = False
 
 
@@ -72,6 +73,7 @@ class Note:
 class Table:
     """One workload: title, machines, column headings (in lines), the entries of each library, notes."""
 
+    workload: str
     title: str
     machines: Sequence[str]
     columns: Sequence[tuple[str, ...]]
@@ -159,6 +161,7 @@ def table(workload: str, rows: Sequence[Row], published: "Published") -> Table:
     return with_derived(
         workload,
         Table(
+            workload,
             TITLES.get(workload, workload),
             [f"{letter}: {describe(machine)}".removeprefix(": ") for machine, letter in letters.items() if machine],
             [column.heading() for column in (*columns, *columns_2018)],
@@ -193,7 +196,7 @@ def published_table(workload: str, edition: Edition, titles: Mapping[str, str]) 
         for library in edition.rows[workload]
     }
     fields = {(titles[library], published_column(figures.values(), c)): f for (library, c), f in figures.items()}
-    made = Table(TITLES[workload], [], [column.heading() for column in shown], lines, list(caveats(fields)))
+    made = Table(workload, TITLES[workload], [], [column.heading() for column in shown], lines, list(caveats(fields)))
     if workload != "rnn":
         return with_derived(workload, made, shown)
     used = {titles[figure.library]: figure.cudnn_rnn for figure in figures.values()}
@@ -383,7 +386,7 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
     rows = [row for row in rows if (row["epochs"], row["samples"]) == (last["epochs"], last["samples"])]
     good = [row for row in rows if row["status"] == Status.OK]
     if not good:
-        return Entry(word(max(rows, key=started)["status"]), status=Status.FAILED)
+        return Entry(word(last["status"]), status=Status.FAILED, runs=(last["run"],))
     seconds = [row["seconds"] for row in good]
     found = doubts(good)
     bare = BARE if any(row["engine"] == "process" for row in good) else ""
@@ -396,6 +399,7 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
         statistics.median(seconds),
         length(last),
         () if found else tuple(seconds),
+        tuple(row["run"] for row in sorted(good, key=started)),
     )
 
 

@@ -1,7 +1,7 @@
 """Results: the declared Parquet schema, one file per cell run, and the merge of many into one table."""
 
 from orchestrator.results.files import MERGED, forget, holds, read, table_of, write, write_incompatible, write_row
-from orchestrator.results.merging import gather, merge
+from orchestrator.results.merging import Folder, gather, merge
 from orchestrator.results.rows import LOG_TAIL, Row, empty, identity, incompatible_row, row
 from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION, VERSION_KEY, schema
 
@@ -11,6 +11,7 @@ __all__ = [
     "MERGED",
     "SCHEMA_VERSION",
     "VERSION_KEY",
+    "Folder",
     "Row",
     "empty",
     "forget",

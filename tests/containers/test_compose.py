@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import requests
 
 from orchestrator import ROOT, filelocks
 from orchestrator.images import Sources
@@ -30,7 +33,7 @@ UP = ("up", "--abort-on-container-exit", "--build")
 @contextmanager
 def compose(checkout: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """`docker compose up`, or another command, in a checkout, as a project of its own that leaves nothing behind."""
-    own = {"ROSETTA_PROFILE": "quick", "COMPOSE_PROJECT_NAME": checkout.name}
+    own = {"ROSETTA_PROFILE": "quick", "COMPOSE_PROJECT_NAME": checkout.name, "ROSETTA_PORT": str(free_port())}
     env = {**os.environ, **what_compose_does_not_find(), **own, **variables}
     up = subprocess.Popen(
         ["docker", "compose", *(words or UP)],
@@ -46,6 +49,13 @@ def compose(checkout: Path, *words: str, **variables: str) -> Iterator[subproces
     finally:
         up.kill()
         subprocess.run(["docker", "compose", "down", "--volumes"], cwd=checkout, env=env, check=True)
+
+
+def free_port() -> int:
+    """A port for the pages, since others may use the usual one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def what_compose_does_not_find() -> Mapping[str, str]:
@@ -128,11 +138,16 @@ def test_locks_of_gpus_are_those_of_the_host(checkout):
     assert "held True" in said, said
 
 
-def test_ctrl_c_stops_the_cells_and_keeps_what_has_finished(checkout, cells_of):
-    with compose(checkout) as up:
+def test_ctrl_c_stops_the_cells_and_keeps_what_has_finished_and_the_pages_show_it_before(checkout, cells_of):
+    port = free_port()
+    with compose(checkout, ROSETTA_PORT=str(port)) as up:
         for line in up.stdout:
             if "  ok  " in line:
                 break
+        library = re.search(r"\] (\S+?)/", line)[1]
+        address = f"http://127.0.0.1:{port}"
+        assert f'href="cells/{library}-' in requests.get(f"{address}/", timeout=60).text
+        assert requests.get(f"{address}/live.json", timeout=60).json()["lines"]
         up.send_signal(signal.SIGINT)
         said = up.stdout.read()
     assert cells_of(checkout / "results") == []

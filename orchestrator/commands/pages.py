@@ -1,0 +1,84 @@
+"""What is made to be read: report, notebook."""
+
+from pathlib import Path
+
+import click
+
+from orchestrator.errors import SelectionError
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path), metavar="[FILE|DIR]", default="results")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    default="site",
+    show_default=True,
+    help="Where the pages are written.",
+)
+@click.option("--serve", is_flag=True, help="Write nothing; serve the pages as long as this runs, always up to date.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where --serve listens.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N", help="And there.")
+def report(source: Path, output: Path, serve: bool, host: str, port: int) -> None:
+    """Write results as pages that open from the disk and load nothing from elsewhere, or serve them while cells run.
+
+    \b
+    examples:
+      rosetta report                       then open site/index.html
+      rosetta report all.parquet -o site/
+      rosetta report --serve               http://localhost:8080, filled while 'rosetta run' runs
+    """
+    from orchestrator.report import site
+
+    if serve:
+        site.serve(source, host, port, say=click.echo)
+    else:
+        count = site.write(source, output)
+        click.echo(f"{count:,} pages, of which the first is {output / 'index.html'}")
+
+
+@click.command()
+@click.argument("library", required=False)
+@click.argument("workload", required=False)
+@click.option(
+    "--variant", default="reference", show_default=True, metavar="NAME", help="Another script of the library."
+)
+@click.option("--all", "every", is_flag=True, help="All scripts.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The file, or with --all the folder. Default: LIBRARY-WORKLOAD.ipynb; notebooks.",
+)
+def notebook(library: str | None, workload: str | None, variant: str, every: bool, output: Path | None) -> None:
+    """Write a workload script as a Jupyter notebook that runs as it is, a cell for each section.
+
+    With another suffix, say .py, the file has jupytext's percent form.
+
+    \b
+    examples:
+      rosetta notebook pytorch cnn
+      rosetta notebook keras-r rnn -o gru.ipynb
+      rosetta notebook --all -o notebooks/
+    """
+    from orchestrator import notebook as notebooks
+    from orchestrator import plan
+    from orchestrator.scripts import scripts
+
+    wanted = [script for name in plan.parameters() for script in scripts(name)]
+    if not every:
+        if library is None or workload is None:
+            raise click.UsageError("Name a library and a workload, or take --all.")
+        one = (library, workload, variant)
+        wanted = [script for script in wanted if (script.library, script.workload, script.variant) == one]
+    if not wanted:
+        what = f"There is no script of {library} for {workload}, variant {variant}."
+        raise SelectionError(what, remedy="'rosetta plan' lists libraries, workloads and variants.")
+    for script in wanted:
+        name = f"{script.path.stem.replace('_', '-')}-{script.workload}.ipynb"
+        path = (output or Path("notebooks")) / name if every else output or Path(name)
+        notebooks.write(script, path)
+        click.echo(path)

@@ -1,0 +1,114 @@
+"""A workload script as a Jupyter notebook: the same lines, a cell for each section.
+
+The harness finds its arguments in a variable, as it does when another language has started it. Without a change the
+notebook runs for seconds, on synthetic data.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator import ROOT, plan, quality
+from orchestrator.errors import ResultError
+from orchestrator.scripts import Script
+
+SETUP: Mapping[str, str] = {
+    "python": """\
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["ROSETTA_ARGUMENTS"] = json.dumps({arguments})
+os.environ.setdefault("ROSETTA_RESULTS", tempfile.mkdtemp())
+for folder in (Path.cwd(), *Path.cwd().parents):
+    if (folder / "workloads" / "harness").is_dir():
+        sys.path.insert(0, str(folder / "workloads"))
+        break""",
+    "r": """\
+Sys.setenv(ROSETTA_ARGUMENTS = r"({arguments})")
+if (Sys.getenv("ROSETTA_RESULTS") == "") Sys.setenv(ROSETTA_RESULTS = tempdir())
+if (dir.exists("workloads/harness")) Sys.setenv(PYTHONPATH = normalizePath("workloads"))""",
+    "julia": """\
+ENV["ROSETTA_ARGUMENTS"] = raw\"\"\"{arguments}\"\"\"
+get!(mktempdir, ENV, "ROSETTA_RESULTS")
+isdir("workloads/harness") && (ENV["PYTHONPATH"] = abspath("workloads"))""",
+}
+"""Per language: arguments, a folder for the result, and where the harness is (in a checkout around the notebook)."""
+
+KERNELS: Mapping[str, Mapping[str, str]] = {
+    "python": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "r": {"name": "ir", "display_name": "R", "language": "R"},
+    "julia": {"name": "julia-1.9", "display_name": "Julia 1.9", "language": "julia"},
+}
+
+ABOUT = """\
+# {summary}
+
+The script `{path}`, a cell for each of its sections. It needs the library, and from a checkout of Rosetta Matrix the
+folder `workloads`; both are in the image `{image}`.
+
+This is a short run on synthetic data: it shows that it works, and ranks nothing. The published run is
+`{published}`, with `ROSETTA_DATA` naming the folder of the data set that `rosetta data fetch` prints."""
+
+
+def notebook(script: Script) -> Any:
+    """The notebook of a script, in nbformat's form; its cells are numbered, so that it is the same each time."""
+    import nbformat
+
+    code: dict[str, Any] = {"outputs": [], "execution_count": None}
+    cells: list[dict[str, Any]] = [
+        {"id": f"cell-{number}", "cell_type": kind, "metadata": {}, "source": text, **(code if kind == "code" else {})}
+        for number, (kind, text) in enumerate(parts(script))
+    ]
+    content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": dict(KERNELS[script.language])}}
+    return nbformat.from_dict({**content, "cells": cells})  # type: ignore[no-untyped-call]
+
+
+def parts(script: Script) -> Iterator[tuple[str, str]]:
+    """Kind and text of each cell: what it is, how it is to be run, then heading and code of each section."""
+    arguments = arguments_of(script)
+    yield "markdown", about(script)
+    yield "code", SETUP[script.language].format(arguments=json.dumps(arguments))
+    for section in script.sections():
+        if section.title:
+            yield "markdown", f"## {section.title}"
+        yield "code", section.code
+
+
+def about(script: Script) -> str:
+    """What the notebook says of itself."""
+    from orchestrator import images
+
+    framework = images.library_index()[script.library]
+    return ABOUT.format(
+        summary=script.summary.rstrip("."),
+        path=script.path.relative_to(ROOT),
+        image=f"rosetta/{framework.framework}",
+        published=json.dumps(arguments_of(script, short=False)),
+    )
+
+
+def arguments_of(script: Script, short: bool = True) -> list[str]:
+    """What the harness is told to run: the shortest run that learns something, or the published one."""
+    variant = ["--variant", script.variant] if script.variant != "reference" else []
+    words = [script.library, script.workload, *variant]
+    if not short:
+        return words
+    two_batches = {"epochs": 1, "samples": 2 * plan.parameters()[script.workload]["batch_size"]}
+    length = quality.band_of(script.workload, "synthetic") or two_batches
+    return [*words, "--data", "synthetic", "--epochs", str(length["epochs"]), "--samples", str(length["samples"])]
+
+
+def write(script: Script, path: Path) -> None:
+    """Write a notebook: as .ipynb, or by another suffix in jupytext's percent form; raises ResultError."""
+    import jupytext
+
+    form = "ipynb" if path.suffix == ".ipynb" else f"{path.suffix.lstrip('.')}:percent"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(jupytext.writes(notebook(script), fmt=form))
+    except OSError as error:
+        raise ResultError(f"{path} can't be written: {error.strerror}.") from None

@@ -1,0 +1,117 @@
+"""The pages over HTTP while cells run: made from the results folder as it is at each moment, and nothing else."""
+
+import json
+import mimetypes
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from orchestrator import results
+from orchestrator.claims import RUN, living
+from orchestrator.errors import AddressError, ResultError
+from orchestrator.progress import clock
+from orchestrator.report.site.pages import POLICY, Site
+
+PATIENCE = 1.0
+"""Seconds between two looks at the folder, however many ask."""
+
+
+class Watched:
+    """A results folder and the site of what is in it now."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._folder = results.Folder(path)
+        self._site: Site | None = None
+        self._rows: Any = None
+        self._looked = 0.0
+        self._version = 0
+        self._looking = threading.Lock()
+
+    def site(self) -> tuple[int, Site]:
+        """The site, and a number that changes when its content does; a file that can't be read yet is left out."""
+        with self._looking:
+            if self._site is None or time.monotonic() - self._looked > PATIENCE:
+                with suppress(ResultError, OSError):
+                    rows = self._folder.read()
+                    if rows is not self._rows:
+                        self._site, self._rows = Site(rows, self.path.name, live=True), rows
+                        self._version += 1
+                self._looked = time.monotonic()
+            return self._version, self._site or Site(results.table_of([]), self.path.name, live=True)
+
+    def now(self) -> dict[str, Any]:
+        """What the pages ask for again and again: whether there is something new, and what runs."""
+        version, _ = self.site()
+        return {"version": version, "lines": list(running(self.path))}
+
+
+def running(folder: Path) -> list[str]:
+    """What runs in a results folder now, a line for each orchestrator and each cell."""
+    claims = list(living(folder))
+    now = time.time()
+    lines = []
+    for name, facts in claims:
+        gone = clock(now - facts["started"])
+        if name.startswith(RUN):
+            words = [f"{facts[what]:,} {what}" for what in ("waiting", "running", "building") if facts.get(what)]
+            lines.append(f"{facts.get('host', '')}: {', '.join(words) or 'starting'}, for {gone}")
+        else:
+            epoch = f"epoch {facts['epoch']:.0f} of {facts['epochs']:.0f}, " if facts.get("epochs") else ""
+            loss = f"loss {facts['loss']:.3f}, " if facts.get("loss") is not None else ""
+            lines.append(f"{facts.get('cell', name)}: {epoch}{loss}{gone}")
+    return lines
+
+
+def serve(folder: Path, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve the pages of a folder until Ctrl-C; raises ResultError or AddressError."""
+    if not folder.is_dir():
+        raise ResultError(f"There is no folder {folder}.", remedy="Make it, or name the results folder of a run.")
+    try:
+        server = ThreadingHTTPServer((host, port), handler(Watched(folder)))
+    except OSError as error:
+        what = f"Nothing can be served at {host}, port {port}: {error.strerror or error}."
+        raise AddressError(what, remedy="Name another with --port N or --host ADDRESS.") from None
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host
+    say(f"http://{shown}:{server.server_port} shows what is in {folder}; Ctrl-C ends it")
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+def handler(watched: Watched) -> type[BaseHTTPRequestHandler]:
+    """What answers requests: pages from memory, never a file by its name."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
+            if path == "live.json":
+                self.answer(200, "application/json", json.dumps(watched.now()).encode())
+                return
+            make = watched.site()[1].pages.get(path)
+            kind = mimetypes.guess_type(path)[0] or "text/html"
+            if make is None:
+                self.answer(404, "text/plain", b"There is no such page.")
+            else:
+                self.answer(200, f"{kind}; charset=utf-8", make())
+
+        do_HEAD = do_GET
+
+        def answer(self, status: int, kind: str, content: bytes) -> None:
+            self.send_response(status)
+            headers = {"Content-Type": kind, "Content-Length": str(len(content)), "Cache-Control": "no-cache"}
+            headers |= {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing: every open page asks every two seconds."""
+
+    return Handler

@@ -1,0 +1,70 @@
+"""The scripts of a workload in columns of the same sections, with what was measured above them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator import images
+from orchestrator.report import tables
+from orchestrator.report.site import calls
+from orchestrator.report.tables import Entry
+from orchestrator.scripts import Script, scripts
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["Column", "Part", "columns", "scripts"]
+
+Figures = Sequence[tuple[str, Entry]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section: its heading, its code as highlighted HTML, and the documentation of its calls."""
+
+    title: str
+    code: "Markup"
+    links: Sequence[calls.Link]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A script: its name in addresses, the library's title and documentation, its parts, its times with headings."""
+
+    name: str
+    title: str
+    docs: str
+    path: str
+    parts: Sequence[Part]
+    figures: Figures
+
+
+def columns(workload: str, figures: Mapping[str, Figures]) -> Iterator[Column]:
+    """The scripts of a workload; ``figures`` by the title that a library has in the tables."""
+    titles = tables.library_titles()
+    for script in scripts(workload):
+        row = {"library": script.library, "precision": "fp32", "variant": script.variant}
+        title = tables.library_title(row, titles)
+        library = images.library_index()[script.library].libraries[script.library]
+        name = script.path.stem.replace("_", "-")
+        path = script.path.relative_to(script.path.parents[2])
+        yield Column(name, title, library.docs, str(path), list(parts(script)), figures.get(title, ()))
+
+
+def parts(script: Script) -> Iterator[Part]:
+    """The sections of a script."""
+    names = calls.origins(script.path.read_text())
+    for section in script.sections():
+        links = list(calls.links(section.code, names, script.library)) if section.title else []
+        yield Part(section.title or "Start", highlighted(section.code, script.language), links)
+
+
+def highlighted(code: str, language: str) -> "Markup":
+    """Code as HTML, an element for each line, so that long ones hang; Pygments escapes it."""
+    from markupsafe import Markup
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+
+    lines = highlight(code, get_lexer_by_name(language), HtmlFormatter(nowrap=True)).splitlines()
+    return Markup("".join(f"<span>{line or '<br>'}</span>" for line in lines))
