@@ -1,0 +1,122 @@
+"""Pages and notebooks without a browser: what they say, and what comes of text that attacks."""
+
+import shlex
+import socket
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from click.testing import CliRunner
+from flit_core import buildapi
+
+from orchestrator import ROOT, notebook, plan, results
+from orchestrator.cli import main
+from orchestrator.commands import cells
+from orchestrator.report import site
+from orchestrator.report.site import calls, pages
+from orchestrator.scripts import scripts
+
+SCRIPTS = [script for workload in plan.parameters() for script in scripts(workload)]
+ROWS = [row for path in (ROOT / "docs" / "results").glob("*.parquet") for row in results.read(path).to_pylist()]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: f"{script.workload}/{script.path.name}")
+def test_a_notebook_has_the_lines_of_its_script(script):
+    made = notebook.notebook(script)
+    code = [cell.source for cell in made.cells if cell.cell_type == "code"]
+    headings = [cell.source for cell in made.cells if cell.cell_type == "markdown"]
+    lines = [line for line in script.path.read_text().splitlines() if line and not line.startswith("# --- ")]
+    assert [line for line in "\n".join(code[1:]).splitlines() if line] == lines
+    assert headings[1:] == [f"## {section.title}" for section in script.sections()[1:]]
+    assert notebook.notebook(script) == made
+
+
+def test_the_script_of_a_variant_is_told_from_that_of_a_longer_name():
+    assert {(s.library, s.variant) for s in SCRIPTS if s.path.stem == "tensorflow_2018_highapi"} == {
+        ("tensorflow-2018", "highapi")
+    }
+
+
+def test_notebooks_by_the_command(tmp_path):
+    done = CliRunner().invoke(main, ["notebook", "pytorch", "cnn", "-o", str(tmp_path / "a.py")])
+    assert done.exit_code == 0, done.output
+    assert "# %% [markdown]\n# ## Model" in (tmp_path / "a.py").read_text()
+    done = CliRunner().invoke(main, ["notebook", "--all", "-o", str(tmp_path)])
+    assert len(list(tmp_path.glob("*.ipynb"))) == len(SCRIPTS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"repeat": 2}, {"data": "synthetic", "epochs": 2, "samples": 1280}, {"precision": "amp-bf16"}],
+    ids=["as published", "another round", "short", "another precision"],
+)
+def test_the_command_on_a_page_selects_that_cell_alone(change):
+    row = {**next(row for row in ROWS if row["cell"] == "pytorch/rnn/cpu"), **change}
+    if "precision" in change:
+        row |= {"platform": "cuda13", "gpu": "h200"}
+    words = shlex.split(next(pages.commands(row)))
+    assert words[:2] == ["rosetta", "run"]
+    command = main.commands["run"].make_context("run", words[2:])
+    (cell,), _ = cells.cells_from({**command.params, "engine": "process"})
+    assert {axis: getattr(cell, axis) for axis in ("library", "workload", "platform", "gpu", "precision", "data")} == {
+        axis: row[axis] for axis in ("library", "workload", "platform", "gpu", "precision", "data")
+    }
+    assert cell.repeat == row["repeat"]
+    assert command.params["rerun"] == "all"
+
+
+def test_every_link_of_a_call_leads_to_the_library_s_own_documentation():
+    for script in SCRIPTS:
+        names = calls.origins(script.path.read_text())
+        found = [link for s in script.sections()[1:] for link in calls.links(s.code, names, script.library)]
+        assert all(link.url.startswith("https://") for link in found)
+        assert found or script.library in ("caffe2", "knet"), script.path
+
+
+def test_a_hostile_name_stays_within_the_folder(tmp_path):
+    row = {**ROWS[0], "cell": "../../<script>/x\0", "run": "../..", "reason": "\x1b[31m\u202e<b>"}
+    results.write(results.table_of([row]), tmp_path / "a.parquet")
+    site.write(tmp_path / "a.parquet", tmp_path / "out" / "site")
+    written = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")]
+    assert all(path.startswith("out/site/") for path in written)
+    for path in tmp_path.rglob("*.html"):
+        text = path.read_text()
+        assert "<script>/x" not in text
+        assert not {"\x1b", "\u202e", "\0"} & set(text)
+
+
+def test_a_folder_is_read_again_as_its_files_come_change_and_go(tmp_path):
+    folder = results.Folder(tmp_path)
+    assert folder.read().num_rows == 0
+    first, second = tmp_path / "cells" / "a" / "x.parquet", tmp_path / "cells" / "b" / "y.parquet"
+    results.write_row(ROWS[0], first)
+    seen = folder.read()
+    assert (seen.num_rows, folder.read() is seen) == (1, True)
+    results.write_row(ROWS[1], second)
+    assert folder.read().num_rows == 2
+    first.unlink()
+    assert folder.read()["cell"].to_pylist() == [ROWS[1]["cell"]]
+
+
+def test_where_a_port_is_taken_the_way_out_is_told(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [
+            sys.executable,
+            "-c",
+            "from orchestrator.cli import main; main()",
+            "report",
+            str(tmp_path),
+            "--serve",
+        ]
+        words = [*command, "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 15
+    assert "--port N" in done.stderr
+
+
+def test_an_installed_package_has_the_templates_and_assets(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names = zipfile.ZipFile(tmp_path / buildapi.build_wheel(str(tmp_path))).namelist()
+    for path in (ROOT / "orchestrator" / "report" / "site").glob("*/*.*[!c]"):
+        assert path.relative_to(ROOT).as_posix() in names
