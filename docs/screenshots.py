@@ -22,7 +22,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
         site.write(ROOT / "docs" / "results", Path(name))
-        page = browser.new_page(viewport={"width": 1180, "height": 820}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1120, "height": 720}, color_scheme="light")
         for picture, path in PICTURES.items():
             page.goto(f"{Path(name).as_uri()}/{path}")
             page.wait_for_load_state("networkidle")
