@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import Browser
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -71,7 +73,7 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
         yield {**row, **{name: own[name] for name in (*fixed, "n_gpus", "cores")}, "quality": 0.77}
 
 
-def open_page(browser, path: Path, rows: int) -> float:  # type: ignore[no-untyped-def]
+def open_page(browser: Browser, path: Path, rows: int) -> float:
     """Seconds until a page is drawn; all of its ``rows`` are there then."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from orchestrator.matrix import AXES, Cell
 from orchestrator.report import parity, tables
 from orchestrator.report.site import charts, stone
 from orchestrator.report.tables import Entry, Row, Table
+from orchestrator.scripts import scripts
 
 if TYPE_CHECKING:
     import jinja2
@@ -65,7 +67,7 @@ class Site:
     @cached_property
     def pages(self) -> Mapping[str, Callable[[], bytes]]:
         """What makes each page and asset, by its path."""
-        workloads = [workload for workload in plan.parameters() if next(stone.scripts(workload), None)]
+        workloads = [workload for workload in plan.parameters() if next(scripts(workload), None)]
         return {
             "index.html": lambda: self.page("overview.html.j2", "index.html", **self.overview()),
             "charts.html": lambda: self.page("charts.html.j2", "charts.html", charts=self.charts(), vega=True),
@@ -140,13 +142,13 @@ class Site:
             rounds = self.rounds[row["cell"], row["data"]]
             here = rounds.index(row)
             near = rounds[max(0, here - NEAR) : here + NEAR + 1]
-            epochs = zip(row["epoch_seconds"] or [], row["epoch_losses"] or [None] * 1000, strict=False)
+            seconds, losses = row["epoch_seconds"] or [], row["epoch_losses"] or []
             content = {
                 "row": row,
                 "rounds": near,
                 "more": len(rounds) - len(near),
                 "facts": facts(row),
-                "epochs": list(epochs),
+                "epochs": list(zip_longest(seconds, losses[: len(seconds)])),
             }
             return self.page("cell.html.j2", row["page"], **content, commands=list(commands(row)))
 

@@ -13,8 +13,6 @@ from orchestrator.scripts import Script, scripts
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["Column", "Part", "columns", "scripts"]
-
 Figures = Sequence[tuple[str, Entry]]
 
 
