@@ -14,12 +14,14 @@ for variable in ("ROSETTA_PROFILE", "ROSETTA_DATA_MIRROR"):
     os.environ.pop(variable, None)
 
 
+NEEDY = {"container", "browser", "storage"}
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Turn a skip into a failure where what a container or a browser test needs is required, as in CI."""
+    """Turn a skip into a failure where what the tests of ``NEEDY`` need is required, as in CI."""
     report = yield
-    needy = {"container", "browser"} & set(item.keywords)
-    if needy and report.skipped and os.environ.get("ROSETTA_REQUIRE_ENGINE") == "1":
+    if NEEDY & set(item.keywords) and report.skipped and os.environ.get("ROSETTA_REQUIRE_ENGINE") == "1":
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: skipped although ROSETTA_REQUIRE_ENGINE=1: {call.excinfo.value}"
     return report

@@ -1,7 +1,4 @@
-"""A real Azurite, Microsoft's emulator of Azure Blob Storage, as .ci/tools installs it.
-
-Where ROSETTA_REQUIRE_ENGINE=1, as in CI, a test that would be skipped for want of it fails.
-"""
+"""A real Azurite, Microsoft's emulator of Azure Blob Storage, as .ci/tools installs it."""
 
 import base64
 import os
@@ -27,8 +24,6 @@ from azure.storage.blob import (
     ResourceTypes,
     generate_account_sas,
 )
-
-from tests.containers.conftest import pytest_runtest_makereport  # noqa: F401 (a hook)
 
 AZURITE = Path("/opt/rosetta-tools/node_modules/.bin/azurite-blob")
 SETTINGS = ("CONNECTION_STRING", "SAS_TOKEN", "KEY", "SERVICE_ENDPOINT")

@@ -26,6 +26,8 @@ from orchestrator.storage import Entry, Taken, blobs
 from tests.storage.conftest import Account, Container
 from tests.storage.folders import files, full, merged, published, result
 
+pytestmark = pytest.mark.storage
+
 WRONG = base64.b64encode(b"0" * 64).decode()
 
 

@@ -17,6 +17,8 @@ from azure.storage.blob import BlobServiceClient
 from tests.storage.conftest import Account, emulator
 from tests.storage.folders import files, result
 
+pytestmark = pytest.mark.storage
+
 AZ = """#!/bin/sh
 echo '{{"accessToken": "{token}", "expires_on": {expires}, "subscription": "-", "tenant": "-"}}'
 """

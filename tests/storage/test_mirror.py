@@ -14,6 +14,8 @@ from tests.storage.folders import files
 from tests.storage.test_azurite import WRONG, no_secrets
 from tests.unit.publisher import REVIEWS, file, partial
 
+pytestmark = pytest.mark.storage
+
 HALF = len(REVIEWS) // 2
 
 

@@ -13,7 +13,7 @@ from tests.storage.conftest import Container
 from tests.storage.folders import files
 from tests.storage.test_azurite import no_secrets
 
-pytestmark = pytest.mark.container
+pytestmark = [pytest.mark.container, pytest.mark.storage]
 
 
 def test_no_secret_of_the_caller_reaches_an_image_a_result_a_log_or_a_table(
