@@ -205,24 +205,27 @@ def cuda_before(newest: Version) -> str:
     return f"{newest[0]}.x" if newest[1] == 99 else text(newest)
 
 
-def host_reason(platform: str, gpu: str, host: Host) -> str | None:
+def host_reason(platform: str, gpu: str, host: Host, n_gpus: int = 1) -> str | None:
     """Why this machine can't run it, or None; of several, why none of them can."""
     if not host.nodes:
-        return lack(platform, gpu, host, " on this machine")
-    lacking = [lack(platform, gpu, node, "") for node in host.nodes]
+        return lack(platform, gpu, host, " on this machine", n_gpus)
+    lacking = [lack(platform, gpu, node, "", n_gpus) for node in host.nodes]
     if None in lacking:
         return None
     counted = Counter(filter(None, lacking))
     return "no node can run it: " + "; ".join(f"{reason} ({count:,})" for reason, count in counted.items())
 
 
-def lack(platform: str, gpu: str, host: Host, where: str) -> str | None:
+def lack(platform: str, gpu: str, host: Host, where: str, n_gpus: int) -> str | None:
     """What one machine lacks, or None; ``where`` is what a reason calls it."""
     if platform == "cpu":
         return None
     if not host.driver:
         return f"no NVIDIA driver{where}"
-    if not host.of_model(gpu):
+    there = len(host.of_model(gpu))
+    if 0 < there < n_gpus:
+        return f"{there} × {GPUS[gpu].title}{where}, {n_gpus} are needed"
+    if not there:
         divided = any(gpu_of(device.name) == gpu for device in host.devices)
         return f"no {GPUS[gpu].title}{where}" + (" that is not divided by MIG" if divided else "")
     if host.driver < OLDEST_DRIVER[platform]:

@@ -77,6 +77,7 @@ class Document(Strict):
     """The JSON that a container leaves in ``/results``. Times in seconds, memory in bytes.
 
     ``parity`` has the errors against the reference by what was compared, where the run was to prove the model.
+    ``workers`` counts what trained one model together, ``findings`` has the AUC of each (None where it is absent).
     """
 
     contract: Literal[1]
@@ -88,6 +89,7 @@ class Document(Strict):
     data: Literal["real", "synthetic"]
     seed: Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
     n_gpus: Count
+    workers: Positive = 1
     epochs: Positive
     samples: Positive
     steps: Positive
@@ -95,11 +97,14 @@ class Document(Strict):
     shortened: bool
     metric: Text
     quality: Share
+    findings: dict[Text, Share | None] | None = None
+    pretrained: Text | None = None
     seconds: Seconds
     seconds_warm: Seconds | None
     phases: dict[Text, Seconds]
     epoch_seconds: Annotated[list[Seconds], Field(max_length=100_000)]
     epoch_losses: Annotated[list[FiniteFloat], Field(max_length=100_000)]
+    validation_losses: Annotated[list[FiniteFloat], Field(max_length=100_000)] | None = None
     peak_memory: Count
     container_memory: Count | None = None
     parity: dict[Text, Seconds] | None = None
@@ -133,6 +138,8 @@ def arguments(cell: Cell) -> list[str]:
         words += ["--epochs", str(cell.epochs)]
     if cell.samples is not None:
         words += ["--samples", str(cell.samples)]
+    if cell.n_gpus > 1:
+        words += ["--workers" if cell.gpu == "none" else "--gpus", str(cell.n_gpus)]
     words += ["--data", cell.data, "--seed", str(cell.repeat), "--precision", cell.precision]
     return [*words, "--variant", cell.variant, *(["--parity"] if cell.parity else [])]
 

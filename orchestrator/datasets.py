@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator import storage
+from orchestrator import chestxray, storage
 from orchestrator.downloads import OFFLINE, Content, File, Say, below, bring, is_stored, is_url, silent
 from orchestrator.errors import DataError, DiskError
 from orchestrator.storage import NotThere
@@ -23,7 +23,7 @@ class DataSet:
     """A data set: its ``files`` as the workloads read them below ``/data``, and the ``archive`` if they come in one.
 
     ``terms`` say under what licence, and what to cite. ``extras`` are members of the archive that no workload reads;
-    any other member is refused.
+    any other member is refused. One that is ``large`` is fetched only by its name.
     """
 
     name: str
@@ -31,6 +31,7 @@ class DataSet:
     files: tuple[File, ...]
     archive: File | None = None
     extras: tuple[str, ...] = ()
+    large: bool = False
 
 
 CIFAR_10 = DataSet(
@@ -74,7 +75,10 @@ IMDB = DataSet(
 )
 """50,000 film reviews, half of them positive, as word ranks."""
 
-DATA_SETS = {dataset.name: dataset for dataset in (CIFAR_10, IMDB)}
+CHESTXRAY14 = DataSet(chestxray.NAME, chestxray.TERMS, (), large=True)
+"""112,120 X-rays of 30,805 patients with 14 findings: converted on the way, see chestxray.py."""
+
+DATA_SETS = {dataset.name: dataset for dataset in (CIFAR_10, IMDB, CHESTXRAY14)}
 """The data sets by name, as ``dataset`` in workloads/params.json names them. Synthetic data is made in the cell."""
 
 TORCHVISION = DataSet(
@@ -128,8 +132,11 @@ def folder(name: str, cache: Path | None = None) -> Path:
 def digest(name: str) -> str:
     """The content of a data set as one sha256 in hex, from the declared sums: nothing is read or hashed.
 
-    Copies that are packed otherwise but hold the same data have the same digest.
+    Copies that are packed otherwise but hold the same data have the same digest. Of what is converted here the digest
+    is that of its index, and empty before that.
     """
+    if name == chestxray.NAME:
+        return chestxray.digest(folder(name))
     lines = sorted(f"{file.path} {file.sums[0]}\n" for file in named([name])[0].files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -189,7 +196,10 @@ def fetch(
     for dataset in named(names):
         shelf = Shelf(dataset, cache)
         with disk_errors(shelf.folder):
-            if shelf.lacking():
+            if dataset is CHESTXRAY14:
+                with shelf.alone(say):
+                    chestxray.fetch(shelf.folder, shelf.desk, mirror, say)
+            elif shelf.lacking():
                 with shelf.alone(say):
                     fill(shelf, mirror, say)
         folders[dataset.name] = shelf.folder
@@ -197,9 +207,9 @@ def fetch(
 
 
 def named(names: Iterable[str]) -> list[DataSet]:
-    """The data sets of these names, each once; all where no name is given, but no weights."""
+    """The data sets of these names, each once; all but the large ones, and no weights, where no name is given."""
     known = {**DATA_SETS, **WEIGHTS}
-    wanted = list(dict.fromkeys(names)) or list(DATA_SETS)
+    wanted = list(dict.fromkeys(names)) or [name for name, dataset in DATA_SETS.items() if not dataset.large]
     for name in wanted:
         if name not in known:
             near = get_close_matches(name, known, n=1)

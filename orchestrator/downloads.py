@@ -37,7 +37,10 @@ OFFLINE = "Without internet, let ROSETTA_DATA_MIRROR name a place that holds the
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of a file: their sha256 in hex, and how many there are."""
+    """The bytes of a file: their sha256 in hex, and how many there are.
+
+    Where a publisher gives an MD5 sum and no size, that sum (its length tells it) and more bytes than there can be.
+    """
 
     sha256: str
     size: int
@@ -66,6 +69,11 @@ class File:
         return max(content.size for content in self.contents)
 
     @property
+    def algorithm(self) -> str:
+        """What makes the sums."""
+        return "md5" if len(self.contents[0].sha256) == 32 else "sha256"
+
+    @property
     def sums(self) -> tuple[str, ...]:
         """The accepted sha256 sums, the publisher's first."""
         return tuple(content.sha256 for content in self.contents)
@@ -86,7 +94,7 @@ class Incoming:
         self.file, self.path, self.stream = file, path, stream
         self.source, self.address = address, printable(address)
         self.slip = path.with_name(path.name + ".origin")
-        self.hash, self.size, self.validator = hashlib.sha256(), 0, ""
+        self.hash, self.size, self.validator = hashlib.new(self.file.algorithm), 0, ""
 
     def resume(self) -> None:
         """Count what an earlier call left, if it is of any use."""
@@ -106,7 +114,7 @@ class Incoming:
     def restart(self, validator: str = "") -> None:
         """Forget what came, and note where the next bytes come from."""
         self.stream.truncate(0)
-        self.hash, self.size, self.validator = hashlib.sha256(), 0, validator
+        self.hash, self.size, self.validator = hashlib.new(self.file.algorithm), 0, validator
         self.slip.write_text(f"{self.address}\n{validator}")
 
     def write(self, chunk: bytes) -> None:
@@ -121,7 +129,7 @@ class Incoming:
         """Raise DataError, and remove the file, if it is not an accepted content."""
         if not self.complete:
             self.refuse(
-                f"Its sha256 is {self.hash.hexdigest()} ({self.size:,} bytes); "
+                f"Its {self.file.algorithm} is {self.hash.hexdigest()} ({self.size:,} bytes); "
                 f"it should be {self.file.sums[0]} ({self.file.size:,} bytes)."
             )
 

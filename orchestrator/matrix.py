@@ -32,6 +32,7 @@ class Point(Strict):
     workload: Word | None = None
     platform: Word | None = None
     gpu: Word | None = None
+    n_gpus: Count | None = None
     precision: Word | None = None
     variant: Word | None = None
     data: Word | None = None
@@ -41,12 +42,16 @@ class Point(Strict):
 
 
 class Axes(Strict):
-    """The axes; a combination of one value of each is a cell. ``repeat`` is also the seed of the run."""
+    """The axes; a combination of one value of each is a cell. ``repeat`` is also the seed of the run.
+
+    ``n_gpus`` train one model together; on the platform cpu as many processes stand for them.
+    """
 
     library: Annotated[list[Word | str], Field(min_length=1)] | None = None
     workload: Values | None = None
     platform: Values | None = None
     gpu: Values | None = None
+    n_gpus: Annotated[list[Count], Field(min_length=1)] | None = None
     precision: Values | None = None
     variant: Values | None = None
     data: Values | None = None
@@ -74,6 +79,7 @@ class MatrixFile(Strict):
 DEFAULTS: Mapping[str, Any] = {
     "platform": "cpu",
     "gpu": "none",
+    "n_gpus": 1,
     "precision": "fp32",
     "variant": "reference",
     "data": "real",
@@ -97,15 +103,18 @@ class Cell:
     variant: str = "reference"
     data: str = "real"
     repeat: int = 0
+    n_gpus: int = 1
     epochs: int | None = None
     samples: int | None = None
     parity: bool = False
 
     @property
     def id(self) -> str:
-        """What a person types: ``pytorch/rnn/cpu``, ``pytorch/rnn/cuda12/h200/amp-bf16``."""
-        parts = [self.library, self.workload, self.platform]
-        for axis in ("gpu", "precision", "variant"):
+        """What a person types: ``pytorch/rnn/cpu``, ``pytorch/rnn/cuda12/h200/amp-bf16``, ``…/cuda12/v100x4``."""
+        many = f"x{self.n_gpus}" if self.n_gpus > 1 else ""
+        device = (self.gpu if self.gpu != DEFAULTS["gpu"] else "") + many
+        parts = [self.library, self.workload, self.platform, *filter(None, [device])]
+        for axis in ("precision", "variant"):
             value = getattr(self, axis)
             if value != DEFAULTS[axis]:
                 parts.append(value)

@@ -123,7 +123,7 @@ def verdict(
 ) -> Planned:
     """One cell's verdict; ``there`` are the keys that have a folder of their own in ``folder``."""
     image = images.image_for(cell.library, cell.platform)
-    reason = lasting_reason(cell, image, engine, unverified) or host_reason(cell.platform, cell.gpu, host)
+    reason = lasting_reason(cell, image, engine, unverified) or host_reason(cell, host) or data_reason(cell)
     if reason is not None or image is None:
         return Planned(cell, Verdict.INCOMPATIBLE, reason or "")
     name = key(cell, image, engine.name, host.pretended and cell.gpu != "none")
@@ -151,6 +151,7 @@ def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified
         or library_reason(cell.library, cell.platform)
         or precision_reason(cell.library, cell.precision)
         or (image.spec.unavailable_gpus.get(cell.gpu) if image else None)
+        or (None if cell.n_gpus == 1 else parallel_reason(cell.workload))
         or script_reason(cell.library, cell.workload, cell.variant)
         or (UNVERIFIED + image.spec.unverified if image and image.spec.unverified and not unverified else None)
         or (UNVERIFIED + UNSEEN_VARIANTS[cell.variant] if cell.variant in UNSEEN_VARIANTS and not unverified else None)
@@ -161,9 +162,21 @@ def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified
 hardware_reason = cache(compatibility.hardware_reason)
 
 
-def host_reason(platform: str, gpu: str, host: Host) -> str | None:
+def host_reason(cell: Cell, host: Host) -> str | None:
     """Why this machine can't run it; the host decides only after everything else fits."""
-    return compatibility.host_reason(platform, gpu, host)
+    return compatibility.host_reason(cell.platform, cell.gpu, host, cell.n_gpus)
+
+
+def data_reason(cell: Cell) -> str | None:
+    """Why the data of a cell is not to be had by itself: sets of many gigabytes are fetched only when asked for."""
+    dataset = dataset_of(cell)
+    absent = dataset is not None and not cell.parity and not data_digest(dataset)
+    return f"its data is not here: 'rosetta data fetch {dataset}' brings it" if absent else None
+
+
+def parallel_reason(workload: str) -> str | None:
+    """Why several GPUs can't share a workload."""
+    return None if parameters().get(workload, {}).get("parallel") else f"{workload} is measured on one GPU"
 
 
 @cache

@@ -23,9 +23,10 @@ def mismatch(cell: Cell, document: Document) -> str | None:
         "variant": cell.variant,
         "data": cell.data,
         "seed": cell.repeat,
-        "n_gpus": int(cell.gpu != "none"),
+        "n_gpus": cell.n_gpus if cell.gpu != "none" else 0,
+        "workers": cell.n_gpus,
         "epochs": epochs,
-        "samples": samples,
+        "samples": None if may_be_part(cell) and document.samples < (samples or 0) else samples,
     }
     wrong = [
         f"{key} {getattr(document, key)!r} instead of {value!r}"
@@ -38,6 +39,11 @@ def mismatch(cell: Cell, document: Document) -> str | None:
     return ", ".join(wrong) or None
 
 
+def may_be_part(cell: Cell) -> bool:
+    """Whether the cell takes as much of a set as is there: fewer samples are then a shortened run, not another."""
+    return cell.data == "real" and not cell.parity and bool(plan.parameters().get(cell.workload, {}).get("parallel"))
+
+
 def judge(document: Document) -> tuple[Status, str]:
     """Ok, or of bad quality and why: outside the band that params.json gives for runs of at least some length.
 
@@ -45,7 +51,7 @@ def judge(document: Document) -> tuple[Status, str]:
     """
     if document.parity is not None:
         return judge_parity(document.workload, document.parity)
-    band = band_of(document.workload, document.data)
+    band = band_of(document.workload, document.data, document.workers)
     if not band or document.epochs < band["epochs"] or document.samples < band["samples"]:
         return Status.OK, ""
     low, high = band["low"], band["high"]
@@ -61,48 +67,59 @@ def judge_parity(workload: str, errors: Mapping[str, float]) -> tuple[Status, st
     wrong = [
         f"{name} differ by {errors[name]:.2g}, {tolerance:.0e} is allowed" if name in errors else f"{name} are missing"
         for name, tolerance in tolerances.items()
-        if name != "steps" and not errors.get(name, 1) <= tolerance
+        if is_compared(name, errors) and not errors.get(name, 1) <= tolerance
     ]
     return (Status.QUALITY, "not the same model: " + "; ".join(wrong)) if wrong else (Status.OK, "")
 
 
-def band_of(workload: str, data: str) -> Mapping[str, Any]:
+def is_compared(name: str, errors: Mapping[str, float]) -> bool:
+    """Whether an entry of a workload's "parity" is a tolerance of this run: only several workers are compared."""
+    return name not in ("steps", "with") and (name != "workers" or name in errors)
+
+
+def band_of(workload: str, data: str, n_gpus: int = 1) -> Mapping[str, Any]:
     """``low``, ``high``, and from how many ``epochs`` and ``samples`` on they hold; empty without a band."""
     parameters = plan.parameters().get(workload, {})
     band = parameters.get("quality", {}).get(data)
-    return {**band, "samples": in_batches(band["samples"], parameters)} if band else {}
+    return {**band, "samples": in_batches(band["samples"], parameters, n_gpus)} if band else {}
 
 
-def published(workload: str) -> Length:
+def published(workload: str, n_gpus: int = 1) -> Length:
     """The length of the published run: the one from which its band holds on real data."""
-    return plan.parameters().get(workload, {}).get("epochs"), band_of(workload, "real").get("samples")
+    return plan.parameters().get(workload, {}).get("epochs"), band_of(workload, "real", n_gpus).get("samples")
 
 
 def asked(cell: Cell) -> Length:
     """The length that a run of this cell reports when it ends well."""
     parameters = plan.parameters().get(cell.workload, {})
     if cell.parity:
-        steps = parameters.get("parity", {}).get("steps")
-        return 1, steps and steps * parameters["batch_size"]
-    epochs, samples = published(cell.workload)
+        steps, batch = parameters.get("parity", {}).get("steps"), parameters.get("batch_size", 1)
+        batch = parameters.get("parity", {}).get("with", {}).get("batch_size", batch)
+        return 1, steps and steps * batch * cell.n_gpus
+    epochs, samples = published(cell.workload, cell.n_gpus)
     if cell.samples is not None:
-        shorter = in_batches(cell.samples, parameters)
+        shorter = in_batches(cell.samples, parameters, cell.n_gpus)
         endless = cell.data == "synthetic"  # a real set has no more samples than it has
         samples = shorter if endless or samples is None else min(shorter, samples)
     return cell.epochs or epochs, samples
 
 
-def is_shorter(workload: str, length: Length) -> bool:
+def is_shorter(workload: str, length: Length, n_gpus: int = 1) -> bool:
     """Whether this is less than the published run, seen from outside: a container's own word for it may be wrong."""
     return any(
         had is not None and full is not None and had < full
-        for had, full in zip(length, published(workload), strict=True)
+        for had, full in zip(length, published(workload, n_gpus), strict=True)
     )
 
 
-def in_batches(samples: int, parameters: Mapping[str, Any]) -> int:
-    """The samples that are trained on: complete batches only, as published."""
-    batch = int(parameters.get("batch_size", 1))
+def in_batches(samples: int, parameters: Mapping[str, Any], n_gpus: int = 1) -> int:
+    """The samples that are trained on: complete batches of all GPUs only, as published.
+
+    A workload that several GPUs can share takes fewer samples as one smaller batch.
+    """
+    batch = int(parameters.get("batch_size", 1)) * n_gpus
+    if parameters.get("parallel") and samples < batch:
+        batch = samples // n_gpus * n_gpus or 1
     return samples // batch * batch
 
 

@@ -17,14 +17,20 @@ LOOK_AGAIN = 2.0
 """Seconds between looks at cells that another orchestrator runs: it may have died."""
 
 
+Lane = tuple[str, int]
+"""A model of GPU, or none, and how many of it a cell needs."""
+
+
 class Queue:
-    """The cells that wait, in their order: a lane for those without GPU and one for each model."""
+    """The cells that wait, in their order: a lane for those without GPU, and one for each model and number of GPUs."""
 
     def __init__(self, ordered: Sequence[Planned], shop: Shop, tally: Tally) -> None:
         self.shop, self.tally = shop, tally
-        self._lanes: dict[str, deque[Planned]] = {}
+        # Those that need many GPUs first: else they would wait until all others are done.
+        lanes = sorted({lane_of(planned) for planned in ordered}, key=lambda lane: -lane[1])
+        self._lanes: dict[Lane, deque[Planned]] = {lane: deque() for lane in lanes}
         for planned in ordered:
-            self._lanes.setdefault(planned.cell.gpu, deque()).append(planned)
+            self._lanes[lane_of(planned)].append(planned)
         self._elsewhere: list[Planned] = []
         self._looked = time.monotonic()
 
@@ -34,8 +40,8 @@ class Queue:
     def startable(self) -> Iterator[tuple[Planned, Claim, Lease]]:
         """Cells that can start now, each claimed and with what it holds while it runs."""
         self._look_again()
-        for model, lane in self._lanes.items():
-            while lane and (lease := self.shop.slots.take(model)):
+        for (model, n_gpus), lane in self._lanes.items():
+            while lane and (lease := self.shop.slots.take(model, n_gpus)):
                 claimed = self._claimed(lane)
                 if claimed is None:
                     self.shop.slots.give_back(lease, model)
@@ -90,10 +96,19 @@ class Queue:
         if time.monotonic() - self._looked > LOOK_AGAIN:
             self._looked = time.monotonic()
             for planned in self._elsewhere:
-                self._lanes[planned.cell.gpu].append(planned)
+                self._lanes[lane_of(planned)].append(planned)
             self._elsewhere = []
+
+
+def lane_of(planned: Planned) -> Lane:
+    """The lane of a cell: the model of its GPUs, and how many it needs at once."""
+    return planned.cell.gpu, planned.cell.n_gpus if planned.cell.gpu != "none" else 1
 
 
 def needs_quiet(cell: Cell) -> bool:
     """Whether builds beside it would spoil what the cell is about: seconds on a CPU, for the published length."""
-    return cell.gpu == "none" and not cell.parity and not quality.is_shorter(cell.workload, quality.asked(cell))
+    return (
+        cell.gpu == "none"
+        and not cell.parity
+        and not quality.is_shorter(cell.workload, quality.asked(cell), cell.n_gpus)
+    )

@@ -16,12 +16,16 @@ MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 // 8
 
 @dataclass(frozen=True)
 class Lease:
-    """What one cell holds: GPUs, the numbers of its cores (none: all of them), bytes of memory."""
+    """What one cell holds: GPUs, the numbers of its cores (none: all of them), bytes of memory.
+
+    ``shares`` are the parts that its cores came from, one for each GPU.
+    """
 
     gpus: tuple[Device, ...]
     cores: tuple[int, ...]
     memory: int
     locked: tuple[filelocks.Lock, ...] = ()
+    shares: tuple[tuple[int, ...], ...] = ((),)
 
 
 class Slots:
@@ -39,33 +43,41 @@ class Slots:
         self._folder: Path | None = None
         self._changing = threading.Lock()
 
-    def take(self, model: str) -> Lease | None:
-        """A GPU of a model and a share of the rest; only the share for ``none``. None if all are taken."""
+    def take(self, model: str, n_gpus: int = 1) -> Lease | None:
+        """So many GPUs of a model and their share of the rest; one share for ``none``. None if too many are taken."""
         with self._changing:
-            if not self._free[model]:
+            count = n_gpus if model != "none" else 1
+            if self._free[model] < count:
                 return None
-            gpus, locked = self._gpu(model) if model != "none" else ((), ())
+            gpus, locked = self._gpus(model, count) if model != "none" else ((), ())
             if model != "none" and not gpus:
                 return None
-            self._free[model] -= 1
-            return Lease(gpus, self._shares.pop(), MEMORY // self.count, locked)
+            self._free[model] -= count
+            parts = [self._shares.pop() for _ in range(count)]
+            cores = tuple(sorted({core for part in parts for core in part}))
+            return Lease(gpus, cores, MEMORY // self.count * count, locked, tuple(parts))
 
     def give_back(self, lease: Lease, model: str) -> None:
         """End a lease."""
         with self._changing:
             for lock in lease.locked:
                 lock.release()
-            self._shares.append(lease.cores)
-            self._free[model] += 1
+            self._shares.extend(lease.shares)
+            self._free[model] += len(lease.shares)
 
-    def _gpu(self, model: str) -> tuple[tuple[Device, ...], tuple[filelocks.Lock, ...]]:
-        """A GPU that nobody on this host holds, and its lock; empty if there is none."""
+    def _gpus(self, model: str, count: int) -> tuple[tuple[Device, ...], tuple[filelocks.Lock, ...]]:
+        """GPUs that nobody on this host holds, and their locks; empty, and nothing held, if there are too few."""
         self._folder = self._folder or filelocks.host_folder()
+        held: list[tuple[Device, filelocks.Lock]] = []
         for device in self._devices[model]:
-            lock = filelocks.take(self._folder / f"{device.uuid}.lock")
+            lock = filelocks.take(self._folder / f"{device.uuid}.lock") if len(held) < count else None
             if lock is not None:
-                return (device,), (lock,)
-        return (), ()
+                held.append((device, lock))
+        if len(held) < count:
+            for _, lock in held:
+                lock.release()
+            return (), ()
+        return tuple(device for device, _ in held), tuple(lock for _, lock in held)
 
 
 def shares(cores: list[int], count: int) -> list[tuple[int, ...]]:

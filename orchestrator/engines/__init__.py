@@ -59,8 +59,8 @@ class Leases(Protocol):
     def count(self) -> int:
         """How many cells can run at a time."""
 
-    def take(self, model: str) -> Lease | None:
-        """What a cell for a model of GPU holds, or for ``none``; None if it has to wait."""
+    def take(self, model: str, n_gpus: int = 1) -> Lease | None:
+        """What a cell for so many GPUs of a model holds, or for ``none``; None if it has to wait."""
 
     def give_back(self, lease: Lease, model: str) -> None:
         """End a lease."""

@@ -71,7 +71,7 @@ class Cluster:
 
     def serving(self, cell: Cell) -> list[Node]:
         """The nodes that can run a cell; without GPU those that offer CPUs, if any does."""
-        nodes = [each for each in self.nodes if compatibility.host_reason(cell.platform, cell.gpu, each.host) is None]
+        nodes = [each for each in self.nodes if can_run(cell, each.host)]
         return ([each for each in nodes if each.cpus] or nodes) if cell.gpu == "none" else nodes
 
     def machines(self) -> set[str]:
@@ -152,24 +152,29 @@ class ClusterSlots:
         """How many cells can run at a time."""
         return sum(map(self._most, (*self._models, "none")))
 
-    def take(self, model: str) -> Lease | None:
+    def take(self, model: str, n_gpus: int = 1) -> Lease | None:
         """The right to be given to Ray."""
         most = self._most(model)
         with self._changing:
-            if most and self._used[model] >= most:
+            if most and self._used[model] + n_gpus > most:
                 return None
-            self._used[model] += 1
-            return Lease((), (), 0)
+            self._used[model] += n_gpus
+            return Lease((), (), 0, shares=((),) * n_gpus)
 
     def give_back(self, lease: Lease, model: str) -> None:
         """End a lease."""
         with self._changing:
-            self._used[model] -= 1
+            self._used[model] -= len(lease.shares)
 
     def _most(self, model: str) -> int:
         if model == "none":
             return self._cpu_cells * len(self._cluster.machines())
         return self._cluster.gpus(model)
+
+
+def can_run(cell: Cell, host: Host) -> bool:
+    """Whether a node has what a cell needs."""
+    return compatibility.host_reason(cell.platform, cell.gpu, host, cell.n_gpus) is None
 
 
 def cause(error: Exception) -> str:

@@ -1,6 +1,5 @@
 """Cells in containers: no network, read-only root, no capabilities, an unprivileged user; results out over the API."""
 
-import io
 import os
 import re
 import socket
@@ -248,17 +247,22 @@ class DockerEngine(OnThisHost):
 
     def _put(self, container: str, path: Path, name: Path) -> None:
         """Copy one file below /data, readable by all, over the engine's API."""
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            content = path.read_bytes()
-            for parent in reversed(name.parents[:-1]):
-                folder = tarfile.TarInfo(str(parent))
-                folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-                archive.addfile(folder)
-            member = tarfile.TarInfo(str(name))
-            member.size, member.mode = len(content), 0o644
-            archive.addfile(member, io.BytesIO(content))
-        self.api.put_archive(container, "/data", buffer.getvalue())
+        self.api.put_archive(container, "/data", archive_of(path, name))
+
+
+def archive_of(path: Path, name: Path) -> Iterator[bytes]:
+    """A tar archive of one file and the folders of its new name, piece by piece: some sets are larger than memory."""
+    for parent in reversed(name.parents[:-1]):
+        folder = tarfile.TarInfo(str(parent))
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        yield folder.tobuf()
+    member = tarfile.TarInfo(str(name))
+    member.size, member.mode = path.stat().st_size, 0o644
+    yield member.tobuf()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            yield chunk
+    yield b"\0" * (-member.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
 
 
 def tunnel_to_engine() -> Tunnel | None:

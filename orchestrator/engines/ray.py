@@ -114,7 +114,11 @@ class RayEngine:
             with self._lock:
                 if self.stopping:
                     raise EngineError("stopped before it began")
-                job, demand = self._cpu_demand(nodes, task) if task.cell.gpu == "none" else (0, gpu_demand(nodes))
+                job, demand = (
+                    self._cpu_demand(nodes, task)
+                    if task.cell.gpu == "none"
+                    else (0, gpu_demand(nodes, task.cell.n_gpus))
+                )
                 order = node.Order(task, source, self._models, self._jobs, job)
                 stream = node.remote(node.run_cell).options(**demand).remote(order)
                 self._running[task.run] = stream
@@ -157,12 +161,12 @@ class RayEngine:
         return job, {"num_cpus": chosen.cpus // self._jobs, "scheduling_strategy": there}
 
 
-def gpu_demand(nodes: Sequence[Node]) -> dict[str, Any]:
-    """What a cell with a GPU asks of Ray: one of a node with its label, of those whose driver is new enough."""
+def gpu_demand(nodes: Sequence[Node], n_gpus: int) -> dict[str, Any]:
+    """What a cell with a GPU asks of Ray: so many of a node with its label, of those whose driver is new enough."""
     labels, ids = sorted({each.label for each in nodes}), [each.id for each in nodes]
     return {
         "num_cpus": 0,
-        "num_gpus": 1,
+        "num_gpus": n_gpus,
         "label_selector": {LABEL: f"in({','.join(labels)})", ID: f"in({','.join(ids)})"},
     }
 

@@ -35,8 +35,8 @@ LONGEST_REASON = 160
 
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
-    "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "engine", "host", "cpu", "cores",
-    "gpus_before", "gpus_after", "started", "run",
+    "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
+    "cores", "gpus_before", "gpus_after", "started", "run",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -349,7 +349,7 @@ def column_of(row: Row, machine: str = "") -> Column:
     word, digits = re.fullmatch(r"(.*?)(\d*)", row["platform"], re.DOTALL).groups()  # type: ignore[union-attr]
     platform = word if word != "cpu" else "", int(digits or 0)
     data = row["data"] if row["workload"] in SYNTHETIC_TOO and row["data"] != "real" else ""
-    return Column("", platform, gpu_rank(row["gpu"]), data, max(row["n_gpus"] or 1, 1), machine)
+    return Column("", platform, gpu_rank(row["gpu"]), data, max(row["n_gpus"] or 1, row["workers"] or 1), machine)
 
 
 def gpu_rank(gpu: str) -> tuple[int, str]:

@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 LOG_TAIL = 2000
 """Characters of the log that are kept in the row; all of it lies beside the file."""
 
-PHASES = ("import", "data", "build", "first_step", "train", "warm_up", "predict", "evaluate")
+PHASES = ("import", "data", "build", "first_step", "train", "validate", "warm_up", "predict", "evaluate")
 
 
 def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image: Image, host: str) -> dict[str, Any]:
@@ -101,6 +101,7 @@ def cell_of(document: Document) -> Cell:
     """The cell that a document answers; its GPU by the name that the driver gives it."""
     gpus = document.environment.gpus if document.n_gpus else []
     axes = {axis: getattr(document, axis) for axis in AXES if axis in Document.model_fields}
+    axes["n_gpus"] = document.workers
     return Cell(**axes, gpu=gpu_of(gpus[0].name) if gpus else "none", repeat=document.seed)
 
 
@@ -111,9 +112,11 @@ def empty(cell: Cell) -> dict[str, Any]:
         **{name: None if kind[-1] == "?" else "" for name, kind in COLUMNS.items()},
         **{axis: getattr(cell, axis) for axis in AXES},
         "cell": cell.id,
+        "n_gpus": cell.n_gpus if cell.gpu != "none" else 0,
+        "workers": cell.n_gpus,
         "parity": "{}" if cell.parity else None,
         **dict(zip(("epochs", "samples"), length, strict=True)),
-        "shortened": quality.is_shorter(cell.workload, length),
+        "shortened": quality.is_shorter(cell.workload, length, cell.n_gpus),
         "contract": contract.CONTRACT,
         "schema": SCHEMA_VERSION,
     }
@@ -126,8 +129,10 @@ def of_document(document: Document) -> dict[str, Any]:
     same = [name for name in COLUMNS if name in Document.model_fields and name not in AXES]
     return {
         **{name: getattr(document, name) for name in same},
+        "findings": json.dumps(document.findings, sort_keys=True) if document.findings is not None else None,
         "parity": json.dumps(document.parity, sort_keys=True) if document.parity is not None else None,
-        "shortened": document.shortened or quality.is_shorter(document.workload, (document.epochs, document.samples)),
+        "shortened": document.shortened
+        or quality.is_shorter(document.workload, (document.epochs, document.samples), document.workers),
         **{f"{phase}_seconds": document.phases.get(phase) for phase in PHASES},
         **{name: getattr(environment, name) for name in ("os", "kernel", "python", "numpy", "cpu", "cores", "memory")},
         "framework_version": versions.framework,

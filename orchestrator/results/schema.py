@@ -19,13 +19,16 @@ COLUMNS: Mapping[str, str] = {
     "status": "text", "reason": "text",
     # time (cold, as published, and warm) beside quality
     "seconds": "real?", "seconds_warm": "real?", "metric": "text?", "quality": "real?",
+    # DenseNet-121: AUC of each finding, a JSON object with nulls for absent ones; file of the weights it began with
+    "findings": "text?", "pretrained": "text?",
     # how much was processed; of epochs and samples, what was asked where there is no document
     "epochs": "whole?", "samples": "whole?", "steps": "whole?", "samples_tested": "whole?", "shortened": "truth",
-    "n_gpus": "whole?", "epoch_seconds": "reals?", "epoch_losses": "reals?",
+    "n_gpus": "whole?", "workers": "whole?", "epoch_seconds": "reals?", "epoch_losses": "reals?",
+    "validation_losses": "reals?",
     # phases; memory of the process and of the whole container in bytes
     "import_seconds": "real?", "data_seconds": "real?", "build_seconds": "real?", "first_step_seconds": "real?",
     "train_seconds": "real?", "warm_up_seconds": "real?", "predict_seconds": "real?", "evaluate_seconds": "real?",
-    "wall_seconds": "real?", "peak_memory": "whole?", "container_memory": "whole?",
+    "validate_seconds": "real?", "wall_seconds": "real?", "peak_memory": "whole?", "container_memory": "whole?",
     # what ran, in the versions that it reports itself; packages is a JSON object
     "engine": "text", "image": "text", "image_digest": "text", "recipe": "text", "framework": "text",
     "framework_version": "text?", "cuda": "text?", "cudnn": "text?", "packages": "text?", "python": "text?",
@@ -43,6 +46,7 @@ unique to a run. An ``incompatible`` row has nulls for all that only a run can t
 
 LATER = (
     *("parity", "warm_up_seconds", "predict_seconds"),
+    *("workers", "findings", "pretrained", "validation_losses", "validate_seconds"),
     *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
 )
 """Columns that came without a new version of the schema: files without them are read as well."""

@@ -12,7 +12,7 @@ from orchestrator import plan, quality
 from orchestrator.contract import Status
 from orchestrator.errors import DataError
 from orchestrator.matrix import Cell
-from reference import cnn, layers, optimisers, resnet50, rnn
+from reference import cnn, densenet121, layers, optimisers, resnet50, rnn
 
 RANDOM = np.random.RandomState(0)
 CNN = SimpleNamespace(filters=[2, 3], hidden=5, n_classes=4)
@@ -136,7 +136,10 @@ def test_a_wrong_shape_is_named():
         mine.take([(ARRAYS["dense"], None), (ARRAYS["conv"], None)])
 
 
-@pytest.mark.parametrize(("workload", "count"), [("cnn", 3_441_592), ("rnn", 3_818_302), ("resnet50", 23_561_152)])
+@pytest.mark.parametrize(
+    ("workload", "count"),
+    [("cnn", 3_441_592), ("rnn", 3_818_302), ("resnet50", 23_561_152), ("densenet121", 7_051_854)],
+)
 def test_given_weights_are_the_published_networks(workload, count):
     given = weights.given(workload, SimpleNamespace(**plan.parameters()[workload]))
     assert sum(value.size for _, value in given) == count
@@ -185,3 +188,35 @@ def test_parity_is_judged_by_the_declared_tolerances(errors, status, said):
     judged, reason = quality.judge_parity("cnn", errors)
     assert judged is status
     assert said in reason
+
+
+DENSENET = SimpleNamespace(blocks=[2, 1], growth=3, findings=["a", "b"])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_gradients_of_densenet_with_the_statistics_of_each_worker(workers):
+    given = {
+        array.name: RANDOM.uniform(0.5, 1.5, array.shape) if array.kind in ("scale", "variance") else
+        RANDOM.uniform(-0.5, 0.5, array.shape)
+        for array in weights.densenet121(DENSENET)
+    }  # fmt: skip
+    x, y = RANDOM.uniform(size=(4, 3, 16, 16)), RANDOM.randint(0, 2, (4, 2))
+    form = SimpleNamespace(workers=workers)
+    _, found = densenet121.gradients(given, x, y, form)
+    assert set(found) == {name for name in given if not name.endswith((".mean", ".variance"))}
+    for name, gradient in found.items():
+        index, step, ends = np.unravel_index(RANDOM.randint(gradient.size), gradient.shape), 1e-6, []
+        for sign in (1, -1):
+            given[name][index] += sign * step
+            ends.append(densenet121.gradients(given, x, y, form)[0])
+            given[name][index] -= sign * step
+        assert gradient[index] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-7, rel=1e-4), name
+
+
+def test_each_worker_normalises_by_itself():
+    given = {a.name: RANDOM.uniform(0.5, 1, a.shape) for a in weights.densenet121(DENSENET)}
+    x, y = RANDOM.uniform(size=(4, 3, 16, 16)), RANDOM.randint(0, 2, (4, 2))
+    one, two = (densenet121.gradients(given, x, y, SimpleNamespace(workers=workers))[0] for workers in (1, 2))
+    assert one != two
+    halves = [densenet121.gradients(given, x[h], y[h], SimpleNamespace(workers=1))[0] for h in (slice(2), slice(2, 4))]
+    assert two == pytest.approx(np.mean(halves), abs=1e-12)

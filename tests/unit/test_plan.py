@@ -64,7 +64,7 @@ def test_the_key_covers_the_engine(tmp_path):
         (Cell("chainer", "rnn", "cuda13", "h200"), Host(), "Chainer ended"),
         (Cell("tinygrad", "rnn"), Host(), "not implemented yet: no image for tinygrad"),
         (Cell("knet", "rnn"), Host(), "unverified: Julia's package registry was out of reach"),
-        (Cell("pytorch", "densenet121"), Host(), "not implemented yet: no workloads/densenet121/pytorch.py"),
+        (Cell("paddle", "densenet121"), Host(), "not implemented yet: no workloads/densenet121/paddle.py"),
         (Cell("pytorch", "rnn", precision="tf32"), Host(), "tf32 is measured on GPUs only"),
         (Cell("jax", "rnn", "cuda13", "h200", "amp-fp16"), Host(), "jax runs in fp32, tf32, amp-bf16 only"),
         (Cell("mxnet-2018", "cnn", "cuda9", "v100", "amp-fp16"), Host(), "mxnet-2018 runs in fp32 only"),

@@ -130,9 +130,10 @@ def test_so_is_one_of_another_length_or_without_the_gpu(cell, changes, said):
     assert said in row(cell, **changes)["reason"]
 
 
-def test_a_workload_without_a_reference_can_be_no_proof_and_says_why():
-    made = results.incompatible_row(Cell("pytorch", "densenet121", parity=True), "not implemented yet", "docker")
-    assert (made["status"], made["parity"], made["samples"]) == ("incompatible", "{}", None)
+def test_a_comparison_that_can_not_run_has_no_errors_and_says_how_long_it_would_be():
+    cell = Cell("pytorch", "densenet121", parity=True, n_gpus=2)
+    made = results.incompatible_row(cell, "not implemented yet", "docker")
+    assert (made["status"], made["parity"], made["samples"], made["workers"]) == ("incompatible", "{}", 80, 2)
 
 
 def test_more_samples_than_a_real_set_has_are_all_of_it():

@@ -62,13 +62,20 @@ def parse(argv):
     parser.add_argument("--variant", default="reference")
     parser.add_argument("--parity", action="store_true", help="prove the model: given weights, no dropout, five steps")
     parser.add_argument("--gpus", type=int, metavar="N", help="default: 0 on platform cpu, else 1")
+    parser.add_argument("--workers", type=positive, metavar="N", help="on platform cpu, processes in place of GPUs")
     arguments = parser.parse_args(argv)
     arguments.platform = os.environ.get("ROSETTA_PLATFORM", "cpu")
     if arguments.gpus is None:
         arguments.gpus = 0 if arguments.platform == "cpu" else 1
-    batch = params[arguments.workload]["batch_size"]
-    if arguments.samples is not None and arguments.samples < batch:
-        parser.error("--samples %d is less than one batch of %d" % (arguments.samples, batch))
+    if arguments.gpus and arguments.workers not in (None, arguments.gpus):
+        parser.error("--workers is for the platform cpu: each of the GPUs has one")
+    arguments.workers = arguments.gpus or arguments.workers or 1
+    parallel = params[arguments.workload].get("parallel", False)
+    if arguments.workers > 1 and not parallel:
+        parser.error("%s runs on one GPU only" % arguments.workload)
+    least = arguments.workers if parallel else params[arguments.workload]["batch_size"]
+    if arguments.samples is not None and arguments.samples < least:
+        parser.error("--samples %d is less than one batch of %d" % (arguments.samples, least))
     if not script_of(arguments.library, arguments.workload, arguments.variant).is_file():
         parser.error(
             "no script for library %s, workload %s, variant %s; there are: %s"

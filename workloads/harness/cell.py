@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from harness import arguments, data, document, environment, parity, weights
+from harness import arguments, auc, batches, data, document, environment, parity, weights, workers
+from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
 STARTED = float(os.environ.get("ROSETTA_STARTED", time.perf_counter()))
@@ -18,9 +19,13 @@ class Cell:
     A script imports its framework, creates a Cell with the versions that the framework itself reports, builds its
     model, and ends with ``cell.run``. Attributes: ``params`` (the workload's entry in params.json, by attribute),
     ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU).
+
+    Where several GPUs train one model: ``workers`` (their number; on a CPU that of processes or whatever stands for
+    GPUs), and with ``processes``, which has the harness start one for each, ``rank``, which of them this is, and
+    ``meeting``, a folder of all of them. ``params.learning_rate`` is then already that of the joined batch.
     """
 
-    def __init__(self, version, cuda=None, cudnn=None, packages=None, precisions=("fp32",)):
+    def __init__(self, version, cuda=None, cudnn=None, packages=None, precisions=("fp32",), processes=False):
         self.seconds = {"import": time.perf_counter() - STARTED}
         self.arguments = arguments.parse(arguments.command_line())
         self.seed, self.precision, self.gpus = self.arguments.seed, self.arguments.precision, self.arguments.gpus
@@ -29,6 +34,8 @@ class Cell:
                 "%s runs %s in %s only, not in %s"
                 % (self.arguments.library, self.arguments.workload, ", ".join(precisions), self.precision)
             )
+        self.team = workers.Workers(self.arguments.workers, processes, arguments.command_line())
+        self.workers, self.rank, self.meeting = self.team.count, self.team.rank, self.team.meeting
         self.params = SimpleNamespace(**arguments.read_params()[self.arguments.workload])
         self.versions = {
             "framework": str(version),
@@ -38,6 +45,10 @@ class Cell:
         }
         if self.arguments.parity:
             self.params.dropout = [0.0] * len(getattr(self.params, "dropout", []))
+            vars(self.params).update(self.params.parity.get("with", {}))
+        if self.workers > 1:
+            self.params.learning_rate *= self.workers
+        self.began_with = None
         self.epochs = self.arguments.epochs or self.params.epochs
         self.random = np.random.RandomState(self.seed)
         self._mark = time.perf_counter()
@@ -50,14 +61,38 @@ class Cell:
         self._mark = now
         document.event("phase", phase=name, seconds=self.seconds[name])
 
+    @property
+    def threads(self):
+        """Cores for each process on a CPU: more threads than that would wait for each other."""
+        return max(1, len(os.sched_getaffinity(0)) // self.team.processes)
+
     def data(self, layout="NCHW"):
-        """The workload's arrays as a ``data.Data``; images in the given layout."""
+        """The workload's arrays as a ``data.Data``, or its batches as a ``batches.Stream``; images in this layout."""
         asked = self.arguments
-        samples = self.params.parity["steps"] * self.params.batch_size if asked.parity else asked.samples
+        if self.params.dataset == "chestxray14" and not asked.parity:
+            kind = batches.Stream if asked.data == "real" else batches.SyntheticStream
+            share = (self.rank, self.team.processes)
+            stream = kind(vars(self.params), layout, self.seed, self.workers, share, asked.samples)
+            self._phase("data")
+            return stream
+        samples = asked.samples
+        if asked.parity:
+            samples = self.params.parity["steps"] * self.params.batch_size * self.workers
         self.canonical = data.load(self.params.dataset, asked.data, vars(self.params), samples)
         arrays = data.to_layout(self.canonical, layout)
         self._phase("data")
         return arrays
+
+    def pretrained(self, name):
+        """Path of the ImageNet weights that the library's own hub publishes under this name; None if not fetched.
+
+        Given weights and synthetic data need none.
+        """
+        path = os.path.join(data.folder(), "pretrained", name)
+        if self.arguments.parity or self.arguments.data != "real" or not os.path.exists(path):
+            return None
+        self.began_with = name
+        return path
 
     def run(self, arrays, predict, train_step=None, train_epoch=None, synchronize=None, weights=None):
         """Train and evaluate, or only predict, and write the document.
@@ -67,6 +102,10 @@ class Cell:
         a whole shuffled epoch and returns its mean loss. ``predict(x)`` takes a batch and returns scores,
         (batch, classes), or features, (batch, features), as a NumPy array. ``synchronize()`` returns when the device
         has finished. ``weights`` is a ``harness.Weights``: how to put given weights in and take them out.
+
+        Of a ``batches.Stream``, x has the images of all workers that this process serves, and y is float32
+        (batch, findings); ``train_epoch(pairs)`` takes an iterator of them. ``predict`` returns logits for a whole
+        batch. ``synchronize`` also brings the workers' running statistics together.
         """
         self.synchronize = synchronize or (lambda: None)
         self._phase("build")
@@ -74,7 +113,10 @@ class Cell:
         if step is None:
             self._infer(arrays, predict, weights)
         elif self.arguments.parity:
-            self._prove(arrays, predict, step, weights)
+            whole = step if train_step or self.params.dataset != "chestxray14" else lambda x, y: step(iter([(x, y)]))
+            self._prove(arrays, predict, whole, weights)
+        elif isinstance(arrays, batches.Stream):
+            self._train_together(arrays, predict, train_step, train_epoch)
         else:
             self._train(arrays, predict, train_step, train_epoch)
 
@@ -99,6 +141,63 @@ class Cell:
             epoch_seconds=[epoch["seconds"] for epoch in epochs],
             epoch_losses=[epoch["loss"] for epoch in epochs],
         )
+
+    def _train_together(self, stream, predict, train_step, train_epoch):
+        """All epochs, each with its validation as published, then the AUC of every finding over the test set."""
+        epochs, validation_losses = [], []
+        for number in range(1, self.epochs + 1):
+            started = time.perf_counter()
+            pairs = stream.epoch(number)
+            losses = [train_epoch(pairs)] if train_epoch else self._losses(train_step, pairs, number, started)
+            self.synchronize()
+            trained = time.perf_counter() - started
+            scores, labels = self._predict_part(stream, "validation", predict)
+            if scores is not None and len(scores):
+                validation_losses.append(float(binary_cross_entropy(scores, labels)[0]))
+            told = self.team.gather([np.array([read_scalar(loss) for loss in losses])])
+            seconds = time.perf_counter() - started
+            epochs.append(dict(self._epoch_done(number, np.mean(told or 0), seconds), trained=trained))
+        self._phase("train")
+        scores, labels = self._predict_part(stream, "test", predict)
+        if self.rank:
+            return
+        found, mean = auc.by_finding(scores, labels, self.params.findings)
+        self._phase("evaluate")
+        cold, steps = sum(epoch["seconds"] for epoch in epochs), stream.steps * len(epochs)
+        trained = sum(epoch["trained"] for epoch in epochs)
+        self.seconds["validate"] = cold - trained
+        warm = warm_seconds(trained, self.seconds.get("first_step"), steps, epochs)
+        self._finish(
+            epochs=len(epochs),
+            samples=stream.steps * stream.per_step,
+            steps=steps,
+            samples_tested=len(scores),
+            quality=mean,
+            findings=found,
+            seconds=cold,
+            seconds_warm=warm and warm + cold - trained,
+            epoch_seconds=[epoch["seconds"] for epoch in epochs],
+            epoch_losses=[epoch["loss"] for epoch in epochs],
+            validation_losses=validation_losses,
+        )
+
+    def _losses(self, train_step, pairs, number, started):
+        """The losses of an epoch, step by step; the very first step is also timed alone."""
+        losses = []
+        for x, y in pairs:
+            losses.append(train_step(x, y))
+            if number == 1 and len(losses) == 1:
+                self.synchronize()
+                read_scalar(losses[0])
+                self.seconds["first_step"] = time.perf_counter() - started
+        return losses
+
+    def _predict_part(self, stream, name, predict):
+        """Scores and labels of a whole part of the set, in its order; None and None for all workers but the first."""
+        mine = [(np.asarray(predict(x))[:count], y) for x, y, count in stream.part(name)]
+        empty = np.empty((0, len(self.params.findings)))
+        told = self.team.gather([np.concatenate([pair[place] for pair in mine] + [empty]) for place in (0, 1)])
+        return [np.concatenate(every) for every in zip(*told)] if told else (None, None)
 
     def _infer(self, arrays, predict, mine):
         """Features of all images: a pass to warm up, a timed one with all copies, and a look at the first features.
@@ -155,15 +254,18 @@ class Cell:
             self.canonical,
             predict,
             lambda x, y: read_scalar(step(x, y)),
+            self.team,
         )
+        if errors is None:
+            return
         seconds = time.perf_counter() - started
         self._phase("train")
         document.event("parity", **errors)
         self._finish(
             epochs=1,
-            samples=self.params.parity["steps"] * self.params.batch_size,
+            samples=self.params.parity["steps"] * self.params.batch_size * self.workers,
             steps=self.params.parity["steps"],
-            samples_tested=self.params.batch_size,
+            samples_tested=self.params.batch_size * self.workers,
             metric="parity",
             quality=sum(error <= self.params.parity[name] for name, error in errors.items()) / len(errors),
             seconds=seconds,
@@ -235,6 +337,7 @@ class Cell:
             "data": asked.data,
             "seed": asked.seed,
             "n_gpus": asked.gpus,
+            "workers": asked.workers,
             "shortened": shorter,
             "metric": self.params.metric,
             "phases": self.seconds,
@@ -243,8 +346,11 @@ class Cell:
             "versions": self.versions,
             "environment": environment.describe(),
             "parity": None,
+            "pretrained": self.began_with,
         }
         result.update(measured)
+        if self.rank:
+            return
         path = document.write(result)
         quality, seconds = measured["quality"], measured["seconds"]
         document.event("result", quality=quality, metric=result["metric"], seconds=seconds, document=path)

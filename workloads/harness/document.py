@@ -5,6 +5,8 @@ import os
 import sys
 import uuid
 
+from harness import workers
+
 
 def results_folder():
     """Where the document goes: ``/results`` in a container, elsewhere as ``ROSETTA_RESULTS`` says."""
@@ -12,7 +14,9 @@ def results_folder():
 
 
 def event(kind, **fields):
-    """Print one event: a JSON line for programs, plain text for a person at a terminal."""
+    """Print one event: a JSON line for programs, plain text for a person at a terminal. One worker speaks for all."""
+    if workers.rank():
+        return
     if sys.stdout.isatty():
         text = "  ".join("%s %s" % (key, format_value(value)) for key, value in fields.items())
         print("%-8s %s" % (kind, text), flush=True)

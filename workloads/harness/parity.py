@@ -10,23 +10,36 @@ from reference.layers import softmax
 IMAGES = 4  # of which the features are compared: the reference needs a second for each
 
 
-def compare_training(workload, params, mine, arrays, canonical, predict, step):
+def compare_training(workload, params, mine, arrays, canonical, predict, step, team):
     """Errors of a trained network against the reference, by what was compared.
 
     ``arrays`` are as the library wants them, ``canonical`` as the reference does. Scores and losses: largest error
     relative to the largest value. Parameters after the steps, and what the steps have changed them by: largest
-    over the parameters of |a - b| / |b|, in Euclidean norm.
+    over the parameters of |a - b| / |b|, in Euclidean norm. Several workers of a ``team`` train on their shares of each
+    batch, the reference on all of it, and "workers" is the largest difference between any two workers' parameters.
+    None for all workers but the first.
     """
     reference = importlib.import_module("reference." + workload)
     given = weights.given(workload, params)
-    batches = [slice(n * params.batch_size, (n + 1) * params.batch_size) for n in range(params.parity["steps"])]
-    predict(arrays.x_train[batches[0]])  # some libraries make their parameters at the first batch
+    size = params.batch_size * team.count
+    batches = [slice(n * size, (n + 1) * size) for n in range(params.parity["steps"])]
+    share = size // team.processes
+    own = [slice(batch.start + team.rank * share, batch.start + (team.rank + 1) * share) for batch in batches]
+    predict(arrays.x_train[own[0]])  # some libraries make their parameters at the first batch
     mine.give(given)
-    scores = np.array(predict(arrays.x_train[batches[0]]), np.float64)
-    losses = np.array([step(arrays.x_train[batch], arrays.y_train[batch]) for batch in batches], np.float64)
+    scores = np.array(predict(arrays.x_train[own[0]]), np.float64)
+    losses = np.array([step(arrays.x_train[batch], arrays.y_train[batch]) for batch in own], np.float64)
     ours = mine.take(given)
+    told = team.gather([scores, losses])
+    everyone = team.gather([value for replica in mine.replicas() for value in replica])
+    if told is None:
+        return None
+    scores = np.concatenate([theirs for theirs, _ in told])
+    losses = np.mean([theirs for _, theirs in told], axis=0)
 
+    mine.workers = team.count
     exact = in_double_precision(mine.mine(given))
+    trained = [array.name for array, _ in mine.mine(given) if array.kind not in ("mean", "variance")]
     x = canonical.x_train if canonical.x_train.dtype == np.int32 else canonical.x_train.astype(np.float64)
     expected, expected_losses = reference.scores(exact, x[batches[0]], mine), []
     start = {name: value.copy() for name, value in exact.items()}
@@ -35,16 +48,30 @@ def compare_training(workload, params, mine, arrays, canonical, predict, step):
         loss, gradients = reference.gradients(exact, x[batch], canonical.y_train[batch], mine)
         optimiser.update(exact, gradients)
         expected_losses.append(loss)
-    of_parameters = {name: distance(ours[name], value) for name, value in exact.items()}
-    of_updates = {name: distance(ours[name] - start[name], value - start[name]) for name, value in exact.items()}
-    for name in exact:
+    of_parameters = {name: distance(ours[name], exact[name]) for name in trained}
+    rounding = params.parity["steps"] * np.finfo(np.float32).eps / 2  # what float32 can't hold is no error of an update
+    of_updates = {
+        name: distance(ours[name] - start[name], exact[name] - start[name], rounding * np.linalg.norm(start[name]))
+        for name in trained
+    }
+    for name in trained:
         document.event("parity", parameter=name, error=of_parameters[name], error_of_update=of_updates[name])
-    return {
+    errors = {
         "scores": relative(scores, softmax(expected) if mine.scores == "probabilities" else expected),
         "loss": relative(losses, np.array(expected_losses)),
         "parameters": max(of_parameters.values()),
         "updates": max(of_updates.values()),
     }
+    kinds = [array.kind for array, _ in mine.mine(given)]
+    return dict(errors, workers=spread(everyone, kinds)) if team.count > 1 else errors
+
+
+def spread(everyone, kinds):
+    """Largest difference between the trained parameters of any two workers."""
+    every = [value for process in everyone for value in process]
+    workers = [every[start : start + len(kinds)] for start in range(0, len(every), len(kinds))]
+    trained = [place for place, kind in enumerate(kinds) if kind not in ("mean", "variance")]
+    return max(float(np.abs(np.asarray(w[i]) - workers[0][i]).max()) for w in workers for i in trained)
 
 
 def compare_features(workload, given, features, canonical):
@@ -69,6 +96,6 @@ def relative(ours, right):
     return float(np.abs(ours - right).max() / np.abs(right).max())
 
 
-def distance(ours, right):
-    """|ours - right| / |right| in Euclidean norm."""
-    return float(np.linalg.norm(ours - right) / np.linalg.norm(right))
+def distance(ours, right, lost=0.0):
+    """|ours - right| / |right| in Euclidean norm, without what was ``lost`` to rounding."""
+    return float(max(np.linalg.norm(ours - right) - lost, 0) / np.linalg.norm(right))

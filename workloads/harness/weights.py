@@ -25,8 +25,11 @@ class Weights:
     "hard" tell which GRU it is. ``epsilon`` tells to the root of which second moment Adam adds it, "corrected" or
     "uncorrected", and ``head_start`` how many steps Adam believes to be done before the first. ``scores`` tells
     whether predict returns "logits" or "probabilities", ``pretrained`` that the script has loaded weights of its
-    library's hub, which stay.
+    library's hub, which stay. ``replicas()``, for libraries that train several workers in one process, returns for each
+    of them what ``get`` would.
     """
+
+    workers = 1  # how many shares of a batch are normalised by themselves
 
     def __init__(
         self,
@@ -38,9 +41,11 @@ class Weights:
         head_start=0,
         scores="logits",
         pretrained=False,
+        replicas=None,
         **layout,
     ):
         self._get, self._set = get, set
+        self.replicas = replicas or (lambda: [[np.array(value) for value in get()]])
         self.reset, self.sigmoid, self.epsilon = reset, sigmoid, epsilon
         self.head_start, self.scores, self.pretrained = head_start, scores, pretrained
         self.layout = dict(LAYOUT, **layout)
@@ -150,7 +155,38 @@ def resnet50(params):
             inputs = 4 * width
 
 
-ARRAYS = {"cnn": cnn, "rnn": rnn, "resnet50": resnet50}
+def densenet121(params):
+    """The arrays of DenseNet-121, in the order of its layers; a normalisation stands before its convolution."""
+
+    def norm(name, width):
+        return [Array("%s.%s" % (name, kind), kind, (width,)) for kind in ("scale", "shift", "mean", "variance")]
+
+    width = 2 * params.growth
+    arrays = [Array("conv0.weight", "conv", (width, 3, 7, 7))] + norm("norm0", width)
+    for block, layers in enumerate(params.blocks, 1):
+        for layer in range(1, layers + 1):
+            place, narrow = "block%d.%d." % (block, layer), 4 * params.growth
+            arrays += norm(place + "norm1", width)
+            arrays.append(Array(place + "conv1.weight", "conv", (narrow, width, 1, 1)))
+            arrays += norm(place + "norm2", narrow)
+            arrays.append(Array(place + "conv2.weight", "conv", (params.growth, narrow, 3, 3)))
+            width += params.growth
+        if block < len(params.blocks):
+            arrays += norm("transition%d.norm" % block, width)
+            arrays.append(Array("transition%d.conv.weight" % block, "conv", (width // 2, width, 1, 1)))
+            width //= 2
+    findings = len(params.findings)
+    return (
+        arrays
+        + norm("norm5", width)
+        + [
+            Array("dense.weight", "dense", (findings, width)),
+            Array("dense.bias", "vector", (findings,)),
+        ]
+    )
+
+
+ARRAYS = {"cnn": cnn, "rnn": rnn, "resnet50": resnet50, "densenet121": densenet121}
 
 
 # --- Their values -----------------------------------------------------------------------------------------------------

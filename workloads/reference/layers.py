@@ -14,16 +14,16 @@ def convolve(x, weight, stride=1):
     return out
 
 
-def convolve_gradients(x, weight, gradient, input_too=True):
-    """Gradients of a convolution of stride 1 with respect to its weight, its bias and, if asked for, its input."""
+def convolve_gradients(x, weight, gradient, input_too=True, stride=1):
+    """Gradients of a convolution with respect to its weight, its bias and, if asked for, its input."""
     size, padded = weight.shape[-1], pad(x, weight)
     to_weight, to_padded = np.empty_like(weight), np.zeros_like(padded)
     for i in range(size):
         for j in range(size):
-            to_weight[:, :, i, j] = np.tensordot(gradient, window(padded, i, j, x, 1), axes=([1, 2, 3], [1, 2, 3]))
+            seen = window(padded, i, j, x, stride)
+            to_weight[:, :, i, j] = np.tensordot(gradient, seen, axes=([1, 2, 3], [1, 2, 3]))
             if input_too:
-                to_input = np.tensordot(weight[:, :, i, j], gradient, axes=(0, 0))
-                to_padded[:, :, i : i + x.shape[2], j : j + x.shape[3]] += to_input
+                window(to_padded, i, j, x, stride)[...] += np.tensordot(weight[:, :, i, j], gradient, axes=(0, 0))
     edge = size // 2
     return to_weight, gradient.sum(axis=(1, 2, 3)), to_padded[:, :, edge : edge + x.shape[2], edge : edge + x.shape[3]]
 
@@ -62,6 +62,12 @@ def cross_entropy(logits, labels):
     gradient = np.exp(log_probabilities)
     gradient[rows, labels] -= 1
     return -log_probabilities[rows, labels].mean(), gradient / len(labels)
+
+
+def binary_cross_entropy(logits, labels):
+    """Mean loss over the batch and its labels, 0 or 1 each, and its gradient."""
+    losses = np.maximum(logits, 0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))
+    return losses.mean(), (1 / (1 + np.exp(-logits)) - labels) / logits.size
 
 
 def softmax(logits):
