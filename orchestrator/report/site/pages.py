@@ -250,13 +250,13 @@ def shown(column: str, value: Any) -> str:
 
 def commands(row: Row) -> Iterator[str]:
     """How to run it again: by the orchestrator, and where it ran in a container, by hand."""
-    axes = {axis: row[axis] for axis in AXES}
+    axes = {axis: row[axis] for axis in AXES} | {"n_gpus": row["workers"] or 1}
     length = (row["epochs"], row["samples"])
     as_published = length == quality.published(row["workload"]) or row["parity"] is not None
     cell = Cell(**axes, **({} if as_published else dict(zip(("epochs", "samples"), length, strict=True))))
     image = images.image_for(cell.library, cell.platform)
     flags = {
-        "--profile": "precisions" if cell.precision != "fp32" else "full",
+        "--profile": profile(cell),
         "--only": cell.address,
         **({"--data": cell.data} if row["parity"] is None and cell.data != "real" else {}),
         **({"--epochs": cell.epochs, "--samples": cell.samples} if not as_published else {}),
@@ -273,6 +273,13 @@ def commands(row: Row) -> Iterator[str]:
         gpus = ["--gpus", "all"] if cell.gpu != "none" else []
         arguments = shlex.join([row["image"], *contract.arguments(cell)])
         yield " ".join(["docker run --rm --network none", *gpus, *mounts, arguments])
+
+
+def profile(cell: Cell) -> str:
+    """The profile of the matrix file that has such a cell."""
+    if cell.n_gpus > 1:
+        return "workers" if cell.gpu == "none" else "scaling"
+    return "full" if cell.precision == "fp32" else "precisions"
 
 
 # --- Templates ------------------------------------------------------------------------------------------------------
