@@ -79,3 +79,11 @@ def test_endless_output_is_cut_in_the_middle():
     assert log.startswith("first\n")
     assert "[... cut ...]" in log
     assert len(log) < LOG_HEAD + LOG_TAIL + 20_000
+
+
+def test_several_workers_are_gpus_or_processes():
+    words = contract.arguments(Cell("pytorch", "densenet121", n_gpus=2))
+    assert words[2:4] == ["--workers", "2"]
+    assert contract.arguments(Cell("pytorch", "densenet121", "cuda12", "v100", n_gpus=4))[2:4] == ["--gpus", "4"]
+    assert Cell("pytorch", "densenet121", "cuda12", "v100", n_gpus=4).id == "pytorch/densenet121/cuda12/v100x4"
+    assert Cell("pytorch", "densenet121", n_gpus=2).id == "pytorch/densenet121/cpu/x2"

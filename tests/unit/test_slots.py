@@ -70,3 +70,15 @@ def test_what_ran_on_a_pretended_gpu_is_marked():
         assert (gpu_of(gpu.name), gpu.driver, gpu.name) == ("v100", "pretended", "pretended Tesla V100")
         assert marked.shortened
         assert marked.environment.cpu.startswith("pretended GPU")
+
+
+def test_a_cell_has_all_its_gpus_or_none():
+    ours, others = Slots(HOST, ["v100"], 0), Slots(HOST, ["v100"], 0)
+    one = others.take("v100")
+    assert ours.take("v100", 2) is None
+    others.give_back(one, "v100")
+    both = ours.take("v100", 2)
+    assert {gpu.uuid for gpu in both.gpus} == {"GPU-1", "GPU-2"}
+    assert others.take("v100") is None
+    ours.give_back(both, "v100")
+    assert len(ours.take("v100", 2).gpus) == 2

@@ -1,0 +1,46 @@
+"""DenseNet-121 in real containers: it learns on real X-rays, and several workers are as one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.container
+
+CELLS = "{pytorch}/densenet121/cpu/*"
+
+
+def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+    command = [str(Path(sys.executable).parent / "rosetta"), *words]
+    return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+
+
+def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(engine, real_data, tmp_path):
+    env = {"ROSETTA_DATA_MIRROR": str(real_data), "ROSETTA_CACHE": str(tmp_path / "cache")}
+    assert rosetta("data", "fetch", "chestxray14", cwd=tmp_path, **env).returncode == 0
+    words = ["--profile", "workers", "--only", CELLS.replace("/*", "/x2"), "--samples", "8", "--epochs", "2"]
+    done = rosetta("run", *words, cwd=tmp_path, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for row in pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist():
+        assert (row["status"], row["workers"], row["n_gpus"], row["shortened"]) == ("ok", 2, 0, True)
+        assert row["epoch_losses"][-1] < row["epoch_losses"][0]
+        findings = json.loads(row["findings"])
+        assert len(findings) == 14
+        assert any(value is None for value in findings.values())
+        there = [value for value in findings.values() if value is not None]
+        assert row["quality"] == pytest.approx(sum(there) / len(there))
+
+
+def test_two_workers_are_as_one_on_the_joined_batch_and_end_equal(engine, tmp_path):
+    done = rosetta("parity", "--profile", "workers", "--only", CELLS, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = pq.read_table(tmp_path / "results" / "parity" / "merged.parquet").to_pylist()
+    assert sorted(row["workers"] for row in rows) == [1, 2]
+    for row in rows:
+        errors = json.loads(row["parity"])
+        assert errors["parameters"] <= 1e-3
+        assert errors.get("workers", 0) == 0
