@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from orchestrator import __version__
-from orchestrator.commands import cells, comparing, data, images, pages, results, sync
+from orchestrator.commands import cells, comparing, data, images, pages, publishing, results, sync
 from orchestrator.errors import RosettaError
 
 
@@ -55,5 +55,8 @@ for command in (
     images.schema,
     data.data,
     sync.sync,
+    publishing.publish,
+    publishing.reproduce,
+    images.images,
 ):
     main.add_command(command)

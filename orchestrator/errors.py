@@ -107,3 +107,15 @@ class AddressError(RosettaError):
     """Pages can't be served at an address."""
 
     exit_code = 15
+
+
+class RegistryError(RosettaError):
+    """A registry of images can't be reached, or refuses what is asked of it."""
+
+    exit_code = 16
+
+
+class DiffersError(RosettaError):
+    """What was run again is not as good as published, or could not be run."""
+
+    exit_code = 17

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from urllib.parse import urlsplit
 
 from orchestrator import ROOT
 
@@ -45,6 +46,16 @@ def commit() -> tuple[str, bool] | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return revision.strip(), bool(changes)
+
+
+def origin() -> str:
+    """The address that the checkout was cloned from, if it is a web address; without what logs in to it."""
+    command = ["git", "-C", str(ROOT), "remote", "get-url", "origin"]
+    try:
+        url = urlsplit(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return ""
+    return f"https://{url.netloc.rpartition('@')[2]}{url.path}" if url.scheme == "https" else ""
 
 
 def states(uuids: Sequence[str]) -> tuple[GpuState, ...]:

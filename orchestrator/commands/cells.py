@@ -147,9 +147,17 @@ def parity(markdown: bool, **options: Any) -> None:
 
 
 def run_cells(
-    cells: list[Any], engine: Any, folder: Path, show: Callable[[Any, Any], None], options: dict[str, Any]
+    cells: list[Any],
+    engine: Any,
+    folder: Path,
+    show: Callable[[Any, Any], None],
+    options: dict[str, Any],
+    verdicts: Callable[[list[Any], Any], list[Any]] | None = None,
 ) -> None:
-    """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted."""
+    """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted.
+
+    ``verdicts`` make a plan of cells for a host; by default it is the matrix's.
+    """
     from rich.console import Console
 
     from orchestrator import plan as planning
@@ -173,7 +181,10 @@ def run_cells(
     progress = showing.choose(console, options["as_json"])
 
     def once(cells: list[Any]) -> tuple[list[Any], Tally]:
-        planned = planning.plan(cells, engine, folder, host, options["unverified"])
+        if verdicts:
+            planned = verdicts(cells, host)
+        else:
+            planned = planning.plan(cells, engine, folder, host, options["unverified"])
         return planned, execution.run(planned, engine, settings, host, progress, interruption)
 
     tally = run_until_steady(cells, folder, target, once, progress.say) if target else once(cells)[1]

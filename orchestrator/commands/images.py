@@ -1,6 +1,79 @@
-"""For those who change an image or the matrix: lock, schema."""
+"""Images: save, load, list; and for those who change one or the matrix: lock, schema."""
+
+from pathlib import Path
+from typing import Any
 
 import click
+
+from orchestrator.options import selection
+
+
+@click.group()
+def images() -> None:
+    """Images of this engine: list them, carry them to machines without internet.
+
+    \b
+    examples:
+      rosetta images list
+      rosetta images save --only '*/rnn/cpu' --output /media/stick
+      rosetta images load /media/stick
+    """
+
+
+@images.command("list")
+def list_images() -> None:
+    """Print the images that the engine has, published ones too, with their sizes.
+
+    \b
+    example:
+      rosetta images list
+    """
+    from orchestrator import archives
+    from orchestrator.engines.docker import connect
+
+    for tag, size, image in sorted(archives.listed(connect())):
+        click.echo(f"{tag:60}  {size / 2**20:8,.0f} MB  {image}")
+
+
+@images.command()
+@selection
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where to write.",
+)
+def save(output: Path, **options: Any) -> None:
+    """Write the images of the selected cells as OCI archives, with their sums in SHA256SUMS.
+
+    \b
+    example:
+      rosetta images save --only 'pytorch/*/cpu' --output /media/stick
+    """
+    from orchestrator import archives
+    from orchestrator import plan as planning
+    from orchestrator.commands.cells import cells_from
+
+    cells, engine = cells_from({**options, "engine": "docker"})
+    wanted = planning.images_of(cells, engine, options["unverified"])
+    archives.save(engine.api, wanted, output, click.echo)
+
+
+@images.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+def load(folder: Path) -> None:
+    """Load what 'images save' wrote, if all of it is what SHA256SUMS says.
+
+    \b
+    example:
+      rosetta images load /media/stick
+    """
+    from orchestrator import archives
+    from orchestrator.engines.docker import connect
+
+    archives.load(connect(), folder, click.echo)
 
 
 @click.command()
@@ -13,11 +86,11 @@ def lock(frameworks: tuple[str, ...], upgrade: bool) -> None:
     example:
       rosetta lock pytorch
     """
-    from orchestrator import images
+    from orchestrator import images as definitions
 
-    for image in images.every_image():
+    for image in definitions.every_image():
         if not frameworks or image.framework.framework in frameworks:
-            for path in images.lock(image.framework.framework, image.platform, upgrade):
+            for path in definitions.lock(image.framework.framework, image.platform, upgrade):
                 click.echo(path)
 
 

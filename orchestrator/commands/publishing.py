@@ -1,0 +1,121 @@
+"""Results and images for others, and from others: publish, reproduce."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.errors import CellsFailed, DiffersError
+from orchestrator.options import running, selection
+
+
+@click.command()
+@click.option("--registry", required=True, metavar="HOST/NAMESPACE", help="Where images go: ghcr.io/me.")
+@selection
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default="published", show_default=True,
+    metavar="DIR", help="Where to write lock file, results, pages and SBOMs.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show all of it; build, push and write nothing.")
+@click.option("--move-tags", is_flag=True, help="Let a tag that has another image name this one.")
+@click.option("--sign", is_flag=True, help="Have cosign sign each image.")
+def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: bool, **options: Any) -> None:
+    """Push the images of the selected cells, and write results that others can reproduce.
+
+    What DIR of --results has merged is written to published/results.parquet, with references by digest. Credentials
+    are docker's own: 'docker login'. docs/publish.md says what else is written.
+
+    \b
+    examples:
+      rosetta publish --registry ghcr.io/me --only 'pytorch/*/cpu' --dry-run
+      rosetta publish --registry ghcr.io/me --only 'pytorch/*/cpu'
+    """
+    import json
+
+    from orchestrator import plan as planning
+    from orchestrator import publishing, results
+    from orchestrator.commands.cells import cells_from
+    from orchestrator.publishing.examination import notes_of
+    from orchestrator.publishing.references import checked_registry
+
+    checked_registry(registry)
+    cells, engine = cells_from({**options, "engine": "docker"})
+    wanted = planning.images_of(cells, engine, options["unverified"])
+    if dry_run:
+        drafts = [publishing.draft(engine.api, image, registry) for image in wanted]
+        click.echo(json.dumps([publishing.shown(one, sign) for one in drafts], indent=1))
+        return
+    engine.prepare(wanted, click.echo)
+    done = []
+    for image in wanted:
+        drafted = publishing.draft(engine.api, image, registry)
+        done.append(publishing.publish(engine.api, drafted, move=move_tags, say=click.echo))
+        publishing.write_papers(drafted, output)
+        publishing.write_lock(output, done)
+        for note in notes_of(image):
+            click.echo(f"note: {image.name}: {note}", err=True)
+        if sign:
+            publishing.sign(done[-1])
+    merged = options["results"] / results.MERGED
+    if merged.exists():
+        table, count = publishing.with_references(results.read(merged), done)
+        results.write(table, output / publishing.RESULTS)
+        click.echo(f"{output / publishing.RESULTS}: {count} of {table.num_rows:,} rows name a published image")
+
+
+@click.command()
+@click.argument("source", metavar="FILE|URL")
+@click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable.")
+@click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable.")
+@click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False), default="reproduced", show_default=True,
+    metavar="DIR", help="Where the new results go.",
+)  # fmt: skip
+@running
+@click.option(
+    "--threshold", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="PERCENT",
+    help="How much slower is too slow.",
+)  # fmt: skip
+def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], threshold: float, **options: Any) -> None:
+    """Run published results again, in the very images that made them, and compare time and quality.
+
+    Needs no more than the file: images are pulled by digest. Exit code 12 if a cell is slower, 16 if its quality
+    differs or it can't be run again.
+
+    \b
+    examples:
+      rosetta reproduce results.parquet
+      rosetta reproduce https://example.org/results.parquet --only 'pytorch/rnn/*'
+    """
+    from contextlib import suppress
+
+    from orchestrator import comparison, reproduction
+    from orchestrator.commands.cells import run_cells
+    from orchestrator.commands.comparing import tell
+    from orchestrator.report import reproduction as report
+    from orchestrator.report import screen
+    from orchestrator.report.tables import plain
+
+    folder, as_json = options["results"], options["as_json"]
+    published = reproduction.read(source)
+    rows = reproduction.chosen(published, only, skip)
+    for name, why in reproduction.refused(published, only):
+        click.echo(f"note: not run again: {plain(name)}: {plain(why)}", err=True)
+    of_cell = {row.cell: row for row in rows}
+
+    def verdicts(cells: list[Any], host: Any) -> list[Any]:
+        return reproduction.plan([of_cell[cell] for cell in cells], folder, host)
+
+    with suppress(CellsFailed):  # the comparison says which, and what they should have been
+        run_cells(list(of_cell), reproduction.PullingEngine(), folder, screen.show, options, verdicts)
+    mine = reproduction.results_of(rows, folder)
+    pairs = reproduction.pairs(rows, mine)
+    report.show(pairs, as_json)
+    differ = [pair.cell for pair in pairs if not pair.as_good]
+    if differ or not pairs:
+        raise DiffersError(
+            f"{len(differ)} of {len(pairs)} runs are not as good as published, or failed.",
+            remedy="Their logs lie beside their results in DIR/cells.",
+        )
+    baseline = comparison.of_results(published, source)
+    tell(comparison.verify(mine, baseline, threshold / 100), source, as_json)

@@ -1,0 +1,207 @@
+"""Images → a registry, with readable tags that never move silently, and what says what is in them.
+
+The published image is the built one with more labels: it has the same layers, but an id of its own. The lock file
+knows both, so that rows of results, which name the built image, find the published one.
+"""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker
+
+from orchestrator import surroundings
+from orchestrator.errors import ConflictError, RegistryError
+from orchestrator.images import Image, explained
+from orchestrator.publishing import registry
+from orchestrator.publishing.examination import Examined, examine, labels_of, notes_of, page
+from orchestrator.publishing.references import Reference, checked_registry, is_local
+from orchestrator.publishing.sbom import cyclonedx
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOCK, RESULTS = "images.json", "results.parquet"
+SBOM = "sbom.cdx.json"
+STAND_IN = "rosetta.stand-in"
+"""The label of base images that stand in for official ones in tests; what is made of them is not for others."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is to be published: where to, what it says of itself, and the digest that its tag has already, if any."""
+
+    repository: str
+    tag: str
+    found: Examined
+    labels: Mapping[str, str]
+    there: str | None
+
+    @property
+    def name(self) -> str:
+        """``ghcr.io/me/pytorch:2.13.0-cuda13``."""
+        return f"{self.repository}:{self.tag}"
+
+    @property
+    def bill(self) -> str:
+        """Its SBOM, as a file."""
+        return json.dumps(cyclonedx(self.name, self.found.id, self.found.inventory.packages), indent=1) + "\n"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A line of the lock file: the image in the registry, and the built one, by its id, that ran the cells."""
+
+    image: str
+    built: str
+    sbom: str
+    recipe: str
+    workloads: str
+    commit: str | None
+
+
+def draft(api: docker.APIClient, image: Image, where: str) -> Draft:
+    """Look at an image and at the place that it is to have; raises RegistryError, BuildError."""
+    checked_registry(where)
+    found = examine(api, image)
+    if found.labels.get(STAND_IN) and not is_local(where):
+        raise RegistryError(
+            f"{image.tag} was built on a stand-in for its base image, and is for this machine only.",
+            remedy="Pull the official base images, then 'rosetta build'.",
+        )
+    name, tag = image.tag.removeprefix("rosetta/").split(":")
+    repository = f"{where}/{name}"
+    there = registry.digest_of(api, f"{repository}:{tag}")
+    return Draft(repository, tag, found, labels_of(found, surroundings.commit()), there)
+
+
+def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> Published:
+    """Push an image and its SBOM; what is there already is not pushed again.
+
+    Raises ConflictError if the tag is another image's, unless it is to ``move``; RegistryError.
+    """
+    relabel(drafted)
+    there = drafted.there
+    same = there in registry.own_digests(api, drafted.name)
+    if there and not same and not move:
+        raise ConflictError(
+            f"The registry has another {drafted.name}: {there}.",
+            remedy="Give it another place with --registry, or move the tag with --move-tags.",
+        )
+    digest = str(there) if same else registry.push(api, drafted.repository, drafted.tag)
+    reference = Reference(drafted.repository, drafted.tag, digest)
+    bill = registry.digest_of(api, f"{drafted.name}.sbom") if same else None
+    bill = bill or push_bill(api, drafted, digest)
+    say(f"{reference}{'  unchanged' if same else ''}")
+    labels, commit = drafted.found.labels, surroundings.commit()
+    return Published(
+        str(reference),
+        drafted.found.id,
+        str(Reference(drafted.repository, f"{drafted.tag}.sbom", bill)),
+        labels.get("rosetta.recipe", ""),
+        labels.get("rosetta.workloads", ""),
+        commit[0] if commit else None,
+    )
+
+
+def relabel(drafted: Draft) -> None:
+    """Make the image to push of the built one: labels are all that is added, and the same ones give the same id."""
+    words = [word for name, value in sorted(drafted.labels.items()) for word in ("--label", f"{name}={value}")]
+    command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
+    with tempfile.TemporaryDirectory() as empty:
+        Path(empty, "Dockerfile").write_text(f"FROM {drafted.found.image.tag}\n")
+        done = subprocess.run([*command, "--tag", drafted.name, empty], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise explained(done.stderr)
+
+
+def push_bill(api: docker.APIClient, drafted: Draft, digest: str) -> str:
+    """Push the SBOM as an image of one file beside the image; returns its digest.
+
+    So the engine's login serves for it as well, and any registry takes it, also those that know no referrers.
+    """
+    content, archive, tag = drafted.bill.encode(), io.BytesIO(), f"{drafted.tag}.sbom"
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo(SBOM)
+        member.size, member.mode = len(content), 0o644
+        tar.addfile(member, io.BytesIO(content))
+    changes = [f"LABEL rosetta.sbom-of={digest}", f'CMD ["/{SBOM}"]']
+    api.import_image_from_data(archive.getvalue(), drafted.repository, tag, changes)
+    try:
+        return registry.push(api, drafted.repository, tag)
+    finally:
+        api.remove_image(f"{drafted.repository}:{tag}")
+
+
+def sign(published: Published) -> None:
+    """Have cosign sign an image by its digest, as the user has set it up; raises RegistryError."""
+    name, _, digest = published.image.rpartition("@")
+    target = f"{name.rpartition(':')[0]}@{digest}"
+    if shutil.which("cosign") is None:
+        raise RegistryError("There is no program cosign to sign with.", remedy="Install it, or leave out --sign.")
+    if subprocess.run(["cosign", "sign", "--yes", target], check=False).returncode != 0:
+        raise RegistryError(f"cosign did not sign {target}.", remedy="What it said stands above.")
+
+
+# --- What is handed out with the images ---------------------------------------------------------------------------
+def write_papers(drafted: Draft, folder: Path) -> None:
+    """The page about an image and its SBOM, as files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = drafted.found.image.tag.removeprefix("rosetta/").replace(":", "-")
+    (folder / f"{name}.md").write_text(page(drafted.name, drafted.found, drafted.labels))
+    (folder / f"{name}.cdx.json").write_text(drafted.bill)
+
+
+def write_lock(folder: Path, every: Sequence[Published]) -> None:
+    """Note what was published, beside what was before; each tag once."""
+    path = folder / LOCK
+    before = json.loads(path.read_text()) if path.exists() else []
+    lines = {tag_of(line["image"]): line for line in [*before, *map(asdict, every)]}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps([lines[name] for name in sorted(lines)], indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def tag_of(image: str) -> str:
+    """A reference without its digest."""
+    return image.partition("@")[0]
+
+
+def with_references(results: "pa.Table", every: Sequence[Published]) -> "tuple[pa.Table, int]":
+    """Results of which each row that ran in one of these very images names it as others can pull it; and how many do.
+
+    A row of an image that was built anew since then is left as it is: nobody can get what it ran in.
+    """
+    import pyarrow as pa
+
+    names = {published.built: published.image for published in every}
+    digests, images = (results[column].to_pylist() for column in ("image_digest", "image"))
+    found = [names.get(digest, image) for digest, image in zip(digests, images, strict=True)]
+    place = results.schema.get_field_index("image")
+    field = results.schema.field(place)
+    return results.set_column(place, field, pa.array(found, pa.string())), sum(map(names.__contains__, digests))
+
+
+def shown(drafted: Draft, sign_it: bool) -> dict[str, Any]:
+    """Everything about a draft, for a person who wants to see it before."""
+    return {
+        "image": drafted.name,
+        "there": drafted.there or "nothing yet",
+        "built": drafted.found.id,
+        "megabytes": round(drafted.found.size / 2**20),
+        "packages": len(drafted.found.inventory.packages),
+        "labels": {**drafted.found.labels, **drafted.labels},
+        "sbom": f"{drafted.name}.sbom",
+        "signed": sign_it,
+        "notes": notes_of(drafted.found.image),
+    }

@@ -1,0 +1,156 @@
+"""What an image is: looked at from outside by the engine, and from inside by a small script in a container of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import docker
+from docker.errors import ImageNotFound
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from orchestrator.engines.docker import UNREACHABLE, USER, explain, isolation
+from orchestrator.errors import BuildError
+from orchestrator.images import Image
+from orchestrator.surroundings import origin
+
+SCRIPT = Path(__file__).with_name("inventory.py")
+LARGEST_INVENTORY = 16 * 2**20
+"""Bytes; a thousand packages take 100,000."""
+
+NVIDIA = (
+    "CUDA and cuDNN are NVIDIA's and come under its terms: https://docs.nvidia.com/cuda/eula and"
+    " https://docs.nvidia.com/deeplearning/cudnn/latest/reference/eula.html"
+)
+ANACONDA = (
+    "CUDA was taken from Anaconda's channels, under Anaconda's terms of service: organisations of more than 200 people"
+    " need a licence, and passing it on may need another"
+)
+Text = Annotated[str, StringConstraints(max_length=500)]
+
+
+class Package(BaseModel):
+    """Something that is installed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["deb", "pypi", "cran"]
+    name: Text
+    version: Text
+    licence: Text | None
+
+
+class Inventory(BaseModel):
+    """What the script has found inside an image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    python: Text
+    packages: Annotated[list[Package], Field(max_length=20_000)]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """An image as it is here: ``size`` in bytes, ``layers`` as what made each and its bytes, first to last."""
+
+    image: Image
+    id: str
+    size: int
+    labels: Mapping[str, str]
+    layers: Sequence[tuple[str, int]]
+    inventory: Inventory
+
+    def version_of(self, *names: str) -> str:
+        """The version of the first of some Python packages, or nothing."""
+        found = {package.name.lower(): package.version for package in self.inventory.packages}
+        return next((found[name] for name in names if name in found), "")
+
+
+def examine(api: docker.APIClient, image: Image) -> Examined:
+    """Look at an image; raises BuildError if it is not here."""
+    try:
+        found = api.inspect_image(image.tag)
+    except ImageNotFound:
+        raise BuildError(f"There is no image {image.tag}.", remedy="Build it: 'rosetta build'.") from None
+    history = [(step_of(str(step["CreatedBy"])), int(step["Size"])) for step in reversed(api.history(found["Id"]))]
+    return Examined(
+        image,
+        str(found["Id"]),
+        int(found["Size"]),
+        found["Config"]["Labels"] or {},
+        [(step, size) for step, size in history if size],
+        inventory_of(api, found["Id"]),
+    )
+
+
+def step_of(command: str) -> str:
+    """What made a layer, in a few words: never the whole command, which may name a builder's own places."""
+    words = command.split("/bin/sh -c", 1)[-1].split()
+    return " ".join(words[:2]) if words[:1] == ["COPY"] else (" ".join(words[:1]) or "base image")
+
+
+def inventory_of(api: docker.APIClient, image: str) -> Inventory:
+    """Run the script in a container that has no more than a cell; raises BuildError if it says nothing of use."""
+    host = api.create_host_config(**isolation(2**30))
+    said = bytearray()
+    try:
+        container = api.create_container(
+            image, ["-c", SCRIPT.read_text()], entrypoint=["python"], user=USER, host_config=host,
+            labels={"rosetta": "inventory"},
+        )["Id"]  # fmt: skip
+        try:
+            stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
+            api.start(container)
+            for chunk in stream:
+                said += chunk
+                if len(said) > LARGEST_INVENTORY:
+                    break
+        finally:
+            api.remove_container(container, v=True, force=True)
+        return Inventory.model_validate_json(bytes(said), strict=True)
+    except UNREACHABLE as error:
+        raise BuildError(f"{image} could not be looked into.", explain(error)) from None
+    except ValidationError:
+        raise BuildError(
+            f"{image} does not tell what is installed in it.", said[:300].decode(errors="replace")
+        ) from None
+
+
+def labels_of(found: Examined, commit: tuple[str, bool] | None) -> dict[str, str]:
+    """What the published image says of itself beyond what it says already; empty values are left out."""
+    image, stage = found.image, found.image.stage
+    conda = dict(package.split("=", 1) for package in stage.packages) if stage else {}
+    gpu = image.platform != "cpu"
+    runtimes = [f"nvidia-cuda-runtime{suffix}" for suffix in ("", "-cu12", "-cu13")]
+    labels = {
+        "org.opencontainers.image.version": image.spec.version,
+        "org.opencontainers.image.source": origin(),
+        "org.opencontainers.image.revision": commit[0] + ("-changed" if commit[1] else "") if commit else "",
+        "rosetta.python": found.inventory.python,
+        "rosetta.cuda": gpu and (found.version_of(*runtimes) or conda.get("cudatoolkit") or image.platform[4:]),
+        "rosetta.cudnn": gpu and (found.version_of("nvidia-cudnn-cu12", "nvidia-cudnn-cu13") or conda.get("cudnn")),
+        "rosetta.licence-notes": ". ".join(notes_of(image)),
+    }
+    return {name: str(value) for name, value in labels.items() if value}
+
+
+def notes_of(image: Image) -> list[str]:
+    """Whose terms come with an image, apart from the licences of its packages."""
+    return [NVIDIA] * (image.platform != "cpu") + [ANACONDA] * (image.stage is not None)
+
+
+def page(name: str, found: Examined, labels: Mapping[str, str]) -> str:
+    """Markdown about an image: what it says of itself, its layers, its packages."""
+    lines = [f"# {name}", "", f"Image `{found.id}`, {found.size / 2**20:,.0f} MB.", "", "| label | |", "| --- | --- |"]
+    lines += [f"| `{key}` | {cell(value)} |" for key, value in sorted({**found.labels, **labels}.items())]
+    lines += ["", "## Layers", "", "| made by | MB |", "| --- | ---: |"]
+    lines += [f"| {cell(step)} | {size / 2**20:,.1f} |" for step, size in found.layers]
+    lines += ["", "## Packages", "", "| | name | version | licence |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {package.kind} | {cell(package.name)} | {cell(package.version)} | {cell(package.licence or '')} |"
+        for package in found.inventory.packages
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cell(text: str) -> str:
+    """Text of others as a table takes it: no markup, no line breaks."""
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|" else letter for letter in " ".join(text.split()))

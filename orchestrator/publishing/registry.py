@@ -1,0 +1,69 @@
+"""What the engine does with a registry for us. Logins are docker's own settings; no credentials are in our hands."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from orchestrator.engines.docker import UNREACHABLE, explain
+from orchestrator.errors import RegistryError
+from orchestrator.publishing.references import Reference
+
+LOGIN = "Look at the network and the name; 'docker login HOST' keeps credentials where docker finds them."
+
+
+def digest_of(api: docker.APIClient, name: str) -> str | None:
+    """The digest that a tag has in its registry, or None if it has none yet; raises RegistryError."""
+    try:
+        return str(api.inspect_distribution(name)["Descriptor"]["digest"])
+    except NotFound:
+        return None
+    except UNREACHABLE as error:
+        raise failed(name, error) from None
+
+
+def own_digests(api: docker.APIClient, image: str) -> set[str]:
+    """The digests under which the engine knows that registries have this very image."""
+    found = api.inspect_image(image)["RepoDigests"] or []
+    return {str(name).rpartition("@")[2] for name in found}
+
+
+def push(api: docker.APIClient, repository: str, tag: str) -> str:
+    """Push a tag that the engine has; returns its digest. Raises RegistryError."""
+    lines = followed(f"{repository}:{tag}", lambda: api.push(repository, tag=tag, stream=True, decode=True))
+    digests = [line["aux"]["Digest"] for line in lines if "Digest" in (line.get("aux") or {})]
+    if not digests:
+        raise RegistryError(f"The registry tells no digest for {repository}:{tag}.")
+    return str(digests[-1])
+
+
+def pull(api: docker.APIClient, reference: Reference) -> Mapping[str, Any]:
+    """Pull by digest what the engine has not; returns what it knows of the image. Raises RegistryError."""
+    try:
+        return dict(api.inspect_image(reference.pullable))
+    except ImageNotFound:
+        name, digest = reference.repository, reference.digest
+        list(followed(reference.pullable, lambda: api.pull(name, tag=digest, stream=True, decode=True)))
+        return dict(api.inspect_image(reference.pullable))
+
+
+def followed(name: str, start: Any) -> Iterable[Mapping[str, Any]]:
+    """The engine's lines about a push or pull, which also say whether it failed."""
+    lines: list[Mapping[str, Any]] = []
+    try:
+        for line in start():
+            if "error" in line:
+                raise DockerException(str(line["error"]))
+            lines.append(line)
+    except UNREACHABLE as error:
+        raise failed(name, error) from None
+    return lines
+
+
+def failed(name: str, error: Exception) -> RegistryError:
+    """The error for a registry that did not do what it was asked to."""
+    why = explain(error)
+    if isinstance(error, APIError) and "credential" in why:
+        why = "It wants credentials, and docker has none for it, or wrong ones."
+    return RegistryError(f"The registry did not do it for {name}.", why, LOGIN)

@@ -1,0 +1,231 @@
+"""Published results → the same cells, in the same images, on this machine; and whether they come out as published.
+
+The file is all that is needed: the orchestrator that made it, and its images/ and workloads/, need not be here, as long
+as the contract is the same. The file is not trusted: what it says becomes a cell only letter by letter.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from orchestrator import compatibility, contract, matrix, quality, results
+from orchestrator import plan as planning
+from orchestrator.compatibility import Host
+from orchestrator.contract import Status
+from orchestrator.downloads import TIMEOUTS, ca_bundle, is_url, printable
+from orchestrator.engines import Say
+from orchestrator.engines.docker import DockerEngine
+from orchestrator.errors import BuildError, ResultError, SelectionError
+from orchestrator.images import Framework, Image
+from orchestrator.matrix import AXES, Cell, Point
+from orchestrator.plan import Planned, Verdict
+from orchestrator.publishing import references, registry
+from orchestrator.publishing.references import Reference
+from orchestrator.results.files import LARGEST_FILE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENVIRONMENT = ("cpu", "cores", "memory", "gpu_name", "driver", "kernel", "os", "python", "numpy", "framework_version",
+    "cuda", "cudnn")  # fmt: skip
+"""The columns that may explain another time; those of the image can only differ if something is wrong."""
+
+SLACK = 0.05
+"""How far the quality of a shortened run may lie from the published one where params.json has no band."""
+
+
+@dataclass(frozen=True)
+class PublishedImage(Image):
+    """An image as a row of results names it; nothing of its definition has to be here."""
+
+    reference: Reference
+    made_by: str
+
+    @property
+    def tag(self) -> str:
+        """What a row says ran: the whole reference."""
+        return str(self.reference)
+
+    @property
+    def recipe(self) -> str:
+        """The content hash that it was published with."""
+        return self.made_by
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A row that can be run again: its cell, its image, and all that it says."""
+
+    cell: Cell
+    image: PublishedImage
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A run as published and here: quality of both, whether that is as good, and in what the machines differ."""
+
+    cell: str
+    repeat: int
+    published: float
+    here: float | None
+    as_good: bool
+    differences: tuple[str, ...]
+
+
+class PullingEngine(DockerEngine):
+    """Docker, whose images are pulled by digest and never built."""
+
+    def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
+        """Pull what is missing; raises RegistryError, or BuildError for an image of another contract."""
+        for image in wanted:
+            assert isinstance(image, PublishedImage)
+            say(f"{image.reference.pullable}: pulling what is not here")
+            found = registry.pull(self.api, image.reference)
+            labels = found["Config"]["Labels"] or {}
+            if labels.get("rosetta.contract") != str(contract.CONTRACT):
+                said = str(labels.get("rosetta.contract", "none"))[:20]
+                raise BuildError(
+                    f"{image.reference} follows contract {said}; this program knows {contract.CONTRACT}.",
+                    remedy="Use the release of Rosetta Matrix that published it.",
+                )
+            self.use({image.tag: str(found["Id"])})
+        return self._digests
+
+
+def read(source: str) -> "pa.Table":
+    """Published results from a file or URL; raises ResultError."""
+    if not is_url(source):
+        return results.read(Path(source))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "results.parquet")
+        download(source, path)
+        return results.read(path)
+
+
+def download(url: str, path: Path) -> None:
+    """Fetch a file of results, and no more bytes than one may have; raises ResultError."""
+    import requests
+
+    try:
+        with requests.get(url, stream=True, timeout=TIMEOUTS, verify=ca_bundle()) as response, path.open("wb") as file:
+            response.raise_for_status()
+            for chunk in response.iter_content(2**16):
+                file.write(chunk)
+                if file.tell() > LARGEST_FILE:
+                    raise ResultError(f"{printable(url)} is larger than a result may be.")
+    except requests.HTTPError as error:
+        raise ResultError(f"{printable(url)} can't be had: HTTP status {error.response.status_code}.") from None
+    except requests.RequestException as error:
+        raise ResultError(f"{printable(url)} can't be had: {type(error).__name__}.") from None
+
+
+def examined(table: "pa.Table") -> Iterator[tuple[str, PublishedRow | str]]:
+    """Each run's cell, and it as it can be run again, or why not; the newest of the same runs last."""
+    # Without the column itself: to make a time of it, Arrow would import pandas.
+    for row in table.sort_by("started").drop_columns("started").to_pylist():
+        if row["status"] != Status.INCOMPATIBLE and row["parity"] is None:
+            try:
+                yield row["cell"], published_row(row)
+            except ResultError as error:
+                yield row["cell"], error.what
+
+
+def chosen(table: "pa.Table", only: Sequence[str], skip: Sequence[str]) -> list[PublishedRow]:
+    """The runs to repeat, each once; raises SelectionError if there are none, with the reasons."""
+    every = list(examined(table))
+    rows = {row.cell: row for _, row in every if isinstance(row, PublishedRow)}
+    if not rows:
+        reasons = dict.fromkeys(why for _, why in every if isinstance(why, str))
+        raise SelectionError("Nothing in this file can be run again.", " ".join(list(reasons)[:3]))
+    return [rows[cell] for cell in matrix.select(list(rows), only, skip)]
+
+
+def refused(table: "pa.Table", only: Sequence[str]) -> list[tuple[str, str]]:
+    """The cells that can't be run again, by name, and why; names of others' cells are not sure to be any."""
+    from wcmatch import fnmatch
+
+    globs, flags = list(only) or ["*"], fnmatch.BRACE | fnmatch.FORCEUNIX
+    said = {(name[:100], why) for name, why in examined(table) if isinstance(why, str)}
+    return sorted(pair for pair in said if fnmatch.fnmatch(pair[0], globs, flags=flags))
+
+
+def published_row(row: Mapping[str, Any]) -> PublishedRow:
+    """A row as something to run; raises ResultError that says what is wrong with it."""
+    if row["contract"] != contract.CONTRACT:
+        raise ResultError(f"It follows contract {row['contract']}; this program knows {contract.CONTRACT}.")
+    if row["status"] != Status.OK or row["quality"] is None or row["seconds"] is None:
+        raise ResultError(f"It ended {row['status']} when it was published.")
+    reference = references.parse(row["image"])
+    cell = cell_of(row)
+    framework = Framework.model_construct(framework=row["framework"][:40], libraries={}, platforms={})
+    return PublishedRow(cell, PublishedImage(framework, cell.platform, reference, row["recipe"]), row)
+
+
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """The cell of a row, of exactly the length that was run; raises ResultError."""
+    try:
+        point = Point.model_validate({axis: row[axis] for axis in (*AXES, "epochs", "samples")})
+        cell = Cell(**point.model_dump())
+    except (ValidationError, TypeError):
+        raise ResultError("Its cell is none that the matrix could have.") from None
+    known = {"workload": planning.parameters(), **planning.known_words()}
+    for axis in ("workload", "platform", "gpu", "precision", "data"):
+        if getattr(cell, axis) not in known[axis]:
+            raise ResultError(f"This program knows no {axis} {getattr(cell, axis)!r}.")
+    if cell.id != row["cell"] or (row["n_gpus"] or 0) != int(cell.gpu != "none"):
+        raise ResultError("Its cell's name is another than its axes say, or it ran on several GPUs.")
+    return cell
+
+
+def plan(rows: Sequence[PublishedRow], folder: Path, host: Host) -> list[Planned]:
+    """What is to be run here: what this machine has the GPU for, and has not run already."""
+    planned = []
+    for row in rows:
+        cell, key = row.cell, key_of(row)
+        reason = compatibility.host_reason(cell.platform, cell.gpu, host)
+        done = planning.result_path(folder / "cells", key, cell.id).exists()
+        verdict = Verdict.INCOMPATIBLE if reason else Verdict.DONE if done else Verdict.READY
+        planned.append(Planned(cell, verdict, reason or "", row.image, key))
+    return planned
+
+
+def key_of(row: PublishedRow) -> str:
+    """The content hash of a run in a published image: the image has everything that is not in the cell."""
+    content = {"cell": vars(row.cell), "contract": contract.CONTRACT, "image": row.image.reference.digest}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def results_of(rows: Sequence[PublishedRow], folder: Path) -> "pa.Table":
+    """What came of the runs, this time or before."""
+    paths = [planning.result_path(folder / "cells", key_of(row), row.cell.id) for row in rows]
+    return results.gather([path for path in paths if path.exists()])
+
+
+def pairs(rows: Sequence[PublishedRow], mine: "pa.Table") -> list[Pair]:
+    """Each run that was repeated beside the published one."""
+    published = {(*results.identity(row.row), row.cell.epochs, row.cell.samples): row.row for row in rows}
+    found = []
+    for row in mine.drop_columns("started").to_pylist():
+        theirs = published[(*results.identity(row), row["epochs"], row["samples"])]
+        good = row["status"] == Status.OK and is_as_good(row, theirs)
+        differences = tuple(
+            f"{name}: {theirs[name]} → {row[name]}" for name in ENVIRONMENT if theirs[name] != row[name]
+        )
+        found.append(Pair(row["cell"], row["repeat"], theirs["quality"], row["quality"], good, differences))
+    return found
+
+
+def is_as_good(row: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two good runs agree: full ones lie in the same band; others are no further apart than that is wide."""
+    if not row["shortened"]:
+        return True
+    band = quality.band_of(row["workload"], "real")
+    width = float(band["high"] - band["low"]) if band else SLACK
+    return bool(abs(row["quality"] - theirs["quality"]) <= width)
