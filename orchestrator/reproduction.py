@@ -151,7 +151,7 @@ def refused(table: "pa.Table", only: Sequence[str]) -> list[tuple[str, str]]:
     """The cells that can't be run again, by name, and why; names of others' cells are not sure to be any."""
     from wcmatch import fnmatch
 
-    globs, flags = list(only) or ["*"], fnmatch.BRACE | fnmatch.FORCEUNIX
+    globs, flags = list(only) or ["*"], fnmatch.BRACE | fnmatch.FORCEUNIX | fnmatch.DOTMATCH
     said = {(name[:100], why) for name, why in examined(table) if isinstance(why, str)}
     return sorted(pair for pair in said if fnmatch.fnmatch(pair[0], globs, flags=flags))
 

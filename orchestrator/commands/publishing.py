@@ -79,7 +79,7 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
 def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], threshold: float, **options: Any) -> None:
     """Run published results again, in the very images that made them, and compare time and quality.
 
-    Needs no more than the file: images are pulled by digest. Exit code 12 if a cell is slower, 16 if its quality
+    Needs no more than the file: images are pulled by digest. Exit code 12 if a cell is slower, 17 if its quality
     differs or it can't be run again.
 
     \b

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import BuildError
+from orchestrator.images.definitions import cuda
 from orchestrator.images.image import Image, packages_of
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -16,7 +17,8 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
 class Sources:
     """Where packages come from on this machine: a proxy's authorities, a pip.conf, a folder of wheels, proxies.
 
-    ``cuda`` is a folder with a folder per platform, in which the libraries lie that images/cuda.yaml names.
+    ``cuda`` is a folder with a folder per platform, in which the libraries lie that images/cuda.yaml names;
+    ``registry`` is a mirror of Docker Hub, from which base images are pulled.
     """
 
     ca: Path | None = None
@@ -24,10 +26,11 @@ class Sources:
     wheels: Path | None = None
     cuda: Path | None = None
     proxies: tuple[tuple[str, str], ...] = ()
+    registry: str = ""
 
     @classmethod
     def from_environment(cls) -> "Sources":
-        """Read ROSETTA_CA_BUNDLE, _PIP_CONF, _WHEELS and _CUDA, and the usual variables for proxies.
+        """Read ROSETTA_CA_BUNDLE, _PIP_CONF, _WHEELS, _CUDA and _REGISTRY_MIRROR, and the usual variables for proxies.
 
         Where they are not set, PIP_CERT or SSL_CERT_FILE and PIP_FIND_LINKS count if they name a file and a folder.
         Raises BuildError if one of our own names nothing.
@@ -39,6 +42,7 @@ class Sources:
             pip_conf=own("ROSETTA_PIP_CONF", Path.is_file),
             wheels=own("ROSETTA_WHEELS", Path.is_dir) or first(links, Path.is_dir),
             cuda=own("ROSETTA_CUDA", Path.is_dir),
+            registry=mirror(),
             proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
         )
 
@@ -53,11 +57,11 @@ class Sources:
             yield package, tuple(package.split("==")) in normal
 
     def contexts(self, image: Image) -> dict[str, str]:
-        """The folders that stand in for stages of its Dockerfile; wheels only where it finds something in them.
+        """What stands in for stages of its Dockerfile: folders, wheels only where it finds something in them; a mirror.
 
         Raises BuildError if libraries of CUDA are here, but not those of its platform.
         """
-        contexts = {}
+        contexts = {base: f"docker-image://{self.registry}/{official(base)}" for base in self.bases(image)}
         if any(here for _, here in self.holds(image)):
             contexts["wheels"] = str(self.wheels)
         if self.cuda and image.stage:
@@ -67,6 +71,13 @@ class Sources:
                 raise BuildError(f"ROSETTA_CUDA names {self.cuda}, which has no folder {image.platform}.", "", remedy)
             contexts["cuda"] = str(folder)
         return contexts
+
+    def bases(self, image: Image) -> list[str]:
+        """The images of Docker Hub that it is built on, where they are to come from a mirror."""
+        every = [image.spec.base, *(copy.image for copy in image.spec.copies)]
+        if image.stage and not self.cuda:
+            every.append(cuda().base)
+        return [base for base in every if self.registry and "." not in base.partition("/")[0].partition(":")[0]]
 
     def pip_variables(self, image: Image) -> dict[str, str]:
         """What pip is told by variables, and a build by arguments of the same names.
@@ -85,6 +96,19 @@ class Sources:
     def _names_extra_index(self) -> bool:
         """A pip.conf with extra indexes has the last word on them."""
         return self.pip_conf is not None and bool(re.search(r"(?m)^\s*extra-index-url", self.pip_conf.read_text()))
+
+
+def mirror() -> str:
+    """The registry in ROSETTA_REGISTRY_MIRROR; raises BuildError for what is none, or has a password in it."""
+    value = os.environ.get("ROSETTA_REGISTRY_MIRROR", "")
+    if value and not re.fullmatch(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)*", value):
+        raise BuildError("ROSETTA_REGISTRY_MIRROR is no HOST or HOST/PATH.", remedy="Credentials go to 'docker login'.")
+    return value
+
+
+def official(base: str) -> str:
+    """The whole name of an image on Docker Hub: ``library/python:3.11-slim-bookworm``."""
+    return base if "/" in base else f"library/{base}"
 
 
 def own(variable: str, fits: Callable[[Path], bool]) -> Path | None:

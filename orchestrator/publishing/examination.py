@@ -118,6 +118,8 @@ def labels_of(found: Examined, commit: tuple[str, bool] | None) -> dict[str, str
     """What the published image says of itself beyond what it says already; empty values are left out."""
     image, stage = found.image, found.image.stage
     conda = dict(package.split("=", 1) for package in stage.packages) if stage else {}
+    if "cudnn" not in image.spec.cuda:
+        conda.pop("cudnn", None)  # the stage has it, but this image took none of it
     gpu = image.platform != "cpu"
     runtimes = [f"nvidia-cuda-runtime{suffix}" for suffix in ("", "-cu12", "-cu13")]
     labels = {

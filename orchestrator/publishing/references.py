@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from orchestrator.errors import RegistryError, ResultError
 
-HOST = r"(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9-]+(?=:))(?::\d{1,5})?"
+LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+HOST = rf"(?:localhost|{LABEL}(?:\.{LABEL})+|{LABEL}(?=:))(?::\d{{1,5}})?"
 PATH = r"(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 REGISTRY = re.compile(HOST + PATH)

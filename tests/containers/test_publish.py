@@ -1,0 +1,220 @@
+"""README's way from a run to somebody else's: published to a real registry, every local image deleted, reproduced."""
+
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from benchmarks.private_engine import PrivateEngine
+from orchestrator import ROOT, images, results
+from tests.containers.registry import PASSWORD, PROGRAM, Registry, login, registry
+
+pytestmark = pytest.mark.container
+
+TAG = "rosetta/chainer-2018:4.5.0-cpu"
+ONLY = "chainer-2018/rnn/cpu"
+SLOWER = 12
+"""Exit code of a comparison of times: how fast this machine is now is no business of a test."""
+PARAMETERS = (
+    *("cell", "library", "workload", "platform", "gpu", "precision", "variant", "data", "repeat"),
+    *("epochs", "samples", "steps", "samples_tested", "shortened", "n_gpus", "metric", "framework_version", "recipe"),
+)
+
+
+@dataclass
+class Place:
+    """A private engine, a registry that it reaches, and a folder to work in; ``said`` is all that was printed."""
+
+    engine: PrivateEngine
+    registry: Registry
+    folder: Path
+    variables: dict[str, str]
+    said: list[str]
+
+    def run(self, *words: object, program: Path = ROOT, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        """``rosetta`` as a user types it."""
+        command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *map(str, words)]
+        env = {**os.environ, **self.variables, "PYTHONPATH": str(program)}
+        done = subprocess.run(command, cwd=cwd or self.folder, env=env, capture_output=True, text=True, check=False)
+        self.said += [done.stdout, done.stderr]
+        return done
+
+
+@pytest.fixture(scope="module")
+def place(engine, tmp_path_factory) -> Iterator[Place]:
+    if not PROGRAM.exists():
+        pytest.skip("no docker-registry; .ci/tools installs it")
+    images.build([images.image_for("chainer-2018", "cpu")], progress=print)
+    folder = tmp_path_factory.mktemp("publish")
+    work = folder / "work"
+    work.mkdir()
+    with PrivateEngine() as private:
+        private.take_image(TAG)
+        with registry(private, folder / "registry") as server:
+            variables = {
+                "DOCKER_HOST": private.socket,
+                "DOCKER_CONFIG": str(folder / "docker"),
+                "ROSETTA_LOCKS": str(folder / "locks"),
+            }
+            yield Place(private, server, work, variables, [])
+
+
+def commands(section: str) -> list[list[str]]:
+    """What README's section has a reader type."""
+    text = (ROOT / "README.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"(?m)^\$ (.+?)(?:\s+#.*)?$", text)
+    assert lines, f"README has no commands under {section}"
+    return [[word.strip("'") for word in line.split()] for line in lines]
+
+
+def typed(place: Place, section: str, **how) -> list["subprocess.CompletedProcess[str]"]:
+    """Everything that README's section has a reader type, with this registry for the one that it names."""
+    done = []
+    for program, *words in commands(section):
+        if program == "docker":
+            assert words == ["login", "ghcr.io"]
+            login(place.registry, place.variables)
+            continue
+        assert program == ".venv/bin/rosetta"
+        done.append(place.run(*(word.replace("ghcr.io", place.registry.host) for word in words), **how))
+    return done
+
+
+def delete_all_images(engine: PrivateEngine) -> None:
+    every = engine.docker("images", "--all", "--quiet").stdout.decode().split()
+    engine.docker("image", "rm", "--force", *set(every))
+    engine.docker("builder", "prune", "--all", "--force")
+    assert engine.docker("images", "--all", "--quiet").stdout == b""
+
+
+def test_without_a_login_the_registry_says_so(place):
+    done = place.run("publish", "--registry", f"{place.registry.host}/me", "--only", ONLY)
+    assert done.returncode == 16, done.stdout + done.stderr
+    assert "docker login" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def published(place) -> Path:
+    """README's section was typed; the folder that it leaves."""
+    for done in typed(place, "Publish"):
+        assert done.returncode == 0, done.stdout + done.stderr
+    return place.folder / "published"
+
+
+def test_what_is_published_is_named_by_digest_and_described(place, published):
+    (line,) = json.loads((published / "images.json").read_text())
+    (row,) = results.read(published / "results.parquet").to_pylist()
+    assert row["image"] == line["image"]
+    assert re.fullmatch(rf"{place.registry.host}/me/chainer-2018:4\.5\.0-cpu@sha256:[0-9a-f]{{64}}", row["image"])
+    assert row["image_digest"] == line["built"]
+    bill = json.loads((published / "chainer-2018-4.5.0-cpu.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    purls = [component["purl"] for component in bill["components"]]
+    assert "pkg:pypi/chainer@4.5.0" in purls
+    assert any(purl.startswith("pkg:deb/debian/libc6@") for purl in purls)
+    text = (published / "chainer-2018-4.5.0-cpu.md").read_text()
+    assert "| pypi | chainer | 4.5.0 |" in text
+    assert "## Layers" in text
+    place.engine.docker("pull", line["sbom"])
+    labels = json.loads(
+        place.engine.docker("image", "inspect", f"{place.registry.host}/me/chainer-2018:4.5.0-cpu").stdout
+    )
+    assert labels[0]["Config"]["Labels"]["rosetta.python"] == "3.6.15"
+
+
+def test_publishing_again_moves_nothing(place, published):
+    before = (published / "images.json").read_text()
+    done = place.run("publish", "--registry", f"{place.registry.host}/me", "--only", ONLY)
+    assert done.returncode == 0, done.stderr
+    assert "unchanged" in done.stdout
+    assert (published / "images.json").read_text() == before
+
+
+def test_a_tag_of_another_image_is_refused_unless_it_is_to_move(place, published):
+    name = f"{place.registry.host}/other/chainer-2018:4.5.0-cpu"
+    place.engine.docker("image", "tag", TAG, name)
+    env = {**os.environ, **place.variables}
+    subprocess.run(["docker", "push", "--quiet", name], env=env, check=True, capture_output=True)
+    words = ("publish", "--registry", f"{place.registry.host}/other", "--only", ONLY, "--output", "elsewhere")
+    shown = place.run(*words, "--dry-run")
+    assert json.loads(shown.stdout)[0]["there"].startswith("sha256:")
+    refused = place.run(*words)
+    assert refused.returncode == 14, refused.stdout + refused.stderr
+    assert not (place.folder / "elsewhere").exists()
+    moved = place.run(*words, "--move-tags")
+    assert moved.returncode == 0, moved.stderr
+
+
+def test_images_travel_as_archives_that_are_checked_first(place, published, tmp_path):
+    done = place.run("images", "save", "--only", ONLY, "--output", tmp_path / "stick")
+    assert done.returncode == 0, done.stderr
+    archive = tmp_path / "stick" / "chainer-2018-4.5.0-cpu.tar"
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "stick", check=True)
+    place.engine.docker("image", "rm", "--force", TAG)
+    with archive.open("r+b") as file:
+        file.seek(archive.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    refused = place.run("images", "load", tmp_path / "stick")
+    assert refused.returncode == 8, refused.stderr
+    assert TAG not in place.run("images", "list").stdout
+    with archive.open("r+b") as file:
+        file.seek(archive.stat().st_size // 2)
+        file.write(byte)
+    loaded = place.run("images", "load", tmp_path / "stick")
+    assert loaded.returncode == 0, loaded.stderr
+    assert TAG in place.run("images", "list").stdout
+
+
+def without_its_sources(folder: Path) -> Path:
+    """A program that knows nothing of the library: another release, on another machine."""
+    for name in ("orchestrator", "images", "workloads"):
+        kept = shutil.ignore_patterns("__pycache__", "chainer-2018*", "chainer_2018*")
+        shutil.copytree(ROOT / name, folder / name, ignore=kept)
+    shutil.copy(ROOT / "matrix.yaml", folder)
+    return folder
+
+
+def test_reproduced_from_the_file_alone_after_all_images_are_deleted(place, published, tmp_path):
+    delete_all_images(place.engine)
+    stranger, elsewhere = without_its_sources(tmp_path / "program"), tmp_path / "elsewhere"
+    (elsewhere / "published").mkdir(parents=True)
+    shutil.copy(published / "results.parquet", elsewhere / "published")
+    for done in typed(place, "Reproduce", program=stranger, cwd=elsewhere):
+        assert done.returncode in (0, SLOWER), done.stdout + done.stderr
+        assert "as published" in done.stdout
+    (theirs,) = results.read(published / "results.parquet").to_pylist()
+    (mine,) = results.read(elsewhere / "reproduced" / "merged.parquet").to_pylist()
+    assert {name: mine[name] for name in PARAMETERS} == {name: theirs[name] for name in PARAMETERS}
+    assert mine["status"] == "ok"
+    assert abs(mine["quality"] - theirs["quality"]) <= 0.05
+    assert mine["image"] == theirs["image"]
+    # by URL: what has run already is only compared again
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(published))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/results.parquet"
+        again = place.run("reproduce", url, program=stranger, cwd=elsewhere)
+        missing = place.run("reproduce", f"{url}-is-not-there", program=stranger, cwd=elsewhere)
+        server.shutdown()
+    assert again.returncode in (0, SLOWER), again.stderr
+    assert missing.returncode == 8, missing.stderr
+
+
+def test_the_password_of_the_registry_is_nowhere_but_in_docker_s_own_settings(place, published):
+    texts = [text.encode() for text in place.said]
+    texts += [path.read_bytes() for path in place.folder.rglob("*") if path.is_file()]
+    for path in (place.registry.folder / "blobs").rglob("data"):
+        texts.append(path.read_bytes())
+    assert not [text[:100] for text in texts if PASSWORD.encode() in text]

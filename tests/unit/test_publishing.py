@@ -1,0 +1,206 @@
+"""Names of images, bills of materials, archives and published rows: what is taken from others, and what is refused."""
+
+import io
+import json
+import re
+import tarfile
+
+import pytest
+
+from orchestrator import archives, images, reproduction, results
+from orchestrator.contract import Outcome, Status
+from orchestrator.errors import RegistryError, ResultError, SelectionError
+from orchestrator.images import Sources
+from orchestrator.matrix import Cell
+from orchestrator.publishing import Published, examination, references, sbom, with_references
+from orchestrator.publishing.examination import Examined, Inventory, Package
+
+DIGEST = "sha256:" + "a" * 64
+REFERENCE = f"ghcr.io/me/pytorch:2.13.0-cpu@{DIGEST}"
+
+
+@pytest.mark.parametrize("text", ["ghcr.io/me", "localhost:5000/a/b", "registry.example.org/team", "registry:5000/me"])
+def test_a_registry_has_a_host_and_a_namespace(text):
+    assert references.checked_registry(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "me", "me/ns", "ghcr.io", "ghcr.io/Me", "https://ghcr.io/me", "ghcr.io/me;x", "-a.b/c"]
+)
+def test_what_is_no_registry_is_refused(text):
+    with pytest.raises(RegistryError):
+        references.checked_registry(text + ("\n" if text == "ghcr.io" else ""))
+
+
+def test_a_reference_is_read_back():
+    found = references.parse(REFERENCE)
+    assert str(found) == REFERENCE
+    assert found.pullable == f"ghcr.io/me/pytorch@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rosetta/pytorch:2.13.0-cpu",
+        f"pytorch:1@{DIGEST}",
+        f"ghcr.io/me/pytorch@{DIGEST}",
+        f"ghcr.io/me/pytorch:1@{DIGEST[:-1]}",
+        f"ghcr.io/me/pytorch:1@{DIGEST}\n",
+        f"ghcr.io/../pytorch:1@{DIGEST}",
+        f"user:pw@ghcr.io/me/pytorch:1@{DIGEST}",
+        f"ghcr.io/{'a' * 500}:1@{DIGEST}",
+    ],
+)
+def test_odd_references_are_refused(text):
+    with pytest.raises(ResultError):
+        references.parse(text)
+
+
+def test_the_bill_names_packages_by_purl():
+    packages = [
+        Package(kind="deb", name="libstdc++6", version="1:2.3", licence=None),
+        Package(kind="pypi", name="Typing_Extensions", version="4.1.1", licence="PSF"),
+    ]
+    bill = sbom.cyclonedx("ghcr.io/me/x:1-cpu", DIGEST, packages)
+    assert [one["purl"] for one in bill["components"]] == [
+        "pkg:deb/debian/libstdc%2B%2B6@1%3A2.3?arch=amd64",
+        "pkg:pypi/typing-extensions@4.1.1",
+    ]
+    assert bill == sbom.cyclonedx("ghcr.io/me/x:1-cpu", DIGEST, packages)
+
+
+def examined(name: str, platform: str, *packages: Package) -> Examined:
+    image = images.image_for(name, platform)
+    return Examined(image, DIGEST, 1, {}, [], Inventory(python="3.11.7", packages=list(packages)))
+
+
+def test_labels_tell_cuda_as_installed_and_whose_terms_come_with_it():
+    packages = [
+        Package(kind="pypi", name="nvidia-cuda-runtime-cu12", version="12.9.79", licence=None),
+        Package(kind="pypi", name="nvidia-cudnn-cu12", version="9.10.2.21", licence=None),
+    ]
+    labels = examination.labels_of(examined("pytorch", "cuda12", *packages), ("abc", True))
+    assert (labels["rosetta.cuda"], labels["rosetta.cudnn"]) == ("12.9.79", "9.10.2.21")
+    assert labels["org.opencontainers.image.revision"] == "abc-changed"
+    assert "NVIDIA" in labels["rosetta.licence-notes"]
+    assert "Anaconda" not in labels["rosetta.licence-notes"]
+    old = examination.labels_of(examined("tensorflow-2018", "cuda9"), None)
+    assert (old["rosetta.cuda"], old["rosetta.cudnn"]) == ("9.0", "7")
+    assert "Anaconda" in old["rosetta.licence-notes"]
+    assert (
+        not {"rosetta.cuda", "rosetta.licence-notes"} & examination.labels_of(examined("pytorch", "cpu"), None).keys()
+    )
+
+
+def test_a_page_can_not_be_broken_by_what_a_package_calls_itself():
+    package = Package(kind="pypi", name="a|b\n<script>", version="1", licence=None)
+    text = examination.page("x:1", examined("pytorch", "cpu", package), {})
+    assert "| pypi | a\\|b \\<script\\> | 1 |  |" in text
+
+
+# --- Rows ------------------------------------------------------------------------------------------------------------
+def row(**changes):
+    cell = Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=128)
+    image = images.image_for("pytorch", "cpu")
+    made = results.row(cell, Outcome(Status.OK), key="k", run="r", engine="docker", image=image, host="h")
+    measured = {"status": "ok", "seconds": 1.0, "quality": 0.9, "n_gpus": 0, "image": REFERENCE}
+    return {**made, **measured, **changes}
+
+
+def test_a_published_row_becomes_the_cell_that_it_was():
+    found = reproduction.published_row(row())
+    assert found.cell == Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=128)
+    assert found.image.tag == REFERENCE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"contract": 2},
+        {"status": "failed"},
+        {"seconds": None},
+        {"image": "rosetta/pytorch:2.13.0-cpu"},
+        {"library": "../../etc"},
+        {"workload": "mining"},
+        {"platform": "cuda99"},
+        {"gpu": "none; rm"},
+        {"data": "/etc"},
+        {"epochs": -1},
+        {"samples": 0},
+        {"repeat": -1},
+        {"cell": "../../../outside"},
+        {"n_gpus": 4},
+    ],
+)
+def test_rows_that_can_not_be_run_again_are_refused_by_name(changes):
+    with pytest.raises(ResultError):
+        reproduction.published_row(row(**changes))
+    table = results.table_of([row(**changes)])
+    with pytest.raises(SelectionError):
+        reproduction.chosen(table, [], [])
+    ((name, _),) = reproduction.refused(table, [])
+    assert name == row(**changes)["cell"][:100]
+
+
+def test_only_rows_of_the_very_image_are_given_its_reference():
+    table = results.table_of([row(image="a", image_digest="sha256:1"), row(image="b", image_digest="sha256:2")])
+    done = Published(REFERENCE, "sha256:1", "", "", "", None)
+    changed, count = with_references(table, [done])
+    assert changed["image"].to_pylist() == [REFERENCE, "b"]
+    assert count == 1
+    assert changed.schema.equals(results.schema())
+
+
+@pytest.mark.parametrize(("here", "good"), [(0.9, True), (0.86, True), (0.8, False)])
+def test_shortened_runs_may_differ_by_the_width_of_the_band(here, good):
+    assert reproduction.is_as_good(row(quality=here, shortened=True), row(quality=0.9)) is good
+
+
+# --- Archives --------------------------------------------------------------------------------------------------------
+def archive(path, tags, names=()):
+    manifests = [{"annotations": {"io.containerd.image.name": name}} for name in names]
+    with tarfile.open(path, "w") as tar:
+        for name, content in (("manifest.json", [{"RepoTags": tags}]), ("index.json", {"manifests": manifests})):
+            raw = json.dumps(content).encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(raw)
+            tar.addfile(member, io.BytesIO(raw))
+    return path
+
+
+def test_an_archive_has_one_image_of_ours(tmp_path):
+    path = archive(tmp_path / "x.tar", ["rosetta/x:1-cpu"], ["docker.io/rosetta/x:1-cpu"])
+    assert archives.tag_in(path) == "rosetta/x:1-cpu"
+
+
+@pytest.mark.parametrize(
+    ("tags", "names"),
+    [
+        ([], []),
+        (["python:3.11-slim-bookworm"], []),
+        (["rosetta/x:1-cpu", "python:3"], []),
+        (["rosetta/x:1-cpu"], ["docker.io/library/python:3"]),
+    ],
+)
+def test_an_archive_can_not_replace_the_images_of_others(tmp_path, tags, names):
+    with pytest.raises(ResultError):
+        archives.tag_in(archive(tmp_path / "x.tar", tags, names))
+
+
+@pytest.mark.parametrize(
+    "line", ["", "abc  x.tar", f"{'a' * 64}  ../x.tar", f"{'a' * 64}  /x.tar", f"{'a' * 64} x.tar"]
+)
+def test_sums_name_archives_of_the_same_folder_only(tmp_path, line):
+    (tmp_path / archives.SUMS).write_text(line)
+    with pytest.raises(ResultError):
+        archives.sums_of(tmp_path)
+
+
+# --- Mirrors ---------------------------------------------------------------------------------------------------------
+def test_base_images_come_from_a_mirror_and_no_dockerfile_names_it():
+    image = images.image_for("pytorch", "cpu")
+    file = images.bake([image], Sources(registry="mirror.example.org/hub"))
+    contexts = file["target"]["pytorch-cpu"]["contexts"]
+    assert contexts[image.spec.base] == f"docker-image://mirror.example.org/hub/library/{image.spec.base}"
+    assert "mirror.example" not in images.dockerfile(image)
+    assert re.match(r"[0-9a-f]{16}", image.recipe)
