@@ -171,7 +171,8 @@ def published_row(row: Mapping[str, Any]) -> PublishedRow:
 def cell_of(row: Mapping[str, Any]) -> Cell:
     """The cell of a row, of exactly the length that was run; raises ResultError."""
     try:
-        point = Point.model_validate({axis: row[axis] for axis in (*AXES, "epochs", "samples")})
+        several = {"n_gpus": row["workers"] or 1}  # the column n_gpus has 0 on a CPU
+        point = Point.model_validate({axis: row[axis] for axis in (*AXES, "epochs", "samples")} | several)
         cell = Cell(**point.model_dump())
     except (ValidationError, TypeError):
         raise ResultError("Its cell is none that the matrix could have.") from None
@@ -179,8 +180,8 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
     for axis in ("workload", "platform", "gpu", "precision", "data"):
         if getattr(cell, axis) not in known[axis]:
             raise ResultError(f"This program knows no {axis} {getattr(cell, axis)!r}.")
-    if cell.id != row["cell"] or (row["n_gpus"] or 0) != int(cell.gpu != "none"):
-        raise ResultError("Its cell's name is another than its axes say, or it ran on several GPUs.")
+    if cell.id != row["cell"] or (row["n_gpus"] or 0) != (cell.n_gpus if cell.gpu != "none" else 0):
+        raise ResultError("Its cell's name, or its number of GPUs, is another than its axes say.")
     return cell
 
 
