@@ -1,5 +1,6 @@
 """Results against a baseline, cell by cell: other results, or the figures of 2018; how much slower, and how surely."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -103,9 +104,13 @@ def question_of(row: Row) -> Question:
 
 
 def of_one_machine(rows: Sequence[Row]) -> list[Row]:
-    """The rounds that ended ok, of several machines those of the one that ran last: theirs are not repeats."""
+    """The rounds that ended ok, of several machines those of the one that ran last: theirs are not repeats.
+
+    A file of others may call a row ok that has no time, or one that is none.
+    """
     machines = [tuple(row[name] for name in ("cpu", "cores", "gpu_name")) for row in rows]
-    good = [(row, machine) for row, machine in zip(rows, machines, strict=True) if row["status"] == Status.OK]
+    timed = [row["status"] == Status.OK and 0 < (row["seconds"] or 0) < math.inf for row in rows]
+    good = [(row, machine) for row, machine, good in zip(rows, machines, timed, strict=True) if good]
     return [row for row, machine in good if machine == good[-1][1]]
 
 

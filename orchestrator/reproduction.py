@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -42,10 +43,14 @@ SLACK = 0.05
 
 @dataclass(frozen=True)
 class PublishedImage(Image):
-    """An image as a row of results names it; nothing of its definition has to be here."""
+    """An image as a row of results names it; nothing of its definition has to be here.
+
+    ``built`` is the id of the one that ran, with the same layers; empty if the row has none.
+    """
 
     reference: Reference
     made_by: str
+    built: str
 
     @property
     def tag(self) -> str:
@@ -86,8 +91,10 @@ class PullingEngine(DockerEngine):
         """Pull what is missing; raises RegistryError, or BuildError for an image of another contract."""
         for image in wanted:
             assert isinstance(image, PublishedImage)
-            say(f"{image.reference.pullable}: pulling what is not here")
-            found = registry.pull(self.api, image.reference)
+            found = self.here(image)
+            if found is None:
+                say(f"{image.reference.pullable}: pulling")
+                found = registry.pull(self.api, image.reference)
             labels = found["Config"]["Labels"] or {}
             if labels.get("rosetta.contract") != str(contract.CONTRACT):
                 said = str(labels.get("rosetta.contract", "none"))[:20]
@@ -97,6 +104,11 @@ class PullingEngine(DockerEngine):
                 )
             self.use({image.tag: str(found["Id"])})
         return self._digests
+
+    def here(self, image: PublishedImage) -> Mapping[str, Any] | None:
+        """The image if it is here: as it was published, or the one that ran, loaded from an archive."""
+        names = filter(None, (image.reference.pullable, image.built))
+        return next(filter(None, (registry.known(self.api, name) for name in names)), None)
 
 
 def read(source: str) -> "pa.Table":
@@ -115,6 +127,10 @@ def download(url: str, path: Path) -> None:
 
     try:
         with requests.get(url, stream=True, timeout=TIMEOUTS, verify=ca_bundle()) as response, path.open("wb") as file:
+            if not all(is_private(each.url) for each in (*response.history, response)):
+                raise ResultError(
+                    f"{printable(url)} is not read over TLS.", remedy="Use https, or download it yourself."
+                )
             response.raise_for_status()
             for chunk in response.iter_content(2**16):
                 file.write(chunk)
@@ -124,6 +140,12 @@ def download(url: str, path: Path) -> None:
         raise ResultError(f"{printable(url)} can't be had: HTTP status {error.response.status_code}.") from None
     except requests.RequestException as error:
         raise ResultError(f"{printable(url)} can't be had: {type(error).__name__}.") from None
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can change what is read: over TLS, or from this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def examined(table: "pa.Table") -> Iterator[tuple[str, PublishedRow | str]]:
@@ -165,15 +187,20 @@ def published_row(row: Mapping[str, Any]) -> PublishedRow:
     reference = references.parse(row["image"])
     cell = cell_of(row)
     framework = Framework.model_construct(framework=row["framework"][:40], libraries={}, platforms={})
-    return PublishedRow(cell, PublishedImage(framework, cell.platform, reference, row["recipe"]), row)
+    built = row["image_digest"] if references.ID.fullmatch(row["image_digest"]) else ""
+    return PublishedRow(cell, PublishedImage(framework, cell.platform, reference, row["recipe"], built), row)
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:
-    """The cell of a row, of exactly the length that was run; raises ResultError."""
+    """The cell of a row, as long as it was run; raises ResultError.
+
+    A full run is asked for without numbers, as it was: with them a container calls it shortened.
+    """
     try:
         several = {"n_gpus": row["workers"] or 1}  # the column n_gpus has 0 on a CPU
         point = Point.model_validate({axis: row[axis] for axis in (*AXES, "epochs", "samples")} | several)
-        cell = Cell(**point.model_dump())
+        full = {} if row["shortened"] else {"epochs": None, "samples": None}
+        cell = Cell(**point.model_dump() | full)
     except (ValidationError, TypeError):
         raise ResultError("Its cell is none that the matrix could have.") from None
     known = {"workload": planning.parameters(), **planning.known_words()}
@@ -211,10 +238,10 @@ def results_of(rows: Sequence[PublishedRow], folder: Path) -> "pa.Table":
 
 def pairs(rows: Sequence[PublishedRow], mine: "pa.Table") -> list[Pair]:
     """Each run that was repeated beside the published one."""
-    published = {(*results.identity(row.row), row.cell.epochs, row.cell.samples): row.row for row in rows}
+    published = {key_of(row): row.row for row in rows}
     found = []
     for row in mine.drop_columns("started").to_pylist():
-        theirs = published[(*results.identity(row), row["epochs"], row["samples"])]
+        theirs = published[row["key"]]
         good = row["status"] == Status.OK and is_as_good(row, theirs)
         differences = tuple(
             f"{name}: {theirs[name]} → {row[name]}" for name in ENVIRONMENT if theirs[name] != row[name]

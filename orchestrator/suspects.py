@@ -118,8 +118,11 @@ def fact(row: Row, name: str) -> float | None:
     """A number of a row, or the lowest that its GPUs' states after the run tell."""
     if name in row:
         return None if row[name] is None else float(row[name])
-    states = json.loads(row.get("gpus_after") or "[]")
-    return min((float(state[name]) for state in states if state.get(name) is not None), default=None)
+    try:
+        states = json.loads(row.get("gpus_after") or "[]")
+        return min((float(state[name]) for state in states if state.get(name) is not None), default=None)
+    except (ValueError, TypeError, AttributeError, RecursionError):  # a file of others may hold anything
+        return None
 
 
 def numbers(version: str) -> tuple[int, ...]:

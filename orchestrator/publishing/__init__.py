@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 
 from orchestrator import surroundings
-from orchestrator.errors import ConflictError, RegistryError
+from orchestrator.errors import ConflictError, RegistryError, ResultError
 from orchestrator.images import Image, explained
 from orchestrator.publishing import registry
 from orchestrator.publishing.examination import Examined, examine, labels_of, notes_of, page
@@ -165,8 +165,11 @@ def write_papers(drafted: Draft, folder: Path) -> None:
 def write_lock(folder: Path, every: Sequence[Published]) -> None:
     """Note what was published, beside what was before; each tag once."""
     path = folder / LOCK
-    before = json.loads(path.read_text()) if path.exists() else []
-    lines = {tag_of(line["image"]): line for line in [*before, *map(asdict, every)]}
+    try:
+        before = json.loads(path.read_text()) if path.exists() else []
+        lines = {tag_of(line["image"]): line for line in [*before, *map(asdict, every)]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ResultError(f"{path} is no lock file of images.", f"{error}.", "Move it away.") from None
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps([lines[name] for name in sorted(lines)], indent=1) + "\n")
     os.replace(partial, path)

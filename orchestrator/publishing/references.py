@@ -11,6 +11,7 @@ PATH = r"(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 REGISTRY = re.compile(HOST + PATH)
 REFERENCE = re.compile(rf"(?P<repository>{HOST}{PATH}):(?P<tag>{TAG})@(?P<digest>sha256:[0-9a-f]{{64}})")
+ID = re.compile(r"sha256:[0-9a-f]{64}")
 LONGEST = 400
 
 

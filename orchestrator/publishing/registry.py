@@ -39,13 +39,18 @@ def push(api: docker.APIClient, repository: str, tag: str) -> str:
 
 
 def pull(api: docker.APIClient, reference: Reference) -> Mapping[str, Any]:
-    """Pull by digest what the engine has not; returns what it knows of the image. Raises RegistryError."""
+    """Pull by digest; returns what the engine knows of the image. Raises RegistryError."""
+    name, digest = reference.repository, reference.digest
+    list(followed(reference.pullable, lambda: api.pull(name, tag=digest, stream=True, decode=True)))
+    return dict(api.inspect_image(reference.pullable))
+
+
+def known(api: docker.APIClient, name: str) -> Mapping[str, Any] | None:
+    """What the engine knows of an image by its digest or id; None if it has none."""
     try:
-        return dict(api.inspect_image(reference.pullable))
+        return dict(api.inspect_image(name))
     except ImageNotFound:
-        name, digest = reference.repository, reference.digest
-        list(followed(reference.pullable, lambda: api.pull(name, tag=digest, stream=True, decode=True)))
-        return dict(api.inspect_image(reference.pullable))
+        return None
 
 
 def followed(name: str, start: Any) -> Iterable[Mapping[str, Any]]:

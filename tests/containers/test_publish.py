@@ -175,6 +175,12 @@ def test_images_travel_as_archives_that_are_checked_first(place, published, tmp_
     loaded = place.run("images", "load", tmp_path / "stick")
     assert loaded.returncode == 0, loaded.stderr
     assert TAG in place.run("images", "list").stdout
+    # what ran is here now, so no registry is asked for it
+    (row,) = results.read(published / "results.parquet").to_pylist()
+    away = row["image"].replace(place.registry.host, "registry.invalid")
+    results.write(results.table_of([{**row, "image": away}]), tmp_path / "away.parquet")
+    done = place.run("reproduce", tmp_path / "away.parquet", "--results", tmp_path / "offline")
+    assert done.returncode in (0, SLOWER), done.stdout + done.stderr
 
 
 def without_its_sources(folder: Path) -> Path:

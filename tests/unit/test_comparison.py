@@ -50,6 +50,18 @@ def rosetta(*words: str) -> Any:
     return CliRunner().invoke(main, list(words))
 
 
+@pytest.mark.parametrize("seconds", [None, 0.0, -1.0, float("nan"), float("inf")])
+def test_a_baseline_of_others_without_a_time_is_none(measured, seconds):
+    (theirs,) = rounds(measured[0], 1.0, seconds=seconds)
+    assert against(measured[:1], [theirs]).verdict is Verdict.NONE
+
+
+@pytest.mark.parametrize("states", ["nonsense", "[1]", '{"a": 1}', '[{"graphics_clock": "x"}]', "[" * 100_000])
+def test_what_others_write_of_their_gpus_may_be_anything(measured, states):
+    theirs = rounds(measured[0], measured[0]["seconds"] / 10, gpus_after=states)
+    assert against(measured[:1], theirs).verdict is Verdict.SLOWER
+
+
 # --- verdicts -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("ours", "theirs", "verdict"),

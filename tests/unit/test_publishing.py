@@ -7,12 +7,12 @@ import tarfile
 
 import pytest
 
-from orchestrator import archives, images, reproduction, results
+from orchestrator import ROOT, archives, contract, images, quality, reproduction, results
 from orchestrator.contract import Outcome, Status
 from orchestrator.errors import RegistryError, ResultError, SelectionError
 from orchestrator.images import Sources
 from orchestrator.matrix import Cell
-from orchestrator.publishing import Published, examination, references, sbom, with_references
+from orchestrator.publishing import LOCK, Published, examination, references, sbom, with_references, write_lock
 from orchestrator.publishing.examination import Examined, Inventory, Package
 
 DIGEST = "sha256:" + "a" * 64
@@ -111,6 +111,37 @@ def test_a_published_row_becomes_the_cell_that_it_was():
     found = reproduction.published_row(row())
     assert found.cell == Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=128)
     assert found.image.tag == REFERENCE
+
+
+def test_a_full_run_is_asked_for_without_numbers_since_with_them_it_counts_as_shortened():
+    measured = results.read(ROOT / "docs" / "results" / "2026-11-25-cpu.parquet").to_pylist()
+    full = next(one for one in measured if one["workload"] == "rnn" and one["status"] == "ok" and not one["shortened"])
+    cell = reproduction.published_row({**full, "image": REFERENCE}).cell
+    assert not {"--epochs", "--samples"} & set(contract.arguments(cell))
+    assert quality.asked(cell) == (full["epochs"], full["samples"])
+
+
+def test_runs_are_paired_by_what_was_asked_for_also_one_that_failed():
+    short, full = (reproduction.published_row(row(shortened=shortened)) for shortened in (True, False))
+    mine = [
+        row(key=reproduction.key_of(short), status="failed", quality=None, epochs=None, samples=None),
+        row(key=reproduction.key_of(full), quality=0.89, run="s", cpu="other"),
+    ]
+    found = reproduction.pairs([short, full], results.table_of(mine))
+    assert [pair.as_good for pair in found] == [False, True]
+    assert "cpu: None → other" in found[1].differences
+
+
+def test_results_are_not_read_where_others_could_change_them():
+    assert reproduction.is_private("https://example.org/results.parquet")
+    assert reproduction.is_private("http://localhost:8000/results.parquet")
+    assert not reproduction.is_private("http://example.org/results.parquet")
+
+
+def test_a_lock_file_that_is_none_is_refused_by_name(tmp_path):
+    (tmp_path / LOCK).write_text('[{"a": 1}]')
+    with pytest.raises(ResultError, match=LOCK):
+        write_lock(tmp_path, [])
 
 
 @pytest.mark.parametrize(
