@@ -22,7 +22,8 @@ class Cell:
 
     Where several GPUs train one model: ``workers`` (their number; on a CPU that of processes or whatever stands for
     GPUs), and with ``processes``, which has the harness start one for each, ``rank``, which of them this is, and
-    ``meeting``, a folder of all of them. ``params.learning_rate`` is then already that of the joined batch.
+    ``meeting``, a folder of all of them, and ``team`` (``workers.Workers``), to exchange arrays for want of the
+    library's own way. ``params.learning_rate`` is then already that of the joined batch.
     """
 
     def __init__(self, version, cuda=None, cudnn=None, packages=None, precisions=("fp32",), processes=False):

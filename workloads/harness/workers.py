@@ -2,7 +2,8 @@
 
 A library that runs a process per GPU (PyTorch) asks for them with ``Cell(processes=True)``: the harness then starts
 the same script again for each further worker. What the harness itself has to collect, scores and parameters, goes
-through files, so that it needs nothing of the library; gradients are the library's own business.
+through files, so that it needs nothing of the library. Gradients are the library's own business; one that can't
+average them between processes of a CPU (Chainer) has ``mean``.
 """
 
 import atexit
@@ -66,16 +67,35 @@ class Workers:
         if self.processes == 1:
             return [arrays]
         self._round += 1
-        own = self._path(self.rank)
-        with open(own + ".partial", "wb") as file:
-            np.savez(file, *arrays)
-        os.rename(own + ".partial", own)
+        self._write(self._path("of", self.rank), arrays)
         if self.rank:
             return None
-        return [self._read(self._path(number)) for number in range(self.processes)]
+        return [self._read(self._path("of", number)) for number in range(self.processes)]
 
-    def _path(self, number):
-        return os.path.join(self.meeting, "%d-of-%d.npz" % (self._round, number))
+    def share(self, arrays):
+        """The first worker's list of arrays, for all; what the others have is ignored. All must call it alike."""
+        if self.processes == 1:
+            return arrays
+        self._round += 1
+        if self.rank:
+            return self._read(self._path("for", self.rank))
+        for number in range(1, self.processes):
+            self._write(self._path("for", number), arrays)
+        return arrays
+
+    def mean(self, arrays):
+        """The means of every worker's arrays, to the bit the same for all: for libraries with no way of their own."""
+        told = self.gather(arrays)
+        return self.share(told and [np.mean(every, axis=0) for every in zip(*told)])
+
+    def _path(self, word, number):
+        return os.path.join(self.meeting, "%d-%s-%d.npz" % (self._round, word, number))
+
+    @staticmethod
+    def _write(path, arrays):
+        with open(path + ".partial", "wb") as file:
+            np.savez(file, *arrays)
+        os.rename(path + ".partial", path)
 
     @staticmethod
     def _read(path):
