@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.container
 
-CELLS = "pytorch/densenet121/cpu/*"
+LIBRARIES = ("pytorch", "chainer", "gluon")
 
 
 def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
@@ -19,10 +19,11 @@ def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False)
 
 
-def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(engine, real_data, tmp_path):
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(library, engine, real_data, tmp_path):
     env = {"ROSETTA_DATA_MIRROR": str(real_data), "ROSETTA_CACHE": str(tmp_path / "cache")}
     assert rosetta("data", "fetch", "chestxray14", cwd=tmp_path, **env).returncode == 0
-    words = ["--profile", "workers", "--only", CELLS.replace("/*", "/x2")]
+    words = ["--profile", "workers", "--only", f"{library}/densenet121/cpu/x2"]
     done = rosetta("run", *words, cwd=tmp_path, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     for row in pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist():
@@ -35,8 +36,9 @@ def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(engine, 
         assert row["quality"] == pytest.approx(sum(there) / len(there))
 
 
-def test_two_workers_are_as_one_on_the_joined_batch_and_end_equal(engine, tmp_path):
-    done = rosetta("parity", "--profile", "workers", "--only", CELLS, cwd=tmp_path)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_two_workers_are_as_one_on_the_joined_batch_and_end_equal(library, engine, tmp_path):
+    done = rosetta("parity", "--profile", "workers", "--only", f"{library}/densenet121/cpu/*", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = pq.read_table(tmp_path / "results" / "parity" / "merged.parquet").to_pylist()
     assert sorted(row["workers"] for row in rows) == [1, 2]

@@ -77,6 +77,9 @@ class Network(chainer.Chain):
 
 
 model = Network()  # no DenseNet is among the networks whose weights Chainer fetches
+for link in model.links():
+    if isinstance(link, L.BatchNormalization):
+        link.avg_var[...] = 1  # Chainer 4 begins with 0, by whose root the first predictions would be divided
 if cell.gpus:
     model.to_gpu()
 xp = model.xp  # NumPy or CuPy
