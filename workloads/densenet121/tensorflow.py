@@ -92,6 +92,12 @@ def train_step(x, y):
     return distributed_step(shared(x), shared(y))
 
 
+def synchronize():
+    for statistic in model.non_trainable_variables if cell.workers > 1 else ():  # of a replica's own images so far
+        statistic.assign(strategy.experimental_local_results(statistic.value)[0])  # to every replica
+    tf.test.experimental.sync_devices()
+
+
 # --- Prediction -----------------------------------------------------------------------------------------------------
 @tf.function
 def distributed_forward(x):
@@ -111,4 +117,4 @@ def replicas():
 weights = Weights(
     model.get_weights, model.set_weights, conv="HWIO", dense="IO", epsilon="uncorrected", replicas=replicas
 )
-cell.run(data, predict, train_step, synchronize=tf.test.experimental.sync_devices, weights=weights)
+cell.run(data, predict, train_step, synchronize=synchronize, weights=weights)
