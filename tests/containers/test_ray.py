@@ -206,7 +206,7 @@ def test_a_node_pulls_by_digest_what_lies_in_a_registry(engine, registry, tmp_pa
 
     (tmp_path / "Dockerfile").write_text(f"FROM {nothing.BASE}\nLABEL registry={registry}\n")
     name, tag = f"{registry}/pulled", "rosetta/pulled:test"
-    image, _ = engine.images.build(path=str(tmp_path), tag=name)
+    image, _ = engine.images.build(path=str(tmp_path), tag=name, rm=True)
     for line in engine.images.push(name, stream=True, decode=True):
         assert "error" not in line, line
     (digest,) = engine.images.get(name).attrs["RepoDigests"]
@@ -225,7 +225,7 @@ def test_a_node_fetches_the_data_itself_and_gives_a_cell_its_share(engine, real_
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ROSETTA_DATA_MIRROR", str(real_data))
     (tmp_path / "Dockerfile").write_text(f'FROM {nothing.BASE}\nENTRYPOINT ["sh", "-c", "sha256sum /data/*"]\n')
-    image, _ = engine.images.build(path=str(tmp_path), tag="rosetta/sums:test")
+    image, _ = engine.images.build(path=str(tmp_path), tag="rosetta/sums:test", rm=True)
     task = Task(Cell("any", "rnn"), Probe("rosetta/sums:test"), "key", "run", data=Path("/of/the/driver/imdb"))
     order = node.Order(task, node.Source(image.id, (), "nowhere"), models=(), jobs=2, job=1)
     told = []

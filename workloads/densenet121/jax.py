@@ -75,13 +75,14 @@ class Network(nnx.Module):
 
 
 model = Network(nnx.Rngs(cell.seed))  # Flax has no hub: it begins with random weights
-nnx.update(model, jax.device_put(nnx.state(model), NamedSharding(mesh, everywhere)))
 training_model = nnx.view(model, use_running_average=False)  # two views of the same weights
 testing_model = nnx.view(model, use_running_average=True)
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 adam = optax.adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon)
 optimizer = nnx.Optimizer(model, adam, wrt=nnx.Param)
+for part in model, optimizer:  # both from the start: what moves between two steps has the step compiled again
+    nnx.update(part, jax.device_put(nnx.state(part), NamedSharding(mesh, everywhere)))
 
 
 def loss_function(model, x, y):
