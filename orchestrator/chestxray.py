@@ -110,6 +110,12 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(index.read_bytes()).hexdigest() if index.is_file() else ""
 
 
+def sums(folder: Path) -> dict[str, str]:
+    """The sha256 of each array when it was made, by its file's name; empty where there are none."""
+    index = folder / "index.json"
+    return dict(json.loads(index.read_text())["sha256"]) if index.is_file() else {}
+
+
 def read_list(source: Path | None) -> tuple[Mapping[str, tuple[int, tuple[str, ...]]], bytes]:
     """Patient and findings of each image of the list, and the list's bytes; raises DataError where there is none."""
     paths = [source / name for name in LISTS] if source else []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator import chestxray, datasets, plan
+from orchestrator.datasets import State
 from orchestrator.errors import DataError
 
 Image = pytest.importorskip("PIL.Image")
@@ -62,6 +63,22 @@ def test_a_folder_of_originals_becomes_arrays(mirror):
     said.clear()
     datasets.fetch([chestxray.NAME], say=said.append)
     assert said == []
+
+
+def test_a_check_names_the_arrays_that_are_missing_or_wrong_and_how_to_have_them_again(mirror):
+    with pytest.raises(DataError, match="1 of 1 files"):
+        datasets.report_check([chestxray.NAME])
+    folder = datasets.fetch([chestxray.NAME], mirror=str(mirror))[chestxray.NAME]
+    assert [file.state for file in datasets.check([chestxray.NAME])] == [State.OK] * 6
+    (folder / "test.npy").write_bytes(b"cut short")
+    (folder / "train.npy").unlink()
+    states = {file.path.name: file.state for file in datasets.check([chestxray.NAME]) if file.state is not State.OK}
+    assert states == {"test.npy": State.WRONG, "train.npy": State.MISSING}
+    with pytest.raises(DataError, match=r"2 of 6 files.*\nRun 'rm -f .*index.json', then 'rosetta data fetch"):
+        datasets.report_check([chestxray.NAME])
+    (folder / "index.json").unlink()
+    datasets.fetch([chestxray.NAME], mirror=str(mirror))
+    assert [file.state for file in datasets.check([chestxray.NAME])] == [State.OK] * 6
 
 
 def test_without_the_list_it_says_where_it_is_to_be_had(clean):
