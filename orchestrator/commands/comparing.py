@@ -103,5 +103,6 @@ def tell(every: "Sequence[Compared]", baseline: str, as_json: bool) -> None:
     if all(one.verdict is Verdict.NONE for one in every):
         raise SelectionError(
             f"Nothing could be compared with {baseline}.",
-            remedy="It takes the same cells, of the same length: 'rosetta run' without --samples, --epochs and --data.",
+            why="It takes the same cells, of the same length: 'rosetta run' without --samples, --epochs and --data.",
+            remedy="2018 has GPUs alone; for a CPU there is 'rosetta verify --against' with somebody's results of it.",
         )
