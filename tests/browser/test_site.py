@@ -157,7 +157,7 @@ def test_a_cell_has_a_page_with_its_epochs_digest_and_command(page, written):
     row = next(row for row in measured() if row["cell"] == "jax/rnn/cpu")
     text = page.locator("main").inner_text()
     assert row["image_digest"] in text
-    assert "rosetta run --profile full --only jax/rnn/cpu/none/fp32/reference/real/0 --rerun all" in text
+    assert "rosetta run --profile full --only jax/rnn/cpu/none/1/fp32/reference/real/0 --rerun all" in text
     assert f"{row['epoch_losses'][-1]:.4f}" in text
     assert page.locator(".log").inner_text().startswith(row["log_tail"][:40])
 
