@@ -70,7 +70,7 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
         cell = Cell(library, workload, platform, gpu, precision, repeat=repeat)
         fixed = ("cell", "library", "workload", "platform", "gpu", "precision", "repeat", "epochs", "samples")
         own = {**results.empty(cell), "n_gpus": int(gpu != "none"), "cores": 8}
-        yield {**row, **{name: own[name] for name in (*fixed, "n_gpus", "cores")}, "quality": 0.77}
+        yield {**row, **{name: own[name] for name in (*fixed, "n_gpus", "workers", "cores")}, "quality": 0.77}
 
 
 def open_page(browser: Browser, path: Path, rows: int) -> float:
