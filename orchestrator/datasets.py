@@ -160,10 +160,8 @@ def check_arrays(folder: Path) -> list[Checked]:
     """The same for a data set that was converted here, by the sums of its index."""
     found = []
     for name, wanted in (chestxray.sums(folder) or {"index.json": ""}).items():
-        path, actual = folder / name, None
-        if path.is_file():
-            with path.open("rb") as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
+        path = folder / name
+        actual = sha256(path) if path.is_file() else None
         state = State.MISSING if actual is None else State.OK if actual == wanted else State.WRONG
         found.append(Checked(chestxray.NAME, path, state, (wanted,), actual))
     return found

@@ -5,12 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from orchestrator import chestxray, datasets, plan
 from orchestrator.datasets import State
 from orchestrator.errors import DataError
-
-Image = pytest.importorskip("PIL.Image")
 
 HEAD = "Image Index,Finding Labels,Follow-up #,Patient ID\n"
 ROWS = {
