@@ -18,7 +18,7 @@ HEADINGS = ("scores", "features", "loss", "parameters", "updates")
 
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
-    "parity", "epochs", "samples", "started",
+    "parity", "epochs", "samples", "workers", "started",
 )  # fmt: skip
 
 Line = tuple[str, str, Sequence[str], bool]
@@ -31,7 +31,8 @@ def lines(results: "pa.Table") -> Iterator[Line]:
     rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
     rows = [{**row, "machine": None} for row in rows if row["parity"] is not None and row["status"] != "incompatible"]
     for row in sorted(newest(rows), key=lambda row: (row["workload"], library_title(row, titles).casefold())):
-        yield row["workload"], library_title(row, titles), errors_of(row), row["status"] == Status.OK
+        several = f", {row['workers']} workers" if (row["workers"] or 1) > 1 else ""
+        yield row["workload"], library_title(row, titles) + several, errors_of(row), row["status"] == Status.OK
 
 
 def errors_of(row: Mapping[str, Any]) -> Sequence[str]:
