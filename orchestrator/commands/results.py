@@ -87,10 +87,10 @@ def table(paths: tuple[Path, ...], results: Path, markdown: bool, into: Path | N
     from orchestrator import reference
     from orchestrator import results as storage
     from orchestrator.report import markdown as documents
-    from orchestrator.report import screen, tables
+    from orchestrator.report import notes, screen, tables
 
     every: list[tables.Table]
-    marks: list[tables.Note]
+    marks: list[notes.Note]
     if published:
         every, marks = tables.published_tables(reference.EDITIONS[published]), []
     else:

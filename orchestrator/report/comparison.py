@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.comparison import Compared, Verdict
-from orchestrator.report.tables import duration, plain
+from orchestrator.report.fields import duration
+from orchestrator.report.rows import plain
 
 if TYPE_CHECKING:
     from rich.console import Console

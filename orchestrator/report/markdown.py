@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ResultError
-from orchestrator.report.tables import Entry, Note, Table, tables
+from orchestrator.report.fields import Entry
+from orchestrator.report.notes import Note
+from orchestrator.report.tables import Table, tables
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import plan
 from orchestrator.contract import Status
 from orchestrator.report.markdown import escaped
-from orchestrator.report.tables import library_title, library_titles, newest, plain, records
+from orchestrator.report.rows import library_title, library_titles, newest, plain, records
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from orchestrator.quality import share
-from orchestrator.report.tables import plain
+from orchestrator.report.rows import plain
 from orchestrator.reproduction import Pair
 
 

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.contract import Status
-from orchestrator.report.tables import BAD, Entry, Note, Table, tables
+from orchestrator.report.fields import BAD, Entry
+from orchestrator.report.notes import Note
+from orchestrator.report.tables import Table, tables
 
 if TYPE_CHECKING:
     import pyarrow as pa

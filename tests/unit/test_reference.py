@@ -11,7 +11,7 @@ from orchestrator import reference, results
 from orchestrator.cli import main
 from orchestrator.errors import ResultError
 from orchestrator.reference import EDITIONS, JUNE, MARCH
-from orchestrator.report import markdown, tables
+from orchestrator.report import fields, markdown, tables
 from tests.unit.test_tables import SHORT, ran
 
 SHA256 = "6d99ad3002a3105eb0533b1dca88f163195c038b0b37d828f1abe61f025ae0c2"
@@ -89,7 +89,7 @@ def test_doubts_are_marked_and_said():
         for edition in EDITIONS.values()
         for table in tables.published_tables(edition)
         for title, row in table.rows.items()
-        if any(tables.DOUBTED in entry.marks for entry in row)
+        if any(fields.DOUBTED in entry.marks for entry in row)
     }
     resnet, densenet = "ResNet-50", "DenseNet-121 on ChestX-ray14"
     assert doubted == {

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from orchestrator import results
 from orchestrator.matrix import Cell
-from orchestrator.report import markdown, screen, tables
+from orchestrator.report import markdown, rows, screen, tables
+from orchestrator.report.fields import duration
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 TITLES = {"pytorch": "PyTorch", "mxnet": "MXNet", "cntk": "CNTK", "knet": "Julia (Knet)"}
@@ -291,12 +292,12 @@ def test_text_of_strangers_steers_neither_terminal_nor_markup():
 
 
 def test_libraries_have_the_titles_of_images_and_of_the_published_tables():
-    titles = tables.library_titles()
+    titles = rows.library_titles()
     assert (titles["jax"], titles["knet"], titles["keras-tf"]) == ("JAX (Flax)", "Julia (Knet)", "Keras (TF)")
 
 
 @given(st.floats(0, 1e6))
 def test_a_duration_keeps_two_digits_and_is_right_to_five_percent(seconds):
-    text = tables.duration(seconds)
+    text = duration(seconds)
     assert text.endswith(" s")
     assert float(text[:-2].replace(",", "")) == pytest.approx(seconds, rel=0.051, abs=0.0051)

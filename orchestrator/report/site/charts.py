@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.report.tables import SHORT, Entry, Row, Table
+from orchestrator.report.fields import SHORT, Entry
+from orchestrator.report.rows import Row
+from orchestrator.report.tables import Table
 
 Datum = Mapping[str, Any]
 

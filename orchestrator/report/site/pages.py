@@ -15,9 +15,12 @@ from orchestrator import contract, images, plan, quality, results
 from orchestrator.contract import Status
 from orchestrator.errors import DiskError
 from orchestrator.matrix import AXES, Cell
-from orchestrator.report import parity, tables
+from orchestrator.report import fields, parity, tables
+from orchestrator.report.fields import Entry
+from orchestrator.report.notes import Note
+from orchestrator.report.rows import Row, library_titles, plain
 from orchestrator.report.site import charts, stone
-from orchestrator.report.tables import Entry, Row, Table
+from orchestrator.report.tables import Table
 from orchestrator.scripts import scripts
 
 if TYPE_CHECKING:
@@ -54,13 +57,13 @@ class Site:
 
     def __init__(self, rows: "pa.Table", source: str, live: bool = False) -> None:
         self.source, self.live = source, live
-        every = [{key: tables.plain(value) for key, value in row.items()} for row in records(rows)]
+        every = [{key: plain(value) for key, value in row.items()} for row in records(rows)]
         self.rows: Sequence[Row] = [{**row, "page": page_of(row)} for row in every]
         self.by_run: Mapping[str, Row] = {row["run"]: row for row in self.rows}
         self._table = rows
 
     @cached_property
-    def tables(self) -> tuple[list[Table], list[tables.Note]]:
+    def tables(self) -> tuple[list[Table], list[Note]]:
         """The published form, the figures of 2018 in columns of their own; and the legend of the marks."""
         return tables.tables(self._table, published=True)
 
@@ -71,7 +74,7 @@ class Site:
         return {
             "index.html": lambda: self.page("overview.html.j2", "index.html", **self.overview()),
             "charts.html": lambda: self.page("charts.html.j2", "charts.html", charts=self.charts(), vega=True),
-            "cells.html": lambda: self.page("cells.html.j2", "cells.html", titles=tables.library_titles()),
+            "cells.html": lambda: self.page("cells.html.j2", "cells.html", titles=library_titles()),
             "parity.html": lambda: self.page("parity.html.j2", "parity.html", **self.parity()),
             **{f"stone-{name}.html": self.stone_page(name, workloads) for name in workloads},
             **{row["page"]: self.cell_page(row) for row in self.rows if row["page"]},
@@ -295,8 +298,8 @@ def templates() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["duration"] = tables.duration
-    environment.filters["share"] = tables.share
+    environment.filters["duration"] = fields.duration
+    environment.filters["share"] = fields.share
     return environment
 
 

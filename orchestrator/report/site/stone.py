@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import images
-from orchestrator.report import tables
+from orchestrator.report.fields import Entry
+from orchestrator.report.rows import library_title, library_titles
 from orchestrator.report.site import calls
-from orchestrator.report.tables import Entry
 from orchestrator.scripts import Script, scripts
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ class Column:
 
 def columns(workload: str, figures: Mapping[str, Figures]) -> Iterator[Column]:
     """The scripts of a workload; ``figures`` by the title that a library has in the tables."""
-    titles = tables.library_titles()
+    titles = library_titles()
     for script in scripts(workload):
         row = {"library": script.library, "precision": "fp32", "variant": script.variant}
-        title = tables.library_title(row, titles)
+        title = library_title(row, titles)
         library = images.library_index()[script.library].libraries[script.library]
         name = script.path.stem.replace("_", "-")
         path = script.path.relative_to(script.path.parents[2])

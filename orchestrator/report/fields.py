@@ -1,0 +1,125 @@
+"""What stands in a field of a table: a time, its quality, and the marks of what makes it doubtful."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.contract import Status
+from orchestrator.reference import Figure
+from orchestrator.report.rows import Row, started
+from orchestrator.statistics import ENOUGH, Doubt, compare, doubts
+
+SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
+SLOWED, UNSTEADY, DOUBTED = "§", "≈", "?"
+MARKS = {Doubt.SHORTENED: SHORT, Doubt.SYNTHETIC: SHORT, Doubt.THROTTLED: SLOWED, Doubt.NOISY: UNSTEADY}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One field of a table: a time (or a word instead) and its quality, marks, and the spread over repeats below.
+
+    ``seconds`` is None where the field has no time; ``length`` says how much was trained on. ``rounds`` are the times
+    to rank by, none where it is not ranked; ``runs`` are those behind it, the newest last.
+    """
+
+    time: str = ""
+    quality: str = ""
+    marks: str = ""
+    spread: str = ""
+    status: str = ""
+    seconds: float | None = None
+    length: str = ""
+    rounds: tuple[float, ...] = ()
+    runs: tuple[str, ...] = ()
+    fastest: bool = False
+
+
+def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
+    """A field: the median over repeats of one length, the most complete one that was run."""
+    if not rows:
+        return Entry(ABSENT, status=Status.INCOMPATIBLE) if incompatible else Entry()
+    nearest = min(distance(row) for row in rows)
+    rows = [row for row in rows if distance(row) == nearest]
+    last = max(rows, key=started)
+    rows = [row for row in rows if (row["epochs"], row["samples"]) == (last["epochs"], last["samples"])]
+    good = [row for row in rows if row["status"] == Status.OK]
+    if not good:
+        return Entry(word(last["status"]), status=Status.FAILED, runs=(last["run"],))
+    seconds = [row["seconds"] for row in good]
+    found = doubts(good)
+    bare = BARE if any(row["engine"] == "process" for row in good) else ""
+    return Entry(
+        duration(statistics.median(seconds)),
+        share(statistics.median(row["quality"] for row in good)),
+        "".join(dict.fromkeys(MARKS[doubt] for doubt in found)) + bare,
+        spread(seconds, len(rows)) if len(rows) > 1 else "",
+        Status.OK,
+        statistics.median(seconds),
+        length(last),
+        () if found else tuple(seconds),
+        tuple(row["run"] for row in sorted(good, key=started)),
+    )
+
+
+def figure_entry(figure: Figure | None, unknown: str = "") -> Entry:
+    """A field of 2018: a single unseeded run, so never ranked."""
+    if figure is None:
+        return Entry(unknown)
+    quality = "" if figure.quality is None else share(figure.quality)
+    return Entry(figure.shown, quality, DOUBTED if figure.doubt else "", seconds=figure.seconds)
+
+
+def distance(row: Row) -> int:
+    """How far from the published run: 0 is as published, 1 shortened, 2 on synthetic data."""
+    return 2 if Doubt.SYNTHETIC in doubts([row]) else int(row["shortened"])
+
+
+def length(row: Row) -> str:
+    """How much was trained on: "2 epochs of 1,280 synthetic samples"."""
+    epochs, samples = row["epochs"], row["samples"]
+    kind = "samples" if row["data"] == "real" else f"{row['data']} samples"
+    amount = f"{samples:,} {kind}" if samples is not None else kind
+    return f"{epochs} epoch{'s' if epochs != 1 else ''} of {amount}" if epochs is not None else amount
+
+
+def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
+    """The same with the fastest of each column marked, and what nobody can tell from it; doubtful times never are."""
+    best: list[Entry | None] = []
+    for column in zip(*lines.values(), strict=True):
+        contest = [entry for entry in column if entry.rounds]
+        best.append(min(contest, key=lambda entry: entry.seconds or 0) if len(contest) > 1 else None)
+    return {
+        title: [replace(entry, fastest=as_fast(entry, first)) for entry, first in zip(entries, best, strict=True)]
+        for title, entries in lines.items()
+    }
+
+
+def as_fast(entry: Entry, first: Entry | None) -> bool:
+    """Whether an entry is the fastest of its column, or has so many rounds that it would show if it were slower."""
+    if first is None or entry is first:
+        return first is not None
+    enough = min(len(entry.rounds), len(first.rounds)) >= ENOUGH
+    return enough and compare(entry.rounds, first.rounds).verdict == "undecided"
+
+
+def word(status: str) -> str:
+    """A status instead of a time."""
+    return "failed" if status == Status.FAILED else f"failed: {status.replace('_', ' ')}"
+
+
+def spread(seconds: Sequence[float], runs: int) -> str:
+    """The second line of a field: "28–31 s, n=3", or "n=2 of 3" where one has failed."""
+    low, high = duration(min(seconds)), duration(max(seconds))
+    of = f"n={len(seconds)}" + (f" of {runs}" if len(seconds) < runs else "")
+    return f"{low.removesuffix(' s')}–{high}, {of}" if low != high else of
+
+
+def duration(seconds: float) -> str:
+    """Seconds with two digits at least."""
+    digits = 0 if seconds >= 9.95 else 1 if seconds >= 0.995 else 2
+    return f"{seconds:,.{digits}f} s"
+
+
+def share(value: float) -> str:
+    """A share as the literature writes it: .857."""
+    return f"{value:.3f}".removeprefix("0")

@@ -1,0 +1,114 @@
+"""What stands below a table: why a field is empty, why something failed, and what the marks mean."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.contract import Status
+from orchestrator.reference import Figure
+from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, SHORT, SLOWED, UNSTEADY, Entry, word
+from orchestrator.report.rows import Column, Row, column_of, gpu_title, platform_title
+from orchestrator.statistics import NOISY
+
+NOT_YET = "not implemented yet"
+
+LONGEST_REASON = 160
+
+LEGEND = {
+    SLOWED: "heat or the power limit slowed the GPU down: not ranked",
+    UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart, from quartile to quartile: not ranked",
+    BARE: "run without a container: the machine's own Python and system libraries, no isolation",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line below a table, behind its mark."""
+
+    mark: str
+    text: str
+
+
+def failures(ran: Sequence[Row], say_where: bool) -> Iterator[Note]:
+    """The reasons of what did not end ok."""
+    places = defaultdict(set)
+    for row in ran:
+        if row["status"] != Status.OK:
+            where = f" on {column_of(row).name()}" if say_where else ""
+            places[reason_of(row) or word(row["status"])].add(row["title"] + where)
+    for reason, names in sorted(places.items()):
+        yield Note(BAD, f"{listed(names)}: {reason}")
+
+
+def reasons(absent: Sequence[Row]) -> Iterator[Note]:
+    """Why fields of the shown columns are empty, each reason once."""
+    groups = defaultdict(list)
+    for row in absent:
+        groups[reason_of(row)].append(row["title"])
+    for reason, names in sorted(groups.items()):
+        yield Note(ABSENT, f"{counted(reason, len(names))}: {listed(set(names))}")
+
+
+def left_out(absent: Sequence[Row], why: str) -> Iterator[Note]:
+    """The columns in which nothing could run, in one note, with both reasons, or the most frequent of many."""
+    if not absent:
+        return
+    cards_of = defaultdict(list)
+    for column in sorted({column_of(row) for row in absent}):
+        cards_of[platform_title(column.platform)].append(gpu_title(column.gpu[1]))
+    platforms_of = defaultdict(list)
+    for platform, cards in cards_of.items():
+        platforms_of[", ".join(filter(None, cards))].append(platform)
+    names = [", ".join(platforms) + (f" ({cards})" if cards else "") for cards, platforms in platforms_of.items()]
+    counts = Counter(reason_of(row) for row in absent)
+    common = counts.most_common(1 if len(counts) > 2 else 2)
+    others = counts.total() - sum(count for _, count in common)
+    said = [counted(reason, count) for reason, count in common]
+    said += [counted("other reasons, see 'rosetta plan'", others)] if others else []
+    yield Note(ABSENT, f"{why}: {', '.join(names)}: {'; '.join(said)}")
+
+
+def caveats(published: Mapping[tuple[str, Column], Figure]) -> Iterator[Note]:
+    """What speaks against figures of 2018, and which GRU is not cuDNN's."""
+    places = defaultdict(list)
+    for (title, column), figure in published.items():
+        if figure.doubt:
+            places[figure.doubt].append(f"{title} on {column.name()}")
+    for doubt, names in places.items():
+        yield Note(DOUBTED, f"{listed(names)}: {doubt}")
+    other = {title for (title, _), figure in published.items() if figure.cudnn_rnn == "no"}
+    if other:
+        yield Note("2018", f"without cuDNN's GRU: {listed(other)}")
+
+
+def legend(entries: Iterable[Entry]) -> Iterator[Note]:
+    """What the marks mean that stand behind times."""
+    marked = [entry for entry in entries if entry.marks]
+    lengths = sorted({entry.length for entry in marked if SHORT in entry.marks})
+    if lengths:
+        yield Note(
+            SHORT,
+            f"{'; '.join(lengths)}: shows that it works, ranks nothing. For the published length on real data: "
+            "'rosetta data fetch', then 'rosetta run --profile full'",
+        )
+    for mark, text in LEGEND.items():
+        if any(mark in entry.marks for entry in marked):
+            yield Note(mark, text)
+
+
+def reason_of(row: Row) -> str:
+    """The first line of a reason, without what differs from cell to cell."""
+    reason = next(iter(row["reason"].splitlines()), "")
+    if reason.startswith(NOT_YET):
+        return NOT_YET
+    return reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
+
+
+def counted(what: str, count: int) -> str:
+    """Something, and for how many cells it holds if for several."""
+    return f"{what} ({count} cells)" if count > 1 else what
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as a list in a sentence."""
+    return ", ".join(sorted(names, key=str.casefold))
