@@ -6,19 +6,25 @@ import subprocess
 
 import pytest
 
-from orchestrator import ROOT, images
-from orchestrator.datasets import TORCHVISION
+from orchestrator import ROOT, images, plan
+from orchestrator.datasets import WEIGHTS
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 
 WRITE = """
 import re, sys
 from types import SimpleNamespace
-import torch
 from harness import arguments, weights
 
-NAMES = {"scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
-state = {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+path, library, change = sys.argv[1:]
+if library == "pytorch":
+    from torch import from_numpy as tensor, save, zeros
+    mean, variance = "running_mean", "running_var"
+else:
+    from paddle import save, to_tensor as tensor, zeros
+    mean, variance = "_mean", "_variance"
+names = {"scale": "weight", "shift": "bias", "mean": mean, "variance": variance}
+state = {"fc.weight": zeros([1000, 2048]), "fc.bias": zeros([1000])}
 for array, value in weights.given("resnet50", SimpleNamespace(**arguments.read_params()["resnet50"])):
     *place, unit, part = re.sub(r"^stage(\\d)", r"layer\\1", array.name).split(".")
     kind, number = re.match(r"(conv|norm)_?(.+)", unit).groups()
@@ -26,12 +32,12 @@ for array, value in weights.given("resnet50", SimpleNamespace(**arguments.read_p
         unit = "downsample." + ("0" if kind == "conv" else "1")
     else:
         unit = ("conv" if kind == "conv" else "bn") + number
-    state[".".join([*place, unit, NAMES.get(part, part)])] = torch.from_numpy(value)
-change = sys.argv[2] if len(sys.argv) > 2 else ""
+    state[".".join([*place, unit, names.get(part, part)])] = tensor(value)
 if change == "shape":
-    state["layer1.0.conv1.weight"] = torch.zeros(64, 64, 3, 3)
-torch.save(state, sys.argv[1])
+    state["layer1.0.conv1.weight"] = zeros([64, 64, 3, 3])
+save(state, path)
 """
+REFUSED = {"pytorch": "size mismatch for layer1.0.conv1.weight", "paddle": "AssertionError: ['layer1.0.conv1.weight']"}
 
 
 def inside(tag: str, folders: dict, *words: str) -> subprocess.CompletedProcess:
@@ -42,28 +48,29 @@ def inside(tag: str, folders: dict, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-@pytest.fixture
-def tag() -> str:
-    image = images.image_for("pytorch", "cpu")
+def tag_of(library: str) -> str:
+    image = images.image_for(library, "cpu")
     if subprocess.run(["docker", "image", "inspect", image.tag], capture_output=True).returncode:
         images.build([image], progress=print)
     return image.tag
 
 
-def test_torchvisions_state_dict_gives_the_features_of_the_reference(tag, tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "results").mkdir()
-    name = TORCHVISION.files[0].path
-    written = inside(tag, {tmp_path / "data": "/data"}, "-c", WRITE, f"/data/{name}")
+@pytest.mark.parametrize("library", REFUSED)
+def test_a_hubs_file_gives_the_features_of_the_reference(library, tmp_path):
+    tag, file = tag_of(library), WEIGHTS[plan.parameters()["resnet50"]["pretrained"][library]].files[0].path
+    folders = {tmp_path / "data": "/data", tmp_path / "results": "/results"}
+    for folder in folders:
+        folder.mkdir()
+    run = ["-m", "harness", library, "resnet50", "--variant", "pretrained", "--samples", "32"]
+
+    written = inside(tag, folders, "-c", WRITE, f"/data/{file}", library, "")
     assert written.returncode == 0, written.stderr
-    folders = {tmp_path / "data": "/data:ro", tmp_path / "results": "/results"}
-    words = ["-m", "harness", "pytorch", "resnet50", "--variant", "pretrained", "--samples", "32"]
-    done = inside(tag, folders, *words)
+    done = inside(tag, folders, *run)
     assert done.returncode == 0, done.stderr
     (document,) = (json.loads(path.read_text()) for path in (tmp_path / "results").glob("*.json"))
     assert (document["variant"], document["quality"]) == ("pretrained", 1.0)
 
-    inside(tag, {tmp_path / "data": "/data"}, "-c", WRITE, f"/data/{name}", "shape")
-    done = inside(tag, folders, *words)
+    inside(tag, folders, "-c", WRITE, f"/data/{file}", library, "shape")
+    done = inside(tag, folders, *run)
     assert done.returncode != 0
-    assert "size mismatch for layer1.0.conv1.weight" in done.stderr
+    assert REFUSED[library] in done.stderr

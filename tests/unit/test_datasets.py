@@ -73,7 +73,7 @@ def test_files_can_be_read_by_the_user_of_a_cell(publish: Callable[[bytes], Data
 
 def test_a_second_fetch_neither_asks_nor_hashes(reviews: DataSet, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets.fetch(["reviews"])
-    monkeypatch.delattr(datasets, "sha256")
+    monkeypatch.delattr(datasets, "checksum")
     datasets.fetch(["reviews"])
     assert len(site.requests) == 1
 
