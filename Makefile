@@ -27,7 +27,7 @@ lint: $(DEV) ## style, types, shell scripts, Dockerfile
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
-	$(BIN)/shellcheck .ci/engine .ci/run .ci/tools
+	$(BIN)/shellcheck .ci/engine .ci/run .ci/tools images/apt-mirror.sh
 	$(BIN)/hadolint orchestrator/Dockerfile
 
 unit: $(DEV) ## tests that need no engine

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator import ROOT
 from orchestrator.images.image import Image, digest, dockerfile
-from orchestrator.images.sources import Sources
+from orchestrator.images.sources import APT_MIRROR, Sources
 
 WORKLOADS = ROOT / "workloads"
 
@@ -24,13 +24,15 @@ def bake(images: Sequence[Image], sources: Sources | None = None) -> dict[str, A
 
 def target(image: Image, sources: Sources, workloads: str) -> dict[str, Any]:
     """The target of one image."""
-    secrets = {"ca": sources.ca, "pip_conf": sources.pip_conf}
+    secrets = [f"id={name},src={path}" for name, path in (("ca", sources.ca), ("pip_conf", sources.pip_conf)) if path]
+    if sources.apt_mirror:
+        secrets.append(f"id=apt_mirror,env={APT_MIRROR}")
     return {
         "context": str(ROOT),
         "contexts": sources.contexts(image),
         "dockerfile-inline": dockerfile(image),
         "args": {**sources.pip_variables(image), **dict(sources.proxies)},
-        "secret": [f"id={name},src={path}" for name, path in secrets.items() if path],
+        "secret": secrets,
         "labels": {"rosetta.recipe": image.recipe, "rosetta.workloads": workloads},
         "tags": [image.tag],
         "platforms": ["linux/amd64"],

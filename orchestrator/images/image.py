@@ -168,7 +168,7 @@ def apt_steps(packages: Sequence[str]) -> list[str]:
     if not packages:
         return []
     install = shlex.join(["apt-get", "install", "-y", "--no-install-recommends", *packages])
-    return ["apt-get update", install, "rm -rf /var/lib/apt/lists/*"]
+    return [". /apt-mirror.sh", "apt-get update", install, "rm -rf /var/lib/apt/lists/*"]
 
 
 def digest(content: bytes) -> str:

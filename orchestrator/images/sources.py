@@ -12,13 +12,16 @@ from orchestrator.images.image import Image, packages_of
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
+APT_MIRROR = "ROSETTA_APT_MIRROR"
+
 
 @dataclass(frozen=True)
 class Sources:
     """Where packages come from on this machine: a proxy's authorities, a pip.conf, a folder of wheels, proxies.
 
     ``cuda`` is a folder with a folder per platform, in which the libraries lie that images/cuda.yaml names;
-    ``registry`` is a mirror of Docker Hub, from which base images are pulled.
+    ``registry`` is a mirror of Docker Hub, from which base images are pulled. ``apt_mirror`` says whether there is one
+    of Debian: its address may hold a password, and stays in ROSETTA_APT_MIRROR.
     """
 
     ca: Path | None = None
@@ -27,10 +30,11 @@ class Sources:
     cuda: Path | None = None
     proxies: tuple[tuple[str, str], ...] = ()
     registry: str = ""
+    apt_mirror: bool = False
 
     @classmethod
     def from_environment(cls) -> "Sources":
-        """Read ROSETTA_CA_BUNDLE, _PIP_CONF, _WHEELS, _CUDA and _REGISTRY_MIRROR, and the usual variables for proxies.
+        """Read ROSETTA_CA_BUNDLE, _PIP_CONF, _WHEELS, _CUDA, _REGISTRY_MIRROR and _APT_MIRROR, and those for proxies.
 
         Where they are not set, PIP_CERT or SSL_CERT_FILE and PIP_FIND_LINKS count if they name a file and a folder.
         Raises BuildError if one of our own names nothing.
@@ -43,6 +47,7 @@ class Sources:
             wheels=own("ROSETTA_WHEELS", Path.is_dir) or first(links, Path.is_dir),
             cuda=own("ROSETTA_CUDA", Path.is_dir),
             registry=mirror(),
+            apt_mirror=mirrors_debian(),
             proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
         )
 
@@ -104,6 +109,14 @@ def mirror() -> str:
     if value and not re.fullmatch(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)*", value):
         raise BuildError("ROSETTA_REGISTRY_MIRROR is no HOST or HOST/PATH.", remedy="Credentials go to 'docker login'.")
     return value
+
+
+def mirrors_debian() -> bool:
+    """Whether ROSETTA_APT_MIRROR names a mirror of Debian; raises BuildError for what can't be one."""
+    value = os.environ.get(APT_MIRROR, "")
+    if value and not re.fullmatch(r"https?://[^\s|&\\]+", value):
+        raise BuildError(f"{APT_MIRROR} is no http(s) URL.", remedy="It has to be like https://HOST/debian.")
+    return bool(value)
 
 
 def official(base: str) -> str:

@@ -1,11 +1,19 @@
-"""What pip says in a real build when a pin can't be had, and what a user is told then."""
+"""Real builds: what a user is told of a pin that can't be had, and what stays of mirrors and secrets."""
 
+import base64
 import hashlib
+import http.server
+import shutil
 import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import pytest
+import requests
 
-from orchestrator import images
+from orchestrator import ROOT, images
 from orchestrator.errors import BuildError
 from orchestrator.images import Framework, Image, Sources
 from orchestrator.images.building import run_bake
@@ -14,48 +22,91 @@ from tests.unit.test_images import TOY, wheel
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 
 
+@pytest.fixture
+def toy(tmp_path, monkeypatch) -> Callable[..., dict[str, Any]]:
+    """What makes the file to build a toy from, with a checkout and wheels of its own; ``sources`` as for Sources."""
+    locks, wheels = tmp_path / "images" / "locks", tmp_path / "wheels"
+    for folder in (locks, wheels, tmp_path / "workloads"):
+        folder.mkdir(parents=True)
+    shutil.copy(ROOT / "images" / "apt-mirror.sh", tmp_path / "images")
+    monkeypatch.setattr("orchestrator.images.image.LOCKS", locks)
+
+    def made(definition: Mapping[str, Any] = TOY, version: str = "1.0", tag: str = "py3-none-any", **sources: Any):
+        digest = hashlib.sha256(wheel(wheels, "toy", version, tag=tag).read_bytes()).hexdigest()
+        (locks / "toy-cpu.txt").write_text(f"toy==1.0 --hash=sha256:{digest}\n")
+        image = Image(Framework.model_validate(definition), "cpu")
+        file = images.bake([image], Sources(wheels=wheels, **sources))
+        file["target"]["toy-cpu"] |= {"context": str(tmp_path), "contexts": {"wheels": str(wheels)}}
+        file["target"]["toy-cpu"]["args"]["PIP_NO_INDEX"] = "1"
+        return file
+
+    return made
+
+
 @pytest.mark.parametrize(
     ("version", "tag"),
     [("0.9", "py3-none-any"), ("1.0", "cp36-cp36m-manylinux1_x86_64")],
     ids=["vanished from the index", "made for another Python"],
 )
-def test_a_pin_that_can_not_be_had_is_named(version, tag, tmp_path, monkeypatch):
-    locks, wheels = tmp_path / "images" / "locks", tmp_path / "wheels"
-    for folder in (locks, wheels, tmp_path / "workloads"):
-        folder.mkdir(parents=True)
-    monkeypatch.setattr("orchestrator.images.image.LOCKS", locks)
-    (locks / "toy-cpu.txt").write_text(f"toy==1.0 --hash=sha256:{'0' * 64}\n")
-    wheel(wheels, "toy", version, tag=tag)
-    file = images.bake([Image(Framework.model_validate(TOY), "cpu")], Sources(wheels=wheels))
-    target = file["target"]["toy-cpu"]
-    target |= {"context": str(tmp_path), "contexts": {"wheels": str(wheels)}, "args": {"PIP_NO_INDEX": "1"}}
+def test_a_pin_that_can_not_be_had_is_named(version, tag, toy):
     with pytest.raises(BuildError, match=r"The index has no toy==1\.0, or none for the image's Python"):
-        run_bake(file, print)
+        run_bake(toy(version=version, tag=tag), print)
 
 
-def test_no_layer_keeps_what_a_build_was_given_in_secret(tmp_path, monkeypatch):
-    locks, wheels = tmp_path / "images" / "locks", tmp_path / "wheels"
-    for folder in (locks, wheels, tmp_path / "workloads"):
-        folder.mkdir(parents=True)
-    monkeypatch.setattr("orchestrator.images.image.LOCKS", locks)
-    made = wheel(wheels, "toy", "1.0")
-    digest = hashlib.sha256(made.read_bytes()).hexdigest()
-    (locks / "toy-cpu.txt").write_text(f"toy==1.0 --hash=sha256:{digest}\n")
+@contextmanager
+def built(file: dict[str, Any]) -> Iterator[Mapping[str, bytes]]:
+    """The toy, built: all that was said, its history, and its layers and configuration, not compressed."""
+    said: list[str] = []
+    run_bake(file, said.append)
+    (tag,) = file["target"]["toy-cpu"]["tags"]
+    try:
+        yield {
+            "said": "\n".join(said).encode(),
+            "history": subprocess.run(["docker", "history", "--no-trunc", tag], capture_output=True, check=True).stdout,
+            "image": subprocess.run(["docker", "save", tag], capture_output=True, check=True).stdout,
+        }
+    finally:
+        subprocess.run(["docker", "image", "rm", tag], capture_output=True, check=False)
+
+
+def test_no_layer_keeps_what_a_build_was_given_in_secret(toy, tmp_path):
     conf = tmp_path / "pip.conf"
     conf.write_text("[global]\nindex-url = http://user:planted-index-password@127.0.0.1:9/simple\nretries = 0\n")
     proxies = (("HTTP_PROXY", "http://user:planted-proxy-password@127.0.0.1:9"), ("NO_PROXY", "127.0.0.1"))
-    image = Image(Framework.model_validate(TOY), "cpu")
-    file = images.bake([image], Sources(wheels=wheels, pip_conf=conf, proxies=proxies))
-    file["target"]["toy-cpu"] |= {"context": str(tmp_path)}
-    said: list[str] = []
-    run_bake(file, said.append)
-    try:
-        told = subprocess.run(["docker", "history", "--no-trunc", image.tag], capture_output=True, check=True).stdout
-        with subprocess.Popen(["docker", "save", image.tag], stdout=subprocess.PIPE) as saved:
-            found, tail = False, b""
-            for chunk in iter(lambda: saved.stdout.read(2**20), b""):  # layers and configuration, not compressed
-                found, tail = found or b"planted-" in tail + chunk, chunk[-16:]
-    finally:
-        subprocess.run(["docker", "image", "rm", image.tag], capture_output=True, check=False)
-    assert not found
-    assert b"planted-" not in told + "\n".join(said).encode()
+    with built(toy(pip_conf=conf, proxies=proxies)) as left:
+        assert b"toy-1.0.dist-info" in left["image"]  # a search in it finds something
+        assert not [name for name, content in left.items() if b"planted-" in content]
+
+
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """Debian's servers behind a password."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        basic = base64.b64encode(b"user:planted-mirror-password").decode()
+        if self.headers.get("Authorization") != f"Basic {basic}":
+            self.send_error(401)
+            return
+        self.asked.append(self.path)
+        answer = requests.get(f"http://deb.debian.org{self.path.removeprefix('/mirror')}", timeout=60)
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+
+def test_system_packages_come_from_a_mirror_of_which_nothing_stays(toy, monkeypatch):
+    words = ["docker", "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "bridge"]
+    gateway = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    with http.server.ThreadingHTTPServer((gateway, 0), Mirror) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://user:planted-mirror-password@{gateway}:{server.server_port}/mirror/debian"
+        monkeypatch.setenv("ROSETTA_APT_MIRROR", address)
+        file = toy({**TOY, "packages": ["sl"]}, apt_mirror=True)
+        with built(file) as left:
+            assert b"usr/games/sl" in left["image"]
+            assert not [name for name, content in left.items() if b"planted-" in content or gateway.encode() in content]
+        server.shutdown()
+    assert any(path.endswith(".deb") for path in Mirror.asked)
+    assert any(path.startswith("/mirror/debian-security/") for path in Mirror.asked)

@@ -8,8 +8,6 @@ FROM python:3.11-slim-bookworm AS knet-cpu
 
 COPY --from=copy1 /usr/local/julia /usr/local/julia
 
-# Unpinned: Debian serves only the newest build of each package.
-# hadolint ignore=DL3008
 RUN ln -s /usr/local/julia/bin/julia /usr/local/bin/julia \
  && export JULIA_DEPOT_PATH=/opt/julia PYTHON=/usr/local/bin/python \
  && julia -e 'using Pkg; Pkg.add([(name="Knet", version="1.4.10"), (name="PyCall", version="1.96.4")])' \

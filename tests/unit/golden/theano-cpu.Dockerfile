@@ -4,9 +4,14 @@ FROM scratch AS wheels
 
 FROM python:3.6-slim-bullseye AS theano-cpu
 
-# Unpinned: Debian serves only the newest build of each package.
+# Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
 # hadolint ignore=DL3008
-RUN apt-get update \
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
  && apt-get install -y --no-install-recommends g++ libopenblas-openmp-dev \
  && rm -rf /var/lib/apt/lists/*
 
