@@ -17,6 +17,7 @@ from orchestrator import ROOT, images
 from orchestrator.errors import BuildError
 from orchestrator.images import Framework, Image, Sources
 from orchestrator.images.building import run_bake
+from tests.containers.planted import places
 from tests.unit.test_images import TOY, wheel
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
@@ -36,7 +37,9 @@ def toy(tmp_path, monkeypatch) -> Callable[..., dict[str, Any]]:
         (locks / "toy-cpu.txt").write_text(f"toy==1.0 --hash=sha256:{digest}\n")
         image = Image(Framework.model_validate(definition), "cpu")
         file = images.bake([image], Sources(wheels=wheels, **sources))
-        file["target"]["toy-cpu"] |= {"context": str(tmp_path), "contexts": {"wheels": str(wheels)}}
+        # Anew, with the secrets of now: they are no part of what a layer is found by that was built before.
+        anew = {"context": str(tmp_path), "contexts": {"wheels": str(wheels)}, "no-cache": True}
+        file["target"]["toy-cpu"] |= anew
         file["target"]["toy-cpu"]["args"]["PIP_NO_INDEX"] = "1"
         return file
 
@@ -75,7 +78,7 @@ def test_no_layer_keeps_what_a_build_was_given_in_secret(toy, tmp_path):
     proxies = (("HTTP_PROXY", "http://user:planted-proxy-password@127.0.0.1:9"), ("NO_PROXY", "127.0.0.1"))
     with built(toy(pip_conf=conf, proxies=proxies)) as left:
         assert b"toy-1.0.dist-info" in left["image"]  # a search in it finds something
-        assert not [name for name, content in left.items() if b"planted-" in content]
+        assert not [one for name, content in left.items() for one in places(name, content, [b"planted-"])]
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -96,17 +99,33 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.wfile.write(answer.content)
 
 
-def test_system_packages_come_from_a_mirror_of_which_nothing_stays(toy, monkeypatch):
+@pytest.fixture
+def one_line_base() -> Iterator[str]:
+    """A base image that names Debian's servers as releases before Debian 12 did, in /etc/apt/sources.list."""
+    tag, base = "rosetta-test/one-line-sources:1", "http://deb.debian.org/debian"
+    lines = f"deb {base} bookworm main\\ndeb {base}-security bookworm-security main\\n"
+    run = f"RUN rm /etc/apt/sources.list.d/* && printf '{lines}' >/etc/apt/sources.list"
+    text = f"FROM {TOY['base']}\n{run}\n"
+    subprocess.run(["docker", "buildx", "build", "-q", "-t", tag, "-"], input=text.encode(), check=True)
+    yield tag
+    subprocess.run(["docker", "image", "rm", tag], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("sources", ["deb822", "one-line"])
+def test_system_packages_come_from_a_mirror_of_which_nothing_stays(sources, one_line_base, toy, monkeypatch):
+    monkeypatch.setattr(Mirror, "asked", [])
     words = ["docker", "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "bridge"]
     gateway = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     with http.server.ThreadingHTTPServer((gateway, 0), Mirror) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://user:planted-mirror-password@{gateway}:{server.server_port}/mirror/debian"
         monkeypatch.setenv("ROSETTA_APT_MIRROR", address)
-        file = toy({**TOY, "packages": ["sl"]}, apt_mirror=True)
+        base = TOY["base"] if sources == "deb822" else one_line_base
+        file = toy({**TOY, "base": base, "packages": ["sl"]}, apt_mirror=True)
         with built(file) as left:
             assert b"usr/games/sl" in left["image"]
-            assert not [name for name, content in left.items() if b"planted-" in content or gateway.encode() in content]
+            words = [b"planted-", gateway.encode()]
+            assert not [one for name, content in left.items() for one in places(name, content, words)]
         server.shutdown()
     assert any(path.endswith(".deb") for path in Mirror.asked)
     assert any(path.startswith("/mirror/debian-security/") for path in Mirror.asked)

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.private_engine import PrivateEngine
-from orchestrator import ROOT, images, results
-from tests.containers.registry import PASSWORD, PROGRAM, Registry, login, registry
+from orchestrator import ROOT, images, publishing, results
+from tests.containers.planted import places
+from tests.containers.registry import PROGRAM, Registry, login, registry
 
 pytestmark = pytest.mark.container
 
@@ -25,6 +26,17 @@ TAG = "rosetta/chainer-2018:4.5.0-cpu"
 ONLY = "chainer-2018/rnn/cpu"
 SLOWER = 12
 """Exit code of a comparison of times: how fast this machine is now is no business of a test."""
+PLANTED, ON_PURPOSE = b"planted-", b"left-here-on-purpose"
+"""How every secret begins that a command has, the registry's password too; and one that a search has to find."""
+
+SECRETS = {
+    "AZURE_STORAGE_CONNECTION_STRING": "AccountName=me;AccountKey=planted-account-key",
+    "AZURE_STORAGE_SAS_TOKEN": "sv=2024-11-04&sig=planted-signature",
+    "CR_PAT": "planted-registry-token",
+    "HTTPS_PROXY": "http://me:planted-proxy-password@127.0.0.1:9",
+    "PIP_INDEX_URL": "https://me:planted-index-password@127.0.0.1:9/simple",
+    "ROSETTA_APT_MIRROR": "https://me:planted-mirror-password@127.0.0.1:9/debian",
+}
 PARAMETERS = (
     *("cell", "library", "workload", "platform", "gpu", "precision", "variant", "data", "repeat"),
     *("epochs", "samples", "steps", "samples_tested", "shortened", "n_gpus", "metric", "framework_version", "recipe"),
@@ -33,7 +45,10 @@ PARAMETERS = (
 
 @dataclass
 class Place:
-    """A private engine, a registry that it reaches, and a folder to work in; ``said`` is all that was printed."""
+    """A private engine, a registry that it reaches, and a folder to work in; ``said`` is all that was printed.
+
+    All that commands write lies in the folder, docker's own settings and what is secret elsewhere.
+    """
 
     engine: PrivateEngine
     registry: Registry
@@ -65,7 +80,10 @@ def place(engine, tmp_path_factory) -> Iterator[Place]:
                 "DOCKER_HOST": private.socket,
                 "DOCKER_CONFIG": str(folder / "docker"),
                 "ROSETTA_LOCKS": str(folder / "locks"),
+                "ROSETTA_PIP_CONF": str(folder / "pip.conf"),
+                **SECRETS,
             }
+            (folder / "pip.conf").write_text("[global]\nindex-url = https://me:planted-index-password@127.0.0.1:9/\n")
             yield Place(private, server, work, variables, [])
 
 
@@ -155,31 +173,32 @@ def test_a_tag_of_another_image_is_refused_unless_it_is_to_move(place, published
     assert moved.returncode == 0, moved.stderr
 
 
-def test_images_travel_as_archives_that_are_checked_first(place, published, tmp_path):
-    done = place.run("images", "save", "--only", ONLY, "--output", tmp_path / "stick")
+def test_images_travel_as_archives_that_are_checked_first(place, published):
+    stick = place.folder / "stick"
+    done = place.run("images", "save", "--only", ONLY, "--output", stick)
     assert done.returncode == 0, done.stderr
-    archive = tmp_path / "stick" / "chainer-2018-4.5.0-cpu.tar"
-    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "stick", check=True)
+    archive = stick / "chainer-2018-4.5.0-cpu.tar"
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=stick, check=True)
     place.engine.docker("image", "rm", "--force", TAG)
     with archive.open("r+b") as file:
         file.seek(archive.stat().st_size // 2)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
-    refused = place.run("images", "load", tmp_path / "stick")
+    refused = place.run("images", "load", stick)
     assert refused.returncode == 8, refused.stderr
     assert TAG not in place.run("images", "list").stdout
     with archive.open("r+b") as file:
         file.seek(archive.stat().st_size // 2)
         file.write(byte)
-    loaded = place.run("images", "load", tmp_path / "stick")
+    loaded = place.run("images", "load", stick)
     assert loaded.returncode == 0, loaded.stderr
     assert TAG in place.run("images", "list").stdout
     # what ran is here now, so no registry is asked for it
     (row,) = results.read(published / "results.parquet").to_pylist()
     away = row["image"].replace(place.registry.host, "registry.invalid")
-    results.write(results.table_of([{**row, "image": away}]), tmp_path / "away.parquet")
-    done = place.run("reproduce", tmp_path / "away.parquet", "--results", tmp_path / "offline")
+    results.write(results.table_of([{**row, "image": away}]), place.folder / "away.parquet")
+    done = place.run("reproduce", place.folder / "away.parquet", "--results", place.folder / "offline")
     assert done.returncode in (0, SLOWER), done.stdout + done.stderr
 
 
@@ -192,35 +211,76 @@ def without_its_sources(folder: Path) -> Path:
     return folder
 
 
-def test_reproduced_from_the_file_alone_after_all_images_are_deleted(place, published, tmp_path):
+@pytest.fixture(scope="module")
+def reproduced(place, published) -> Path:
+    """README's section was typed, with another program and no image; the folder that it was typed in."""
     delete_all_images(place.engine)
-    stranger, elsewhere = without_its_sources(tmp_path / "program"), tmp_path / "elsewhere"
+    stranger, elsewhere = without_its_sources(place.folder / "program"), place.folder / "elsewhere"
     (elsewhere / "published").mkdir(parents=True)
     shutil.copy(published / "results.parquet", elsewhere / "published")
     for done in typed(place, "Reproduce", program=stranger, cwd=elsewhere):
         assert done.returncode in (0, SLOWER), done.stdout + done.stderr
         assert "as published" in done.stdout
+    return elsewhere
+
+
+def test_reproduced_from_the_file_alone_after_all_images_are_deleted(place, published, reproduced):
     (theirs,) = results.read(published / "results.parquet").to_pylist()
-    (mine,) = results.read(elsewhere / "reproduced" / "merged.parquet").to_pylist()
+    (mine,) = results.read(reproduced / "reproduced" / "merged.parquet").to_pylist()
     assert {name: mine[name] for name in PARAMETERS} == {name: theirs[name] for name in PARAMETERS}
     assert mine["status"] == "ok"
     assert abs(mine["quality"] - theirs["quality"]) <= 0.05
     assert mine["image"] == theirs["image"]
-    # by URL: what has run already is only compared again
+
+
+def test_from_a_url_what_has_run_already_is_only_compared_again(place, published, reproduced):
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(published))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/results.parquet"
-        again = place.run("reproduce", url, program=stranger, cwd=elsewhere)
-        missing = place.run("reproduce", f"{url}-is-not-there", program=stranger, cwd=elsewhere)
+        again = place.run("reproduce", url, program=place.folder / "program", cwd=reproduced)
+        missing = place.run("reproduce", f"{url}-is-not-there", program=place.folder / "program", cwd=reproduced)
         server.shutdown()
     assert again.returncode in (0, SLOWER), again.stderr
     assert missing.returncode == 8, missing.stderr
 
 
-def test_the_password_of_the_registry_is_nowhere_but_in_docker_s_own_settings(place, published):
-    texts = [text.encode() for text in place.said]
-    texts += [path.read_bytes() for path in place.folder.rglob("*") if path.is_file()]
-    for path in (place.registry.folder / "blobs").rglob("data"):
-        texts.append(path.read_bytes())
-    assert not [text[:100] for text in texts if PASSWORD.encode() in text]
+def left_behind(place: Place) -> Iterator[tuple[str, bytes]]:
+    """What is left of a publication, by name: all that was printed, written, or stored by registry and engine."""
+    yield "said", "".join(place.said).encode()
+    for folder in (place.folder, place.registry.folder):
+        yield from ((str(path.relative_to(folder)), path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+    for image in set(place.engine.docker("images", "--all", "--quiet").stdout.decode().split()):
+        yield "history", place.engine.docker("history", "--no-trunc", image).stdout
+        yield "engine.tar", place.engine.docker("save", image).stdout
+
+
+def leave(place: Place, row: dict[str, object]) -> None:
+    """What a search has to find: a file in a layer and a variable of an image; a reason and a log's end in a row."""
+    word, name = ON_PURPOSE.decode(), f"{place.registry.host}/me/leaky:1"
+    (place.folder / "secret").write_text(f"password = {word}\n")
+    (place.folder / "Dockerfile").write_text(f"FROM scratch\nENV TOKEN={word}\nCOPY secret /etc/pip.conf\n")
+    env = {**os.environ, **place.variables}
+    for words in (("buildx", "build", "--builder=default", "--provenance=false", "--tag", name, "."), ("push", name)):
+        subprocess.run(["docker", *words], cwd=place.folder, env=env, check=True, capture_output=True)
+    leaky = {**row, "status": "failed", "reason": f"no login as {word}", "log_tail": f"tried {word}"}
+    results.write(results.table_of([leaky]), place.folder / "leaky.parquet")
+
+
+def test_no_secret_is_left_in_images_results_logs_and_reports(place, published, reproduced):
+    (row,) = results.read(reproduced / "reproduced" / "merged.parquet").to_pylist()
+    leave(place, row)
+    for words in (
+        ("report", "leaky.parquet", "-o", "leaky"),
+        ("report", published / publishing.RESULTS, "-o", "site"),
+        ("report", reproduced / "reproduced", "-o", "site-of-reproduced"),
+        ("table", published / publishing.RESULTS, "--markdown"),
+    ):
+        done = place.run(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    found = [one for name, content in left_behind(place) for one in places(name, content, [PLANTED, ON_PURPOSE])]
+    assert [name for word, name in found if word == PLANTED] == []
+    on_purpose = [name for word, name in found if word == ON_PURPOSE]
+    for ending in ("data/gunzipped/etc/pip.conf", "data", "history", "leaky.parquet/rows", ".html"):
+        assert any(name.endswith(ending) for name in on_purpose), (ending, on_purpose)
+    assert any(re.fullmatch("engine.tar/.+/etc/pip.conf", name) for name in on_purpose), on_purpose
