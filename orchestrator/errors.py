@@ -115,6 +115,10 @@ class RegistryError(RosettaError):
     exit_code = 16
 
 
+class RefusedError(RegistryError):
+    """A registry does not let this login do it, or see whether what was asked for is there."""
+
+
 class DiffersError(RosettaError):
     """What was run again is not as good as published, or could not be run."""
 

@@ -17,7 +17,11 @@ from orchestrator.options import running, selection
     metavar="DIR", help="Where to write lock file, results, pages and SBOMs.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show all of it; build, push and write nothing.")
-@click.option("--move-tags", is_flag=True, help="Let a tag that has another image name this one.")
+@click.option(
+    "--move-tags",
+    is_flag=True,
+    help="Let a tag name this image, also if it has another or if the registry does not tell.",
+)
 @click.option("--sign", is_flag=True, help="Have cosign sign each image.")
 def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: bool, **options: Any) -> None:
     """Push the images of the selected cells, and write results that others can reproduce.
@@ -42,13 +46,13 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     cells, engine = cells_from({**options, "engine": "docker"})
     wanted = planning.images_of(cells, engine, options["unverified"])
     if dry_run:
-        drafts = [publishing.draft(engine.api, image, registry) for image in wanted]
+        drafts = [publishing.draft(engine.api, image, registry, move=move_tags) for image in wanted]
         click.echo(json.dumps([publishing.shown(one, sign) for one in drafts], indent=1))
         return
     engine.prepare(wanted, click.echo)
     done = []
     for image in wanted:
-        drafted = publishing.draft(engine.api, image, registry)
+        drafted = publishing.draft(engine.api, image, registry, move=move_tags)
         done.append(publishing.publish(engine.api, drafted, move=move_tags, say=click.echo))
         publishing.write_papers(drafted, output)
         publishing.write_lock(output, done)

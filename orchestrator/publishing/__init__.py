@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 
 from orchestrator import surroundings
-from orchestrator.errors import ConflictError, RegistryError, ResultError
+from orchestrator.errors import ConflictError, RefusedError, RegistryError, ResultError
 from orchestrator.images import Image, explained
 from orchestrator.publishing import registry
 from orchestrator.publishing.examination import Examined, examine, labels_of, notes_of, page
@@ -70,8 +70,11 @@ class Published:
     commit: str | None
 
 
-def draft(api: docker.APIClient, image: Image, where: str) -> Draft:
-    """Look at an image and at the place that it is to have; raises RegistryError, BuildError."""
+def draft(api: docker.APIClient, image: Image, where: str, *, move: bool) -> Draft:
+    """Look at an image and at the place that it is to have; raises RegistryError, BuildError.
+
+    ``move`` says that it does not matter which image the tag has.
+    """
     checked_registry(where)
     found = examine(api, image)
     if found.labels.get(STAND_IN) and not is_local(where):
@@ -81,8 +84,23 @@ def draft(api: docker.APIClient, image: Image, where: str) -> Draft:
         )
     name, tag = image.tag.removeprefix("rosetta/").split(":")
     repository = f"{where}/{name}"
-    there = registry.digest_of(api, f"{repository}:{tag}")
+    there = digest_there(api, f"{repository}:{tag}", move)
     return Draft(repository, tag, found, labels_of(found, surroundings.commit()), there)
+
+
+def digest_there(api: docker.APIClient, name: str, move: bool) -> str | None:
+    """The digest that a tag has, or None; raises RefusedError if that is not told and the tag may not ``move``.
+
+    Some registries refuse to look at a repository that is not there yet as they refuse a wrong login. A push would tell
+    the two apart, but it could move a tag that this login may write and not see.
+    """
+    try:
+        return registry.digest_of(api, name)
+    except RefusedError as error:
+        if move:
+            return None
+        new = "if the repository is not there yet and the registry says so, --move-tags pushes without a look"
+        raise RefusedError(error.what, error.why, f"{error.remedy} Or, {new}.") from None
 
 
 def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> Published:

@@ -1,20 +1,25 @@
 """What the engine does with a registry for us. Logins are docker's own settings; no credentials are in our hands."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound, NotFound
 
 from orchestrator.engines.docker import UNREACHABLE, explain
-from orchestrator.errors import RegistryError
+from orchestrator.errors import RefusedError, RegistryError
 from orchestrator.publishing.references import Reference
 
-LOGIN = "Look at the network and the name; 'docker login HOST' keeps credentials where docker finds them."
+REFUSED = re.compile(r"\bdenied\b|unauthorized|forbidden|insufficient_scope|authenticat|credential|password", re.I)
+"""What registries say to a login that they don't know, or that may not do this."""
 
 
 def digest_of(api: docker.APIClient, name: str) -> str | None:
-    """The digest that a tag has in its registry, or None if it has none yet; raises RegistryError."""
+    """The digest that a tag has in its registry, or None if it has none yet.
+
+    Raises RefusedError if the registry does not tell, RegistryError.
+    """
     try:
         return str(api.inspect_distribution(name)["Descriptor"]["digest"])
     except NotFound:
@@ -68,7 +73,8 @@ def followed(name: str, start: Any) -> Iterable[Mapping[str, Any]]:
 
 def failed(name: str, error: Exception) -> RegistryError:
     """The error for a registry that did not do what it was asked to."""
-    why = explain(error)
-    if isinstance(error, APIError) and "credential" in why:
-        why = "It wants credentials, and docker has none for it, or wrong ones."
-    return RegistryError(f"The registry did not do it for {name}.", why, LOGIN)
+    why = " ".join(explain(error).split())
+    if REFUSED.search(why):
+        remedy = "'docker login HOST' with an account that may do it; docker keeps the credentials."
+        return RefusedError(f"The registry refuses {name} to this login.", f"It says: {why}.", remedy)
+    return RegistryError(f"The registry did not do it for {name}.", why, "Look at the network and the name.")

@@ -115,9 +115,11 @@ def delete_all_images(engine: PrivateEngine) -> None:
     assert engine.docker("images", "--all", "--quiet").stdout == b""
 
 
-def test_without_a_login_the_registry_says_so(place):
-    done = place.run("publish", "--registry", f"{place.registry.host}/me", "--only", ONLY)
+@pytest.mark.parametrize("words", [(), ("--move-tags",)], ids=["look", "push"])
+def test_without_a_login_the_registry_says_so(place, words):
+    done = place.run("publish", "--registry", f"{place.registry.host}/me", "--only", ONLY, *words)
     assert done.returncode == 16, done.stdout + done.stderr
+    assert "to this login" in done.stderr
     assert "docker login" in done.stderr
 
 

@@ -6,13 +6,25 @@ import re
 import tarfile
 
 import pytest
+import requests
+from docker.errors import APIError, DockerException, NotFound
 
 from orchestrator import ROOT, archives, contract, images, quality, reproduction, results
 from orchestrator.contract import Outcome, Status
-from orchestrator.errors import RegistryError, ResultError, SelectionError
+from orchestrator.errors import RefusedError, RegistryError, ResultError, SelectionError
 from orchestrator.images import Sources
 from orchestrator.matrix import Cell
-from orchestrator.publishing import LOCK, Published, examination, references, sbom, with_references, write_lock
+from orchestrator.publishing import (
+    LOCK,
+    Published,
+    digest_there,
+    examination,
+    references,
+    registry,
+    sbom,
+    with_references,
+    write_lock,
+)
 from orchestrator.publishing.examination import Examined, Inventory, Package
 
 DIGEST = "sha256:" + "a" * 64
@@ -54,6 +66,60 @@ def test_a_reference_is_read_back():
 def test_odd_references_are_refused(text):
     with pytest.raises(ResultError):
         references.parse(text)
+
+
+def said(status: int, text: str) -> APIError:
+    response = requests.Response()
+    response.status_code = status
+    return (NotFound if status == 404 else APIError)(f"{status} Error", response, text)
+
+
+class Answers:
+    """An engine whose registry gives one answer; the registries that give these can't be had in a test."""
+
+    def __init__(self, answer: Exception | str):
+        self.answer = answer
+
+    def inspect_distribution(self, name):
+        if isinstance(self.answer, str):
+            return {"Descriptor": {"digest": self.answer}}
+        raise self.answer
+
+
+REFUSALS = (
+    said(403, 'Head "https://ghcr.io/v2/me/x/manifests/1-cpu": denied: denied'),
+    said(401, "errors:\ndenied: requested access to the resource is denied\nunauthorized: authentication required\n"),
+    said(401, "unauthorized: incorrect username or password"),
+    said(500, "no basic auth credentials"),
+    said(500, "pull access denied, repository does not exist or may require authorization: insufficient_scope"),
+    DockerException("denied: permission_denied: write_package"),
+)
+
+
+@pytest.mark.parametrize("answer", REFUSALS, ids=str)
+def test_a_refusal_is_no_word_on_a_tag_and_pushes_only_what_may_move(answer):
+    with pytest.raises(RefusedError, match="refuses ghcr") as told:
+        digest_there(Answers(answer), "ghcr.io/me/x:1-cpu", move=False)
+    assert "docker login" in told.value.remedy
+    assert "--move-tags" in told.value.remedy
+    assert "\n" not in told.value.why
+    assert digest_there(Answers(answer), "ghcr.io/me/x:1-cpu", move=True) is None
+
+
+@pytest.mark.parametrize("move", [True, False])
+def test_what_a_registry_tells_of_a_tag_is_taken_from_it(move):
+    assert digest_there(Answers(DIGEST), "ghcr.io/me/x:1-cpu", move) == DIGEST
+    unknown = said(404, "manifest unknown: manifest unknown")
+    assert digest_there(Answers(unknown), "ghcr.io/me/x:1-cpu", move) is None
+
+
+@pytest.mark.parametrize("move", [True, False])
+def test_a_registry_that_is_out_of_reach_is_no_refusal(move):
+    gone = said(500, 'Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io: no such host')
+    with pytest.raises(RegistryError, match="did not do it") as told:
+        digest_there(Answers(gone), "ghcr.io/me/x:1-cpu", move)
+    assert not isinstance(told.value, RefusedError)
+    assert registry.failed("x", gone).exit_code == 16
 
 
 def test_the_bill_names_packages_by_purl():
