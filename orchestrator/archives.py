@@ -10,6 +10,7 @@ from typing import Any
 
 import docker
 
+from orchestrator.downloads import checksum
 from orchestrator.engines import Say
 from orchestrator.engines.docker import UNREACHABLE, explain
 from orchestrator.errors import BuildError, DiskError, ResultError
@@ -97,8 +98,7 @@ def verified(path: Path, digest: str) -> Path:
     try:
         if path.stat().st_size > LARGEST_ARCHIVE:
             raise ResultError(f"{path} is larger than an image may be.")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = checksum(path)
     except OSError as error:
         raise ResultError(f"{path} can't be read: {error.strerror}.") from None
     if found != digest:

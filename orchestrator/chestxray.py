@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.downloads import Content, File, Say, below, bring, is_url
+from orchestrator.downloads import Content, File, Say, below, bring, checksum, is_url
 from orchestrator.errors import DataError, DiskError
 
 if TYPE_CHECKING:
@@ -269,8 +269,7 @@ class Arrays:
         folder.mkdir(parents=True, exist_ok=True)
         sums = {}
         for path in sorted(self.folder.glob("*.npy")):
-            with path.open("rb") as file:
-                sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+            sums[path.name] = checksum(path)
             path.chmod(0o644)  # cells run as another user
             path.replace(folder / path.name)
         folder.chmod(0o755)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator import chestxray, storage
-from orchestrator.downloads import OFFLINE, Content, File, Say, below, bring, is_stored, is_url, silent
+from orchestrator.downloads import OFFLINE, Content, File, Say, below, bring, checksum, is_stored, is_url, silent
 from orchestrator.errors import DataError, DiskError
 from orchestrator.storage import NotThere
 
@@ -410,9 +410,3 @@ def disk_errors(place: Path) -> Iterator[None]:
             f"{error}.",
             "Correct its owner or mode, or let ROSETTA_CACHE name another folder.",
         ) from None
-
-
-def checksum(path: Path, algorithm: str = "sha256") -> str:
-    """The sum of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -302,6 +302,12 @@ def is_url(address: str) -> bool:
     return urlsplit(address).scheme in ("http", "https")
 
 
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """The sum of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
 def is_stored(address: str) -> bool:
     """Whether an address is a place in a storage; what is neither that nor a URL is a path."""
     return urlsplit(address).scheme in storage.SCHEMES
