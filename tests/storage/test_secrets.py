@@ -16,7 +16,7 @@ from tests.storage.test_azurite import no_secrets
 pytestmark = [pytest.mark.container, pytest.mark.storage]
 
 
-def test_no_secret_of_the_caller_reaches_an_image_a_result_a_log_or_a_table(
+def test_no_secret_of_the_caller_reaches_an_image_a_result_a_log_a_table_or_a_page(
     container: Container,
     engine: docker.DockerClient,  # noqa: F811
     tmp_path: Path,
@@ -30,6 +30,7 @@ def test_no_secret_of_the_caller_reaches_an_image_a_result_a_log_or_a_table(
         ("sync", "pull", container.location, "--results", there),
         ("merge", there),
         ("table", "--markdown", "--results", there),
+        ("report", there, "-o", tmp_path / "site"),
     ):
         done = account.rosetta(*words, **planted)
         assert done.returncode == 0, done.stdout + done.stderr
