@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import images
+from orchestrator import ROOT, images
 from orchestrator.errors import BuildError
 from orchestrator.images import Image, Sources
 from orchestrator.images.building import inspect, run_bake
@@ -114,7 +114,8 @@ def test_the_layer_with_cuda_is_shared_by_the_images_of_a_platform(stubbed, engi
     """The first layers of another image, which does without what comes after them."""
     text = images.dockerfile(images.image_for("mxnet-2018", "cuda8")).partition("RUN groupadd")[0]
     folder = stand_ins(tmp_path / "cuda") / "cuda8"
-    command = ["docker", "buildx", "build", "--builder=default", "--quiet", f"--build-context=cuda={folder}", "-"]
+    command = ["docker", "buildx", "build", "--builder=default", "--quiet", f"--build-context=cuda={folder}"]
+    command += ["--file=-", str(ROOT)]
     ident = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout.strip()
     try:
         first, second = (engine.images.get(name).attrs["RootFS"]["Layers"] for name in (TAG, ident))
