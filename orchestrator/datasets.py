@@ -1,4 +1,4 @@
-"""Data sets: a table of what their publishers made, and the way from there, or from a mirror, into the cache."""
+"""The way of data sets from their publishers, or from a mirror, into the cache."""
 
 import errno
 import hashlib
@@ -13,105 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator import chestxray, storage
-from orchestrator.downloads import OFFLINE, Content, File, Say, below, bring, checksum, is_stored, is_url, silent
+from orchestrator.catalogue import CHESTXRAY14, DATA_SETS, WEIGHTS, DataSet
+from orchestrator.downloads import OFFLINE, File, Say, below, bring, checksum, is_stored, is_url, silent
 from orchestrator.errors import DataError, DiskError
 from orchestrator.storage import NotThere
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set: its ``files`` as the workloads read them below ``/data``, and the ``archive`` if they come in one.
-
-    ``terms`` say under what licence, and what to cite. ``extras`` are members of the archive that no workload reads;
-    any other member is refused. One that is ``large`` is fetched only by its name.
-    """
-
-    name: str
-    terms: str
-    files: tuple[File, ...]
-    archive: File | None = None
-    extras: tuple[str, ...] = ()
-    large: bool = False
-
-
-CIFAR_10 = DataSet(
-    name="cifar-10",
-    terms="no licence stated; cite A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009",
-    archive=File(
-        "cifar-10-python.tar.gz",
-        (Content("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce", 170_498_071),),
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    ),
-    files=tuple(
-        File(f"cifar-10-batches-py/{name}", (Content(sha256, size),))
-        for name, sha256, size in (
-            ("data_batch_1", "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd", 31_035_704),
-            ("data_batch_2", "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8", 31_035_320),
-            ("data_batch_3", "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9", 31_035_999),
-            ("data_batch_4", "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b", 31_035_696),
-            ("data_batch_5", "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154", 31_035_623),
-            ("test_batch", "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831", 31_035_526),
-            ("batches.meta", "f962466ef690d46b226450fb9aadc74ba4bc64a76aa526b5827fe4bc5c7125cb", 158),
-        )
-    ),
-    extras=("cifar-10-batches-py/readme.html",),
-)
-"""60,000 colour images of 32x32 pixels in 10 classes."""
-
-IMDB = DataSet(
-    name="imdb",
-    terms="no licence stated; cite A. L. Maas et al.: Learning Word Vectors for Sentiment Analysis, ACL 2011",
-    files=(
-        File(
-            "imdb.npz",
-            (
-                Content("69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f", 17_464_789),
-                # The same reviews in the same order, packed again: other bytes, equal content.
-                Content("6814c0beea01878740d178d45caaf84fa878f5f452bd5f6bb6b5e3add8655f32", 17_311_495),
-            ),
-            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
-        ),
-    ),
-)
-"""50,000 film reviews, half of them positive, as word ranks."""
-
-CHESTXRAY14 = DataSet(chestxray.NAME, chestxray.TERMS, (), large=True)
-"""112,120 X-rays of 30,805 patients with 14 findings: converted on the way, see chestxray.py."""
-
-DATA_SETS = {dataset.name: dataset for dataset in (CIFAR_10, IMDB, CHESTXRAY14)}
-"""The data sets by name, as ``dataset`` in workloads/params.json names them. Synthetic data is made in the cell."""
-
-TORCHVISION = DataSet(
-    name="resnet50-torchvision",
-    terms="torchvision's code is BSD-3-Clause; the weights were trained on ImageNet, whose terms are for research",
-    files=(
-        File(
-            "resnet50-0676ba61.pth",
-            # Its name has the first digits of its sum, which PyTorch's hub compares; the others and the size are
-            # those that several of its users have published.
-            (Content("0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", 102_530_333),),
-            "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        ),
-    ),
-)
-"""ResNet-50, trained on ImageNet, by PyTorch's own hub: version 1.5, as a state_dict."""
-
-PADDLE = DataSet(
-    name="resnet50-paddle",
-    terms="PaddlePaddle's code is Apache-2.0; the weights were trained on ImageNet, whose terms are for research",
-    files=(
-        File(
-            "resnet50.pdparams",
-            # The hub's own code has the MD5 sum, and no size: it is 102 MB of numbers and their names.
-            (Content("ca6f485ee1ab0492d38f323885b0ad80", 110_000_000),),
-            "https://paddle-hapi.bj.bcebos.com/models/resnet50.pdparams",
-        ),
-    ),
-)
-"""ResNet-50, trained on ImageNet, by PaddlePaddle's own hub: version 1.5, as a state_dict."""
-
-WEIGHTS = {weights.name: weights for weights in (TORCHVISION, PADDLE)}
-"""Weights from the libraries' hubs, as ``pretrained`` in workloads/params.json names them: fetched where asked for."""
 
 
 class State(StrEnum):

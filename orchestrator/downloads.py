@@ -79,6 +79,12 @@ class File:
         return tuple(content.sha256 for content in self.contents)
 
 
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """The sum of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
 def silent(line: str) -> None:
     """Say nothing."""
 
@@ -300,12 +306,6 @@ def shown(say: Say, incoming: Incoming) -> Iterator[Callable[[], None]]:
 def is_url(address: str) -> bool:
     """Whether an address is fetched over HTTP."""
     return urlsplit(address).scheme in ("http", "https")
-
-
-def checksum(path: Path, algorithm: str = "sha256") -> str:
-    """The sum of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def is_stored(address: str) -> bool:

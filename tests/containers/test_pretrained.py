@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from orchestrator import ROOT, images, plan
-from orchestrator.datasets import WEIGHTS
+from orchestrator.catalogue import WEIGHTS
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import datasets, downloads
-from orchestrator.datasets import DataSet
+from orchestrator import catalogue, datasets, downloads
+from orchestrator.catalogue import DataSet
 from orchestrator.errors import DataError, StorageError
 from tests.containers.conftest import real_data  # noqa: F401 (a fixture)
 from tests.storage.conftest import Account, Container
@@ -26,7 +26,7 @@ def reviews(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(downloads, "BACK_OFF", ())
     files = (file("reviews.npz", REVIEWS, url="http://127.0.0.1:9/reviews.npz"),)
-    monkeypatch.setitem(datasets.DATA_SETS, "reviews", DataSet("reviews", "free to use", files))
+    monkeypatch.setitem(catalogue.DATA_SETS, "reviews", DataSet("reviews", "free to use", files))
 
 
 def fetch(container: Container) -> bytes:

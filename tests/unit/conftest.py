@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import datasets, downloads
-from orchestrator.datasets import DataSet
+from orchestrator import catalogue, downloads
+from orchestrator.catalogue import DataSet
 from tests.unit.publisher import LABELS, PIXELS, REVIEWS, Site, file, handler
 
 
@@ -42,7 +42,7 @@ def reviews(site: Site, monkeypatch: pytest.MonkeyPatch) -> DataSet:
     """A set of one file, published on the site."""
     site.pages["/reviews.npz"] = REVIEWS
     dataset = DataSet("reviews", "free to use", (file("reviews.npz", REVIEWS, url=f"{site.url}/reviews.npz"),))
-    monkeypatch.setitem(datasets.DATA_SETS, "reviews", dataset)
+    monkeypatch.setitem(catalogue.DATA_SETS, "reviews", dataset)
     return dataset
 
 
@@ -59,7 +59,7 @@ def publish(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Da
             file("images.tar.gz", archive, url=f"{site.url}/images.tar.gz"),
             ("batches/readme.html",),
         )
-        monkeypatch.setitem(datasets.DATA_SETS, "images", dataset)
+        monkeypatch.setitem(catalogue.DATA_SETS, "images", dataset)
         return dataset
 
     return publish

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import datasets
-from orchestrator.datasets import DataSet, State
+from orchestrator import catalogue, datasets
+from orchestrator.catalogue import DataSet
+from orchestrator.datasets import State
 from orchestrator.downloads import Content
 from orchestrator.errors import DataError, DiskError
 from tests.unit.publisher import (
@@ -141,7 +142,7 @@ def test_a_copy_packed_otherwise_is_accepted_and_has_the_same_digest(
 ) -> None:
     digest, repacked = datasets.digest("reviews"), REVIEWS[::-1]
     both = file("reviews.npz", REVIEWS, repacked, url=reviews.files[0].url)
-    monkeypatch.setitem(datasets.DATA_SETS, "reviews", replace(reviews, files=(both,)))
+    monkeypatch.setitem(catalogue.DATA_SETS, "reviews", replace(reviews, files=(both,)))
     site.pages["/reviews.npz"] = repacked
     datasets.fetch(["reviews"])
     assert datasets.check(["reviews"])[0].state is State.OK
@@ -305,7 +306,7 @@ def test_room_is_looked_for_before_anything_is_downloaded(
     reviews: DataSet, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     huge = replace(reviews.files[0], contents=(Content("0" * 64, 10**18),))
-    monkeypatch.setitem(datasets.DATA_SETS, "reviews", replace(reviews, files=(huge,)))
+    monkeypatch.setitem(catalogue.DATA_SETS, "reviews", replace(reviews, files=(huge,)))
     with pytest.raises(DiskError, match=r"needs 1,000,000,000,000,000,000 bytes, and [\d,]+ are free"):
         datasets.fetch(["reviews"])
     assert site.requests == []
@@ -372,13 +373,13 @@ def test_report_check(publish: Callable[[bytes], DataSet]) -> None:
 
 def test_the_table_names_all_data_sets_of_the_workloads() -> None:
     parameters = json.loads((ROOT / "workloads/params.json").read_text())
-    assert {workload["dataset"] for workload in parameters.values()} - {None} <= datasets.DATA_SETS.keys()
+    assert {workload["dataset"] for workload in parameters.values()} - {None} <= catalogue.DATA_SETS.keys()
     weights = {name for workload in parameters.values() for name in workload.get("pretrained", {}).values()}
-    assert weights == datasets.WEIGHTS.keys()
+    assert weights == catalogue.WEIGHTS.keys()
 
 
 def test_every_file_of_the_table_can_be_had_and_proved() -> None:
-    for dataset in datasets.DATA_SETS.values():
+    for dataset in catalogue.DATA_SETS.values():
         published = [dataset.archive] if dataset.archive else dataset.files
         assert all(file.url.startswith("https://") for file in published)
         assert all(not file.url for file in dataset.files if dataset.archive)

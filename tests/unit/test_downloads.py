@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import datasets, downloads
-from orchestrator.datasets import DataSet, State
+from orchestrator.catalogue import DataSet
+from orchestrator.datasets import State
 from orchestrator.errors import DataError
 from tests.unit.publisher import REVIEWS, ROOT, TAG, Site, content, files_in, partial
 
@@ -123,11 +124,11 @@ def test_what_came_whole_before_a_kill_is_not_fetched_again(
 
 CHILD = """
 import sys
-from orchestrator import datasets, downloads
+from orchestrator import catalogue, datasets, downloads
 from orchestrator.downloads import Content, File
 url, sha256, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 downloads.LINE_EVERY = 0
-datasets.DATA_SETS["reviews"] = datasets.DataSet("reviews", "", (File("reviews.npz", (Content(sha256, size),), url),))
+catalogue.DATA_SETS["reviews"] = catalogue.DataSet("reviews", "", (File("reviews.npz", (Content(sha256, size),), url),))
 datasets.fetch(["reviews"], say=lambda line: print(line, flush=True))
 """
 
