@@ -3,8 +3,10 @@
 import itertools
 import os
 import re
+import statistics
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -64,14 +66,18 @@ def test_the_overview_is_sorted_by_any_column(page, written):
     table = page.locator(TABLE)
     by_name = table.locator("tbody th").all_inner_texts()
     assert by_name == sorted(by_name, key=str.casefold)
-    times = {row["library"]: row["seconds"] for row in measured() if row["workload"] == "rnn"}
+    rounds = defaultdict(list)
+    for row in measured():
+        if row["workload"] == "rnn":
+            rounds[row["library"]].append(row["seconds"])
+    times = {library: statistics.median(seconds) for library, seconds in rounds.items()}
     table.get_by_role("button", name="CPU").click()
     shown = [float(value) for value in table.locator("td:nth-child(2)[data-value]").evaluate_all(VALUES)]
     assert shown == sorted(times.values())
     assert table.locator("thead th").nth(1).get_attribute("aria-sort") == "ascending"
     page.keyboard.press("Enter")  # the button has the focus: the keyboard is enough
     assert table.locator("thead th").nth(1).get_attribute("aria-sort") == "descending"
-    assert table.locator("tbody th").first.inner_text() == "Keras (Theano)"
+    assert table.locator("tbody th").first.inner_text() == "Chainer 4 (2018)"
 
 
 def test_the_overview_is_filtered_by_words_status_and_workload(page, made):
@@ -109,7 +115,7 @@ def test_all_cells_are_sorted_and_filtered(page, written):
     assert first_column(page)[0] == min(measured(), key=lambda row: row["seconds"])["cell"]
     page.get_by_label("Filter").fill("keras cpu")
     assert all("keras" in name for name in first_column(page))
-    assert re.match(r"\d+ of 25 rows", page.locator("output").inner_text())
+    assert re.match(rf"\d+ of {len(measured())} rows", page.locator("output").inner_text())
 
 
 @pytest.mark.parametrize(("left", "right"), [("cntk", "mxnet-r"), ("knet", "pytorch"), ("keras-r", "jax")])
@@ -135,7 +141,7 @@ def test_the_stone_shows_the_script_its_time_and_its_documentation(page, written
     shown = "".join("".join(code[0]).split())
     written_code = (ROOT / "workloads" / "rnn" / "pytorch.py").read_text()
     assert shown == "".join(re.sub(r"(?m)^# --- .*\n", "", written_code).split())
-    assert re.search(r"CPU.*221 s.*\.853", page.locator("#pytorch header").inner_text())
+    assert re.search(r"CPU.*124 s.*\.861", page.locator("#pytorch header").inner_text())
     link = page.locator("#pytorch").get_by_role("link", name="nn.GRU")
     assert link.get_attribute("href") == "https://docs.pytorch.org/docs/2.13/generated/torch.nn.GRU.html"
 
@@ -157,7 +163,7 @@ def test_a_cell_has_a_page_with_its_epochs_digest_and_command(page, written):
     row = next(row for row in measured() if row["cell"] == "jax/rnn/cpu")
     text = page.locator("main").inner_text()
     assert row["image_digest"] in text
-    assert "rosetta run --profile full --only jax/rnn/cpu/none/1/fp32/reference/real/0 --rerun all" in text
+    assert "rosetta run --profile full --only jax/rnn/cpu/none/1/fp32/reference/real/2 --repeats 3 --rerun all" in text
     assert f"{row['epoch_losses'][-1]:.4f}" in text
     assert page.locator(".log").inner_text().startswith(row["log_tail"][:40])
 
@@ -233,7 +239,7 @@ def test_without_javascript_everything_can_be_read(browser, written):
 def test_a_served_page_fills_while_cells_run(page, tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
-    rows = [row for row in measured() if row["workload"] == "rnn"]
+    rows = list({row["library"]: row for row in measured() if row["workload"] == "rnn"}.values())
     command = [sys.executable, "-c", "from orchestrator.cli import main; main()", "report", str(folder)]
     with subprocess.Popen(
         [*command, "--serve", "--port", "0"], cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, text=True
