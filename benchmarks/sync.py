@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from azure.storage.blob import BlobServiceClient, ContainerClient  # noqa: E402
 
 from orchestrator import storage, sync  # noqa: E402
-from orchestrator.interruption import Interruption  # noqa: E402
+from orchestrator.system.signals import Interruption  # noqa: E402
 from tests.storage.conftest import emulator  # noqa: E402
 from tests.storage.folders import files, result  # noqa: E402
 

@@ -5,14 +5,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator import plan, results, surroundings
+from orchestrator import plan, results
 from orchestrator.claims import Claim
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Engine, Event, OnEvent, Placed, Task
+from orchestrator.engines.pretended import pretend
 from orchestrator.errors import RosettaError
 from orchestrator.plan import Planned
 from orchestrator.shop import Shop
-from orchestrator.slots import Lease, pretend
+from orchestrator.system import gpu_state
+from orchestrator.system.slots import Lease
 
 PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
 """Seconds to wait before a cell whose host was lost is tried again; after the last it is left to the next run."""
@@ -77,11 +79,11 @@ def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
 
 def watched(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
     """One attempt, with the state of the task's GPUs before and after."""
-    before = surroundings.states(task.gpus)
+    before = gpu_state.states(task.gpus)
     outcome = engine.run(task, on_event)
     if not task.gpus:  # it has none, or has those that its node gave it
         return outcome
-    return replace(outcome, gpus_before=before, gpus_after=surroundings.states(task.gpus))
+    return replace(outcome, gpus_before=before, gpus_after=gpu_state.states(task.gpus))
 
 
 def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting: bool) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator import filelocks
+from orchestrator.system import file_locks
 
 FOLDER = ".claims"
 """Hidden, so that a merge takes nothing in it for a result."""
@@ -31,7 +31,7 @@ SELDOM = 1.0
 class Claim:
     """One lock that is held, and what is told of it to others."""
 
-    def __init__(self, lock: filelocks.Lock, path: Path) -> None:
+    def __init__(self, lock: file_locks.Lock, path: Path) -> None:
         self._lock, self._path = lock, path
         self._facts: dict[str, Any] = {"started": time.time(), "pid": os.getpid()}
         self._told = 0.0
@@ -68,7 +68,7 @@ class Claims:
 
     def take(self, name: str) -> Claim | None:
         """The claim of a cell's key, now or never: None if another process has it."""
-        lock = filelocks.take(self.folder / f"{name}.lock")
+        lock = file_locks.take(self.folder / f"{name}.lock")
         return Claim(lock, self.folder / f"{name}.json") if lock else None
 
     def join(self) -> Claim:
@@ -101,7 +101,7 @@ class Claims:
 def living(results: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Name and facts of each claim that somebody holds now."""
     for path in sorted((results / FOLDER).glob("*.json")):
-        if filelocks.is_held(path.with_suffix(".lock")):
+        if file_locks.is_held(path.with_suffix(".lock")):
             with suppress(OSError, ValueError):
                 yield path.stem, json.loads(path.read_text())
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 from orchestrator.errors import ResultError
 from orchestrator.matrix import Cell
-from orchestrator.surroundings import GpuState
+from orchestrator.system.gpu_state import GpuState
 
 CONTRACT = 1
 """Version of the contract; also a label on every image."""

@@ -1,7 +1,6 @@
 """Files whose sum is known, from a URL, a storage or a folder onto this disk: resumed, tried again, verified."""
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from orchestrator import storage
 from orchestrator.errors import DataError
 from orchestrator.storage import NotThere
+from orchestrator.system.certificates import ca_bundle
 
 if TYPE_CHECKING:
     import requests
@@ -267,16 +267,6 @@ def given_up(incoming: Incoming, error: BaseException) -> DataError:
     if isinstance(error, ssl.SSLCertVerificationError):
         remedy = "If a proxy inspects TLS here, let ROSETTA_CA_BUNDLE name the file with its certificate authority."
     return DataError(what, f"{incoming.address}: {reason(error)}.", remedy)
-
-
-def ca_bundle() -> str | bool:
-    """The file of certificate authorities to trust, by the first variable that is set; else requests' own."""
-    for variable in ("ROSETTA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE"):
-        if bundle := os.environ.get(variable):
-            if not Path(bundle).exists():
-                raise DataError(f"{variable} names {bundle}, which does not exist.", remedy="Correct or unset it.")
-            return bundle
-    return True
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import ROOT, plan, quality
+from orchestrator import plan, quality
 from orchestrator.errors import ResultError
 from orchestrator.scripts import Script
+from orchestrator.system.checkout import ROOT
 
 SETUP: Mapping[str, str] = {
     "python": """\

@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import ROOT, compatibility, contract, images, matrix, reference
-from orchestrator.compatibility import Host
+from orchestrator import contract, images, matrix, reference
 from orchestrator.errors import RosettaError, SelectionError
 from orchestrator.images import Image
 from orchestrator.matrix import Cell
+from orchestrator.system import gpus
+from orchestrator.system.checkout import ROOT
+from orchestrator.system.host import Host, machine_reason
 
 if TYPE_CHECKING:
     from orchestrator.engines import Engine
@@ -66,9 +68,9 @@ def known_words() -> dict[str, Iterable[str]]:
     return {
         "library": sorted({*reference.LIBRARIES, *images.library_index()}),
         "workload": PUBLISHED_WORKLOADS,
-        "platform": compatibility.PLATFORMS,
-        "gpu": ("none", *compatibility.GPUS),
-        "precision": compatibility.PRECISIONS,
+        "platform": gpus.PLATFORMS,
+        "gpu": ("none", *gpus.GPUS),
+        "precision": gpus.PRECISIONS,
         "data": ("real", "synthetic"),
     }
 
@@ -159,12 +161,12 @@ def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified
     )
 
 
-hardware_reason = cache(compatibility.hardware_reason)
+hardware_reason = cache(gpus.hardware_reason)
 
 
 def host_reason(cell: Cell, host: Host) -> str | None:
     """Why this machine can't run it; the host decides only after everything else fits."""
-    return compatibility.host_reason(cell.platform, cell.gpu, host, cell.n_gpus)
+    return machine_reason(cell.platform, cell.gpu, host, cell.n_gpus)
 
 
 def data_reason(cell: Cell) -> str | None:

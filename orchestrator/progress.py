@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from orchestrator.engines import Event, Placed
 from orchestrator.matrix import Cell
-from orchestrator.slots import Lease
+from orchestrator.system.slots import Lease
 
 if TYPE_CHECKING:
     from rich.table import Table

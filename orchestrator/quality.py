@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator import plan
-from orchestrator.compatibility import gpu_of
 from orchestrator.contract import Document, Status
 from orchestrator.matrix import Cell
+from orchestrator.system.gpus import gpu_of
 
 Length = tuple[int | None, int | None]
 """Epochs, and training samples in each; None where params.json doesn't know the workload's."""

@@ -11,7 +11,7 @@ from orchestrator.contract import Outcome, Status
 from orchestrator.matrix import Cell
 from orchestrator.plan import Planned
 from orchestrator.shop import Shop, Tally
-from orchestrator.slots import Lease
+from orchestrator.system.slots import Lease
 
 LOOK_AGAIN = 2.0
 """Seconds between looks at cells that another orchestrator runs: it may have died."""

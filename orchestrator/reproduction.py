@@ -15,11 +15,10 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from orchestrator import compatibility, contract, matrix, quality, results
+from orchestrator import contract, matrix, quality, results
 from orchestrator import plan as planning
-from orchestrator.compatibility import Host
 from orchestrator.contract import Status
-from orchestrator.downloads import TIMEOUTS, ca_bundle, is_url, printable
+from orchestrator.downloads import TIMEOUTS, is_url, printable
 from orchestrator.engines import Say
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import BuildError, ResultError, SelectionError
@@ -29,6 +28,8 @@ from orchestrator.plan import Planned, Verdict
 from orchestrator.publishing import references, registry
 from orchestrator.publishing.references import Reference
 from orchestrator.results.files import LARGEST_FILE
+from orchestrator.system.certificates import ca_bundle
+from orchestrator.system.host import Host, machine_reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -217,7 +218,7 @@ def plan(rows: Sequence[PublishedRow], folder: Path, host: Host) -> list[Planned
     planned = []
     for row in rows:
         cell, key = row.cell, key_of(row)
-        reason = compatibility.host_reason(cell.platform, cell.gpu, host)
+        reason = machine_reason(cell.platform, cell.gpu, host)
         done = planning.result_path(folder / "cells", key, cell.id).exists()
         verdict = Verdict.INCOMPATIBLE if reason else Verdict.DONE if done else Verdict.READY
         planned.append(Planned(cell, verdict, reason or "", row.image, key))

@@ -11,17 +11,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator import attempts, datasets, filelocks, history, plan, results, weights
+from orchestrator import attempts, datasets, history, plan, results, weights
 from orchestrator.builder import Builder
 from orchestrator.claims import EVERYTHING, Claims
-from orchestrator.compatibility import Host
 from orchestrator.engines import Engine
 from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
-from orchestrator.interruption import Interruption
 from orchestrator.plan import Planned, Verdict
 from orchestrator.progress import Progress
 from orchestrator.queue import Queue
 from orchestrator.shop import Run, Settings, Shop, Tally
+from orchestrator.system import file_locks
+from orchestrator.system.host import Host
+from orchestrator.system.signals import Interruption
 
 LEAST_FREE = 256 * 2**20
 """Bytes that the disk of the results folder must have free before a run starts."""
@@ -77,7 +78,7 @@ def run(
 @contextmanager
 def folder_to_itself(claims: Claims) -> Iterator[None]:
     """Files about the whole folder are read and written by one orchestrator at a time."""
-    with filelocks.waited_for(claims.folder / f"{EVERYTHING}.lock"):
+    with file_locks.waited_for(claims.folder / f"{EVERYTHING}.lock"):
         yield
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from orchestrator import history
 from orchestrator.builder import Builder
 from orchestrator.claims import Claim, Claims
-from orchestrator.compatibility import Host
 from orchestrator.contract import Status
 from orchestrator.engines import Engine, Leases
 from orchestrator.errors import RosettaError
-from orchestrator.interruption import Interruption
 from orchestrator.progress import Progress
+from orchestrator.system.host import Host
+from orchestrator.system.signals import Interruption
 
 
 @dataclass(frozen=True)

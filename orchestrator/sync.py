@@ -17,10 +17,10 @@ from pathlib import Path
 from threading import Lock
 
 from orchestrator.errors import ConflictError, ResultError
-from orchestrator.interruption import Interruption
 from orchestrator.results import shared
 from orchestrator.storage import Entry, NotThere, Storage, Taken
 from orchestrator.storage.folder import Folder, disk_errors
+from orchestrator.system.signals import Interruption
 
 WORKERS = 8
 """Files on their way at a time; the SDK keeps ten connections open."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.downloads import CHUNK, OFFLINE, File, receiving
 from orchestrator.errors import DataError
-from orchestrator.limited import Limited
+from orchestrator.system.streams import Limited
 
 OVERHEAD = 2**20
 """Bytes that an archive may unpack to beyond its declared files: headers, padding and small extras."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from orchestrator import ROOT
 from orchestrator.errors import CellsFailed, SelectionError
 from orchestrator.options import length, running, selection, steadiness
+from orchestrator.system.checkout import ROOT
 
 INTERRUPTED = 130
 
@@ -164,9 +164,9 @@ def run_cells(
     from orchestrator import progress as showing
     from orchestrator import results
     from orchestrator import run as execution
-    from orchestrator.interruption import Interruption
     from orchestrator.shop import Settings, Tally
     from orchestrator.stability import Target, in_rounds, run_until_steady
+    from orchestrator.system.signals import Interruption
 
     interruption = Interruption()
     interruption.watch()

@@ -72,7 +72,7 @@ def diff(old: Path, new: Path, threshold: float, as_json: bool) -> None:
     """
     from orchestrator import comparison
     from orchestrator import results as storage
-    from orchestrator.report.rows import plain
+    from orchestrator.system.terminal import plain
 
     before, after = storage.gather([old]), storage.gather([new])
     gone = ", ".join(comparison.missing(after, before))

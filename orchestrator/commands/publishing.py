@@ -98,7 +98,7 @@ def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], thresho
     from orchestrator.commands.comparing import tell
     from orchestrator.report import reproduction as report
     from orchestrator.report import screen
-    from orchestrator.report.rows import plain
+    from orchestrator.system.terminal import plain
 
     folder, as_json = options["results"], options["as_json"]
     published = reproduction.read(source)

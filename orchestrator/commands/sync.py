@@ -61,7 +61,7 @@ def carry(direction: str, location: str, results: Path) -> None:
     """Push or pull; exits with 130 when interrupted."""
     from orchestrator import storage
     from orchestrator import sync as copying
-    from orchestrator.interruption import Interruption
+    from orchestrator.system.signals import Interruption
 
     interruption = Interruption()
     interruption.watch()

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator import compatibility
-from orchestrator.compatibility import Host
 from orchestrator.contract import Document, Outcome, Status
 from orchestrator.errors import EngineError
 from orchestrator.images import Image
 from orchestrator.matrix import Cell
-from orchestrator.slots import MEMORY, Lease, Slots
+from orchestrator.system.host import Host, this_host
+from orchestrator.system.slots import MEMORY, Lease, Slots
 
 Event = Mapping[str, Any]
 Say = Callable[[str], None]
@@ -108,7 +107,7 @@ class OnThisHost:
 
     def machine(self) -> Host:
         """What this machine has."""
-        return compatibility.this_host()
+        return this_host()
 
     def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
         """GPUs of this machine, and shares of the rest."""

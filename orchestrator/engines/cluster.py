@@ -11,12 +11,12 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestrator import compatibility
-from orchestrator.compatibility import Host, gpu_of
 from orchestrator.engines import Say, node
 from orchestrator.errors import EngineError
 from orchestrator.matrix import Cell
-from orchestrator.slots import Lease
+from orchestrator.system.gpus import gpu_of
+from orchestrator.system.host import Host, machine_reason, together
+from orchestrator.system.slots import Lease
 
 LABEL, ID = "ray.io/accelerator-type", "ray.io/node-id"
 """Ray's own labels of a node."""
@@ -67,7 +67,7 @@ class Cluster:
     @property
     def host(self) -> Host:
         """All of them as one; raises GpuError if they don't belong together."""
-        return compatibility.together([each.host for each in self.nodes])
+        return together([each.host for each in self.nodes])
 
     def serving(self, cell: Cell) -> list[Node]:
         """The nodes that can run a cell; without GPU those that offer CPUs, if any does."""
@@ -174,7 +174,7 @@ class ClusterSlots:
 
 def can_run(cell: Cell, host: Host) -> bool:
     """Whether a node has what a cell needs."""
-    return compatibility.host_reason(cell.platform, cell.gpu, host, cell.n_gpus) is None
+    return machine_reason(cell.platform, cell.gpu, host, cell.n_gpus) is None
 
 
 def cause(error: Exception) -> str:

@@ -24,7 +24,7 @@ from orchestrator.engines import Event, OnEvent, OnThisHost, Output, Say, Task, 
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError, ResultError
 from orchestrator.images import Image
-from orchestrator.limited import Limited
+from orchestrator.system.streams import Limited
 
 OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
 USER = "10001:10001"

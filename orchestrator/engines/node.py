@@ -14,13 +14,15 @@ from docker.errors import APIError, NotFound
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator import attempts, compatibility, datasets, filelocks
-from orchestrator.compatibility import Device, Host
+from orchestrator import attempts, datasets
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Event, OnEvent, Placed, Task
 from orchestrator.engines.docker import CLAIM, UNREACHABLE, DockerEngine, explain
+from orchestrator.engines.pretended import pretend
 from orchestrator.errors import EngineError, GpuError, RosettaError
-from orchestrator.slots import MEMORY, Lease, pretend, shares
+from orchestrator.system import file_locks
+from orchestrator.system.host import Device, Host, this_host
+from orchestrator.system.slots import MEMORY, Lease, shares
 
 SELDOM = 1.0
 """Seconds between two events of a cell; those between them are dropped, since a container may print millions."""
@@ -82,7 +84,7 @@ def look(lost: Collection[str]) -> Seen | str:
     """What is here, or why cells can't run here; a node that comes back still has what it was running, which goes."""
     try:
         forget(lost)
-        return Seen(engine().host, compatibility.this_host())
+        return Seen(engine().host, this_host())
     except RosettaError as error:
         return str(error)
 
@@ -126,7 +128,7 @@ def run_cell(order: Order) -> Iterator[Event | Placed | Outcome]:
 
 def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
     """Bring what the cell needs and run it on the GPUs that Ray has given it; a node that can't is a lost host."""
-    task, host = order.task, compatibility.this_host()
+    task, host = order.task, this_host()
     try:
         with place(order, gpus, host) as lease:
             bring_image(order.image, task.image.tag)
@@ -152,7 +154,7 @@ def place(order: Order, gpus: Sequence[str], host: Host) -> Iterator[Lease]:
     cores = tuple(sorted({core for number in mine for core in parts[number]}))
     with ExitStack() as locks:
         for each in held:
-            locks.enter_context(filelocks.waited_for(filelocks.host_folder() / f"{each.uuid}.lock"))
+            locks.enter_context(file_locks.waited_for(file_locks.host_folder() / f"{each.uuid}.lock"))
         yield Lease(tuple(held), cores, MEMORY // len(parts) * len(mine))
 
 
@@ -175,7 +177,7 @@ def bring_image(source: Source, tag: str) -> None:
     try:
         if has(source.id):
             return
-        with filelocks.waited_for(filelocks.host_folder() / f"image-{source.id[-16:]}.lock"):
+        with file_locks.waited_for(file_locks.host_folder() / f"image-{source.id[-16:]}.lock"):
             fetch(source)
             docker.api.tag(source.id, name, version)
     except NotFound:

@@ -19,11 +19,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator import ROOT, contract, datasets
+from orchestrator import contract, datasets
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import OnEvent, OnThisHost, Output, Say, Task, failure, success
 from orchestrator.errors import BuildError, ResultError
 from orchestrator.images import Image, Sources
+from orchestrator.system.checkout import ROOT
 
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
 """What a cell keeps of the caller's variables: enough to run, no credentials."""

@@ -18,13 +18,14 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator import ROOT, compatibility, images
-from orchestrator.compatibility import Host
+from orchestrator import images
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Leases, OnEvent, Say, Task, node
 from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
 from orchestrator.errors import EngineError
 from orchestrator.images import Image
+from orchestrator.system.checkout import ROOT
+from orchestrator.system.host import Host, machine_reason
 
 HERE = "127.0.0.1:6379"
 """Where the head of a cluster listens on its own machine, unless told otherwise."""
@@ -143,7 +144,7 @@ class RayEngine:
 
     def _reason(self, task: Task) -> str | None:
         """Why no node that is there now can run a cell, or None."""
-        return compatibility.host_reason(task.cell.platform, task.cell.gpu, self.cluster.host)
+        return machine_reason(task.cell.platform, task.cell.gpu, self.cluster.host)
 
     def _cpu_demand(self, nodes: Sequence[Node], task: Task) -> tuple[int, dict[str, Any]]:
         """What a cell without GPU asks of Ray: a machine with the fewest of ours, and its share of that one's CPUs.

@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator import ROOT
 from orchestrator.images.image import Image, digest, dockerfile
 from orchestrator.images.sources import APT_MIRROR, Sources
+from orchestrator.system.checkout import ROOT
 
 WORKLOADS = ROOT / "workloads"
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from orchestrator import ROOT
-from orchestrator.compatibility import GPUS, PLATFORMS
 from orchestrator.errors import MatrixError
+from orchestrator.system.checkout import ROOT
+from orchestrator.system.gpus import GPUS, PLATFORMS
 
 DEFINITIONS = ROOT / "images"
 CUDA = "cuda.yaml"

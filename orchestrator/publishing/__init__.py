@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
-from orchestrator import surroundings
 from orchestrator.errors import ConflictError, RefusedError, RegistryError, ResultError
 from orchestrator.images import Image, explained
 from orchestrator.publishing import registry
 from orchestrator.publishing.examination import Examined, examine, labels_of, notes_of, page
 from orchestrator.publishing.references import Reference, checked_registry, is_local
 from orchestrator.publishing.sbom import cyclonedx
+from orchestrator.system.checkout import commit
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +85,7 @@ def draft(api: docker.APIClient, image: Image, where: str, *, move: bool) -> Dra
     name, tag = image.tag.removeprefix("rosetta/").split(":")
     repository = f"{where}/{name}"
     there = digest_there(api, f"{repository}:{tag}", move)
-    return Draft(repository, tag, found, labels_of(found, surroundings.commit()), there)
+    return Draft(repository, tag, found, labels_of(found, commit()), there)
 
 
 def digest_there(api: docker.APIClient, name: str, move: bool) -> str | None:
@@ -121,14 +121,14 @@ def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> P
     bill = registry.digest_of(api, f"{drafted.name}.sbom") if same else None
     bill = bill or push_bill(api, drafted, digest)
     say(f"{reference}{'  unchanged' if same else ''}")
-    labels, commit = drafted.found.labels, surroundings.commit()
+    labels, checkout = drafted.found.labels, commit()
     return Published(
         str(reference),
         drafted.found.id,
         str(Reference(drafted.repository, f"{drafted.tag}.sbom", bill)),
         labels.get("rosetta.recipe", ""),
         labels.get("rosetta.workloads", ""),
-        commit[0] if commit else None,
+        checkout[0] if checkout else None,
     )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.comparison import Compared, Verdict
 from orchestrator.report.fields import duration
-from orchestrator.report.rows import plain
+from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import plan
 from orchestrator.contract import Status
 from orchestrator.report.markdown import escaped
-from orchestrator.report.rows import library_title, library_titles, newest, plain, records
+from orchestrator.report.rows import library_title, library_titles, newest, records
+from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa

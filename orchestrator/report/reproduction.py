@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from orchestrator.quality import share
-from orchestrator.report.rows import plain
 from orchestrator.reproduction import Pair
+from orchestrator.system.terminal import plain
 
 
 def show(pairs: Sequence[Pair], as_json: bool) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import images, reference
-from orchestrator.compatibility import GPUS
 from orchestrator.statistics import SYNTHETIC_TOO
+from orchestrator.system.gpus import GPUS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,10 +111,3 @@ def library_title(row: Row, titles: Mapping[str, str]) -> str:
     """What stands at the left: the library, and precision and variant where they are not the usual ones."""
     usual = (("precision", "fp32"), ("variant", "reference"))
     return ", ".join([titles.get(row["library"], row["library"]), *(row[a] for a, value in usual if row[a] != value)])
-
-
-def plain(value: Any) -> Any:
-    """Text that can't steer a terminal: results of other machines are not trusted."""
-    if not isinstance(value, str) or value.isprintable():
-        return value
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in value)

@@ -20,11 +20,11 @@ from orchestrator.report.rows import (
     library_title,
     library_titles,
     newest,
-    plain,
     records,
     with_machines,
 )
 from orchestrator.statistics import SYNTHETIC_TOO
+from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa

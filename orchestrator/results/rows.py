@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator import contract, quality, surroundings
-from orchestrator.compatibility import gpu_of
+from orchestrator import contract, quality
 from orchestrator.contract import Document, Outcome, Status
 from orchestrator.errors import ResultError
 from orchestrator.images import Image
 from orchestrator.matrix import AXES, Cell
 from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION
+from orchestrator.system import gpu_state
+from orchestrator.system.checkout import commit
+from orchestrator.system.gpus import gpu_of
 
 Row = Mapping[str, Any]
 
@@ -59,14 +61,14 @@ def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image:
 
 def of_surroundings(outcome: Outcome) -> dict[str, Any]:
     """The columns that only the orchestrator can fill."""
-    commit, dirty = surroundings.commit() or (None, None)
+    revision, dirty = commit() or (None, None)
     before, after = outcome.gpus_before, outcome.gpus_after
     return {
-        "commit": commit,
+        "commit": revision,
         "dirty": dirty,
         "gpus_before": json.dumps([asdict(gpu) for gpu in before]) if before else None,
         "gpus_after": json.dumps([asdict(gpu) for gpu in after]) if after else None,
-        "energy": surroundings.energy(before, after),
+        "energy": gpu_state.energy(before, after),
     }
 
 

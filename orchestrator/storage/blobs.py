@@ -121,7 +121,7 @@ def service(account: str) -> "BlobServiceClient":
     from azure.core.credentials import AzureSasCredential
     from azure.storage.blob import BlobServiceClient, ExponentialRetry
 
-    from orchestrator.downloads import ca_bundle
+    from orchestrator.system.certificates import ca_bundle
 
     logging.getLogger("azure").propagate = False  # it logs addresses
     logging.getLogger("azure").addHandler(logging.NullHandler())

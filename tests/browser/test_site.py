@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from orchestrator import ROOT, results
+from orchestrator import results
 from orchestrator.claims import Claims
 from orchestrator.report import site
+from orchestrator.system.checkout import ROOT
 
 pytestmark = pytest.mark.browser
 

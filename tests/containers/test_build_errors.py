@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import pytest
 import requests
 
-from orchestrator import ROOT, images
+from orchestrator import images
 from orchestrator.errors import BuildError
 from orchestrator.images import Framework, Image, Sources
 from orchestrator.images.building import run_bake
+from orchestrator.system.checkout import ROOT
 from tests.containers.planted import places
 from tests.unit.test_images import TOY, wheel
 

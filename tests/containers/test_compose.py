@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 
-from orchestrator import ROOT, filelocks
 from orchestrator.images import Sources
+from orchestrator.system import file_locks
+from orchestrator.system.checkout import ROOT
 
 pytestmark = pytest.mark.container
 
@@ -129,7 +130,7 @@ def test_an_error_of_the_orchestrator_is_the_exit_code_of_compose(checkout):
 
 def test_locks_of_gpus_are_those_of_the_host(checkout):
     name = f"GPU-of-test-{os.getpid()}.lock"
-    lock = filelocks.take(filelocks.host_folder() / name)
+    lock = file_locks.take(file_locks.host_folder() / name)
     code = f"from orchestrator import filelocks as f; print('held', f.is_held(f.host_folder() / {name!r}))"
     with compose(checkout, "run", "--build", "--rm", "--entrypoint", "python", "rosetta", "-c", code) as run:
         said = run.stdout.read()

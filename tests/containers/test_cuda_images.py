@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ROOT, images
+from orchestrator import images
 from orchestrator.errors import BuildError
 from orchestrator.images import Image, Sources
 from orchestrator.images.building import inspect, run_bake
 from orchestrator.images.definitions import cuda
+from orchestrator.system.checkout import ROOT
 
 pytestmark = pytest.mark.container
 

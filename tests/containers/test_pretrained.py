@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from orchestrator import ROOT, images, plan
+from orchestrator import images, plan
 from orchestrator.catalogue import WEIGHTS
+from orchestrator.system.checkout import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 

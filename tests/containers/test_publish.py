@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.private_engine import PrivateEngine
-from orchestrator import ROOT, images, publishing, results
+from orchestrator import images, publishing, results
+from orchestrator.system.checkout import ROOT
 from tests.containers.planted import places
 from tests.containers.registry import PROGRAM, Registry, login, registry
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator import ROOT
+from orchestrator.system.checkout import ROOT
 
 pytestmark = pytest.mark.container
 

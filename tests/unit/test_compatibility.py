@@ -5,11 +5,12 @@ import json
 
 import pytest
 
-from orchestrator import compatibility as c
 from orchestrator.errors import GpuError
+from orchestrator.system import gpus
+from orchestrator.system.host import Device, Host, machine_reason, this_host, together
 
-V100 = c.Host((c.Device("Tesla V100-SXM2-16GB", "GPU-1"), c.Device("Tesla V100-SXM2-16GB", "GPU-2")), (470, 57))
-DIVIDED = c.Host((c.Device("NVIDIA A100-SXM4-80GB", "GPU-1", mig=True),), (580, 65))
+V100 = Host((Device("Tesla V100-SXM2-16GB", "GPU-1"), Device("Tesla V100-SXM2-16GB", "GPU-2")), (470, 57))
+DIVIDED = Host((Device("NVIDIA A100-SXM4-80GB", "GPU-1", mig=True),), (580, 65))
 
 
 @pytest.mark.parametrize(
@@ -31,22 +32,22 @@ DIVIDED = c.Host((c.Device("NVIDIA A100-SXM4-80GB", "GPU-1", mig=True),), (580, 
     ],
 )
 def test_hardware(platform, gpu, precision, reason):
-    assert c.hardware_reason(platform, gpu, precision) == reason
+    assert gpus.hardware_reason(platform, gpu, precision) == reason
 
 
 @pytest.mark.parametrize(
     ("platform", "gpu", "host", "reason"),
     [
-        ("cpu", "none", c.Host(), None),
+        ("cpu", "none", Host(), None),
         ("cuda9", "v100", V100, None),
-        ("cuda9", "v100", c.Host(), "no NVIDIA driver on this machine"),
+        ("cuda9", "v100", Host(), "no NVIDIA driver on this machine"),
         ("cuda9", "p100", V100, "no P100 on this machine"),
         ("cuda12", "a100", DIVIDED, "no A100 on this machine that is not divided by MIG"),
         ("cuda12", "v100", V100, "driver 470.57 is too old for cuda12, which needs 525"),
     ],
 )
 def test_host(platform, gpu, host, reason):
-    assert c.host_reason(platform, gpu, host) == reason
+    assert machine_reason(platform, gpu, host) == reason
 
 
 @pytest.mark.parametrize(
@@ -62,10 +63,10 @@ def test_host(platform, gpu, host, reason):
     ],
 )
 def test_drivers_names_for_gpus(name, short):
-    assert c.gpu_of(name) == short
+    assert gpus.gpu_of(name) == short
 
 
-OLD, GPULESS = c.Host((c.Device("Tesla V100", "GPU-3"),), (340,)), c.Host()
+OLD, GPULESS = Host((Device("Tesla V100", "GPU-3"),), (340,)), Host()
 
 
 @pytest.mark.parametrize(
@@ -76,13 +77,13 @@ OLD, GPULESS = c.Host((c.Device("Tesla V100", "GPU-3"),), (340,)), c.Host()
     ],
 )
 def test_of_several_machines_one_that_can_is_enough(nodes, reason):
-    said = c.host_reason("cuda9", "v100", c.together(nodes))
+    said = machine_reason("cuda9", "v100", together(nodes))
     assert said == (reason and f"no node can run it: {reason}")
 
 
 def test_machines_that_pretend_are_not_mixed_with_others():
     with pytest.raises(GpuError, match="pretend"):
-        c.together([V100, dataclasses.replace(V100, pretended=True)])
+        together([V100, dataclasses.replace(V100, pretended=True)])
 
 
 MACHINE = {"driver": "535.5", "gpus": [{"name": "Tesla V100-SXM2-16GB", "uuid": "GPU-pretended-0", "memory": 2**34}]}
@@ -92,8 +93,8 @@ def test_a_machine_can_be_pretended(tmp_path, monkeypatch):
     path = tmp_path / "host.json"
     path.write_text(json.dumps(MACHINE))
     monkeypatch.setenv("ROSETTA_HOST", str(path))
-    monkeypatch.setattr(c, "real_host", c.Host)
-    host = c.this_host()
+    monkeypatch.setattr("orchestrator.system.host.real_host", Host)
+    host = this_host()
     assert host.pretended
     assert [gpu.uuid for gpu in host.of_model("v100")] == ["GPU-pretended-0"]
     assert host.of_model("v100")[0].memory == 2**34
@@ -103,16 +104,16 @@ def test_a_machine_can_be_pretended(tmp_path, monkeypatch):
     ("machine", "real", "said"),
     [
         (MACHINE, V100, "this machine has real ones"),
-        ({**MACHINE, "gpus": [{"name": "Tesla V100", "uuid": "GPU-1"}]}, c.Host(), "as if it were real"),
-        ({**MACHINE, "gpus": MACHINE["gpus"] * 2}, c.Host(), "names a GPU twice"),
-        ({**MACHINE, "gpus": [{"name": "Tesla V100"}]}, c.Host(), "describes no machine"),
-        ([], c.Host(), "describes no machine"),
+        ({**MACHINE, "gpus": [{"name": "Tesla V100", "uuid": "GPU-1"}]}, Host(), "as if it were real"),
+        ({**MACHINE, "gpus": MACHINE["gpus"] * 2}, Host(), "names a GPU twice"),
+        ({**MACHINE, "gpus": [{"name": "Tesla V100"}]}, Host(), "describes no machine"),
+        ([], Host(), "describes no machine"),
     ],
 )
 def test_nobody_takes_a_pretended_gpu_for_a_real_one(machine, real, said, tmp_path, monkeypatch):
     path = tmp_path / "host.json"
     path.write_text(json.dumps(machine))
     monkeypatch.setenv("ROSETTA_HOST", str(path))
-    monkeypatch.setattr(c, "real_host", lambda: real)
+    monkeypatch.setattr("orchestrator.system.host.real_host", lambda: real)
     with pytest.raises(GpuError, match=said):
-        c.this_host()
+        this_host()

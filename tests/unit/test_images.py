@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ROOT, compatibility, images, plan
+from orchestrator import images, plan
 from orchestrator.errors import BuildError, DiskError, EngineError, EngineGoneError, MatrixError, UnreachableError
 from orchestrator.images import Framework, Image, Sources
 from orchestrator.images.building import Steps, is_current, running
 from orchestrator.images.definitions import DEFINITIONS, cuda, read_framework
 from orchestrator.images.image import read_lock, template
 from orchestrator.images.sources import PROXIES
+from orchestrator.system import gpus
+from orchestrator.system.checkout import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"
 EVERY = images.every_image()
@@ -211,7 +213,7 @@ def test_two_frameworks_can_not_claim_one_library(definitions):
 def test_a_platform_is_there_or_unavailable_but_not_both():
     for framework in images.frameworks().values():
         assert not framework.platforms.keys() & framework.unavailable.keys()
-        assert framework.platforms.keys() | framework.unavailable.keys() == set(compatibility.PLATFORMS), framework
+        assert framework.platforms.keys() | framework.unavailable.keys() == set(gpus.PLATFORMS), framework
 
 
 # --- CUDA -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from orchestrator.interruption import Interruption
+from orchestrator.system.signals import Interruption
 
 
 @pytest.fixture

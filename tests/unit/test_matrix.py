@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ROOT, matrix
+from orchestrator import matrix
 from orchestrator.errors import MatrixError, SelectionError
 from orchestrator.matrix import Cell
+from orchestrator.system.checkout import ROOT
 
 KNOWN = {
     "library": ["pytorch", "jax", "cntk"],

@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 from flit_core import buildapi
 
-from orchestrator import ROOT, notebook, plan, results
+from orchestrator import notebook, plan, results
 from orchestrator.cli import main
 from orchestrator.commands import cells
 from orchestrator.report import site
 from orchestrator.report.site import calls, pages
 from orchestrator.scripts import scripts
+from orchestrator.system.checkout import ROOT
 
 SCRIPTS = [script for workload in plan.parameters() for script in scripts(workload)]
 ROWS = [row for path in (ROOT / "docs" / "results").glob("*.parquet") for row in results.read(path).to_pylist()]

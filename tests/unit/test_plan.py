@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import images, plan
-from orchestrator.compatibility import PLATFORMS, Device, Host
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.errors import SelectionError
 from orchestrator.matrix import Cell
 from orchestrator.plan import Verdict
+from orchestrator.system.gpus import PLATFORMS
+from orchestrator.system.host import Device, Host
 
 CELL = Cell("pytorch", "rnn")
 

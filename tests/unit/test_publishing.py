@@ -9,7 +9,7 @@ import pytest
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from orchestrator import ROOT, archives, contract, images, quality, reproduction, results
+from orchestrator import archives, contract, images, quality, reproduction, results
 from orchestrator.contract import Outcome, Status
 from orchestrator.errors import RefusedError, RegistryError, ResultError, SelectionError
 from orchestrator.images import Sources
@@ -26,6 +26,8 @@ from orchestrator.publishing import (
     write_lock,
 )
 from orchestrator.publishing.examination import Examined, Inventory, Package
+from orchestrator.results import schema
+from orchestrator.system.checkout import ROOT
 
 DIGEST = "sha256:" + "a" * 64
 REFERENCE = f"ghcr.io/me/pytorch:2.13.0-cpu@{DIGEST}"
@@ -245,7 +247,7 @@ def test_only_rows_of_the_very_image_are_given_its_reference():
     changed, count = with_references(table, [done])
     assert changed["image"].to_pylist() == [REFERENCE, "b"]
     assert count == 1
-    assert changed.schema.equals(results.schema())
+    assert changed.schema.equals(schema())
 
 
 @pytest.mark.parametrize(("here", "good"), [(0.9, True), (0.86, True), (0.8, False)])

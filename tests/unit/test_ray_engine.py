@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from orchestrator import engines
-from orchestrator.compatibility import Device, Host
 from orchestrator.engines import Task
 from orchestrator.engines.cluster import cause
 from orchestrator.engines.node import Order, Source, place
 from orchestrator.engines.ray import names_registry
 from orchestrator.errors import EngineError, GpuError
 from orchestrator.matrix import Cell
-from orchestrator.slots import MEMORY
+from orchestrator.system.host import Device, Host
+from orchestrator.system.slots import MEMORY
 
 V100, K80 = "Tesla V100-SXM2-16GB", "Tesla K80"
 HOST = Host((Device(K80, "GPU-0"), Device(V100, "GPU-1"), Device(V100, "GPU-2")), (470,))

@@ -17,6 +17,7 @@ from orchestrator import contract, quality, results
 from orchestrator.contract import Document, Outcome, Status
 from orchestrator.errors import ResultError
 from orchestrator.matrix import Cell
+from orchestrator.results import schema as schema_module
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 IMAGE: Any = SimpleNamespace(tag="rosetta/pytorch:2", recipe="abc", framework=SimpleNamespace(framework="pytorch"))
@@ -67,7 +68,7 @@ def merged(*paths: Path, out: Path) -> list[dict[str, Any]]:
 # --- Rows -----------------------------------------------------------------------------------------------------------
 def test_a_row_has_every_declared_column_and_says_what_the_document_said():
     made = row()
-    assert list(results.COLUMNS) == results.schema().names
+    assert list(results.COLUMNS) == schema_module().names
     assert set(made) == set(results.COLUMNS)
     expected = {
         "cell": "pytorch/rnn/cpu", "status": "ok", "reason": "", "seconds": 300.5, "quality": 0.857, "samples": 24960,
@@ -161,7 +162,7 @@ def test_a_file_gives_back_the_row_that_was_written(tmp_path):
     path = tmp_path / "cells" / "k" / "pytorch" / "rnn" / "cpu.parquet"
     results.write_row(row(), path)
     table = results.read(path)
-    assert table.schema.equals(results.schema())
+    assert table.schema.equals(schema_module())
     assert table.to_pylist() == [row()]
     assert [file.name for file in path.parent.iterdir()] == ["cpu.parquet"]
     assert pq.read_metadata(path).metadata[b"rosetta.schema"] == b"1"
@@ -219,7 +220,7 @@ def foreign(path: Path) -> None:
 
 
 def of_version_2(path: Path) -> None:
-    with pq.ParquetWriter(path, results.schema(), store_schema=False) as writer:
+    with pq.ParquetWriter(path, schema_module(), store_schema=False) as writer:
         writer.write_table(results.table_of([row()]))
         writer.add_key_value_metadata({results.VERSION_KEY: "2"})
 
@@ -238,7 +239,7 @@ def with_text_for_a_number(path: Path) -> None:
 
 
 def with_null_status(path: Path) -> None:
-    loose = pa.schema([field.with_nullable(True) for field in results.schema()], results.schema().metadata)
+    loose = pa.schema([field.with_nullable(True) for field in schema_module()], schema_module().metadata)
     pq.write_table(pa.Table.from_pylist([{**row(), "status": None}], loose), path)
 
 
@@ -297,7 +298,7 @@ def test_random_damage_is_an_error_of_ours_or_harmless(data, tmp_path):
     except ResultError as error:
         event(error.what.rpartition("/")[2])
     else:
-        assert table.schema.equals(results.schema())
+        assert table.schema.equals(schema_module())
         table.to_pylist()
 
 

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from orchestrator import attempts, contract, plan, progress, quality, queue, results, run
 from orchestrator.claims import Claims
-from orchestrator.compatibility import Host
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import OnThisHost, Task, success
 from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
 from orchestrator.matrix import Cell
 from orchestrator.plan import Planned, Verdict
 from orchestrator.shop import Settings, Tally
+from orchestrator.system.host import Host
 from tests.unit.test_results import DOCUMENT
 
 
@@ -248,7 +248,7 @@ def test_changes_are_json_for_programs(go, capsys, tmp_path):
 def test_the_live_table_says_what_runs_and_when_it_ends():
     console = Console(force_terminal=True, width=120, record=True)
     live = progress.Live(console)
-    from orchestrator.slots import Lease
+    from orchestrator.system.slots import Lease
 
     ordered = [Planned(cell, Verdict.READY) for cell in CELLS]
     with progress.Progress.running(live, ordered, lambda cell: 60.0, 2):

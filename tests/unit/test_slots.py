@@ -8,9 +8,11 @@ import time
 
 import pytest
 
-from orchestrator import filelocks, slots
-from orchestrator.compatibility import Device, Host, gpu_of
-from orchestrator.slots import Slots
+from orchestrator.engines import pretended
+from orchestrator.system import file_locks, slots
+from orchestrator.system.gpus import gpu_of
+from orchestrator.system.host import Device, Host
+from orchestrator.system.slots import Slots
 from tests.unit.test_results import V100, document
 
 HOST = Host((Device("Tesla V100-SXM2-16GB", "GPU-1"), Device("Tesla V100-SXM2-16GB", "GPU-2")), (470,))
@@ -34,20 +36,20 @@ def test_a_process_that_is_killed_gives_its_gpu_back(tmp_path):
     code = f"""
 import sys, time
 from pathlib import Path
-from orchestrator import filelocks
-lock = filelocks.take(Path({str(tmp_path / "a.lock")!r}))
+from orchestrator.system import file_locks
+lock = file_locks.take(Path({str(tmp_path / "a.lock")!r}))
 print("held", flush=True)
 time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        assert filelocks.take(tmp_path / "a.lock") is None
-        assert filelocks.is_held(tmp_path / "a.lock")
+        assert file_locks.take(tmp_path / "a.lock") is None
+        assert file_locks.is_held(tmp_path / "a.lock")
         holder.send_signal(signal.SIGKILL)
     until = time.monotonic() + 10
-    while filelocks.is_held(tmp_path / "a.lock") and time.monotonic() < until:
+    while file_locks.is_held(tmp_path / "a.lock") and time.monotonic() < until:
         time.sleep(0.01)
-    assert filelocks.take(tmp_path / "a.lock") is not None
+    assert file_locks.take(tmp_path / "a.lock") is not None
 
 
 def test_who_is_alone_has_all_cores_and_others_share_them():
@@ -65,7 +67,7 @@ def test_who_is_alone_has_all_cores_and_others_share_them():
 def test_what_ran_on_a_pretended_gpu_is_marked():
     lease = Slots(Host((Device("Tesla V100", "GPU-pretended-0"),), (470,), pretended=True), ["v100"], 0).take("v100")
     for said in (document(**{**V100, "environment": document().environment}), document(**V100)):
-        marked = slots.pretend(said, lease)
+        marked = pretended.pretend(said, lease)
         (gpu,) = marked.environment.gpus
         assert (gpu_of(gpu.name), gpu.driver, gpu.name) == ("v100", "pretended", "pretended Tesla V100")
         assert marked.shortened

@@ -5,12 +5,12 @@ import itertools
 import pytest
 
 from orchestrator import plan, stability
-from orchestrator.compatibility import Host
 from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Task, success
 from orchestrator.matrix import Cell
 from orchestrator.shop import Tally
 from orchestrator.stability import Target
+from orchestrator.system.host import Host
 from tests.unit.test_run import Engine, document, go  # noqa: F401
 
 CELLS = [Cell(library, "rnn", data="synthetic", epochs=1, samples=64) for library in ("pytorch", "jax")]

@@ -6,10 +6,10 @@ import subprocess
 import pynvml
 import pytest
 
-from orchestrator import surroundings
 from orchestrator.contract import Outcome, Status
 from orchestrator.results.rows import of_surroundings
-from orchestrator.surroundings import GpuState, energy, states
+from orchestrator.system.checkout import commit
+from orchestrator.system.gpu_state import GpuState, energy, states
 
 V100 = GpuState("GPU-1", 1380, 877, 41, 300.0, ("power cap", "thermal, by the driver"), 12_345.678)
 ANSWERS = {
@@ -65,7 +65,7 @@ def test_energy_is_that_of_all_gpus_of_a_cell():
 
 
 def test_the_row_has_both_states_and_the_commit(monkeypatch):
-    monkeypatch.setattr(surroundings, "commit", lambda: ("c0ffee", True))
+    monkeypatch.setattr("orchestrator.results.rows.commit", lambda: ("c0ffee", True))
     row = of_surroundings(Outcome(Status.OK, gpus_before=(V100,), gpus_after=(V100,)))
     assert json.loads(row["gpus_before"])[0]["throttled"] == ["power cap", "thermal, by the driver"]
     assert (row["commit"], row["dirty"], row["energy"]) == ("c0ffee", True, 0)
@@ -83,13 +83,13 @@ def test_commit_and_changes_are_those_of_the_checkout(monkeypatch, tmp_path):
     (tmp_path / "orchestrator/run.py").write_text("")
     git("add", ".")
     git("commit", "--message", "first")
-    monkeypatch.setattr(surroundings, "ROOT", tmp_path)
-    fresh = surroundings.commit.__wrapped__
+    monkeypatch.setattr("orchestrator.system.checkout.ROOT", tmp_path)
+    fresh = commit.__wrapped__
     assert fresh() == (git("rev-parse", "HEAD").stdout.strip(), False)
     (tmp_path / "results").mkdir()
     (tmp_path / "results/merged.parquet").write_text("no source")
     assert fresh()[1] is False
     (tmp_path / "orchestrator/run.py").write_text("changed")
     assert fresh()[1] is True
-    monkeypatch.setattr(surroundings, "ROOT", tmp_path / "nowhere")
+    monkeypatch.setattr("orchestrator.system.checkout.ROOT", tmp_path / "nowhere")
     assert fresh() is None

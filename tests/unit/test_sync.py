@@ -10,10 +10,10 @@ import pytest
 
 from orchestrator import datasets, storage, sync
 from orchestrator.errors import ConflictError, ResultError, StorageError
-from orchestrator.interruption import Interruption
 from orchestrator.results import shared
 from orchestrator.storage import Entry
 from orchestrator.storage.folder import Folder
+from orchestrator.system.signals import Interruption
 from tests.storage.folders import files, full, merged, published, result
 from tests.unit.test_cli import rosetta
 

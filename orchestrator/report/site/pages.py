@@ -18,10 +18,11 @@ from orchestrator.matrix import AXES, Cell
 from orchestrator.report import fields, parity, tables
 from orchestrator.report.fields import Entry
 from orchestrator.report.notes import Note
-from orchestrator.report.rows import Row, library_titles, plain
+from orchestrator.report.rows import Row, library_titles
 from orchestrator.report.site import charts, stone
 from orchestrator.report.tables import Table
 from orchestrator.scripts import scripts
+from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     import jinja2

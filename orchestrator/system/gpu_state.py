@@ -1,13 +1,8 @@
-"""What a row says of a run that its cell can't see: the orchestrator's commit, its GPUs' state before and after."""
+"""The state of GPUs before and after a cell: clocks, temperature, throttling, energy."""
 
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from urllib.parse import urlsplit
-
-from orchestrator import ROOT
 
 THROTTLED = {
     0x4: "power cap",
@@ -33,29 +28,6 @@ class GpuState:
     power_limit: float | None
     throttled: tuple[str, ...]
     energy: float | None
-
-
-@cache
-def commit() -> tuple[str, bool] | None:
-    """The commit that this orchestrator was checked out at, and whether it was changed since; None without git."""
-    try:
-        revision, changes = (
-            subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "orchestrator", "images", "workloads"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return revision.strip(), bool(changes)
-
-
-def origin() -> str:
-    """The address that the checkout was cloned from, if it is a web address; without what logs in to it."""
-    command = ["git", "-C", str(ROOT), "remote", "get-url", "origin"]
-    try:
-        url = urlsplit(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
-    except (OSError, ValueError, subprocess.CalledProcessError):
-        return ""
-    return f"https://{url.netloc.rpartition('@')[2]}{url.path}" if url.scheme == "https" else ""
 
 
 def states(uuids: Sequence[str]) -> tuple[GpuState, ...]:

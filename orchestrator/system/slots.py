@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import filelocks
-from orchestrator.compatibility import Device, Host
-from orchestrator.contract import Document, Gpu
+from orchestrator.system import file_locks
+from orchestrator.system.host import Device, Host
 
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 // 8
 """Bytes that cells may use together: an eighth of the machine is left to the engine and to the system."""
@@ -24,7 +23,7 @@ class Lease:
     gpus: tuple[Device, ...]
     cores: tuple[int, ...]
     memory: int
-    locked: tuple[filelocks.Lock, ...] = ()
+    locked: tuple[file_locks.Lock, ...] = ()
     shares: tuple[tuple[int, ...], ...] = ((),)
 
 
@@ -65,12 +64,12 @@ class Slots:
             self._shares.extend(lease.shares)
             self._free[model] += len(lease.shares)
 
-    def _gpus(self, model: str, count: int) -> tuple[tuple[Device, ...], tuple[filelocks.Lock, ...]]:
+    def _gpus(self, model: str, count: int) -> tuple[tuple[Device, ...], tuple[file_locks.Lock, ...]]:
         """GPUs that nobody on this host holds, and their locks; empty, and nothing held, if there are too few."""
-        self._folder = self._folder or filelocks.host_folder()
-        held: list[tuple[Device, filelocks.Lock]] = []
+        self._folder = self._folder or file_locks.host_folder()
+        held: list[tuple[Device, file_locks.Lock]] = []
         for device in self._devices[model]:
-            lock = filelocks.take(self._folder / f"{device.uuid}.lock") if len(held) < count else None
+            lock = file_locks.take(self._folder / f"{device.uuid}.lock") if len(held) < count else None
             if lock is not None:
                 held.append((device, lock))
         if len(held) < count:
@@ -87,13 +86,3 @@ def shares(cores: list[int], count: int) -> list[tuple[int, ...]]:
     size = max(1, len(cores) // count)
     parts = [tuple(cores[start : start + size]) for start in range(0, len(cores), size)]
     return [parts[index % len(parts)] for index in range(count)]
-
-
-def pretend(document: Document, lease: Lease) -> Document:
-    """What a cell says that ran on a pretended GPU, marked: a shortened run, on a machine that nobody could have."""
-    if not lease.gpus:
-        return document
-    gpus = [Gpu(name=f"pretended {gpu.name}", uuid=gpu.uuid, driver="pretended") for gpu in lease.gpus]
-    machine = f"pretended GPU, {document.environment.cpu}"
-    environment = document.environment.model_copy(update={"gpus": gpus, "cpu": machine})
-    return document.model_copy(update={"environment": environment, "shortened": True})
