@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from orchestrator import reference, results  # noqa: E402
-from orchestrator.matrix import Cell  # noqa: E402
+from orchestrator.cell.cell import Cell  # noqa: E402
 from orchestrator.results.files import load  # noqa: E402
 
 OURS = """

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import merge  # noqa: E402
 from benchmarks.browser import chromium  # noqa: E402
 from orchestrator import reference, results  # noqa: E402
-from orchestrator.matrix import Cell  # noqa: E402
+from orchestrator.cell.cell import Cell  # noqa: E402
 from orchestrator.report import site  # noqa: E402
 
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))"

@@ -29,7 +29,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from orchestrator import engines, plan, results
-from orchestrator.contract import Outcome, Status
+from orchestrator.cell.contract import Outcome, Status
 
 repeats = range(int(sys.argv[1]))
 cells = plan.cells_of(Path("matrix.yaml"), "full", [], [], {"repeat": list(repeats)})

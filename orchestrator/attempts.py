@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator import plan, results
+from orchestrator.cell.contract import Outcome, Status
+from orchestrator.cell.parameters import dataset_of
 from orchestrator.claims import Claim
-from orchestrator.contract import Outcome, Status
 from orchestrator.engines import Engine, Event, OnEvent, Placed, Task
 from orchestrator.engines.pretended import pretend
 from orchestrator.errors import RosettaError
@@ -32,7 +33,7 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, shop: Shop) -> str:
             planned.key,
             run="",
             gpus=gpus,
-            data=folders.get(plan.dataset_of(cell) or ""),
+            data=folders.get(dataset_of(cell) or ""),
             cores=lease.cores,
             deadline=shop.settings.deadline,
             memory=lease.memory,

@@ -254,12 +254,12 @@ class Arrays:
         """Put everything in place, the index last; raises DataError if an image of the list never came."""
         import numpy as np
 
-        from orchestrator import plan
+        from orchestrator.cell.parameters import parameters
 
         if self._known["images"] != len(self.entries):
             shutil.rmtree(self.folder)
             raise DataError(f"{self._known['images']:,} images were found instead of the {len(self.entries):,} listed.")
-        findings = plan.parameters()["densenet121"]["findings"]
+        findings = parameters()["densenet121"]["findings"]
         for part in SPLIT:
             rows = sorted((e for e in self.entries.values() if e.part == part), key=lambda entry: entry.row)
             labels = np.array([[name in entry.findings for name in findings] for entry in rows], np.uint8)

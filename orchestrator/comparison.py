@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import reference, suspects
-from orchestrator.contract import Status
+from orchestrator.cell.contract import Status
 from orchestrator.statistics import ENOUGH, compare, median, ratio_interval
 
 if TYPE_CHECKING:

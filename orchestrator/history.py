@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator import quality, results
-from orchestrator.contract import Status
+from orchestrator import results
+from orchestrator.cell import quality
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
 from orchestrator.errors import ResultError
-from orchestrator.matrix import Cell
 from orchestrator.plan import Planned
 
 Expected = Callable[[Cell], float | None]

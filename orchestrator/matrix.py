@@ -3,12 +3,12 @@
 import difflib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from orchestrator.cell.cell import AXES, DEFAULTS, Cell
 from orchestrator.errors import MatrixError, SelectionError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
@@ -58,6 +58,9 @@ class Axes(Strict):
     repeat: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
 
 
+assert tuple(Axes.model_fields) == AXES, "the axes of a matrix file are those of a cell"
+
+
 class Profile(Strict):
     """A named selection: axes that replace those of the file, includes and excludes that come after the file's."""
 
@@ -74,56 +77,6 @@ class MatrixFile(Strict):
     include: list[Point] = []
     exclude: list[Point] = []
     profiles: dict[Word, Profile] = {}
-
-
-DEFAULTS: Mapping[str, Any] = {
-    "platform": "cpu",
-    "gpu": "none",
-    "n_gpus": 1,
-    "precision": "fp32",
-    "variant": "reference",
-    "data": "real",
-    "repeat": 0,
-}
-AXES = tuple(Axes.model_fields)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of the matrix. ``epochs`` and ``samples`` are None for the published length.
-
-    With ``parity`` it is not measured, but compared with the reference: a few steps from given weights.
-    """
-
-    library: str
-    workload: str
-    platform: str = "cpu"
-    gpu: str = "none"
-    precision: str = "fp32"
-    variant: str = "reference"
-    data: str = "real"
-    repeat: int = 0
-    n_gpus: int = 1
-    epochs: int | None = None
-    samples: int | None = None
-    parity: bool = False
-
-    @property
-    def id(self) -> str:
-        """What a person types: ``pytorch/rnn/cpu``, ``pytorch/rnn/cuda12/h200/amp-bf16``, ``…/cuda12/v100x4``."""
-        many = f"x{self.n_gpus}" if self.n_gpus > 1 else ""
-        device = (self.gpu if self.gpu != DEFAULTS["gpu"] else "") + many
-        parts = [self.library, self.workload, self.platform, *filter(None, [device])]
-        for axis in ("precision", "variant"):
-            value = getattr(self, axis)
-            if value != DEFAULTS[axis]:
-                parts.append(value)
-        return "/".join(parts)
-
-    @property
-    def address(self) -> str:
-        """Every axis written out, so that a selector can name any of them."""
-        return "/".join(str(getattr(self, axis)) for axis in AXES)
 
 
 def read(path: Path) -> tuple[MatrixFile, "Lines"]:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import plan, quality
+from orchestrator.cell import quality
+from orchestrator.cell.parameters import parameters
 from orchestrator.errors import ResultError
 from orchestrator.scripts import Script
 from orchestrator.system.checkout import ROOT
@@ -98,7 +99,7 @@ def arguments_of(script: Script, short: bool = True) -> list[str]:
     words = [script.library, script.workload, *variant]
     if not short:
         return words
-    two_batches = {"epochs": 1, "samples": 2 * plan.parameters()[script.workload]["batch_size"]}
+    two_batches = {"epochs": 1, "samples": 2 * parameters()[script.workload]["batch_size"]}
     length = quality.band_of(script.workload, "synthetic") or two_batches
     return [*words, "--data", "synthetic", "--epochs", str(length["epochs"]), "--samples", str(length["samples"])]
 

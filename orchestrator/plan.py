@@ -9,10 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import contract, images, matrix, reference
+from orchestrator import images, matrix, reference
+from orchestrator.cell import contract
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.parameters import PUBLISHED_WORKLOADS, dataset_of, parameters
+from orchestrator.cell.scripts import script_of, sources
 from orchestrator.errors import RosettaError, SelectionError
 from orchestrator.images import Image
-from orchestrator.matrix import Cell
 from orchestrator.system import gpus
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Host, machine_reason
@@ -20,17 +23,12 @@ from orchestrator.system.host import Host, machine_reason
 if TYPE_CHECKING:
     from orchestrator.engines import Engine
 
-WORKLOADS = ROOT / "workloads"
-SUFFIXES = (".py", ".R", ".jl")
-"""Of scripts, by their language; INTERPRETERS of harness/arguments.py says what runs each."""
 UNVERIFIED = "unverified: "
 """How the reason begins of a cell that is not run only because nobody has seen it work."""
 UNSEEN_VARIANTS: Mapping[str, str] = {
     "pretrained": "the library's hub was out of reach when it was written; seen to load a file of the same format",
 }
 """Variants that nobody has seen work, and why."""
-
-PUBLISHED_WORKLOADS = ("cnn", "rnn", "resnet50", "densenet121")
 
 
 class Verdict(StrEnum):
@@ -73,13 +71,6 @@ def known_words() -> dict[str, Iterable[str]]:
         "precision": gpus.PRECISIONS,
         "data": ("real", "synthetic"),
     }
-
-
-def script_of(library: str, workload: str, variant: str = "reference") -> Path:
-    """The script of a library for a workload: ``workloads/cnn/keras_tf.py``; see harness/arguments.py."""
-    name = library if variant == "reference" else f"{library}_{variant}"
-    paths = [WORKLOADS / workload / f"{name.replace('-', '_')}{suffix}" for suffix in SUFFIXES]
-    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def plan(
@@ -229,30 +220,6 @@ def key(cell: Cell, image: Image, engine: str, pretended: bool = False) -> str:
         **({"pretended": True} if pretended else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@cache
-def sources(library: str, workload: str, variant: str) -> str:
-    """Hash of what runs inside the cell: the script, the harness, the workload's parameters."""
-    digest = hashlib.sha256(json.dumps(parameters()[workload], sort_keys=True).encode())
-    shared = [path for folder in ("harness", "reference") for path in sorted((WORKLOADS / folder).glob("*.py"))]
-    for path in (script_of(library, workload, variant), *shared):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-@cache
-def parameters() -> Mapping[str, Mapping[str, Any]]:
-    """workloads/params.json."""
-    content: dict[str, dict[str, Any]] = json.loads((WORKLOADS / "params.json").read_text())
-    return content
-
-
-def dataset_of(cell: Cell) -> str | None:
-    """The data set that a cell needs, or the weights; None if it makes its data itself."""
-    known = parameters()[cell.workload]
-    dataset: str | None = known["dataset"] if cell.data == "real" else None
-    return known["pretrained"][cell.library] if cell.variant == "pretrained" else dataset
 
 
 @cache

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator.cell.cell import Cell
 from orchestrator.engines import Event, Placed
-from orchestrator.matrix import Cell
 from orchestrator.system.slots import Lease
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from orchestrator import attempts, quality
+from orchestrator import attempts
+from orchestrator.cell import quality
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.claims import Claim
-from orchestrator.contract import Outcome, Status
-from orchestrator.matrix import Cell
 from orchestrator.plan import Planned
 from orchestrator.shop import Shop, Tally
 from orchestrator.system.slots import Lease

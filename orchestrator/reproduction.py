@@ -15,15 +15,18 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from orchestrator import contract, matrix, quality, results
+from orchestrator import matrix, results
 from orchestrator import plan as planning
-from orchestrator.contract import Status
+from orchestrator.cell import contract, quality
+from orchestrator.cell.cell import AXES, Cell
+from orchestrator.cell.contract import Status
+from orchestrator.cell.parameters import parameters
 from orchestrator.downloads import TIMEOUTS, is_url, printable
 from orchestrator.engines import Say
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import BuildError, ResultError, SelectionError
 from orchestrator.images import Framework, Image
-from orchestrator.matrix import AXES, Cell, Point
+from orchestrator.matrix import Point
 from orchestrator.plan import Planned, Verdict
 from orchestrator.publishing import references, registry
 from orchestrator.publishing.references import Reference
@@ -204,7 +207,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
         cell = Cell(**point.model_dump() | full)
     except (ValidationError, TypeError):
         raise ResultError("Its cell is none that the matrix could have.") from None
-    known = {"workload": planning.parameters(), **planning.known_words()}
+    known = {"workload": parameters(), **planning.known_words()}
     for axis in ("workload", "platform", "gpu", "precision", "data"):
         if getattr(cell, axis) not in known[axis]:
             raise ResultError(f"This program knows no {axis} {getattr(cell, axis)!r}.")

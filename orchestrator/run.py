@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator import attempts, datasets, history, plan, results, weights
 from orchestrator.builder import Builder
+from orchestrator.cell.parameters import dataset_of
 from orchestrator.claims import EVERYTHING, Claims
 from orchestrator.engines import Engine
 from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
@@ -169,7 +170,7 @@ def remove_orphans(engine: Engine, claims: Claims) -> None:
 
 def fetch_data(ready: Sequence[Planned], base: Run) -> Mapping[str, Path]:
     """The folder of each data set that the cells need, fetched if it is not there."""
-    names = sorted(filter(None, {plan.dataset_of(p.cell) for p in ready}))
+    names = sorted(filter(None, {dataset_of(p.cell) for p in ready}))
     return datasets.fetch(names, mirror=base.settings.mirror, say=base.progress.say) if names else {}
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import images, plan
+from orchestrator import images
+from orchestrator.cell.parameters import WORKLOADS
 
 HEADER = re.compile(r"^# --- (.+?) -+\n", re.MULTILINE)
 LANGUAGES = {".py": "python", ".R": "r", ".jl": "julia"}
@@ -49,7 +50,7 @@ class Script:
 def scripts(workload: str) -> Iterator[Script]:
     """Every script of a workload, by library and variant."""
     libraries = sorted(images.library_index(), key=len, reverse=True)
-    for path in sorted((plan.WORKLOADS / workload).iterdir()):
+    for path in sorted((WORKLOADS / workload).iterdir()):
         if path.suffix not in LANGUAGES:
             continue
         name = path.stem.replace("_", "-")

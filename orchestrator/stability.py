@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import results
-from orchestrator.contract import Status
-from orchestrator.matrix import Cell
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
 from orchestrator.plan import Planned, Verdict
 from orchestrator.shop import Tally
 from orchestrator.statistics import spread

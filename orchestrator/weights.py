@@ -4,17 +4,17 @@ import runpy
 from collections.abc import Iterable
 from types import SimpleNamespace
 
-from orchestrator import plan
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.parameters import WORKLOADS, parameters
 from orchestrator.errors import DataError
-from orchestrator.matrix import Cell
 
 
 def check(cells: Iterable[Cell]) -> None:
     """Raise DataError if the weights that one of the cells is given have another shape or sum than declared."""
-    given = runpy.run_path(str(plan.WORKLOADS / "harness" / "weights.py"))["given"]
+    given = runpy.run_path(str(WORKLOADS / "harness" / "weights.py"))["given"]
     for workload in sorted({cell.workload for cell in cells if are_given_to(cell)}):
         try:
-            given(workload, SimpleNamespace(**plan.parameters()[workload]))
+            given(workload, SimpleNamespace(**parameters()[workload]))
         except SystemExit as error:
             raise DataError(
                 f"The given weights of {workload} are not those that every library was compared with.",
@@ -26,5 +26,5 @@ def check(cells: Iterable[Cell]) -> None:
 
 def are_given_to(cell: Cell) -> bool:
     """Whether a cell starts from given weights: a comparison does, and a workload whose features must agree."""
-    features = "agreement" in plan.parameters().get(cell.workload, {})
+    features = "agreement" in parameters().get(cell.workload, {})
     return cell.parity or (features and cell.variant != "pretrained")

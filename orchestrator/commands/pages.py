@@ -65,10 +65,10 @@ def notebook(library: str | None, workload: str | None, variant: str, every: boo
       rosetta notebook --all -o notebooks/
     """
     from orchestrator import notebook as notebooks
-    from orchestrator import plan
+    from orchestrator.cell.parameters import parameters
     from orchestrator.scripts import scripts
 
-    wanted = [script for name in plan.parameters() for script in scripts(name)]
+    wanted = [script for name in parameters() for script in scripts(name)]
     if not every:
         if library is None or workload is None:
             raise click.UsageError("Name a library and a workload, or take --all.")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.contract import Document, Outcome, Status
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.errors import EngineError
 from orchestrator.images import Image
-from orchestrator.matrix import Cell
 from orchestrator.system.host import Host, this_host
 from orchestrator.system.slots import MEMORY, Lease, Slots
 

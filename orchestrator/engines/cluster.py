@@ -11,9 +11,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from orchestrator.cell.cell import Cell
 from orchestrator.engines import Say, node
 from orchestrator.errors import EngineError
-from orchestrator.matrix import Cell
 from orchestrator.system.gpus import gpu_of
 from orchestrator.system.host import Host, machine_reason, together
 from orchestrator.system.slots import Lease

@@ -18,8 +18,9 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
-from orchestrator import contract, images
-from orchestrator.contract import Outcome, Status
+from orchestrator import images
+from orchestrator.cell import contract
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import Event, OnEvent, OnThisHost, Output, Say, Task, failure, success
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError, ResultError

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import attempts, datasets
-from orchestrator.contract import Outcome, Status
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import Event, OnEvent, Placed, Task
 from orchestrator.engines.docker import CLAIM, UNREACHABLE, DockerEngine, explain
 from orchestrator.engines.pretended import pretend

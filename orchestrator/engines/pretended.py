@@ -1,6 +1,6 @@
 """Results of cells on pretended GPUs, for tests."""
 
-from orchestrator.contract import Document, Gpu
+from orchestrator.cell.contract import Document, Gpu
 from orchestrator.system.slots import Lease
 
 

@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import images
-from orchestrator.contract import Outcome, Status
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import Leases, OnEvent, Say, Task, node
 from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
 from orchestrator.errors import EngineError

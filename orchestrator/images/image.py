@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestrator import contract
+from orchestrator.cell import contract
 from orchestrator.errors import BuildError, MatrixError
 from orchestrator.images import definitions
 from orchestrator.images.definitions import Framework, Platform, Stage, frameworks, library_index

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.contract import Status
+from orchestrator.cell.contract import Status
 from orchestrator.reference import Figure
 from orchestrator.report.rows import Row, started
 from orchestrator.statistics import ENOUGH, Doubt, compare, doubts

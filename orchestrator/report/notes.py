@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.contract import Status
+from orchestrator.cell.contract import Status
 from orchestrator.reference import Figure
 from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, SHORT, SLOWED, UNSTEADY, Entry, word
 from orchestrator.report.rows import Column, Row, column_of, gpu_title, platform_title

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import plan
-from orchestrator.contract import Status
+from orchestrator.cell.contract import Status
+from orchestrator.cell.parameters import parameters
 from orchestrator.report.markdown import escaped
 from orchestrator.report.rows import library_title, library_titles, newest, records
 from orchestrator.system.terminal import plain
@@ -46,8 +46,8 @@ def errors_of(row: Mapping[str, Any]) -> Sequence[str]:
 
 def tolerances() -> Iterator[tuple[str, Sequence[str]]]:
     """The largest error allowed in each workload."""
-    for workload, parameters in plan.parameters().items():
-        allowed = parameters.get("parity", {})
+    for workload, known in parameters().items():
+        allowed = known.get("parity", {})
         yield workload, [f"{allowed[name]:.0e}" if name in allowed else "" for name in HEADINGS]
 
 

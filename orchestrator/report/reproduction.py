@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from orchestrator.quality import share
+from orchestrator.cell.quality import share
 from orchestrator.reproduction import Pair
 from orchestrator.system.terminal import plain
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.contract import Status
+from orchestrator.cell.contract import Status
 from orchestrator.report.fields import BAD, Entry
 from orchestrator.report.notes import Note
 from orchestrator.report.tables import Table, tables

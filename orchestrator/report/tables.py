@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator import reference
-from orchestrator.contract import Status
+from orchestrator.cell.contract import Status
 from orchestrator.reference import Edition, Figure
 from orchestrator.report.fields import ABSENT, Entry, distance, entry, figure_entry, with_fastest
 from orchestrator.report.notes import Note, caveats, failures, left_out, legend, reasons

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import quality
-from orchestrator.contract import Status
+from orchestrator.cell import quality
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
 from orchestrator.errors import DiskError, ResultError, RosettaError
-from orchestrator.matrix import Cell
 from orchestrator.results.rows import Row, identity, incompatible_row
 from orchestrator.results.schema import COLUMNS, LATER, SCHEMA_VERSION, VERSION_KEY, schema
 

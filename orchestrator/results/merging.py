@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.contract import Status
+from orchestrator.cell.contract import Status
 from orchestrator.errors import ResultError
 from orchestrator.results.files import MERGED, REPORTS, is_sound, load, read, table_of, write
 from orchestrator.results.rows import row_by_hand

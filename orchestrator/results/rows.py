@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator import contract, quality
-from orchestrator.contract import Document, Outcome, Status
+from orchestrator.cell import contract, quality
+from orchestrator.cell.cell import AXES, Cell
+from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.errors import ResultError
 from orchestrator.images import Image
-from orchestrator.matrix import AXES, Cell
 from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION
 from orchestrator.system import gpu_state
 from orchestrator.system.checkout import commit

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import contract
+from orchestrator.cell import contract
 from orchestrator.errors import ResultError
 from orchestrator.results.files import REPORTS, read, table_of
 from orchestrator.results.rows import row_by_hand

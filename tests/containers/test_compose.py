@@ -131,7 +131,7 @@ def test_an_error_of_the_orchestrator_is_the_exit_code_of_compose(checkout):
 def test_locks_of_gpus_are_those_of_the_host(checkout):
     name = f"GPU-of-test-{os.getpid()}.lock"
     lock = file_locks.take(file_locks.host_folder() / name)
-    code = f"from orchestrator import filelocks as f; print('held', f.is_held(f.host_folder() / {name!r}))"
+    code = f"from orchestrator.system import file_locks as f; print('held', f.is_held(f.host_folder() / {name!r}))"
     with compose(checkout, "run", "--build", "--rm", "--entrypoint", "python", "rosetta", "-c", code) as run:
         said = run.stdout.read()
     Path(lock.lock_file).unlink()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.contract import Status
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
 from orchestrator.engines import Task
 from orchestrator.engines.docker import CLAIM, GPU, DockerEngine, isolation
-from orchestrator.matrix import Cell
 from tests.unit.test_contract import DOCUMENT
 
 pytestmark = pytest.mark.container

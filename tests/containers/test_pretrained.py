@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from orchestrator import images, plan
+from orchestrator import images
 from orchestrator.catalogue import WEIGHTS
+from orchestrator.cell.parameters import parameters
 from orchestrator.system.checkout import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
@@ -58,7 +59,7 @@ def tag_of(library: str) -> str:
 
 @pytest.mark.parametrize("library", REFUSED)
 def test_a_hubs_file_gives_the_features_of_the_reference(library, tmp_path):
-    tag, file = tag_of(library), WEIGHTS[plan.parameters()["resnet50"]["pretrained"][library]].files[0].path
+    tag, file = tag_of(library), WEIGHTS[parameters()["resnet50"]["pretrained"][library]].files[0].path
     folders = {tmp_path / "data": "/data", tmp_path / "results": "/results"}
     for folder in folders:
         folder.mkdir()

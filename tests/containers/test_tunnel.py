@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.contract import Status
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
 from orchestrator.engines import Task
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError
-from orchestrator.matrix import Cell
 from tests.containers.test_docker_engine import BASE, Probe
 
 pytestmark = pytest.mark.container

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import results
-from orchestrator.matrix import Cell
+from orchestrator.cell.cell import Cell
 from tests.unit.test_results import DOCUMENT
 
 PRIVATE = ("merged.parquet", "incompatible.parquet", ".superseded", ".passing.parquet", f"{10**6 + 2:016x}", ".claims")

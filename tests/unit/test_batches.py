@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from harness.batches import Stream, SyntheticStream, joined
-from orchestrator import plan
+from orchestrator.cell.parameters import parameters
 
-PARAMS = {**plan.parameters()["densenet121"], "stored_size": 20, "image_size": 14, "batch_size": 4}
+PARAMS = {**parameters()["densenet121"], "stored_size": 20, "image_size": 14, "batch_size": 4}
 COUNTS = {"train": 26, "validation": 5, "test": 11}
 
 

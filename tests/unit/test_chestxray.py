@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator import chestxray, datasets, plan
+from orchestrator import chestxray, datasets
+from orchestrator.cell.parameters import parameters
 from orchestrator.datasets import State
 from orchestrator.errors import DataError
 
@@ -49,7 +50,7 @@ def test_a_folder_of_originals_becomes_arrays(mirror):
         "train": (3, 264, 264), "validation": (1, 224, 224), "test": (2, 224, 224),
     }  # fmt: skip
     assert np.array_equal(parts["train"][0], parts["train"][1])  # grey and RGBA alike
-    findings = plan.parameters()["densenet121"]["findings"]
+    findings = parameters()["densenet121"]["findings"]
     assert findings == sorted(findings)
     labels = np.load(folder / "train.labels.npy")
     assert [[f for f, has in zip(findings, row, strict=True) if has] for row in labels] == [

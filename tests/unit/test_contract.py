@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from orchestrator import contract
+from orchestrator.cell import contract
+from orchestrator.cell.cell import Cell
 from orchestrator.engines import LOG_HEAD, LOG_TAIL, Output
 from orchestrator.errors import ResultError
-from orchestrator.matrix import Cell
 
 DOCUMENT = {
     "contract": 1, "library": "pytorch", "workload": "rnn", "platform": "cpu", "precision": "fp32",

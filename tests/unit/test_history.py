@@ -1,7 +1,7 @@
 """The order of cells: rounds, the unknown first, then the longest."""
 
 from orchestrator import history, results
-from orchestrator.matrix import Cell
+from orchestrator.cell.cell import Cell
 from orchestrator.plan import Planned, Verdict
 from tests.unit.test_results import row
 

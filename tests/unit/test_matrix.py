@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import matrix
+from orchestrator.cell.cell import Cell
 from orchestrator.errors import MatrixError, SelectionError
-from orchestrator.matrix import Cell
 from orchestrator.system.checkout import ROOT
 
 KNOWN = {
@@ -192,13 +192,14 @@ def test_the_committed_matrix_names_the_published_tables():
 
 def test_the_committed_variants_have_scripts_and_leave_the_quick_profile_alone():
     from orchestrator import plan
+    from orchestrator.cell.scripts import script_of
 
     cells = matrix.cells(ROOT / "matrix.yaml", "full", plan.known_words())
     variants = [cell for cell in cells if cell.variant != "reference"]
     highapi = {f"{library}/cnn/cpu/highapi" for library in ("cntk", "mxnet", "tensorflow-2018")}
     assert {*highapi, "mxnet/rnn/cpu/tnc"} <= {cell.id for cell in variants}
     for cell in variants:
-        assert plan.script_of(cell.library, cell.workload, cell.variant).is_file(), cell.id
+        assert script_of(cell.library, cell.workload, cell.variant).is_file(), cell.id
     quick = matrix.cells(ROOT / "matrix.yaml", "quick", plan.known_words())
     assert {cell.variant for cell in quick} == {"reference"}
 

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 from flit_core import buildapi
 
-from orchestrator import notebook, plan, results
+from orchestrator import notebook, results
+from orchestrator.cell.parameters import parameters
 from orchestrator.cli import main
 from orchestrator.commands import cells
 from orchestrator.report import site
@@ -18,7 +19,7 @@ from orchestrator.report.site import calls, pages
 from orchestrator.scripts import scripts
 from orchestrator.system.checkout import ROOT
 
-SCRIPTS = [script for workload in plan.parameters() for script in scripts(workload)]
+SCRIPTS = [script for workload in parameters() for script in scripts(workload)]
 ROWS = [row for path in (ROOT / "docs" / "results").glob("*.parquet") for row in results.read(path).to_pylist()]
 
 

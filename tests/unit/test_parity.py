@@ -8,10 +8,12 @@ import pytest
 import orchestrator.weights
 from harness import weights
 from harness.weights import Array, Weights
-from orchestrator import plan, quality
-from orchestrator.contract import Status
+from orchestrator.cell import quality
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
+from orchestrator.cell.parameters import parameters
 from orchestrator.errors import DataError
-from orchestrator.matrix import Cell
+from orchestrator.plan import plan
 from reference import cnn, densenet121, layers, optimisers, resnet50, rnn
 
 RANDOM = np.random.RandomState(0)
@@ -141,14 +143,14 @@ def test_a_wrong_shape_is_named():
     [("cnn", 3_441_592), ("rnn", 3_818_302), ("resnet50", 23_561_152), ("densenet121", 7_051_854)],
 )
 def test_given_weights_are_the_published_networks(workload, count):
-    given = weights.given(workload, SimpleNamespace(**plan.parameters()[workload]))
+    given = weights.given(workload, SimpleNamespace(**parameters()[workload]))
     assert sum(value.size for _, value in given) == count
     assert all(value.dtype == np.float32 for _, value in given)
     assert all(value.std() > 0 for _, value in given)
 
 
 def test_other_weights_than_declared_are_refused():
-    params = SimpleNamespace(**{**plan.parameters()["cnn"], "weights_sha256": "0"})
+    params = SimpleNamespace(**{**parameters()["cnn"], "weights_sha256": "0"})
     with pytest.raises(SystemExit, match="SHA-256"):
         weights.given("cnn", params)
 
@@ -163,7 +165,7 @@ def test_other_weights_than_declared_are_refused():
     ids=["wrong sum", "wrong shape", "features"],
 )
 def test_wrong_weights_are_named_before_any_container_runs(change, cell, monkeypatch):
-    declared = plan.parameters()
+    declared = parameters()
     changed = {**declared, cell.workload: {**declared[cell.workload], **change}}
     monkeypatch.setattr(plan, "parameters", lambda: changed)
     with pytest.raises(DataError, match=f"given weights of {cell.workload}") as caught:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import images, plan
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.errors import SelectionError
-from orchestrator.matrix import Cell
 from orchestrator.plan import Verdict
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.host import Device, Host
@@ -67,8 +68,8 @@ def test_the_key_covers_the_engine(tmp_path):
         (Cell("knet", "rnn"), Host(), "unverified: Julia's package registry was out of reach"),
         (Cell("paddle", "densenet121"), Host(), "not implemented yet: no workloads/densenet121/paddle.py"),
         (Cell("pytorch", "rnn", precision="tf32"), Host(), "tf32 is measured on GPUs only"),
-        (Cell("jax", "rnn", "cuda13", "h200", "amp-fp16"), Host(), "jax runs in fp32, tf32, amp-bf16 only"),
-        (Cell("mxnet-2018", "cnn", "cuda9", "v100", "amp-fp16"), Host(), "mxnet-2018 runs in fp32 only"),
+        (Cell("jax", "rnn", "cuda13", "h200", precision="amp-fp16"), Host(), "jax runs in fp32, tf32, amp-bf16 only"),
+        (Cell("mxnet-2018", "cnn", "cuda9", "v100", precision="amp-fp16"), Host(), "mxnet-2018 runs in fp32 only"),
         (Cell("pytorch", "rnn", variant="swift"), Host(), "not implemented yet: no workloads/rnn/pytorch_swift.py"),
         (Cell("pytorch", "resnet50", variant="pretrained"), Host(), "unverified: the library's hub was out of reach"),
         (Cell("jax", "resnet50", variant="pretrained"), Host(), "no workloads/resnet50/jax_pretrained.py"),
@@ -103,8 +104,8 @@ def test_weights_of_a_hub_are_fetched_and_belong_to_the_key(tmp_path):
     cell = Cell("pytorch", "resnet50", variant="pretrained")
     (planned,) = plan.plan([cell], ENGINE, tmp_path, Host(), unverified=True)
     assert planned.verdict is Verdict.READY
-    assert plan.dataset_of(cell) == "resnet50-torchvision"
-    assert plan.dataset_of(replace(cell, variant="reference")) is None
+    assert dataset_of(cell) == "resnet50-torchvision"
+    assert dataset_of(replace(cell, variant="reference")) is None
 
 
 def test_a_build_can_lack_machine_code_for_a_gpu_that_its_cuda_drives(tmp_path):

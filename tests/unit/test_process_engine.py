@@ -9,10 +9,10 @@ import time
 import pytest
 
 from orchestrator import images
-from orchestrator.contract import Status
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
 from orchestrator.engines import Task
 from orchestrator.engines.process import ProcessEngine, environment_of, is_complete
-from orchestrator.matrix import Cell
 from tests.unit.test_contract import raw
 
 CELL = Cell("pytorch", "rnn", data="synthetic")

@@ -9,11 +9,12 @@ import pytest
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from orchestrator import archives, contract, images, quality, reproduction, results
-from orchestrator.contract import Outcome, Status
+from orchestrator import archives, images, reproduction, results
+from orchestrator.cell import contract, quality
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.errors import RefusedError, RegistryError, ResultError, SelectionError
 from orchestrator.images import Sources
-from orchestrator.matrix import Cell
 from orchestrator.publishing import (
     LOCK,
     Published,

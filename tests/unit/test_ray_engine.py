@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from orchestrator import engines
+from orchestrator.cell.cell import Cell
 from orchestrator.engines import Task
 from orchestrator.engines.cluster import cause
 from orchestrator.engines.node import Order, Source, place
 from orchestrator.engines.ray import names_registry
 from orchestrator.errors import EngineError, GpuError
-from orchestrator.matrix import Cell
 from orchestrator.system.host import Device, Host
 from orchestrator.system.slots import MEMORY
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from orchestrator import contract, quality, results
-from orchestrator.contract import Document, Outcome, Status
+from orchestrator import results
+from orchestrator.cell import contract, quality
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.errors import ResultError
-from orchestrator.matrix import Cell
 from orchestrator.results import schema as schema_module
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator import attempts, contract, plan, progress, quality, queue, results, run
+from orchestrator import attempts, plan, progress, queue, results, run
+from orchestrator.cell import contract, quality
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.claims import Claims
-from orchestrator.contract import Outcome, Status
 from orchestrator.engines import OnThisHost, Task, success
 from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
-from orchestrator.matrix import Cell
 from orchestrator.plan import Planned, Verdict
 from orchestrator.shop import Settings, Tally
 from orchestrator.system.host import Host

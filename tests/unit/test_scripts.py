@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from orchestrator import images, plan
+from orchestrator import images
+from orchestrator.cell.parameters import WORKLOADS, parameters
 
 SECTIONS = ("Data", "Model", "Loss and optimiser", "Training step", "Prediction", "Weights")
 PREDICTING = ("Data", "Model", "Prediction", "Weights")
@@ -12,8 +13,8 @@ LONGEST = {"densenet121": 155}  # a larger network, and several workers; 120 lin
 
 SCRIPTS = sorted(
     path
-    for workload in plan.parameters()
-    for path in (plan.WORKLOADS / workload).iterdir()
+    for workload in parameters()
+    for path in (WORKLOADS / workload).iterdir()
     if path.suffix in (".py", ".R", ".jl")
 )
 

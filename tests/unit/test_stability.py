@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from orchestrator import plan, stability
-from orchestrator.contract import Outcome, Status
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import Task, success
-from orchestrator.matrix import Cell
 from orchestrator.shop import Tally
 from orchestrator.stability import Target
 from orchestrator.system.host import Host

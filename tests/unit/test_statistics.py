@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from orchestrator import results, statistics
-from orchestrator.matrix import Cell
+from orchestrator.cell.cell import Cell
 from orchestrator.statistics import Doubt
 
 seconds = st.floats(0.01, 1e6)

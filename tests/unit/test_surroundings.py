@@ -6,7 +6,7 @@ import subprocess
 import pynvml
 import pytest
 
-from orchestrator.contract import Outcome, Status
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.results.rows import of_surroundings
 from orchestrator.system.checkout import commit
 from orchestrator.system.gpu_state import GpuState, energy, states

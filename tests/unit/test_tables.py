@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from orchestrator import results
-from orchestrator.matrix import Cell
+from orchestrator.cell.cell import Cell
 from orchestrator.report import markdown, rows, screen, tables
 from orchestrator.report.fields import duration
 

@@ -11,10 +11,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchestrator import contract, images, plan, quality, results
-from orchestrator.contract import Status
+from orchestrator import images, results
+from orchestrator.cell import contract, quality
+from orchestrator.cell.cell import AXES, Cell
+from orchestrator.cell.contract import Status
+from orchestrator.cell.parameters import parameters
 from orchestrator.errors import DiskError
-from orchestrator.matrix import AXES, Cell
 from orchestrator.report import fields, parity, tables
 from orchestrator.report.fields import Entry
 from orchestrator.report.notes import Note
@@ -71,7 +73,7 @@ class Site:
     @cached_property
     def pages(self) -> Mapping[str, Callable[[], bytes]]:
         """What makes each page and asset, by its path."""
-        workloads = [workload for workload in plan.parameters() if next(scripts(workload), None)]
+        workloads = [workload for workload in parameters() if next(scripts(workload), None)]
         return {
             "index.html": lambda: self.page("overview.html.j2", "index.html", **self.overview()),
             "charts.html": lambda: self.page("charts.html.j2", "charts.html", charts=self.charts(), vega=True),
@@ -271,7 +273,7 @@ def commands(row: Row) -> Iterator[str]:
     words += [str(word) for pair in flags.items() for word in pair if pair[1] is not None]
     yield shlex.join([*words, *(["--unverified"] if image and image.spec.unverified else [])])
     if row["engine"] == "docker" and row["image"]:
-        dataset = plan.parameters().get(cell.workload, {}).get("dataset") if cell.data == "real" else None
+        dataset = parameters().get(cell.workload, {}).get("dataset") if cell.data == "real" else None
         mounts = ['-v "$PWD/results:/results"']
         mounts += [f'-v "$HOME/.cache/rosetta/data/{dataset}:/data:ro"'] if dataset else []
         gpus = ["--gpus", "all"] if cell.gpu != "none" else []

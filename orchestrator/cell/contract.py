@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
+from orchestrator.cell.cell import Cell
 from orchestrator.errors import ResultError
-from orchestrator.matrix import Cell
 from orchestrator.system.gpu_state import GpuState
 
 CONTRACT = 1

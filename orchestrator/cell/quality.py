@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator import plan
-from orchestrator.contract import Document, Status
-from orchestrator.matrix import Cell
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Document, Status
+from orchestrator.cell.parameters import parameters
 from orchestrator.system.gpus import gpu_of
 
 Length = tuple[int | None, int | None]
@@ -41,7 +41,7 @@ def mismatch(cell: Cell, document: Document) -> str | None:
 
 def may_be_part(cell: Cell) -> bool:
     """Whether the cell takes as much of a set as is there: fewer samples are then a shortened run, not another."""
-    return cell.data == "real" and not cell.parity and bool(plan.parameters().get(cell.workload, {}).get("parallel"))
+    return cell.data == "real" and not cell.parity and bool(parameters().get(cell.workload, {}).get("parallel"))
 
 
 def judge(document: Document) -> tuple[Status, str]:
@@ -63,7 +63,7 @@ def judge(document: Document) -> tuple[Status, str]:
 
 def judge_parity(workload: str, errors: Mapping[str, float]) -> tuple[Status, str]:
     """Ok if every error lies within its tolerance, else of bad quality and which do not."""
-    tolerances = plan.parameters().get(workload, {}).get("parity", {})
+    tolerances = parameters().get(workload, {}).get("parity", {})
     wrong = [
         f"{name} differ by {errors[name]:.2g}, {tolerance:.0e} is allowed" if name in errors else f"{name} are missing"
         for name, tolerance in tolerances.items()
@@ -79,26 +79,26 @@ def is_compared(name: str, errors: Mapping[str, float]) -> bool:
 
 def band_of(workload: str, data: str, n_gpus: int = 1) -> Mapping[str, Any]:
     """``low``, ``high``, and from how many ``epochs`` and ``samples`` on they hold; empty without a band."""
-    parameters = plan.parameters().get(workload, {})
-    band = parameters.get("quality", {}).get(data)
-    return {**band, "samples": in_batches(band["samples"], parameters, n_gpus)} if band else {}
+    known = parameters().get(workload, {})
+    band = known.get("quality", {}).get(data)
+    return {**band, "samples": in_batches(band["samples"], known, n_gpus)} if band else {}
 
 
 def published(workload: str, n_gpus: int = 1) -> Length:
     """The length of the published run: the one from which its band holds on real data."""
-    return plan.parameters().get(workload, {}).get("epochs"), band_of(workload, "real", n_gpus).get("samples")
+    return parameters().get(workload, {}).get("epochs"), band_of(workload, "real", n_gpus).get("samples")
 
 
 def asked(cell: Cell) -> Length:
     """The length that a run of this cell reports when it ends well."""
-    parameters = plan.parameters().get(cell.workload, {})
+    known = parameters().get(cell.workload, {})
     if cell.parity:
-        steps, batch = parameters.get("parity", {}).get("steps"), parameters.get("batch_size", 1)
-        batch = parameters.get("parity", {}).get("with", {}).get("batch_size", batch)
+        steps, batch = known.get("parity", {}).get("steps"), known.get("batch_size", 1)
+        batch = known.get("parity", {}).get("with", {}).get("batch_size", batch)
         return 1, steps and steps * batch * cell.n_gpus
     epochs, samples = published(cell.workload, cell.n_gpus)
     if cell.samples is not None:
-        shorter = in_batches(cell.samples, parameters, cell.n_gpus)
+        shorter = in_batches(cell.samples, known, cell.n_gpus)
         endless = cell.data == "synthetic"  # a real set has no more samples than it has
         samples = shorter if endless or samples is None else min(shorter, samples)
     return cell.epochs or epochs, samples

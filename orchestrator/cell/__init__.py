@@ -1,0 +1,1 @@
+"""What one cell is, is given, answers, and must reach."""

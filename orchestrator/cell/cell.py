@@ -1,0 +1,50 @@
+"""One point of the matrix."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the matrix. ``epochs`` and ``samples`` are None for the published length.
+
+    With ``parity`` it is not measured, but compared with the reference: a few steps from given weights.
+    """
+
+    library: str
+    workload: str
+    platform: str = "cpu"
+    gpu: str = "none"
+    n_gpus: int = 1
+    precision: str = "fp32"
+    variant: str = "reference"
+    data: str = "real"
+    repeat: int = 0
+    epochs: int | None = None
+    samples: int | None = None
+    parity: bool = False
+
+    @property
+    def id(self) -> str:
+        """What a person types: ``pytorch/rnn/cpu``, ``pytorch/rnn/cuda12/h200/amp-bf16``, ``…/cuda12/v100x4``."""
+        many = f"x{self.n_gpus}" if self.n_gpus > 1 else ""
+        device = (self.gpu if self.gpu != DEFAULTS["gpu"] else "") + many
+        parts = [self.library, self.workload, self.platform, *filter(None, [device])]
+        for axis in ("precision", "variant"):
+            value = getattr(self, axis)
+            if value != DEFAULTS[axis]:
+                parts.append(value)
+        return "/".join(parts)
+
+    @property
+    def address(self) -> str:
+        """Every axis written out, so that a selector can name any of them."""
+        return "/".join(str(getattr(self, axis)) for axis in AXES)
+
+
+AXES = tuple(field.name for field in fields(Cell) if field.name not in ("epochs", "samples", "parity"))
+"""The axes of the matrix, in the order of a cell's address."""
+
+DEFAULTS: Mapping[str, Any] = {axis: vars(Cell)[axis] for axis in AXES if axis in vars(Cell)}
+"""What a cell has of an axis that nobody names."""
