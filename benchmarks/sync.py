@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from azure.storage.blob import BlobServiceClient, ContainerClient  # noqa: E402
 
-from orchestrator import storage, sync  # noqa: E402
+from orchestrator import sync  # noqa: E402
 from orchestrator.system.signals import Interruption  # noqa: E402
 from tests.storage.conftest import emulator  # noqa: E402
 from tests.storage.folders import files, result  # noqa: E402
@@ -85,7 +85,7 @@ def one_round(folder: Path, service: BlobServiceClient) -> dict[str, float]:
     said: list[str] = []
     container = service.create_container(theirs)
     service.create_container(ours)
-    with closing(storage.at(f"az://planted/{ours}")) as place:
+    with closing(storage_at(f"az://planted/{ours}")) as place:
         taken = {
             "rosetta push": seconds(lambda: sync.push(here, place, said.append, Interruption())),
             "loop push": seconds(lambda: upload(here, container)),

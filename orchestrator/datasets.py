@@ -12,11 +12,12 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator import chestxray, storage
+from orchestrator import chestxray
 from orchestrator.catalogue import CHESTXRAY14, DATA_SETS, WEIGHTS, DataSet
 from orchestrator.downloads import OFFLINE, File, Say, below, bring, checksum, is_stored, is_url, silent
 from orchestrator.errors import DataError, DiskError
-from orchestrator.storage import NotThere
+from orchestrator.storage.location import storage_at
+from orchestrator.storage.protocol import NotThere
 
 
 class State(StrEnum):
@@ -261,7 +262,7 @@ def ways(dataset: DataSet, wanted: list[File], mirror: str | None) -> list[Way]:
     found: list[Way] = [[(file, file.url) for file in ([dataset.archive] if dataset.archive else wanted)]]
     if mirror:
         if is_stored(mirror):
-            storage.at(mirror).close()  # is it a location at all?
+            storage_at(mirror).close()  # is it a location at all?
         elif not is_url(mirror) and not Path(mirror).expanduser().is_dir():
             raise DataError(
                 f"The mirror {mirror} is neither a folder nor a URL with http, https, az or file.",

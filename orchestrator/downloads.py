@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
-from orchestrator import storage
 from orchestrator.errors import DataError
-from orchestrator.storage import NotThere
+from orchestrator.storage.location import storage_at
+from orchestrator.storage.protocol import SCHEMES, NotThere
 from orchestrator.system.certificates import ca_bundle
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def copy(incoming: Incoming, say: Say) -> None:
 def take(incoming: Incoming, say: Say) -> None:
     """Take a file from a storage, from where an earlier call has stopped; the storage itself tries again."""
     place, _, name = incoming.source.rpartition("/")
-    with closing(storage.at(place)) as there, shown(say, incoming) as show:
+    with closing(storage_at(place)) as there, shown(say, incoming) as show:
         for chunk in there.read(name, incoming.size):
             incoming.write(chunk)
             show()
@@ -300,7 +300,7 @@ def is_url(address: str) -> bool:
 
 def is_stored(address: str) -> bool:
     """Whether an address is a place in a storage; what is neither that nor a URL is a path."""
-    return urlsplit(address).scheme in storage.SCHEMES
+    return urlsplit(address).scheme in SCHEMES
 
 
 def below(mirror: str, path: str) -> str:

@@ -18,8 +18,8 @@ from threading import Lock
 
 from orchestrator.errors import ConflictError, ResultError
 from orchestrator.results import shared
-from orchestrator.storage import Entry, NotThere, Storage, Taken
 from orchestrator.storage.folder import Folder, disk_errors
+from orchestrator.storage.protocol import Entry, NotThere, Storage, Taken
 from orchestrator.system.signals import Interruption
 
 WORKERS = 8

@@ -59,14 +59,14 @@ def pull(location: str, results: Path) -> None:
 
 def carry(direction: str, location: str, results: Path) -> None:
     """Push or pull; exits with 130 when interrupted."""
-    from orchestrator import storage
     from orchestrator import sync as copying
+    from orchestrator.storage.location import storage_at
     from orchestrator.system.signals import Interruption
 
     interruption = Interruption()
     interruption.watch()
     try:
-        with closing(storage.at(location)) as place:
+        with closing(storage_at(location)) as place:
             {"push": copying.push, "pull": copying.pull}[direction](results, place, click.echo, interruption)
     except KeyboardInterrupt:
         click.echo("interrupted: what was copied stays, and the same command goes on from there", err=True)

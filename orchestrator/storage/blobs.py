@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator.errors import StorageError
-from orchestrator.storage import Entry, NotThere, Taken
+from orchestrator.storage.protocol import Entry, NotThere, Taken
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.errors import DiskError, StorageError
-from orchestrator.storage import CHUNK, Entry, NotThere, Taken
+from orchestrator.storage.protocol import CHUNK, Entry, NotThere, Taken
 
 
 class Folder:

@@ -20,9 +20,10 @@ from urllib.parse import quote
 import pytest
 from azure.storage.blob import BlobBlock
 
-from orchestrator import storage
 from orchestrator.errors import StorageError
-from orchestrator.storage import Entry, Taken, blobs
+from orchestrator.storage import blobs
+from orchestrator.storage.location import storage_at
+from orchestrator.storage.protocol import Entry, Storage, Taken
 from tests.storage.conftest import Account, Container
 from tests.storage.folders import files, full, merged, published, result
 
@@ -137,10 +138,10 @@ def test_a_large_file_goes_in_blocks_and_is_never_replaced_either(container: Con
     assert container.content() == before
 
 
-def place(container: Container) -> storage.Storage:
+def place(container: Container) -> Storage:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AZURE_STORAGE_CONNECTION_STRING", container.account.connection_string)
-        return storage.at(container.location)
+        return storage_at(container.location)
 
 
 def test_a_changed_remote_file_is_named_and_both_stay(container: Container, tmp_path: Path) -> None:
@@ -286,7 +287,7 @@ def test_a_service_out_of_reach_does_not_show_the_signature(account: Account, mo
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(blobs, "TRIES", 0)
-    with closing(storage.at("az://planted/container")) as place, pytest.raises(StorageError) as caught:
+    with closing(storage_at("az://planted/container")) as place, pytest.raises(StorageError) as caught:
         list(place.entries())
     assert caught.value.what == "az://planted/container can't be reached."
     account.said.append("".join(traceback.format_exception(caught.value)).replace("Traceback", ""))

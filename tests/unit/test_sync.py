@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import datasets, storage, sync
+from orchestrator import datasets, sync
 from orchestrator.errors import ConflictError, ResultError, StorageError
 from orchestrator.results import shared
-from orchestrator.storage import Entry
 from orchestrator.storage.folder import Folder
+from orchestrator.storage.location import storage_at
+from orchestrator.storage.protocol import Entry
 from orchestrator.system.signals import Interruption
 from tests.storage.folders import files, full, merged, published, result
 from tests.unit.test_cli import rosetta
@@ -207,7 +208,7 @@ def test_a_folder_in_the_place_of_a_file_is_a_conflict(tmp_path: Path) -> None:
 )
 def test_a_location_that_is_none_is_never_repeated(location: str) -> None:
     with pytest.raises(StorageError) as caught:
-        storage.at(location)
+        storage_at(location)
     assert SECRET not in str(caught.value)
     assert "file:///path" in caught.value.what
 
