@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 
-from orchestrator.downloads import checksum
+from orchestrator.data.files import checksum
 from orchestrator.engines import Say
 from orchestrator.engines.docker import UNREACHABLE, explain
 from orchestrator.errors import BuildError, DiskError, ResultError

@@ -225,7 +225,7 @@ def key(cell: Cell, image: Image, engine: str, pretended: bool = False) -> str:
 @cache
 def data_digest(dataset: str) -> str:
     """Content hash of a data set, from its declared checksums."""
-    from orchestrator import datasets
+    from orchestrator.data import datasets
 
     return datasets.digest(dataset)
 

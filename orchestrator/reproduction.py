@@ -21,7 +21,7 @@ from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
-from orchestrator.downloads import TIMEOUTS, is_url, printable
+from orchestrator.data.downloads import TIMEOUTS, is_url, printable
 from orchestrator.engines import Say
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import BuildError, ResultError, SelectionError

@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator import attempts, datasets, history, plan, results, weights
+from orchestrator import attempts, history, plan, results
 from orchestrator.builder import Builder
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.claims import EVERYTHING, Claims
+from orchestrator.data import datasets, given_weights
 from orchestrator.engines import Engine
 from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
 from orchestrator.plan import Planned, Verdict
@@ -48,7 +49,7 @@ def run(
     """
     refuse_hopeless(planned, host)
     ready = [p for p in planned if p.verdict is Verdict.READY]
-    weights.check(p.cell for p in ready)
+    given_weights.check(p.cell for p in ready)
     prepare_folder(settings.results)
     claims = Claims(settings.results)
     impossible = [(p.cell, p.reason) for p in planned if p.verdict is Verdict.INCOMPATIBLE]

@@ -23,7 +23,7 @@ def fetch(names: tuple[str, ...]) -> None:
       ROSETTA_DATA_MIRROR=/mnt/originals rosetta data fetch imdb
       ROSETTA_DATA_MIRROR=az://account/originals rosetta data fetch
     """
-    from orchestrator import datasets
+    from orchestrator.data import datasets
 
     for name, folder in datasets.fetch(names, say=click.echo).items():
         click.echo(f"{name}: {folder}")
@@ -38,6 +38,6 @@ def check(names: tuple[str, ...]) -> None:
     example:
       rosetta data check
     """
-    from orchestrator import datasets
+    from orchestrator.data import datasets
 
     datasets.report_check(list(names), say=click.echo)

@@ -228,7 +228,7 @@ class DockerEngine(OnThisHost):
             return self._volumes[task.data]
 
     def _filled_volume(self, data: Path, image: Image) -> str:
-        from orchestrator import datasets
+        from orchestrator.data import datasets
 
         name = f"rosetta-data-{data.name}-{datasets.digest(data.name)[:12]}"
         self.api.create_volume(name, labels={"rosetta": "data"})

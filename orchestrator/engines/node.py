@@ -14,8 +14,9 @@ from docker.errors import APIError, NotFound
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator import attempts, datasets
+from orchestrator import attempts
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.data import datasets
 from orchestrator.engines import Event, OnEvent, Placed, Task
 from orchestrator.engines.docker import CLAIM, UNREACHABLE, DockerEngine, explain
 from orchestrator.engines.pretended import pretend

@@ -19,9 +19,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator import datasets
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.data import datasets
 from orchestrator.engines import OnEvent, OnThisHost, Output, Say, Task, failure, success
 from orchestrator.errors import BuildError, ResultError
 from orchestrator.images import Image, Sources

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from orchestrator import images
-from orchestrator.catalogue import WEIGHTS
 from orchestrator.cell.parameters import parameters
+from orchestrator.data.catalogue import WEIGHTS
 from orchestrator.system.checkout import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import catalogue, datasets, downloads
-from orchestrator.catalogue import DataSet
+from orchestrator.data import catalogue, datasets, downloads
+from orchestrator.data.catalogue import DataSet
 from orchestrator.errors import DataError, StorageError
 from tests.containers.conftest import real_data  # noqa: F401 (a fixture)
 from tests.storage.conftest import Account, Container

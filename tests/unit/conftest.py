@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import catalogue, downloads
-from orchestrator.catalogue import DataSet
+from orchestrator.data import catalogue, downloads
+from orchestrator.data.catalogue import DataSet
 from tests.unit.publisher import LABELS, PIXELS, REVIEWS, Site, file, handler
 
 

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator import datasets
-from orchestrator.downloads import Content, File
+from orchestrator.data import datasets
+from orchestrator.data.files import Content, File
 
 ROOT = Path(__file__).parents[2]
 REVIEWS = bytes(range(256)) * 4096  # 1 MiB, four chunks

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator import chestxray, datasets
 from orchestrator.cell.parameters import parameters
-from orchestrator.datasets import State
+from orchestrator.data import chestxray, datasets
+from orchestrator.data.datasets import State
 from orchestrator.errors import DataError
 
 HEAD = "Image Index,Finding Labels,Follow-up #,Patient ID\n"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import catalogue, datasets
-from orchestrator.catalogue import DataSet
-from orchestrator.datasets import State
-from orchestrator.downloads import Content
+from orchestrator.data import catalogue, datasets
+from orchestrator.data.catalogue import DataSet
+from orchestrator.data.datasets import State
+from orchestrator.data.files import Content
 from orchestrator.errors import DataError, DiskError
 from tests.unit.publisher import (
     ARCHIVE,
@@ -395,7 +395,7 @@ def test_digests_are_pinned() -> None:
 
 
 def test_the_module_loads_nothing_heavy() -> None:
-    code = "import sys, orchestrator.datasets; print(*{'requests', 'rich', 'filelock', 'tarfile'} & sys.modules.keys())"
+    code = "import sys, orchestrator.data.datasets; print(*{'requests', 'rich', 'filelock', 'tarfile'} & sys.modules.keys())"
     output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert output.split() == []
 

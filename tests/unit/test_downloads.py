@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import datasets, downloads
-from orchestrator.catalogue import DataSet
-from orchestrator.datasets import State
+from orchestrator.data import datasets, downloads
+from orchestrator.data.catalogue import DataSet
+from orchestrator.data.datasets import State
 from orchestrator.errors import DataError
 from tests.unit.publisher import REVIEWS, ROOT, TAG, Site, content, files_in, partial
 
@@ -124,8 +124,8 @@ def test_what_came_whole_before_a_kill_is_not_fetched_again(
 
 CHILD = """
 import sys
-from orchestrator import catalogue, datasets, downloads
-from orchestrator.downloads import Content, File
+from orchestrator.data import catalogue, datasets, downloads
+from orchestrator.data.downloads import Content, File
 url, sha256, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 downloads.LINE_EVERY = 0
 catalogue.DATA_SETS["reviews"] = catalogue.DataSet("reviews", "", (File("reviews.npz", (Content(sha256, size),), url),))

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import orchestrator.weights
 from harness import weights
 from harness.weights import Array, Weights
 from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
+from orchestrator.data import given_weights
 from orchestrator.errors import DataError
 from orchestrator.plan import plan
 from reference import cnn, densenet121, layers, optimisers, resnet50, rnn
@@ -169,13 +169,13 @@ def test_wrong_weights_are_named_before_any_container_runs(change, cell, monkeyp
     changed = {**declared, cell.workload: {**declared[cell.workload], **change}}
     monkeypatch.setattr(plan, "parameters", lambda: changed)
     with pytest.raises(DataError, match=f"given weights of {cell.workload}") as caught:
-        orchestrator.weights.check([cell])
+        given_weights.check([cell])
     assert "have the SHA-256" in caught.value.why
 
 
 def test_weights_that_no_cell_is_given_are_not_looked_at(monkeypatch):
     monkeypatch.setattr(plan, "parameters", lambda: {"cnn": {"weights_sha256": "0"}})
-    orchestrator.weights.check([Cell("pytorch", "cnn")])
+    given_weights.check([Cell("pytorch", "cnn")])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import datasets, sync
+from orchestrator import sync
+from orchestrator.data import datasets
 from orchestrator.errors import ConflictError, ResultError, StorageError
 from orchestrator.results import shared
 from orchestrator.storage.folder import Folder

@@ -5,7 +5,8 @@ import tarfile
 import zlib
 from pathlib import Path
 
-from orchestrator.downloads import CHUNK, OFFLINE, File, receiving
+from orchestrator.data.downloads import CHUNK, OFFLINE, receiving
+from orchestrator.data.files import File
 from orchestrator.errors import DataError
 from orchestrator.system.streams import Limited
 

@@ -4,11 +4,11 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
+from orchestrator.data.files import File
 from orchestrator.errors import DataError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import SCHEMES, NotThere
@@ -33,56 +33,6 @@ Say = Callable[[str], None]
 """Takes a line for the user."""
 
 OFFLINE = "Without internet, let ROSETTA_DATA_MIRROR name a place that holds the files (docs/data.md)."
-
-
-@dataclass(frozen=True)
-class Content:
-    """The bytes of a file: their sha256 in hex, and how many there are.
-
-    Where a publisher gives an MD5 sum and no size, that sum (its length tells it) and more bytes than there can be.
-    """
-
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of a data set, or the archive it is published in.
-
-    ``path`` is relative to the folder of the set. ``contents`` are those to accept: first the publisher's, then any
-    that are packed otherwise but hold the same data. ``url`` is the publisher's; files from an archive have none.
-    """
-
-    path: str
-    contents: tuple[Content, ...]
-    url: str = ""
-
-    @property
-    def size(self) -> int:
-        """Bytes as published."""
-        return self.contents[0].size
-
-    @property
-    def largest(self) -> int:
-        """Bytes of the largest accepted content."""
-        return max(content.size for content in self.contents)
-
-    @property
-    def algorithm(self) -> str:
-        """What makes the sums."""
-        return "md5" if len(self.contents[0].sha256) == 32 else "sha256"
-
-    @property
-    def sums(self) -> tuple[str, ...]:
-        """The accepted sha256 sums, the publisher's first."""
-        return tuple(content.sha256 for content in self.contents)
-
-
-def checksum(path: Path, algorithm: str = "sha256") -> str:
-    """The sum of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def silent(line: str) -> None:
@@ -228,7 +178,7 @@ def receive(incoming: Incoming, show: Callable[[], None]) -> None:
         if incoming.validator:
             headers["If-Range"] = incoming.validator
     with requests.get(incoming.source, headers=headers, stream=True, timeout=TIMEOUTS, verify=ca_bundle()) as response:
-        thereanswer(incoming, response)
+        accept(incoming, response)
         for chunk in response.raw.stream(CHUNK, decode_content=False):
             incoming.write(chunk)
             show()
@@ -237,7 +187,7 @@ def receive(incoming: Incoming, show: Callable[[], None]) -> None:
             raise Broken("the connection was closed early")
 
 
-def thereanswer(incoming: Incoming, response: "requests.Response") -> None:
+def accept(incoming: Incoming, response: "requests.Response") -> None:
     """Make ``incoming`` ready for the body of this response, or raise why there is none."""
     status = f"{response.status_code} {response.reason}"
     if response.status_code == 416:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.downloads import Content, File, Say, below, bring, checksum, is_url
+from orchestrator.data.downloads import Say, below, bring, is_url
+from orchestrator.data.files import Content, File, checksum
 from orchestrator.errors import DataError, DiskError
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from orchestrator import chestxray
-from orchestrator.downloads import Content, File
+from orchestrator.data import chestxray
+from orchestrator.data.files import Content, File
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator import chestxray
-from orchestrator.catalogue import CHESTXRAY14, DATA_SETS, WEIGHTS, DataSet
-from orchestrator.downloads import OFFLINE, File, Say, below, bring, checksum, is_stored, is_url, silent
+from orchestrator.data import chestxray
+from orchestrator.data.catalogue import CHESTXRAY14, DATA_SETS, WEIGHTS, DataSet
+from orchestrator.data.downloads import OFFLINE, Say, below, bring, is_stored, is_url, silent
+from orchestrator.data.files import File, checksum
 from orchestrator.errors import DataError, DiskError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import NotThere
@@ -284,7 +285,7 @@ def gather(shelf: Shelf, way: Way, wanted: list[File], say: Say) -> None:
     for (file, address), path in zip(way, paths, strict=True):
         bring(file, path, address, say)
     if packed:
-        from orchestrator.unpacking import unpack
+        from orchestrator.data.unpacking import unpack
 
         unpack(paths[0], shelf.incoming, wanted, shelf.dataset.files, shelf.dataset.extras)
 

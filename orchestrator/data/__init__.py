@@ -1,0 +1,1 @@
+"""Data sets and weights: from their publishers, verified, into the cache."""

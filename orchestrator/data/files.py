@@ -1,0 +1,55 @@
+"""Files whose content is known by its sum."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Content:
+    """The bytes of a file: their sha256 in hex, and how many there are.
+
+    Where a publisher gives an MD5 sum and no size, that sum (its length tells it) and more bytes than there can be.
+    """
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a data set, or the archive it is published in.
+
+    ``path`` is relative to the folder of the set. ``contents`` are those to accept: first the publisher's, then any
+    that are packed otherwise but hold the same data. ``url`` is the publisher's; files from an archive have none.
+    """
+
+    path: str
+    contents: tuple[Content, ...]
+    url: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes as published."""
+        return self.contents[0].size
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest accepted content."""
+        return max(content.size for content in self.contents)
+
+    @property
+    def algorithm(self) -> str:
+        """What makes the sums."""
+        return "md5" if len(self.contents[0].sha256) == 32 else "sha256"
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """The accepted sha256 sums, the publisher's first."""
+        return tuple(content.sha256 for content in self.contents)
+
+
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """The sum of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
