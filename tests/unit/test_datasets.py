@@ -395,7 +395,8 @@ def test_digests_are_pinned() -> None:
 
 
 def test_the_module_loads_nothing_heavy() -> None:
-    code = "import sys, orchestrator.data.datasets; print(*{'requests', 'rich', 'filelock', 'tarfile'} & sys.modules.keys())"
+    heavy = "{'requests', 'rich', 'filelock', 'tarfile'}"
+    code = f"import sys, orchestrator.data.datasets; print(*{heavy} & sys.modules.keys())"
     output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert output.split() == []
 

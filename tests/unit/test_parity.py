@@ -13,7 +13,6 @@ from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.data import given_weights
 from orchestrator.errors import DataError
-from orchestrator.plan import plan
 from reference import cnn, densenet121, layers, optimisers, resnet50, rnn
 
 RANDOM = np.random.RandomState(0)
@@ -167,14 +166,14 @@ def test_other_weights_than_declared_are_refused():
 def test_wrong_weights_are_named_before_any_container_runs(change, cell, monkeypatch):
     declared = parameters()
     changed = {**declared, cell.workload: {**declared[cell.workload], **change}}
-    monkeypatch.setattr(plan, "parameters", lambda: changed)
+    monkeypatch.setattr(given_weights, "parameters", lambda: changed)
     with pytest.raises(DataError, match=f"given weights of {cell.workload}") as caught:
         given_weights.check([cell])
     assert "have the SHA-256" in caught.value.why
 
 
 def test_weights_that_no_cell_is_given_are_not_looked_at(monkeypatch):
-    monkeypatch.setattr(plan, "parameters", lambda: {"cnn": {"weights_sha256": "0"}})
+    monkeypatch.setattr(given_weights, "parameters", lambda: {"cnn": {"weights_sha256": "0"}})
     given_weights.check([Cell("pytorch", "cnn")])
 
 
