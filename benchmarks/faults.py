@@ -25,10 +25,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow.parquet as pq
 
-from benchmarks import nothing  # noqa: E402
-from benchmarks.private_engine import PrivateEngine  # noqa: E402
+from benchmarks import nothing
+from benchmarks.private_engine import PrivateEngine
 
 ORCHESTRATORS = 2
 SOONEST, LATEST = 0.1, 1.5

@@ -24,9 +24,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from orchestrator import reference, results  # noqa: E402
-from orchestrator.cell.cell import Cell  # noqa: E402
-from orchestrator.results.files import load  # noqa: E402
+from orchestrator import reference
+from orchestrator.cell.cell import Cell
+from orchestrator.results.files import (
+    load,
+    table_of,
+    write_results,
+    write_row,
+)
+from orchestrator.results.rows import LOG_TAIL, empty
+from orchestrator.results.schema import COLUMNS
 
 OURS = """
 from orchestrator import results
@@ -69,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rosetta-merge-") as name:
         folder = Path(name)
         with ThreadPoolExecutor(16) as pool:  # each write waits for the disk
-            list(pool.map(lambda row: results.write_row(row, place(folder, row)), made))
+            list(pool.map(lambda row: write_row(row, place(folder, row)), made))
         rounds: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for number in range(arguments.rounds + 1):
             for way, work in WAYS.items():
@@ -89,9 +96,9 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
         cell = Cell(libraries[number % len(libraries)], "cnn", repeat=number // len(libraries))
         epochs = [{"event": "epoch", "epoch": e, "loss": dice.random(), "seconds": dice.random()} for e in range(30)]
         yield {
-            **results.empty(cell),
-            **{name: dice.random() * 300 for name, kind in results.COLUMNS.items() if kind == "real?"},
-            **{name: dice.randrange(10**9) for name, kind in results.COLUMNS.items() if kind == "whole?"},
+            **empty(cell),
+            **{name: dice.random() * 300 for name, kind in COLUMNS.items() if kind == "real?"},
+            **{name: dice.randrange(10**9) for name, kind in COLUMNS.items() if kind == "whole?"},
             **{name: [dice.random() for _ in range(10)] for name in ("epoch_seconds", "epoch_losses")},
             "status": "ok", "metric": "accuracy", "engine": "docker", "image": "rosetta/pytorch:2.13.0-cpu",
             "image_digest": f"sha256:{dice.getrandbits(256):064x}", "recipe": f"{dice.getrandbits(64):016x}",
@@ -99,7 +106,7 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
             "packages": json.dumps({f"package-{i}": f"1.{i}.0" for i in range(8)}), "host": "machine-7",
             "os": "Debian GNU/Linux 12 (bookworm)", "kernel": "6.1.0-18-amd64", "cpu": "AMD EPYC 7B13",
             "started": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number), "run": f"{number:032x}",
-            "key": f"{dice.getrandbits(64):016x}", "log_tail": "\n".join(map(json.dumps, epochs))[-results.LOG_TAIL :],
+            "key": f"{dice.getrandbits(64):016x}", "log_tail": "\n".join(map(json.dumps, epochs))[-LOG_TAIL :],
         }  # fmt: skip
 
 
@@ -130,7 +137,7 @@ def check(folder: Path, count: int) -> None:
 
 def report(files: int, rounds: dict[str, list[dict[str, float]]]) -> None:
     """A line per way, and the ratio of the medians."""
-    print(f"{files:,} files of {len(results.COLUMNS)} columns, 2 cores, {len(rounds['rosetta'])} rounds in turn")
+    print(f"{files:,} files of {len(COLUMNS)} columns, 2 cores, {len(rounds['rosetta'])} rounds in turn")
     middle = {way: statistics.median(each["seconds"] for each in rounds[way]) for way in WAYS}
     for way, measured in rounds.items():
         each = ", ".join(f"{one['seconds']:.1f}" for one in measured)
@@ -142,14 +149,14 @@ def report(files: int, rounds: dict[str, list[dict[str, float]]]) -> None:
 
 def compare_forms(made: list[dict[str, Any]]) -> None:
     """Bytes and microseconds of a cell's file in some forms: the fastest of several turns, so that noise cancels."""
-    tables = [results.table_of([row]) for row in made]
+    tables = [table_of([row]) for row in made]
     with tempfile.TemporaryDirectory(prefix="rosetta-forms-") as name:
         path = Path(name, "cell.parquet")
         times: dict[str, list[float]] = {form: [] for form in FORMS}
         sizes: dict[str, int] = {}
         for table in tables:
             for form, options in FORMS.items():
-                results.write(table, path, **options)
+                write_results(table, path, **options)
                 sizes[form] = path.stat().st_size
                 turns = [timed(path) for _ in range(5)]
                 times[form].append(min(turns))

@@ -22,11 +22,13 @@ from playwright.sync_api import Browser
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import merge  # noqa: E402
-from benchmarks.browser import chromium  # noqa: E402
-from orchestrator import reference, results  # noqa: E402
-from orchestrator.cell.cell import Cell  # noqa: E402
-from orchestrator.report import site  # noqa: E402
+from benchmarks import merge
+from benchmarks.browser import chromium
+from orchestrator import reference
+from orchestrator.cell.cell import Cell
+from orchestrator.report import site
+from orchestrator.results.files import table_of, write_results
+from orchestrator.results.rows import empty
 
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))"
 """Milliseconds from the navigation's start until after the frame that is drawn next."""
@@ -45,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rosetta-page-") as name:
         folder = Path(name)
-        results.write(results.table_of(list(rows(arguments.rows))), folder / "all.parquet")
+        write_results(table_of(list(rows(arguments.rows))), folder / "all.parquet")
         started = time.perf_counter()
         count = site.write(folder / "all.parquet", folder / "site")
         print(f"{count:,} pages of {arguments.rows:,} rows written in {time.perf_counter() - started:.1f} s")
@@ -69,7 +71,7 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
     for row, (repeat, library, workload, (platform, gpu), precision) in zip(merge.rows(count), points, strict=False):
         cell = Cell(library, workload, platform, gpu, precision, repeat=repeat)
         fixed = ("cell", "library", "workload", "platform", "gpu", "precision", "repeat", "epochs", "samples")
-        own = {**results.empty(cell), "n_gpus": int(gpu != "none"), "cores": 8}
+        own = {**empty(cell), "n_gpus": int(gpu != "none"), "cores": 8}
         yield {**row, **{name: own[name] for name in (*fixed, "n_gpus", "workers", "cores")}, "quality": 0.77}
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import nothing  # noqa: E402
+from benchmarks import nothing
 
 RUN = ["run", "--engine", "docker"]
 WRITE = """

@@ -27,11 +27,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow.parquet as pq
 
-from benchmarks import nothing  # noqa: E402
-from benchmarks.private_engine import PrivateEngine  # noqa: E402
-from orchestrator import results  # noqa: E402
+from benchmarks import nothing
+from benchmarks.private_engine import PrivateEngine
+from orchestrator.results.files import MERGED
 
 KINDS: Mapping[str, tuple[str, int]] = {
     "p100": ("Tesla P100-PCIE-16GB", 3),
@@ -109,7 +109,7 @@ results.write(results.table_of(rows), Path("results") / results.MERGED)
 def report(checkout: Path, points: Sequence[Mapping[str, str]], seconds: float) -> None:
     """Print what the containers say; exit code 1 if they say that something is wrong."""
     uses = [use_of(path) for path in (checkout / "results" / "cells").rglob("*.log")]
-    rows = pq.read_table(checkout / "results" / results.MERGED).to_pylist()
+    rows = pq.read_table(checkout / "results" / MERGED).to_pylist()
     ok = sum(row["status"] == "ok" for row in rows)
     marked = all(row["driver"] == "pretended" and row["shortened"] for row in rows)
     shared = overlaps(uses)

@@ -21,12 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from azure.storage.blob import BlobServiceClient, ContainerClient  # noqa: E402
+from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from orchestrator import sync  # noqa: E402
-from orchestrator.system.signals import Interruption  # noqa: E402
-from tests.storage.conftest import emulator  # noqa: E402
-from tests.storage.folders import files, result  # noqa: E402
+from orchestrator.results import sync
+from orchestrator.storage.location import storage_at
+from orchestrator.system.signals import Interruption
+from tests.storage.conftest import emulator
+from tests.storage.folders import files, result
 
 
 def upload(folder: Path, container: ContainerClient) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.browser import chromium  # noqa: E402
-from orchestrator.report import site  # noqa: E402
+from benchmarks.browser import chromium
+from orchestrator.report import site
 
 PICTURES = {"overview": "index.html", "charts": "charts.html", "stone": "stone-rnn.html#pytorch+jax"}
 

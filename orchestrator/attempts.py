@@ -5,14 +5,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator import plan, results
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cell.parameters import dataset_of
-from orchestrator.claims import Claim
 from orchestrator.engines import Engine, Event, OnEvent, Placed, Task
 from orchestrator.engines.pretended import pretend
 from orchestrator.errors import RosettaError
 from orchestrator.plan import Planned
+from orchestrator.results.claims import Claim
+from orchestrator.results.files import write_row
+from orchestrator.results.paths import passing_path, result_path
+from orchestrator.results.rows import row_of
 from orchestrator.shop import Shop
 from orchestrator.system import gpu_state
 from orchestrator.system.slots import Lease
@@ -97,19 +99,19 @@ def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting:
     host = outcome.host or engine.host
     if shop.host.pretended and cell.gpu != "none":
         host = f"{host} (pretended GPUs)"
-    row = results.row(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image, host=host)
+    row = row_of(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image.columns, host=host)
     path = result_of(planned, shop)
     path.parent.mkdir(parents=True, exist_ok=True)
     for partial in path.parent.glob(f".{path.stem}.*.partial"):  # of an orchestrator that was killed
         partial.unlink(missing_ok=True)
     path.with_suffix(".log").write_text(outcome.log)
     # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
-    plan.passing_path(path).unlink(missing_ok=True)
-    results.write_row(row, path if lasting else plan.passing_path(path))
+    passing_path(path).unlink(missing_ok=True)
+    write_row(row, path if lasting else passing_path(path))
     shop.progress.finished(cell, row)
     return str(row["status"])
 
 
 def result_of(planned: Planned, shop: Shop) -> Path:
     """Where the result of a cell lies, once it is there."""
-    return plan.result_path(shop.settings.results / "cells", planned.key, planned.cell.id)
+    return result_path(shop.settings.results / "cells", planned.key, planned.cell.id)

@@ -5,12 +5,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator import results
 from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.errors import ResultError
 from orchestrator.plan import Planned
+from orchestrator.results.files import MERGED, read_results
 
 Expected = Callable[[Cell], float | None]
 """The seconds from creating a cell's container to its end; None for a cell of which nothing is known."""
@@ -25,7 +25,7 @@ def expected(folder: Path) -> Expected:
     What can't be read is no history; whether results are sound is for others to say.
     """
     try:
-        table = results.read(folder / results.MERGED).select(list(COLUMNS))
+        table = read_results(folder / MERGED).select(list(COLUMNS))
     except ResultError:
         return lambda cell: None
     times: dict[Question, list[float]] = defaultdict(list)

@@ -16,6 +16,7 @@ from orchestrator.cell.parameters import PUBLISHED_WORKLOADS, dataset_of, parame
 from orchestrator.cell.scripts import script_of, sources
 from orchestrator.errors import RosettaError, SelectionError
 from orchestrator.images import Image
+from orchestrator.results.paths import result_path
 from orchestrator.system import gpus
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Host, machine_reason
@@ -122,16 +123,6 @@ def verdict(
     name = key(cell, image, engine.name, host.pretended and cell.gpu != "none")
     done = name in there and result_path(folder, name, cell.id).is_file()
     return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name)
-
-
-def result_path(folder: Path, key: str, cell: str) -> Path:
-    """Where the result of a cell, named by its id, lies: ``cells/<key>/pytorch/rnn/cpu.parquet``."""
-    return folder / key / f"{cell}.parquet"
-
-
-def passing_path(path: Path) -> Path:
-    """Where, beside a result, a row lies that is none: the cell stays ready, since what went wrong was not its own."""
-    return path.with_suffix(".passing.parquet")
 
 
 def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified: bool = False) -> str | None:

@@ -9,8 +9,8 @@ from orchestrator import attempts
 from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.claims import Claim
 from orchestrator.plan import Planned
+from orchestrator.results.claims import Claim
 from orchestrator.shop import Shop, Tally
 from orchestrator.system.slots import Lease
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from orchestrator import matrix, results
+from orchestrator import matrix
 from orchestrator import plan as planning
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
@@ -30,7 +30,9 @@ from orchestrator.matrix import Point
 from orchestrator.plan import Planned, Verdict
 from orchestrator.publishing import references, registry
 from orchestrator.publishing.references import Reference
-from orchestrator.results.files import LARGEST_FILE
+from orchestrator.results.files import LARGEST_FILE, read_results
+from orchestrator.results.merging import gather
+from orchestrator.results.paths import result_path
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.host import Host, machine_reason
 
@@ -118,11 +120,11 @@ class PullingEngine(DockerEngine):
 def read(source: str) -> "pa.Table":
     """Published results from a file or URL; raises ResultError."""
     if not is_url(source):
-        return results.read(Path(source))
+        return read_results(Path(source))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "results.parquet")
         download(source, path)
-        return results.read(path)
+        return read_results(path)
 
 
 def download(url: str, path: Path) -> None:
@@ -222,7 +224,7 @@ def plan(rows: Sequence[PublishedRow], folder: Path, host: Host) -> list[Planned
     for row in rows:
         cell, key = row.cell, key_of(row)
         reason = machine_reason(cell.platform, cell.gpu, host)
-        done = planning.result_path(folder / "cells", key, cell.id).exists()
+        done = result_path(folder / "cells", key, cell.id).exists()
         verdict = Verdict.INCOMPATIBLE if reason else Verdict.DONE if done else Verdict.READY
         planned.append(Planned(cell, verdict, reason or "", row.image, key))
     return planned
@@ -236,8 +238,8 @@ def key_of(row: PublishedRow) -> str:
 
 def results_of(rows: Sequence[PublishedRow], folder: Path) -> "pa.Table":
     """What came of the runs, this time or before."""
-    paths = [planning.result_path(folder / "cells", key_of(row), row.cell.id) for row in rows]
-    return results.gather([path for path in paths if path.exists()])
+    paths = [result_path(folder / "cells", key_of(row), row.cell.id) for row in rows]
+    return gather([path for path in paths if path.exists()])
 
 
 def pairs(rows: Sequence[PublishedRow], mine: "pa.Table") -> list[Pair]:

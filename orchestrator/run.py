@@ -11,16 +11,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator import attempts, history, plan, results
+from orchestrator import attempts, history, plan
 from orchestrator.builder import Builder
 from orchestrator.cell.parameters import dataset_of
-from orchestrator.claims import EVERYTHING, Claims
 from orchestrator.data import datasets, given_weights
 from orchestrator.engines import Engine
 from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
 from orchestrator.plan import Planned, Verdict
 from orchestrator.progress import Progress
 from orchestrator.queue import Queue
+from orchestrator.results.claims import EVERYTHING, Claims
+from orchestrator.results.files import MERGED, holds, write_incompatible
+from orchestrator.results.merging import merge
 from orchestrator.shop import Run, Settings, Shop, Tally
 from orchestrator.system import file_locks
 from orchestrator.system.host import Host
@@ -54,9 +56,9 @@ def run(
     claims = Claims(settings.results)
     impossible = [(p.cell, p.reason) for p in planned if p.verdict is Verdict.INCOMPATIBLE]
     with folder_to_itself(claims):
-        results.write_incompatible(settings.results, impossible, engine.name)
-    merged, tally = settings.results / results.MERGED, Tally()
-    unmerged = claims.forget_the_dead() or bool(ready) or not results.holds(merged, [p.cell for p in planned])
+        write_incompatible(settings.results, impossible, engine.name)
+    merged, tally = settings.results / MERGED, Tally()
+    unmerged = claims.forget_the_dead() or bool(ready) or not holds(merged, [p.cell for p in planned])
     me = claims.join()
     me.tell(host=engine.host, cells=len(ready), waiting=len(ready))
     try:
@@ -70,7 +72,7 @@ def run(
                 remove_orphans(engine, claims)
         if unmerged:
             with folder_to_itself(claims):
-                results.merge([settings.results], merged)
+                merge([settings.results], merged)
         me.release()
         if unmerged:
             give_to_owner(settings.results)

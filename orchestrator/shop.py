@@ -8,10 +8,10 @@ from pathlib import Path
 from orchestrator import history
 from orchestrator.builder import Builder
 from orchestrator.cell.contract import Status
-from orchestrator.claims import Claim, Claims
 from orchestrator.engines import Engine, Leases
 from orchestrator.errors import RosettaError
 from orchestrator.progress import Progress
+from orchestrator.results.claims import Claim, Claims
 from orchestrator.system.host import Host
 from orchestrator.system.signals import Interruption
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import results
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.plan import Planned, Verdict
+from orchestrator.results.files import MERGED, read_results
 from orchestrator.shop import Tally
 from orchestrator.statistics import spread
 
@@ -79,5 +79,5 @@ def is_unsteady(rounds: Sequence[Mapping[str, Any] | None], target: Target) -> b
 
 def rows_by_key(folder: Path) -> dict[str, Mapping[str, Any]]:
     """Status and seconds of what a folder has merged, by content hash."""
-    table = results.read(folder / results.MERGED).select(["key", "status", "seconds"])
+    table = read_results(folder / MERGED).select(["key", "status", "seconds"])
     return {row["key"]: row for row in table.to_pylist()}

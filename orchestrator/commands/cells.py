@@ -135,12 +135,12 @@ def parity(markdown: bool, **options: Any) -> None:
     """
     from dataclasses import replace
 
-    from orchestrator import results
     from orchestrator.report import parity as report
+    from orchestrator.results.files import MERGED, read_results
 
     folder = options["results"] / "parity"
     if markdown:
-        click.echo(report.markdown(results.read(folder / results.MERGED)), nl=False)
+        click.echo(report.markdown(read_results(folder / MERGED)), nl=False)
         return
     cells, engine = cells_from({**options, "data": "synthetic"})
     run_cells([replace(cell, parity=True) for cell in cells], engine, folder, report.show, options)
@@ -162,8 +162,8 @@ def run_cells(
 
     from orchestrator import plan as planning
     from orchestrator import progress as showing
-    from orchestrator import results
     from orchestrator import run as execution
+    from orchestrator.results.files import MERGED, read_results
     from orchestrator.shop import Settings, Tally
     from orchestrator.stability import Target, in_rounds, run_until_steady
     from orchestrator.system.signals import Interruption
@@ -188,9 +188,9 @@ def run_cells(
         return planned, execution.run(planned, engine, settings, host, progress, interruption)
 
     tally = run_until_steady(cells, folder, target, once, progress.say) if target else once(cells)[1]
-    merged = folder / results.MERGED
+    merged = folder / MERGED
     if not options["as_json"]:
-        show(results.read(merged), console)
+        show(read_results(merged), console)
         console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
     if tally.interrupted:
         click.echo("interrupted: finished cells are kept, the others will run next time", err=True)
@@ -206,10 +206,11 @@ def run_cells(
 
 def set_aside(cells: list[Any], folder: Path, what: str) -> None:
     """Have cells run again whatever their results: ``failed``, ``all``, or a glob; raises SelectionError if none is."""
-    from orchestrator import matrix, results
+    from orchestrator import matrix
+    from orchestrator.results.files import forget
 
     chosen = cells if what in ("failed", "all") else list(filter(matrix.selector([what], []), cells))
     if not chosen:
         remedy = "It can be 'failed', 'all', or cells as for --only."
         raise SelectionError(f"--rerun {what} matches none of the {len(cells):,} selected cells.", remedy=remedy)
-    results.forget(folder, chosen, "failed" if what == "failed" else "all")
+    forget(folder, chosen, "failed" if what == "failed" else "all")

@@ -49,10 +49,11 @@ def verify(paths: tuple[Path, ...], results: Path, against: Path | None, thresho
       rosetta verify mine.parquet --threshold 5 --json
     """
     from orchestrator import comparison
-    from orchestrator import results as storage
+    from orchestrator.results.files import MERGED, read_results
+    from orchestrator.results.merging import gather
 
-    ours = storage.gather(paths) if paths else storage.read(results / storage.MERGED)
-    find = comparison.of_results(storage.gather([against]), str(against)) if against else comparison.published
+    ours = gather(paths) if paths else read_results(results / MERGED)
+    find = comparison.of_results(gather([against]), str(against)) if against else comparison.published
     tell(comparison.verify(ours, find, threshold / 100), str(against or "the figures of 2018"), as_json)
 
 
@@ -71,10 +72,10 @@ def diff(old: Path, new: Path, threshold: float, as_json: bool) -> None:
       rosetta diff A.parquet B.parquet --threshold 5
     """
     from orchestrator import comparison
-    from orchestrator import results as storage
+    from orchestrator.results.merging import gather
     from orchestrator.system.terminal import plain
 
-    before, after = storage.gather([old]), storage.gather([new])
+    before, after = gather([old]), gather([new])
     gone = ", ".join(comparison.missing(after, before))
     if gone and not as_json:
         click.echo(f"note: only in {old}: {plain(gone)}", err=True)

@@ -37,10 +37,11 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     import json
 
     from orchestrator import plan as planning
-    from orchestrator import publishing, results
+    from orchestrator import publishing
     from orchestrator.commands.cells import cells_from
     from orchestrator.publishing.examination import notes_of
     from orchestrator.publishing.references import checked_registry
+    from orchestrator.results.files import MERGED, read_results, write_results
 
     checked_registry(registry)
     cells, engine = cells_from({**options, "engine": "docker"})
@@ -60,10 +61,10 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
             click.echo(f"note: {image.name}: {note}", err=True)
         if sign:
             publishing.sign(done[-1])
-    merged = options["results"] / results.MERGED
+    merged = options["results"] / MERGED
     if merged.exists():
-        table, count = publishing.with_references(results.read(merged), done)
-        results.write(table, output / publishing.RESULTS)
+        table, count = publishing.with_references(read_results(merged), done)
+        write_results(table, output / publishing.RESULTS)
         click.echo(f"{output / publishing.RESULTS}: {count} of {table.num_rows:,} rows name a published image")
 
 

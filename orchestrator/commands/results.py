@@ -48,11 +48,12 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
       rosetta merge
       rosetta merge results/ /mnt/other-machine/results -o all.parquet
     """
-    from orchestrator import results
+    from orchestrator.results.files import MERGED
+    from orchestrator.results.merging import merge
 
     paths = paths or (Path("results"),)
-    output = output or (paths[0] if paths[0].is_dir() else paths[0].parent) / results.MERGED
-    count = results.merge(list(paths), output)
+    output = output or (paths[0] if paths[0].is_dir() else paths[0].parent) / MERGED
+    count = merge(list(paths), output)
     click.echo(f"{count:,} rows in {output}")
 
 
@@ -85,16 +86,17 @@ def table(paths: tuple[Path, ...], results: Path, markdown: bool, into: Path | N
     from rich.console import Console
 
     from orchestrator import reference
-    from orchestrator import results as storage
     from orchestrator.report import markdown as documents
     from orchestrator.report import notes, screen, tables
+    from orchestrator.results.files import MERGED, read_results
+    from orchestrator.results.merging import gather
 
     every: list[tables.Table]
     marks: list[notes.Note]
     if published:
         every, marks = tables.published_tables(reference.EDITIONS[published]), []
     else:
-        rows = storage.gather(paths) if paths else storage.read(results / storage.MERGED)
+        rows = gather(paths) if paths else read_results(results / MERGED)
         every, marks = tables.tables(rows, published=True)
     if into:
         changed = documents.put_into(into, documents.as_markdown(every, marks))

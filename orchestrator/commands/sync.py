@@ -59,7 +59,7 @@ def pull(location: str, results: Path) -> None:
 
 def carry(direction: str, location: str, results: Path) -> None:
     """Push or pull; exits with 130 when interrupted."""
-    from orchestrator import sync as copying
+    from orchestrator.results import sync as copying
     from orchestrator.storage.location import storage_at
     from orchestrator.system.signals import Interruption
 

@@ -83,6 +83,11 @@ class Image:
         lines += [line for path in self.locks for line in read_lock(path) if not line.lstrip().startswith("#")]
         return digest("\n".join(lines).encode())
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """What a row says of it."""
+        return {"image": self.tag, "recipe": self.recipe, "framework": self.framework.framework}
+
     def pip_installs(self, locks: Path = LOCKS, wheels: Path | None = None) -> list[list[str]]:
         """The arguments of the calls of ``pip install`` that install it, for ``locks`` and ``wheels`` as pip sees them.
 

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import plan, results
-from orchestrator.claims import RUN, living
 from orchestrator.errors import ResultError
+from orchestrator.results.claims import RUN, living
+from orchestrator.results.files import MERGED, read_results
+from orchestrator.results.paths import passing_path, result_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,25 +48,25 @@ def read(folder: Path) -> Status:
 def statuses(folder: Path) -> dict[Any, str]:
     """The status of every cell that has a row: as merged, and from the files that came later or went."""
     found: dict[Any, str] = {}
-    merged = folder / results.MERGED
+    merged = folder / MERGED
     since = merged.stat().st_mtime if merged.exists() else 0.0
     if since:
-        table = results.read(merged)
+        table = read_results(merged)
         columns = (table[name].to_pylist() for name in ("key", "cell", "repeat", "data", "status"))
         for key, cell, repeat, data, status in zip(*columns, strict=True):
-            if not key or is_as_merged(plan.result_path(folder / "cells", key, cell), since):
+            if not key or is_as_merged(result_path(folder / "cells", key, cell), since):
                 found[key or (cell, repeat, data)] = status
     for place in (folder / "cells").glob("*"):
         if place.name not in found:
             for path in place.rglob("[!.]*.parquet"):
-                (row,) = results.read(path).to_pylist()
+                (row,) = read_results(path).to_pylist()
                 found[row["key"]] = row["status"]
     return found
 
 
 def is_as_merged(path: Path, since: float) -> bool:
     """Whether the row of a cell is still the one that was merged; one that came from elsewhere is."""
-    written = [each.stat().st_mtime for each in (path, plan.passing_path(path)) if each.exists()]
+    written = [each.stat().st_mtime for each in (path, passing_path(path)) if each.exists()]
     return max(written) <= since if written else not path.parent.exists()
 
 

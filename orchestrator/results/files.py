@@ -41,10 +41,10 @@ def table_of(rows: Sequence[Row], source: object = "A result") -> "pa.Table":
 def write_row(row: Row, path: Path) -> None:
     """Write the file of one cell run, whole or not at all."""
     # What pays for many rows only makes a single one larger and slower to read: see benchmarks/README.md.
-    write(table_of([row]), path, compression="none", use_dictionary=False, write_statistics=False)
+    write_results(table_of([row]), path, compression="none", use_dictionary=False, write_statistics=False)
 
 
-def write(table: "pa.Table", path: Path, **options: Any) -> None:
+def write_results(table: "pa.Table", path: Path, **options: Any) -> None:
     """Write a table of the declared schema, whole or not at all; raises DiskError or ResultError."""
     import pyarrow.parquet as pq
 
@@ -72,7 +72,7 @@ def write(table: "pa.Table", path: Path, **options: Any) -> None:
 AGAIN = "Remove it, or make it again with 'rosetta run' or 'rosetta merge'."
 
 
-def read(path: Path) -> "pa.Table":
+def read_results(path: Path) -> "pa.Table":
     """Read a cell file or a merged file.
 
     Raises ResultError if there is none, if it is truncated, oversized, not one of ours, or of another schema version.
@@ -165,10 +165,10 @@ def holds(path: Path, cells: Iterable[Cell]) -> bool:
 def write_incompatible(folder: Path, cells: Sequence[tuple[Cell, str]], engine: str) -> None:
     """Note the cells that can't run, with their reasons, beside what earlier plans have noted."""
     path = folder / "incompatible.parquet"
-    rows = {identity(r): r for r in (read(path).to_pylist() if path.exists() else [])}
+    rows = {identity(r): r for r in (read_results(path).to_pylist() if path.exists() else [])}
     rows |= {identity(r): r for r in (incompatible_row(cell, reason, engine) for cell, reason in cells)}
     if rows:
-        write(table_of(list(rows.values())), path)
+        write_results(table_of(list(rows.values())), path)
 
 
 def forget(folder: Path, cells: Iterable[Cell], what: str) -> None:
@@ -183,7 +183,7 @@ def forget(folder: Path, cells: Iterable[Cell], what: str) -> None:
         if path.relative_to(folder / "cells").with_suffix("").as_posix().partition("/")[2] not in ids:
             continue
         try:
-            (found,) = read(path).to_pylist()
+            (found,) = read_results(path).to_pylist()
             stays = (*identity(found), found["epochs"], found["samples"]) not in wanted
             stays = stays or (what == "failed" and found["status"] == Status.OK)
         except (ResultError, ValueError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cell.contract import Status
 from orchestrator.errors import ResultError
-from orchestrator.results.files import MERGED, REPORTS, is_sound, load, read, table_of, write
+from orchestrator.results.files import MERGED, REPORTS, is_sound, load, read_results, table_of, write_results
 from orchestrator.results.rows import row_by_hand
 from orchestrator.results.schema import schema
 
@@ -29,7 +29,7 @@ def merge(paths: Iterable[Path], output: Path) -> int:
     Raises ResultError, which names the file, and then leaves ``output`` as it was.
     """
     merged = gather(paths, output)
-    write(merged, output)
+    write_results(merged, output)
     return int(merged.num_rows)
 
 
@@ -129,7 +129,7 @@ def read_together(paths: Sequence[Path]) -> "pa.Table":
         if table.schema.equals(schema()) and is_sound(table := table.combine_chunks()):
             return table
     # something is wrong with one of them: one by one, so that the error names it
-    return pa.concat_tables([read(path) for path in paths])
+    return pa.concat_tables([read_results(path) for path in paths])
 
 
 def unique(table: "pa.Table") -> "pa.Table":

@@ -13,7 +13,6 @@ from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.errors import ResultError
-from orchestrator.images import Image
 from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION
 from orchestrator.system import gpu_state
 from orchestrator.system.checkout import commit
@@ -27,10 +26,13 @@ LOG_TAIL = 2000
 PHASES = ("import", "data", "build", "first_step", "train", "validate", "warm_up", "predict", "evaluate")
 
 
-def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image: Image, host: str) -> dict[str, Any]:
+def row_of(
+    cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image: Mapping[str, str], host: str
+) -> dict[str, Any]:
     """The row of an attempt at a cell, judged: a document of another run or of bad quality is not ok.
 
-    ``key`` is the cell's content hash, ``run`` unique to the attempt, ``host`` the machine's name.
+    ``key`` is the cell's content hash, ``run`` unique to the attempt, ``host`` the machine's name. ``image`` are the
+    columns that tell the image: its tag (``image``), ``recipe`` and ``framework``.
     """
     document, status, reason = outcome.document, outcome.status, outcome.reason
     if status is Status.OK and document is None:
@@ -47,10 +49,8 @@ def row(cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image:
         "reason": reason,
         "wall_seconds": outcome.wall_seconds,
         "engine": engine,
-        "image": image.tag,
+        **image,
         "image_digest": outcome.image_digest,
-        "recipe": image.recipe,
-        "framework": image.framework.framework,
         "host": host,
         "started": outcome.started,
         "key": key,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.cell import contract
 from orchestrator.errors import ResultError
-from orchestrator.results.files import REPORTS, read, table_of
+from orchestrator.results.files import REPORTS, read_results, table_of
 from orchestrator.results.rows import row_by_hand
 
 Check = Callable[[Path, re.Match[str]], None]
@@ -24,13 +24,13 @@ CELL = rf"(?:parity/)?cells/(?P<key>[0-9a-f]{{16}})/(?P<cell>{WORD}(?:/{WORD}){{
 
 def is_result(path: Path, name: re.Match[str]) -> None:
     """A cell's file has one row, which is about that cell and has that key."""
-    if read(path).select(["key", "cell"]).to_pylist() != [name.groupdict()]:
+    if read_results(path).select(["key", "cell"]).to_pylist() != [name.groupdict()]:
         raise ResultError(f"{path} holds another result than its name says.")
 
 
 def is_table(path: Path, name: re.Match[str]) -> None:
     """Any rows of the schema."""
-    read(path)
+    read_results(path)
 
 
 def is_document(path: Path, name: re.Match[str]) -> None:

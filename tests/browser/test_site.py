@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from orchestrator import results
-from orchestrator.claims import Claims
 from orchestrator.report import site
+from orchestrator.results.claims import Claims
+from orchestrator.results.files import read_results, table_of, write_results, write_row
 from orchestrator.system.checkout import ROOT
 
 pytestmark = pytest.mark.browser
@@ -26,7 +26,7 @@ HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=\"documen
 
 
 def measured() -> list[dict]:
-    return [row for path in sorted(MEASURED.glob("*.parquet")) for row in results.read(path).to_pylist()]
+    return [row for path in sorted(MEASURED.glob("*.parquet")) for row in read_results(path).to_pylist()]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def made(tmp_path_factory) -> Path:
     failed |= {"reason": f"exit code 1: {HOSTILE}", "seconds": None, "quality": None, "log_tail": HOSTILE}
     short = {**rows["jax"], "library": "keras-jax", "cell": "keras-jax/cnn/cpu", "workload": "cnn", "run": "short"}
     short |= {"shortened": True, "epochs": 1, "data": "synthetic"}
-    results.write(results.table_of([*several, *scaled, failed, short]), folder / "made.parquet")
+    write_results(table_of([*several, *scaled, failed, short]), folder / "made.parquet")
     site.write(folder / "made.parquet", folder / "site")
     return folder / "site"
 
@@ -215,7 +215,7 @@ def test_ten_thousand_rows_open_complete(page, tmp_path):
     row = measured()[0]
     points = itertools.islice(itertools.product(range(500), range(20)), 10_000)
     rows = [{**row, "cell": f"library-{n}/rnn/cpu", "repeat": r, "run": f"{n}-{r}"} for r, n in points]
-    table = results.table_of(rows)
+    table = table_of(rows)
     path = tmp_path / "cells.html"
     made = site.Site(table, "many")
     (tmp_path / "assets").mkdir()
@@ -253,12 +253,12 @@ def test_a_served_page_fills_while_cells_run(page, tmp_path):
             claim.tell(cell=rows[0]["cell"], repeat=0, epoch=1, epochs=3, loss=0.5)
             expect(page.locator("#now")).to_contain_text(f"{rows[0]['cell']}: epoch 1 of 3, loss 0.500")
             for number, row in enumerate(rows[:3], 1):
-                results.write_row(row, folder / "cells" / row["key"] / f"{row['cell']}.parquet")
+                write_row(row, folder / "cells" / row["key"] / f"{row['cell']}.parquet")
                 expect(page.locator("tbody td a")).to_have_count(number, timeout=20_000)
             claim.release()
             expect(page.locator("#now")).to_be_hidden(timeout=20_000)
             page.locator(TABLE).get_by_role("button", name="CPU").click()
-            results.write_row(rows[3], folder / "cells" / rows[3]["key"] / f"{rows[3]['cell']}.parquet")
+            write_row(rows[3], folder / "cells" / rows[3]["key"] / f"{rows[3]['cell']}.parquet")
             expect(page.locator("tbody td a")).to_have_count(4, timeout=20_000)
             shown = page.locator(f"{TABLE} td:nth-child(2)[data-value]").evaluate_all(VALUES)
             assert list(map(float, shown)) == sorted(map(float, shown))  # as the reader had sorted it

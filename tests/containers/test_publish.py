@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.private_engine import PrivateEngine
-from orchestrator import images, publishing, results
+from orchestrator import images, publishing
+from orchestrator.results.files import read_results, table_of, write_results
 from orchestrator.system.checkout import ROOT
 from tests.containers.planted import places
 from tests.containers.registry import PROGRAM, Registry, login, registry
@@ -134,7 +135,7 @@ def published(place) -> Path:
 
 def test_what_is_published_is_named_by_digest_and_described(place, published):
     (line,) = json.loads((published / "images.json").read_text())
-    (row,) = results.read(published / "results.parquet").to_pylist()
+    (row,) = read_results(published / "results.parquet").to_pylist()
     assert row["image"] == line["image"]
     assert re.fullmatch(rf"{place.registry.host}/me/chainer-2018:4\.5\.0-cpu@sha256:[0-9a-f]{{64}}", row["image"])
     assert row["image_digest"] == line["built"]
@@ -198,9 +199,9 @@ def test_images_travel_as_archives_that_are_checked_first(place, published):
     assert loaded.returncode == 0, loaded.stderr
     assert TAG in place.run("images", "list").stdout
     # what ran is here now, so no registry is asked for it
-    (row,) = results.read(published / "results.parquet").to_pylist()
+    (row,) = read_results(published / "results.parquet").to_pylist()
     away = row["image"].replace(place.registry.host, "registry.invalid")
-    results.write(results.table_of([{**row, "image": away}]), place.folder / "away.parquet")
+    write_results(table_of([{**row, "image": away}]), place.folder / "away.parquet")
     done = place.run("reproduce", place.folder / "away.parquet", "--results", place.folder / "offline")
     assert done.returncode in (0, SLOWER), done.stdout + done.stderr
 
@@ -228,8 +229,8 @@ def reproduced(place, published) -> Path:
 
 
 def test_reproduced_from_the_file_alone_after_all_images_are_deleted(place, published, reproduced):
-    (theirs,) = results.read(published / "results.parquet").to_pylist()
-    (mine,) = results.read(reproduced / "reproduced" / "merged.parquet").to_pylist()
+    (theirs,) = read_results(published / "results.parquet").to_pylist()
+    (mine,) = read_results(reproduced / "reproduced" / "merged.parquet").to_pylist()
     assert {name: mine[name] for name in PARAMETERS} == {name: theirs[name] for name in PARAMETERS}
     assert mine["status"] == "ok"
     assert abs(mine["quality"] - theirs["quality"]) <= 0.05
@@ -267,11 +268,11 @@ def leave(place: Place, row: dict[str, object]) -> None:
     for words in (("buildx", "build", "--builder=default", "--provenance=false", "--tag", name, "."), ("push", name)):
         subprocess.run(["docker", *words], cwd=place.folder, env=env, check=True, capture_output=True)
     leaky = {**row, "status": "failed", "reason": f"no login as {word}", "log_tail": f"tried {word}"}
-    results.write(results.table_of([leaky]), place.folder / "leaky.parquet")
+    write_results(table_of([leaky]), place.folder / "leaky.parquet")
 
 
 def test_no_secret_is_left_in_images_results_logs_and_reports(place, published, reproduced):
-    (row,) = results.read(reproduced / "reproduced" / "merged.parquet").to_pylist()
+    (row,) = read_results(reproduced / "reproduced" / "merged.parquet").to_pylist()
     leave(place, row)
     for words in (
         ("report", "leaky.parquet", "-o", "leaky"),

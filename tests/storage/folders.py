@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestrator import results
 from orchestrator.cell.cell import Cell
+from orchestrator.results.files import MERGED, read_results, write_incompatible, write_row
+from orchestrator.results.merging import merge
+from orchestrator.results.rows import empty
 from tests.unit.test_results import DOCUMENT
 
 PRIVATE = ("merged.parquet", "incompatible.parquet", ".superseded", ".passing.parquet", f"{10**6 + 2:016x}", ".claims")
@@ -16,13 +18,13 @@ PRIVATE = ("merged.parquet", "incompatible.parquet", ".superseded", ".passing.pa
 def row(number: int, **changes: Any) -> dict[str, Any]:
     cell = Cell("pytorch", "rnn", repeat=number)
     told = {"status": "ok", "engine": "docker", "run": f"{number:032x}", "key": f"{number:016x}", "seconds": 1.0}
-    return {**results.empty(cell), **told, "log_tail": f"log {number}", **changes}
+    return {**empty(cell), **told, "log_tail": f"log {number}", **changes}
 
 
 def result(folder: Path, number: int, **changes: Any) -> Path:
     """The file of one result, with its log beside it."""
     path = folder / "cells" / f"{number:016x}" / "pytorch/rnn/cpu.parquet"
-    results.write_row(row(number, **changes), path)
+    write_row(row(number, **changes), path)
     path.with_suffix(".log").write_text(f"log {number}\n" * 100)
     return path
 
@@ -34,7 +36,7 @@ def full(folder: Path, count: int) -> Path:
     result(folder / "parity", 7)
     (folder / "by-hand.json").write_text(json.dumps(DOCUMENT))
     cells = [(Cell("knet", "rnn"), "unverified: nobody has seen it run")]
-    results.write_incompatible(folder, cells, "docker")
+    write_incompatible(folder, cells, "docker")
     (folder / "reports" / "today").mkdir(parents=True)
     (folder / "reports" / "today" / "index.html").write_text("<h1>Results</h1>")
     (folder / "reports" / "today" / "rows.json").write_text("[]")
@@ -48,7 +50,7 @@ def full(folder: Path, count: int) -> Path:
     (folder / "cells" / f"{10**6 + 2:016x}" / "pytorch/rnn/cpu.log").write_text("still runs")
     (folder / ".claims").mkdir()
     (folder / ".claims" / "id").write_text("0")
-    results.merge([folder], folder / results.MERGED)
+    merge([folder], folder / MERGED)
     return folder
 
 
@@ -65,5 +67,5 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def merged(folder: Path, output: Path) -> list[dict[str, Any]]:
     """The rows of a folder, but for the one that is no cell's own doing and stays where it is."""
-    results.merge([folder], output)
-    return [row for row in results.read(output).to_pylist() if row["repeat"] != 10**6 + 1]
+    merge([folder], output)
+    return [row for row in read_results(output).to_pylist() if row["repeat"] != 10**6 + 1]

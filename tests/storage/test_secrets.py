@@ -7,7 +7,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from orchestrator import results
+from orchestrator.results.files import MERGED, read_results
 from tests.containers.conftest import engine  # noqa: F401 (a fixture)
 from tests.storage.conftest import Container
 from tests.storage.folders import files
@@ -34,7 +34,7 @@ def test_no_secret_of_the_caller_reaches_an_image_a_result_a_log_a_table_or_a_pa
     ):
         done = account.rosetta(*words, **planted)
         assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = results.read(there / results.MERGED).to_pylist()
+    (row,) = read_results(there / MERGED).to_pylist()
     assert row["status"] == "ok"
     image = json.dumps(engine.images.get(row["image"]).attrs)
     history = subprocess.run(

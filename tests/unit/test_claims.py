@@ -3,7 +3,7 @@
 import shutil
 import threading
 
-from orchestrator.claims import Claims, living
+from orchestrator.results.claims import Claims, living
 
 
 def test_a_cell_is_claimed_once_and_seen_by_others(tmp_path):

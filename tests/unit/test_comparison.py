@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orchestrator import comparison, results, suspects
+from orchestrator import comparison, suspects
 from orchestrator.cli import main
 from orchestrator.comparison import Verdict
+from orchestrator.results.files import read_results, table_of, write_results
 from tests.unit.test_tables import SHORT, failed, ran
 
 MEASURED = Path("docs/results/2026-11-25-cpu.parquet")
@@ -18,7 +19,7 @@ P100 = {"cuda": "9.0", "cudnn": "7.0.5", "driver": "384.111", "gpu_name": "Tesla
 
 @pytest.fixture(scope="module")
 def measured() -> list[dict[str, Any]]:
-    rows = results.read(MEASURED).to_pylist()
+    rows = read_results(MEASURED).to_pylist()
     return [row for row in rows if row["workload"] == "rnn" and row["repeat"] == 2][:6]
 
 
@@ -31,18 +32,18 @@ def rounds(row: dict[str, Any], *seconds: float, **changes: Any) -> list[dict[st
 
 
 def against(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], tolerance: float = 0.1) -> comparison.Compared:
-    find = comparison.of_results(results.table_of(theirs), "theirs.parquet")
-    (found,) = comparison.verify(results.table_of(ours), find, tolerance)
+    find = comparison.of_results(table_of(theirs), "theirs.parquet")
+    (found,) = comparison.verify(table_of(ours), find, tolerance)
     return found
 
 
 def to_2018(*rows: dict[str, Any]) -> comparison.Compared:
-    (found,) = comparison.verify(results.table_of(rows), comparison.published, 0.1)
+    (found,) = comparison.verify(table_of(rows), comparison.published, 0.1)
     return found
 
 
 def written(folder: Path, name: str, rows: list[dict[str, Any]]) -> str:
-    results.write(results.table_of(rows), folder / name)
+    write_results(table_of(rows), folder / name)
     return str(folder / name)
 
 

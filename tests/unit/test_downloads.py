@@ -125,7 +125,7 @@ def test_what_came_whole_before_a_kill_is_not_fetched_again(
 CHILD = """
 import sys
 from orchestrator.data import catalogue, datasets, downloads
-from orchestrator.data.downloads import Content, File
+from orchestrator.data.files import Content, File
 url, sha256, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 downloads.LINE_EVERY = 0
 catalogue.DATA_SETS["reviews"] = catalogue.DataSet("reviews", "", (File("reviews.npz", (Content(sha256, size),), url),))

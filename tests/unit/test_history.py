@@ -1,8 +1,10 @@
 """The order of cells: rounds, the unknown first, then the longest."""
 
-from orchestrator import history, results
+from orchestrator import history
 from orchestrator.cell.cell import Cell
 from orchestrator.plan import Planned, Verdict
+from orchestrator.results.files import MERGED, write_row
+from orchestrator.results.merging import merge
 from tests.unit.test_results import row
 
 LIBRARIES = {"pytorch": 30.0, "chainer": 10.0, "mxnet": 20.0}
@@ -15,8 +17,8 @@ def cell(library: str, repeat: int = 0, **parameters) -> Cell:
 def test_the_longest_of_earlier_runs_comes_first_in_each_round_and_what_nobody_knows_before(tmp_path):
     for number, (library, seconds) in enumerate(LIBRARIES.items()):
         made = {**row(cell(library), run=f"r{number}", library=library), "wall_seconds": seconds}
-        results.write_row(made, tmp_path / f"{number}.parquet")
-    results.merge([tmp_path], tmp_path / results.MERGED)
+        write_row(made, tmp_path / f"{number}.parquet")
+    merge([tmp_path], tmp_path / MERGED)
     expected = history.expected(tmp_path)
     assert expected(cell("pytorch", 7)) == 30.0
     assert expected(cell("pytorch", epochs=1)) is None

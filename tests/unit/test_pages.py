@@ -10,17 +10,19 @@ import pytest
 from click.testing import CliRunner
 from flit_core import buildapi
 
-from orchestrator import notebook, results
+from orchestrator import notebook
 from orchestrator.cell.parameters import parameters
 from orchestrator.cli import main
 from orchestrator.commands import cells
 from orchestrator.report import site
 from orchestrator.report.site import calls, pages
+from orchestrator.results.files import read_results, table_of, write_results, write_row
+from orchestrator.results.merging import Folder
 from orchestrator.scripts import scripts
 from orchestrator.system.checkout import ROOT
 
 SCRIPTS = [script for workload in parameters() for script in scripts(workload)]
-ROWS = [row for path in (ROOT / "docs" / "results").glob("*.parquet") for row in results.read(path).to_pylist()]
+ROWS = [row for path in (ROOT / "docs" / "results").glob("*.parquet") for row in read_results(path).to_pylist()]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: f"{script.workload}/{script.path.name}")
@@ -78,7 +80,7 @@ def test_every_link_of_a_call_leads_to_the_library_s_own_documentation():
 
 def test_a_hostile_name_stays_within_the_folder(tmp_path):
     row = {**ROWS[0], "cell": "../../<script>/x\0", "run": "../..", "reason": "\x1b[31m\u202e<b>"}
-    results.write(results.table_of([row]), tmp_path / "a.parquet")
+    write_results(table_of([row]), tmp_path / "a.parquet")
     site.write(tmp_path / "a.parquet", tmp_path / "out" / "site")
     written = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")]
     assert all(path.startswith("out/site/") for path in written)
@@ -89,13 +91,13 @@ def test_a_hostile_name_stays_within_the_folder(tmp_path):
 
 
 def test_a_folder_is_read_again_as_its_files_come_change_and_go(tmp_path):
-    folder = results.Folder(tmp_path)
+    folder = Folder(tmp_path)
     assert folder.read().num_rows == 0
     first, second = tmp_path / "cells" / "a" / "x.parquet", tmp_path / "cells" / "b" / "y.parquet"
-    results.write_row(ROWS[0], first)
+    write_row(ROWS[0], first)
     seen = folder.read()
     assert (seen.num_rows, folder.read() is seen) == (1, True)
-    results.write_row(ROWS[1], second)
+    write_row(ROWS[1], second)
     assert folder.read().num_rows == 2
     first.unlink()
     assert folder.read()["cell"].to_pylist() == [ROWS[1]["cell"]]

@@ -10,6 +10,7 @@ from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.errors import SelectionError
 from orchestrator.plan import Verdict
+from orchestrator.results.paths import result_path
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.host import Device, Host
 
@@ -39,7 +40,7 @@ def test_a_cell_is_ready_until_its_file_is_there(tmp_path):
     planned = only(CELL, tmp_path)
     assert planned.verdict is Verdict.READY
     assert planned.image == images.image_for("pytorch", "cpu")
-    path = plan.result_path(tmp_path / "cells", planned.key, CELL.id)
+    path = result_path(tmp_path / "cells", planned.key, CELL.id)
     path.parent.mkdir(parents=True)
     assert only(CELL, tmp_path).verdict is Verdict.READY
     path.touch()

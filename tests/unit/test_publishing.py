@@ -9,7 +9,7 @@ import pytest
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from orchestrator import archives, images, reproduction, results
+from orchestrator import archives, images, reproduction
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
@@ -27,7 +27,9 @@ from orchestrator.publishing import (
     write_lock,
 )
 from orchestrator.publishing.examination import Examined, Inventory, Package
-from orchestrator.results import schema
+from orchestrator.results.files import read_results, table_of
+from orchestrator.results.rows import row_of
+from orchestrator.results.schema import schema
 from orchestrator.system.checkout import ROOT
 
 DIGEST = "sha256:" + "a" * 64
@@ -171,7 +173,7 @@ def test_a_page_can_not_be_broken_by_what_a_package_calls_itself():
 def row(**changes):
     cell = Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=128)
     image = images.image_for("pytorch", "cpu")
-    made = results.row(cell, Outcome(Status.OK), key="k", run="r", engine="docker", image=image, host="h")
+    made = row_of(cell, Outcome(Status.OK), key="k", run="r", engine="docker", image=image.columns, host="h")
     measured = {"status": "ok", "seconds": 1.0, "quality": 0.9, "n_gpus": 0, "image": REFERENCE}
     return {**made, **measured, **changes}
 
@@ -183,7 +185,7 @@ def test_a_published_row_becomes_the_cell_that_it_was():
 
 
 def test_a_full_run_is_asked_for_without_numbers_since_with_them_it_counts_as_shortened():
-    measured = results.read(ROOT / "docs" / "results" / "2026-11-25-cpu.parquet").to_pylist()
+    measured = read_results(ROOT / "docs" / "results" / "2026-11-25-cpu.parquet").to_pylist()
     full = next(one for one in measured if one["workload"] == "rnn" and one["status"] == "ok" and not one["shortened"])
     cell = reproduction.published_row({**full, "image": REFERENCE}).cell
     assert not {"--epochs", "--samples"} & set(contract.arguments(cell))
@@ -196,7 +198,7 @@ def test_runs_are_paired_by_what_was_asked_for_also_one_that_failed():
         row(key=reproduction.key_of(short), status="failed", quality=None, epochs=None, samples=None),
         row(key=reproduction.key_of(full), quality=0.89, run="s", cpu="other"),
     ]
-    found = reproduction.pairs([short, full], results.table_of(mine))
+    found = reproduction.pairs([short, full], table_of(mine))
     assert [pair.as_good for pair in found] == [False, True]
     assert "cpu: None → other" in found[1].differences
 
@@ -235,7 +237,7 @@ def test_a_lock_file_that_is_none_is_refused_by_name(tmp_path):
 def test_rows_that_can_not_be_run_again_are_refused_by_name(changes):
     with pytest.raises(ResultError):
         reproduction.published_row(row(**changes))
-    table = results.table_of([row(**changes)])
+    table = table_of([row(**changes)])
     with pytest.raises(SelectionError):
         reproduction.chosen(table, [], [])
     ((name, _),) = reproduction.refused(table, [])
@@ -243,7 +245,7 @@ def test_rows_that_can_not_be_run_again_are_refused_by_name(changes):
 
 
 def test_only_rows_of_the_very_image_are_given_its_reference():
-    table = results.table_of([row(image="a", image_digest="sha256:1"), row(image="b", image_digest="sha256:2")])
+    table = table_of([row(image="a", image_digest="sha256:1"), row(image="b", image_digest="sha256:2")])
     done = Published(REFERENCE, "sha256:1", "", "", "", None)
     changed, count = with_references(table, [done])
     assert changed["image"].to_pylist() == [REFERENCE, "b"]

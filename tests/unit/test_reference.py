@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from orchestrator import reference, results
+from orchestrator import reference
 from orchestrator.cli import main
 from orchestrator.errors import ResultError
 from orchestrator.reference import EDITIONS, JUNE, MARCH
 from orchestrator.report import fields, markdown, tables
+from orchestrator.results.files import table_of
 from tests.unit.test_tables import SHORT, ran
 
 SHA256 = "6d99ad3002a3105eb0533b1dca88f163195c038b0b37d828f1abe61f025ae0c2"
@@ -155,12 +156,12 @@ def test_the_command_prints_them():
 
 # --- beside new results ---------------------------------------------------------------------------------------------
 def headings(*rows) -> dict[str, list[str]]:
-    every, _ = tables.tables(results.table_of(rows), published=True)
+    every, _ = tables.tables(table_of(rows), published=True)
     return {table.title.split(":")[0]: [" ".join(lines) for lines in table.columns] for table in every}
 
 
 def test_the_figures_of_2018_have_columns_of_their_own():
-    every, _ = tables.tables(results.table_of([ran("pytorch", 300), ran("jax", 200)]), published=True)
+    every, _ = tables.tables(table_of([ran("pytorch", 300), ran("jax", 200)]), published=True)
     rnn = every[1]
     assert rnn.columns == [("CPU",), ("2018, CUDA 8", "K80"), ("2018, CUDA 8", "P100")]
     assert [entry.time for entry in rnn.rows["PyTorch"]] == ["300 s", "31 s", "16 s"]
@@ -176,7 +177,7 @@ def test_not_beside_runs_that_were_shortened():
 
 
 def test_a_run_on_the_same_card_stands_beside_the_figure_and_not_in_its_place():
-    every, _ = tables.tables(results.table_of([ran("pytorch", 12, 0.86, "cuda8", "p100")]), published=True)
+    every, _ = tables.tables(table_of([ran("pytorch", 12, 0.86, "cuda8", "p100")]), published=True)
     assert [entry.time for entry in every[1].rows["PyTorch"]] == ["12 s", "31 s", "16 s"]
 
 
@@ -189,7 +190,7 @@ def densenet(seconds: float, n_gpus: int, data: str = "real", **changes):
 
 def test_densenet_with_its_input_lag_and_speed_up():
     rows = [densenet(2000, 1), densenet(1000, 2), densenet(600, 4), densenet(1900, 1, "synthetic")]
-    every, marks = tables.tables(results.table_of([*rows, densenet(480, 4, "synthetic")]))
+    every, marks = tables.tables(table_of([*rows, densenet(480, 4, "synthetic")]))
     assert [" ".join(lines) for lines in every[0].columns] == [
         "CUDA 12 V100", "CUDA 12 2 × V100", "CUDA 12 4 × V100", "CUDA 12 V100 synthetic", "CUDA 12 4 × V100 synthetic",
         "CUDA 12 V100 input lag", "CUDA 12 4 × V100 input lag",

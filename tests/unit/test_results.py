@@ -13,12 +13,15 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from orchestrator import results
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.errors import ResultError
-from orchestrator.results import schema as schema_module
+from orchestrator.results.files import forget, read_results, table_of, write_incompatible, write_results, write_row
+from orchestrator.results.merging import merge
+from orchestrator.results.rows import LOG_TAIL, identity, incompatible_row, row_of
+from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION, VERSION_KEY
+from orchestrator.results.schema import schema as schema_module
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 IMAGE: Any = SimpleNamespace(tag="rosetta/pytorch:2", recipe="abc", framework=SimpleNamespace(framework="pytorch"))
@@ -56,12 +59,12 @@ def row(cell: Cell | None = None, run: str = "run-1", started: datetime = NOW, *
         wall_seconds=310.0,
     )
     cell = cell or Cell("pytorch", "rnn")
-    return results.row(cell, outcome, key="0123", run=run, engine="docker", image=IMAGE, host="here")
+    return row_of(cell, outcome, key="0123", run=run, engine="docker", image=IMAGE.columns, host="here")
 
 
 def merged(*paths: Path, out: Path) -> list[dict[str, Any]]:
-    count = results.merge(paths, out)
-    rows: list[dict[str, Any]] = results.read(out).to_pylist()
+    count = merge(paths, out)
+    rows: list[dict[str, Any]] = read_results(out).to_pylist()
     assert len(rows) == count
     return rows
 
@@ -69,8 +72,8 @@ def merged(*paths: Path, out: Path) -> list[dict[str, Any]]:
 # --- Rows -----------------------------------------------------------------------------------------------------------
 def test_a_row_has_every_declared_column_and_says_what_the_document_said():
     made = row()
-    assert list(results.COLUMNS) == schema_module().names
-    assert set(made) == set(results.COLUMNS)
+    assert list(COLUMNS) == schema_module().names
+    assert set(made) == set(COLUMNS)
     expected = {
         "cell": "pytorch/rnn/cpu", "status": "ok", "reason": "", "seconds": 300.5, "quality": 0.857, "samples": 24960,
         "import_seconds": 1.5, "data_seconds": None, "train_seconds": 301.0, "wall_seconds": 310.0, "engine": "docker",
@@ -134,7 +137,7 @@ def test_so_is_one_of_another_length_or_without_the_gpu(cell, changes, said):
 
 def test_a_comparison_that_can_not_run_has_no_errors_and_says_how_long_it_would_be():
     cell = Cell("pytorch", "densenet121", parity=True, n_gpus=2)
-    made = results.incompatible_row(cell, "not implemented yet", "docker")
+    made = incompatible_row(cell, "not implemented yet", "docker")
     assert (made["status"], made["parity"], made["samples"], made["workers"]) == ("incompatible", "{}", 80, 2)
 
 
@@ -148,7 +151,7 @@ def test_no_status_but_ok_is_turned_into_ok():
     assert (made["status"], made["reason"], made["quality"]) == ("timeout", "not finished after 5 s", None)
     # what the run would have reported, so that a later good one of the same length stands in its place
     assert (made["epochs"], made["samples"], made["shortened"]) == (1, 960, True)
-    assert len(made["log_tail"]) == results.LOG_TAIL
+    assert len(made["log_tail"]) == LOG_TAIL
     assert row(outcome=Outcome(Status.OK))["status"] == "failed"
 
 
@@ -161,8 +164,8 @@ def test_a_container_that_calls_a_short_run_full_is_not_believed():
 # --- Files ----------------------------------------------------------------------------------------------------------
 def test_a_file_gives_back_the_row_that_was_written(tmp_path):
     path = tmp_path / "cells" / "k" / "pytorch" / "rnn" / "cpu.parquet"
-    results.write_row(row(), path)
-    table = results.read(path)
+    write_row(row(), path)
+    table = read_results(path)
     assert table.schema.equals(schema_module())
     assert table.to_pylist() == [row()]
     assert [file.name for file in path.parent.iterdir()] == ["cpu.parquet"]
@@ -170,7 +173,7 @@ def test_a_file_gives_back_the_row_that_was_written(tmp_path):
 
 
 def test_other_readers_see_the_declared_types(tmp_path):
-    results.write_row(row(), tmp_path / "a.parquet")
+    write_row(row(), tmp_path / "a.parquet")
     schema = pq.read_schema(tmp_path / "a.parquet")
     assert schema.field("started").type == pa.timestamp("us", tz="UTC")
     assert schema.field("epoch_losses").type.value_type == pa.float64()
@@ -188,32 +191,32 @@ values = {
     "time?": st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
 }  # fmt: skip
 rows = st.fixed_dictionaries(
-    {name: values[kind] for name, kind in results.COLUMNS.items()} | {"schema": st.just(results.SCHEMA_VERSION)}
+    {name: values[kind] for name, kind in COLUMNS.items()} | {"schema": st.just(SCHEMA_VERSION)}
 )
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(row=rows)
 def test_any_row_survives_a_file(row, tmp_path):
-    results.write_row(row, tmp_path / "any.parquet")
-    assert results.read(tmp_path / "any.parquet").to_pylist() == [row]
+    write_row(row, tmp_path / "any.parquet")
+    assert read_results(tmp_path / "any.parquet").to_pylist() == [row]
 
 
 def test_a_value_that_does_not_fit_is_an_error_of_ours():
     with pytest.raises(ResultError, match="does not fit the schema"):
-        results.table_of([{**row(), "memory": 10**30}])
+        table_of([{**row(), "memory": 10**30}])
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.parquet"
-    results.write_row(row(run="old"), path)
+    write_row(row(run="old"), path)
     with pytest.raises(pa.ArrowException):
-        results.write_row({**row(), "status": None}, path)
-    assert results.read(path)["run"].to_pylist() == ["old"]
+        write_row({**row(), "status": None}, path)
+    assert read_results(path)["run"].to_pylist() == ["old"]
     assert os.listdir(tmp_path) == ["a.parquet"]
     (tmp_path / "folder.parquet").mkdir()
     with pytest.raises(ResultError, match=r"folder\.parquet can't be written"):
-        results.write_row(row(), tmp_path / "folder.parquet")
+        write_row(row(), tmp_path / "folder.parquet")
 
 
 def foreign(path: Path) -> None:
@@ -222,20 +225,20 @@ def foreign(path: Path) -> None:
 
 def of_version_2(path: Path) -> None:
     with pq.ParquetWriter(path, schema_module(), store_schema=False) as writer:
-        writer.write_table(results.table_of([row()]))
-        writer.add_key_value_metadata({results.VERSION_KEY: "2"})
+        writer.write_table(table_of([row()]))
+        writer.add_key_value_metadata({VERSION_KEY: "2"})
 
 
 def with_rows_of_version_2(path: Path) -> None:
-    results.write_row({**row(), "schema": 2}, path)
+    write_row({**row(), "schema": 2}, path)
 
 
 def without_a_column(path: Path) -> None:
-    pq.write_table(results.table_of([row()]).drop_columns(["quality"]), path)
+    pq.write_table(table_of([row()]).drop_columns(["quality"]), path)
 
 
 def with_text_for_a_number(path: Path) -> None:
-    table = results.table_of([row()])
+    table = table_of([row()])
     pq.write_table(table.set_column(table.schema.get_field_index("seconds"), "seconds", pa.array(["fast"])), path)
 
 
@@ -245,17 +248,17 @@ def with_null_status(path: Path) -> None:
 
 
 def with_bytes_for_text(path: Path) -> None:
-    results.write_row({**row(), "reason": "abcdefgh"}, path)
+    write_row({**row(), "reason": "abcdefgh"}, path)
     path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"\xff\xfe\xfd\xfc\xff\xfe\xfd\xfc"))
 
 
 def truncated(path: Path) -> None:
-    results.write_row(row(), path)
+    write_row(row(), path)
     path.write_bytes(path.read_bytes()[:-100])
 
 
 def with_a_hole(path: Path) -> None:
-    results.write_row(row(), path)
+    write_row(row(), path)
     path.write_bytes(b"PAR1" + bytes(1500) + path.read_bytes()[1504:])
 
 
@@ -269,12 +272,12 @@ DAMAGE = {
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGE.items())
 def test_a_bad_file_is_named_and_leaves_the_last_merge_alone(damage, said, tmp_path):
-    results.write_row(row(), tmp_path / "good.parquet")
-    results.merge([tmp_path], tmp_path / "merged.parquet")
+    write_row(row(), tmp_path / "good.parquet")
+    merge([tmp_path], tmp_path / "merged.parquet")
     before = (tmp_path / "merged.parquet").read_bytes()
     damage(tmp_path / "bad.parquet")
     for attempt in (
-        lambda: results.read(tmp_path / "bad.parquet"),
+        lambda: read_results(tmp_path / "bad.parquet"),
         lambda: merged(tmp_path, out=tmp_path / "merged.parquet"),
     ):
         with pytest.raises(ResultError, match=said) as error:
@@ -289,13 +292,13 @@ def test_a_bad_file_is_named_and_leaves_the_last_merge_alone(damage, said, tmp_p
 @given(data=st.data())
 def test_random_damage_is_an_error_of_ours_or_harmless(data, tmp_path):
     path = tmp_path / "a.parquet"
-    results.write_row(row(), path)
+    write_row(row(), path)
     raw = bytearray(path.read_bytes())
     for at in data.draw(st.lists(st.integers(0, len(raw) - 1), min_size=1, max_size=8)):
         raw[at] = data.draw(st.integers(0, 255))
     path.write_bytes(raw)
     try:
-        table = results.read(path)
+        table = read_results(path)
     except ResultError as error:
         event(error.what.rpartition("/")[2])
     else:
@@ -305,22 +308,22 @@ def test_random_damage_is_an_error_of_ours_or_harmless(data, tmp_path):
 
 def test_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "many.parquet"
-    results.write(results.table_of([row()] * 30), path)
-    assert results.read(path).num_rows == 30
+    write_results(table_of([row()] * 30), path)
+    assert read_results(path).num_rows == 30
     monkeypatch.setattr("orchestrator.results.files.MOST_ROWS", 29)
     with pytest.raises(ResultError, match="unpacks to 30 rows"):
-        results.read(path)
+        read_results(path)
     monkeypatch.setattr("orchestrator.results.files.LARGEST_FILE", 100)
     with pytest.raises(ResultError, match="is larger than"):
-        results.read(path)
+        read_results(path)
 
 
 # --- Incompatible cells, and running again --------------------------------------------------------------------------
 def test_incompatible_cells_are_noted_once_with_their_last_reason(tmp_path):
     cntk, knet = Cell("cntk", "rnn"), Cell("knet", "rnn")
-    results.write_incompatible(tmp_path, [(cntk, "needs a container"), (knet, "not implemented yet")], "process")
-    results.write_incompatible(tmp_path, [(cntk, "no memory")], "process")
-    found = results.read(tmp_path / "incompatible.parquet").to_pylist()
+    write_incompatible(tmp_path, [(cntk, "needs a container"), (knet, "not implemented yet")], "process")
+    write_incompatible(tmp_path, [(cntk, "no memory")], "process")
+    found = read_results(tmp_path / "incompatible.parquet").to_pylist()
     assert {(r["cell"], r["status"], r["reason"]) for r in found} == {
         ("cntk/rnn/cpu", "incompatible", "no memory"),
         ("knet/rnn/cpu", "incompatible", "not implemented yet"),
@@ -331,7 +334,7 @@ def test_incompatible_cells_are_noted_once_with_their_last_reason(tmp_path):
 def test_only_what_would_run_again_is_set_aside(tmp_path):
     def put(name: str, made: dict[str, Any]) -> Path:
         path = tmp_path / "cells" / name / f"{made['cell']}.parquet"
-        results.write_row({**made, "run": name}, path)
+        write_row({**made, "run": name}, path)
         return path
 
     bad = Outcome(Status.FAILED, "exit code 1")
@@ -342,13 +345,13 @@ def test_only_what_would_run_again_is_set_aside(tmp_path):
     damaged = tmp_path / "cells" / "6" / "pytorch" / "rnn" / "cpu.parquet"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"PAR1")
-    results.forget(tmp_path, [Cell("pytorch", "rnn")], "failed")
+    forget(tmp_path, [Cell("pytorch", "rnn")], "failed")
     assert [p.exists() for p in (ok, failed, short, repeat, other, damaged)] == [True, False, True, True, True, False]
     assert len(list(tmp_path.rglob("*.superseded"))) == 2
-    results.forget(tmp_path, [Cell("pytorch", "rnn")], "all")
+    forget(tmp_path, [Cell("pytorch", "rnn")], "all")
     assert [p.exists() for p in (ok, short, repeat, other)] == [False, True, True, True]
     assert merged(tmp_path, out=tmp_path / "merged.parquet") == [
-        r for path in (other, short, repeat) for r in results.read(path).to_pylist()
+        r for path in (other, short, repeat) for r in read_results(path).to_pylist()
     ]
 
 
@@ -356,10 +359,10 @@ def test_only_what_would_run_again_is_set_aside(tmp_path):
 def test_a_merge_holds_every_run_of_all_machines_once_and_sorted(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     for number, library in enumerate(["pytorch", "chainer", "mxnet"]):
-        results.write_row(row(Cell(library, "rnn"), run=f"h{number}", library=library), here / f"{library}.parquet")
-    results.write_row(row(run="t0", started=NOW + timedelta(days=1)), there / "a" / "b" / "cpu.parquet")
-    results.merge([here], here / "merged.parquet")
-    results.write_row(row(run="h0"), there / "copy-of-h0.parquet")
+        write_row(row(Cell(library, "rnn"), run=f"h{number}", library=library), here / f"{library}.parquet")
+    write_row(row(run="t0", started=NOW + timedelta(days=1)), there / "a" / "b" / "cpu.parquet")
+    merge([here], here / "merged.parquet")
+    write_row(row(run="h0"), there / "copy-of-h0.parquet")
     rows = merged(here, there, here / "merged.parquet", out=tmp_path / "all.parquet")
     assert [(r["library"], r["run"]) for r in rows] == [
         ("chainer", "h1"), ("mxnet", "h2"), ("pytorch", "t0"), ("pytorch", "h0"),
@@ -368,14 +371,14 @@ def test_a_merge_holds_every_run_of_all_machines_once_and_sorted(tmp_path):
 
 def test_an_incompatible_cell_gives_way_to_a_run_of_the_same_cell_repeat_and_data(tmp_path):
     def no(cell: Cell, folder: str) -> None:
-        results.write_incompatible(tmp_path / folder, [(cell, "no V100 on this machine")], "docker")
+        write_incompatible(tmp_path / folder, [(cell, "no V100 on this machine")], "docker")
 
     v100 = Cell("pytorch", "rnn", "cuda9", "v100")
     for folder in ("a", "b"):
         no(v100, folder)
         no(Cell("pytorch", "rnn", "cuda9", "v100", repeat=1), folder)
         no(Cell("pytorch", "rnn", "cuda9", "v100", data="synthetic"), folder)
-    results.write_row(row(v100, **V100), tmp_path / "c" / "v100.parquet")
+    write_row(row(v100, **V100), tmp_path / "c" / "v100.parquet")
     rows = merged(tmp_path, out=tmp_path / "merged.parquet")
     assert [(r["repeat"], r["data"], r["status"]) for r in rows] == [
         (0, "real", "ok"), (1, "real", "incompatible"), (0, "synthetic", "incompatible"),
@@ -383,7 +386,7 @@ def test_an_incompatible_cell_gives_way_to_a_run_of_the_same_cell_repeat_and_dat
 
 
 def test_a_merge_does_not_read_itself_nor_what_is_hidden_or_partial(tmp_path, monkeypatch):
-    results.write_row(row(), tmp_path / "cells" / "a.parquet")
+    write_row(row(), tmp_path / "cells" / "a.parquet")
     for name in (
         ".a.parquet.1.partial",
         ".hidden.parquet",
@@ -405,8 +408,8 @@ def test_a_merge_does_not_read_itself_nor_what_is_hidden_or_partial(tmp_path, mo
 
 def test_a_merged_file_can_be_its_own_input(tmp_path):
     out = tmp_path / "merged.parquet"
-    results.write_row(row(run="1"), tmp_path / "1.parquet")
-    results.write_row(row(run="2"), tmp_path / "2.parquet")
+    write_row(row(run="1"), tmp_path / "1.parquet")
+    write_row(row(run="2"), tmp_path / "2.parquet")
     merged(tmp_path / "1.parquet", out=out)
     assert [r["run"] for r in merged(out, tmp_path / "2.parquet", out=out)] == ["1", "2"]
 
@@ -414,7 +417,7 @@ def test_a_merged_file_can_be_its_own_input(tmp_path):
 def test_nothing_merges_to_an_empty_table_and_a_wrong_name_is_an_error(tmp_path):
     assert merged(tmp_path, out=tmp_path / "merged.parquet") == []
     with pytest.raises(ResultError, match="There is no"):
-        results.merge([tmp_path / "reslts"], tmp_path / "merged.parquet")
+        merge([tmp_path / "reslts"], tmp_path / "merged.parquet")
 
 
 def test_a_document_of_a_container_run_by_hand_is_a_result(tmp_path):
@@ -441,7 +444,7 @@ HUGE = {**DOCUMENT, "environment": {**ENVIRONMENT, "memory": 10**30}}
 def test_a_bad_document_is_named(raw, tmp_path):
     (tmp_path / "by-hand.json").write_text(raw)
     with pytest.raises(ResultError, match=r"by-hand\.json"):
-        results.merge([tmp_path], tmp_path / "merged.parquet")
+        merge([tmp_path], tmp_path / "merged.parquet")
     assert not (tmp_path / "merged.parquet").exists()
 
 
@@ -449,7 +452,7 @@ def test_an_oversized_document_is_not_read_whole(tmp_path):
     with (tmp_path / "huge.json").open("wb") as file:
         file.truncate(contract.LARGEST_DOCUMENT * 1000)
     with pytest.raises(ResultError, match=r"huge\.json"):
-        results.merge([tmp_path], tmp_path / "merged.parquet")
+        merge([tmp_path], tmp_path / "merged.parquet")
 
 
 cells = st.builds(
@@ -471,11 +474,11 @@ def test_the_order_and_grouping_of_merges_does_not_matter(machines, data, tmp_pa
                 "run": f"{cell}{run}{hour}",
             }
             if runs
-            else results.incompatible_row(cell, "can't", "docker")
+            else incompatible_row(cell, "can't", "docker")
             for cell, runs, run, hour in attempted
         ]
         files.append(folder / f"{number}.parquet")
-        results.write(results.table_of(made), files[-1])
+        write_results(table_of(made), files[-1])
     once = merged(*files, out=folder / "once.parquet")
     shuffled = data.draw(st.permutations(files))
     first = shuffled[: len(files) // 2 + 1]
@@ -484,6 +487,6 @@ def test_the_order_and_grouping_of_merges_does_not_matter(machines, data, tmp_pa
     assert sorted(map(str, twice)) == sorted(map(str, once))
     assert len({r["run"] for r in once}) == len(once)
     asked = {(cell.id, cell.repeat, cell.data) for attempted in machines for cell, *_ in attempted}
-    assert {results.identity(r) for r in once} == asked
-    ran = {results.identity(r) for r in once if r["status"] != "incompatible"}
-    assert not ran & {results.identity(r) for r in once if r["status"] == "incompatible"}
+    assert {identity(r) for r in once} == asked
+    ran = {identity(r) for r in once if r["status"] != "incompatible"}
+    assert not ran & {identity(r) for r in once if r["status"] == "incompatible"}

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator import attempts, plan, progress, queue, results, run
+from orchestrator import attempts, plan, progress, queue, run
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.claims import Claims
 from orchestrator.engines import OnThisHost, Task, success
 from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
 from orchestrator.plan import Planned, Verdict
+from orchestrator.results.claims import Claims
+from orchestrator.results.files import MERGED, forget, read_results
 from orchestrator.shop import Settings, Tally
 from orchestrator.system.host import Host
 from tests.unit.test_results import DOCUMENT
@@ -103,7 +104,7 @@ def go(tmp_path, monkeypatch):
         shown = progress.Lines(Console(file=(tmp_path / "shown").open("w")))
         with shown.console.file:
             tally = run.run(planned, engine, Settings(tmp_path, **settings), Host(), shown)
-        return tally, results.read(tmp_path / results.MERGED).to_pylist()
+        return tally, read_results(tmp_path / MERGED).to_pylist()
 
     go.folder = tmp_path
     return go
@@ -114,10 +115,10 @@ def test_every_cell_has_one_row_and_a_second_run_does_nothing(go):
     tally, rows = go(engine)
     assert (tally.statuses, len(rows)) == ({"ok": 6}, 6)
     assert [cell.repeat for cell in engine.ran] == [0, 0, 0, 1, 1, 1]
-    merged = (go.folder / results.MERGED).stat()
+    merged = (go.folder / MERGED).stat()
     tally, rows = go(engine)
     assert (tally.statuses, len(rows), len(engine.ran)) == ({}, 6, 6)
-    assert (go.folder / results.MERGED).stat().st_mtime_ns == merged.st_mtime_ns
+    assert (go.folder / MERGED).stat().st_mtime_ns == merged.st_mtime_ns
     assert [path.name for path in (go.folder / ".claims").iterdir() if path.suffix != ".lock"] == ["id"]
 
 
@@ -188,7 +189,7 @@ def test_two_orchestrators_share_the_cells_and_both_wait_for_all(go):
     assert sorted(map(CELLS.index, ran)) == list(range(6))
     assert all(engine.ran for engine in engines)
     assert sum(tally.elsewhere for tally in tallies) == 6
-    assert len(results.read(go.folder / results.MERGED).to_pylist()) == 6
+    assert len(read_results(go.folder / MERGED).to_pylist()) == 6
 
 
 def test_orphans_of_this_folder_are_removed_and_no_others(go):
@@ -227,13 +228,13 @@ def test_measured_cells_on_a_cpu_wait_for_builds_and_short_ones_do_not(go):
 
 def test_a_run_that_was_killed_is_merged_by_the_next(go):
     go(Engine())
-    (go.folder / results.MERGED).rename(go.folder / "kept")
+    (go.folder / MERGED).rename(go.folder / "kept")
     go(Engine())
-    assert (go.folder / results.MERGED).exists()
-    before = (go.folder / results.MERGED).stat().st_mtime_ns
+    assert (go.folder / MERGED).exists()
+    before = (go.folder / MERGED).stat().st_mtime_ns
     (go.folder / ".claims" / "run-0123.lock").touch()
     go(Engine())
-    assert (go.folder / results.MERGED).stat().st_mtime_ns > before
+    assert (go.folder / MERGED).stat().st_mtime_ns > before
 
 
 def test_changes_are_json_for_programs(go, capsys, tmp_path):
@@ -282,7 +283,7 @@ def test_status_tells_from_files_what_runs_and_what_is_done(go):
     console = Console(width=120, record=True)
     status.show(now, console)
     assert f"{CELLS[5].id} #1" in console.export_text()
-    results.forget(go.folder, CELLS[:1], "failed")
+    forget(go.folder, CELLS[:1], "failed")
     after = status.read(go.folder)
     assert (after.runs, after.cells, after.done) == ((), (), {"ok": 5})
     go(Engine(lambda task: Outcome(Status.OOM, "out of memory")))

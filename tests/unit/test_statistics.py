@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator import results, statistics
+from orchestrator import statistics
 from orchestrator.cell.cell import Cell
+from orchestrator.results.rows import empty
 from orchestrator.statistics import Doubt
 
 seconds = st.floats(0.01, 1e6)
@@ -117,7 +118,7 @@ def test_nothing_measured_is_an_error(call: Any):
 
 def row(**changes: Any) -> dict[str, Any]:
     cell = Cell("pytorch", changes.pop("workload", "rnn"), data=changes.pop("data", "real"))
-    return {**results.empty(cell), "seconds": 10.0, "shortened": False, **changes}
+    return {**empty(cell), "seconds": 10.0, "shortened": False, **changes}
 
 
 def hot(*reasons: str) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import sync
 from orchestrator.data import datasets
 from orchestrator.errors import ConflictError, ResultError, StorageError
-from orchestrator.results import shared
+from orchestrator.results import shared, sync
 from orchestrator.storage.folder import Folder
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import Entry

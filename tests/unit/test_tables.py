@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from orchestrator import results
 from orchestrator.cell.cell import Cell
 from orchestrator.report import markdown, rows, screen, tables
 from orchestrator.report.fields import duration
+from orchestrator.results.files import table_of
+from orchestrator.results.rows import empty, incompatible_row
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 TITLES = {"pytorch": "PyTorch", "mxnet": "MXNet", "cntk": "CNTK", "knet": "Julia (Knet)"}
@@ -26,7 +27,7 @@ def ran(library: str, seconds: float, quality: float = 0.857, /, *axes: str, **c
     names = {name: changes[name] for name in ("data", "repeat", "precision", "variant") if name in changes}
     cell = Cell(library, changes.pop("workload", "rnn"), *(axes or ("cpu", "none")), **names)
     measured = {"status": "ok", "seconds": seconds, "quality": quality, "metric": "accuracy", "engine": "docker"}
-    return {**results.empty(cell), **measured, **EPYC, "started": NOW, "n_gpus": int(bool(axes)), **changes}
+    return {**empty(cell), **measured, **EPYC, "started": NOW, "n_gpus": int(bool(axes)), **changes}
 
 
 def failed(library: str, status: str, reason: str, *axes: str, **changes: Any) -> dict[str, Any]:
@@ -37,18 +38,18 @@ def failed(library: str, status: str, reason: str, *axes: str, **changes: Any) -
 
 def cannot(library: str, reason: str, *axes: str, **changes: Any) -> dict[str, Any]:
     cell = Cell(library, changes.pop("workload", "rnn"), *(axes or ("cpu", "none")), **changes)
-    return results.incompatible_row(cell, reason, "docker")
+    return incompatible_row(cell, reason, "docker")
 
 
 def shown(*rows: dict[str, Any], width: int = 80, **options: Any) -> str:
     out = io.StringIO()
-    screen.show(results.table_of(rows), Console(file=out, width=width, **options), TITLES)
+    screen.show(table_of(rows), Console(file=out, width=width, **options), TITLES)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 def fields(*rows: dict[str, Any]) -> dict[str, list[str]]:
     """The fields of the first table: time or word, marks, quality, spread."""
-    (first, *_), _ = tables.tables(results.table_of(rows), TITLES)
+    (first, *_), _ = tables.tables(table_of(rows), TITLES)
     return {
         library: [" ".join(filter(None, (e.time + e.marks, e.quality, e.spread))) for e in entries]
         for library, entries in first.rows.items()
@@ -127,7 +128,7 @@ ResNet-50: seconds per 1,000 images, agreement of the features
 
 
 def test_the_same_as_markdown():
-    assert markdown.document(results.table_of(FULL), TITLES) == (
+    assert markdown.document(table_of(FULL), TITLES) == (
         """\
 **GRU on IMDB: seconds to train, test accuracy**\\
 A: AMD EPYC 7B13, 2 cores\\
@@ -223,7 +224,7 @@ def test_runs_of_different_lengths_are_never_put_together():
 
 def test_the_fastest_is_sought_among_full_runs_only():
     def fastest(*rows: dict[str, Any]) -> list[str]:
-        (first,), _ = tables.tables(results.table_of(rows), TITLES)
+        (first,), _ = tables.tables(table_of(rows), TITLES)
         return [library for library, entries in first.rows.items() if any(e.fastest for e in entries)]
 
     short = ran("knet", 1, **SHORT)
@@ -246,7 +247,7 @@ def test_what_was_slowed_down_or_disturbed_is_marked_and_not_ranked():
     text = shown(*rows, width=100)
     assert "§ heat or the power limit slowed the GPU down: not ranked" in text
     assert "≈ the rounds lie more than 10 % apart, from quartile to quartile: not ranked" in text
-    assert "**20 s**" in markdown.document(results.table_of(rows), TITLES)
+    assert "**20 s**" in markdown.document(table_of(rows), TITLES)
 
 
 def test_what_can_t_be_told_from_the_fastest_is_marked_too():
@@ -254,7 +255,7 @@ def test_what_can_t_be_told_from_the_fastest_is_marked_too():
         return [ran(library, value, repeat=n) for n, value in enumerate(seconds)]
 
     def fastest(*rows: dict[str, Any]) -> set[str]:
-        (first,), _ = tables.tables(results.table_of(rows), TITLES)
+        (first,), _ = tables.tables(table_of(rows), TITLES)
         return {library for library, entries in first.rows.items() if any(entry.fastest for entry in entries)}
 
     quick, same = rounds("pytorch", 10, 10.2, 10.4, 10.6), rounds("mxnet", 10.1, 10.3, 10.5, 10.7)
@@ -286,7 +287,7 @@ def test_text_of_strangers_steers_neither_terminal_nor_markup():
     assert "\x07" not in text
     assert "[red]" in text
     assert "second line" not in text
-    document = markdown.document(results.table_of([row]), TITLES)
+    document = markdown.document(table_of([row]), TITLES)
     assert "<b>" not in document.replace("\\<b>", "")
     assert document.count("|") - document.count("\\|") == 9
 

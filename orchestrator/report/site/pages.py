@@ -11,7 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchestrator import images, results
+from orchestrator import images
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
@@ -23,6 +23,8 @@ from orchestrator.report.notes import Note
 from orchestrator.report.rows import Row, library_titles
 from orchestrator.report.site import charts, stone
 from orchestrator.report.tables import Table
+from orchestrator.results.files import read_results
+from orchestrator.results.merging import Folder
 from orchestrator.scripts import scripts
 from orchestrator.system.terminal import plain
 
@@ -176,7 +178,7 @@ class Site:
 
 def write(source: Path, folder: Path) -> int:
     """Write all pages of a results file or folder, and return their number; raises ResultError or DiskError."""
-    rows = results.Folder(source).read() if source.is_dir() else results.read(source)
+    rows = Folder(source).read() if source.is_dir() else read_results(source)
     site = Site(rows, source.name or str(source.resolve()))
     try:
         for path, make in site.pages.items():

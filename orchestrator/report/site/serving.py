@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from orchestrator import results
-from orchestrator.claims import RUN, living
 from orchestrator.errors import AddressError, ResultError
 from orchestrator.progress import clock
 from orchestrator.report.site.pages import POLICY, Site
+from orchestrator.results.claims import RUN, living
+from orchestrator.results.files import table_of
+from orchestrator.results.merging import Folder
 
 PATIENCE = 1.0
 """Seconds between two looks at the folder, however many ask."""
@@ -26,7 +27,7 @@ class Watched:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._folder = results.Folder(path)
+        self._folder = Folder(path)
         self._site: Site | None = None
         self._rows: Any = None
         self._looked = 0.0
@@ -43,7 +44,7 @@ class Watched:
                         self._site, self._rows = Site(rows, self.path.name, live=True), rows
                         self._version += 1
                 self._looked = time.monotonic()
-            return self._version, self._site or Site(results.table_of([]), self.path.name, live=True)
+            return self._version, self._site or Site(table_of([]), self.path.name, live=True)
 
     def now(self) -> dict[str, Any]:
         """What the pages ask for again and again: whether there is something new, and what runs."""
