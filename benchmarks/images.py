@@ -25,10 +25,10 @@ true
 
 def main() -> None:
     """Print the table."""
-    from orchestrator import images
+    from orchestrator.images.image import every_image
 
     print("| image | size | of it the base | left in it |\n| --- | ---: | ---: | --- |")
-    for image in images.every_image():
+    for image in every_image():
         found = inspected(image.tag) if image.platform == "cpu" else None
         if found:
             base = inspected(image.spec.base)

@@ -83,9 +83,9 @@ def machine(cpus: str) -> str:
 
 def opponents(only: str) -> Iterator[tuple[str, str, Path]]:
     """What is to be compared: library, workload, and the script that ours is compared with."""
-    from orchestrator import images
+    from orchestrator.images.definitions import library_index
 
-    for library in sorted(images.library_index()):
+    for library in sorted(library_index()):
         for workload in ("cnn", "rnn"):
             name = SHARED.get(library, library).replace("-", "_")
             scripts = list((OPPONENTS / workload).glob(name + ".*"))
@@ -126,9 +126,9 @@ def compare(library: str, workload: str, script: Path, folder: Path, asked: argp
 
 def image_of(library: str) -> str:
     """The id of a library's image: its tag may name another one before we are through."""
-    from orchestrator import images
+    from orchestrator.images.image import image_for
 
-    image = images.image_for(library, "cpu")
+    image = image_for(library, "cpu")
     if image is None:
         raise Failed("images/ has no image for it on the platform cpu")
     return called(["docker", "image", "inspect", "--format", "{{.Id}}", image.tag]).strip()

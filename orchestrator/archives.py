@@ -14,7 +14,7 @@ from orchestrator.data.files import checksum
 from orchestrator.engines import Say
 from orchestrator.engines.docker import UNREACHABLE, explain
 from orchestrator.errors import BuildError, DiskError, ResultError
-from orchestrator.images import Image
+from orchestrator.images.image import Image
 
 SUMS = "SHA256SUMS"
 """As sha256sum writes it, so that it can be checked without this program."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.engines import Engine, Say
 from orchestrator.errors import BuildError, RosettaError
-from orchestrator.images import Image
+from orchestrator.images.image import Image
 
 AT_A_TIME = 2
 """Builds side by side: one may download while another compiles. They share the engine's cache."""

@@ -82,9 +82,9 @@ def parts(script: Script) -> Iterator[tuple[str, str]]:
 
 def about(script: Script) -> str:
     """What the notebook says of itself."""
-    from orchestrator import images
+    from orchestrator.images.definitions import library_index
 
-    framework = images.library_index()[script.library]
+    framework = library_index()[script.library]
     return ABOUT.format(
         summary=script.summary.rstrip("."),
         path=script.path.relative_to(ROOT),

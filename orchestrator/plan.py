@@ -9,13 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import images, matrix, reference
+from orchestrator import matrix, reference
 from orchestrator.cell import contract
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.parameters import PUBLISHED_WORKLOADS, dataset_of, parameters
 from orchestrator.cell.scripts import script_of, sources
 from orchestrator.errors import RosettaError, SelectionError
-from orchestrator.images import Image
+from orchestrator.images.definitions import library_index
+from orchestrator.images.image import Image, image_for
 from orchestrator.results.paths import result_path
 from orchestrator.system import gpus
 from orchestrator.system.checkout import ROOT
@@ -65,7 +66,7 @@ class Planned:
 def known_words() -> dict[str, Iterable[str]]:
     """The valid words of each axis of matrix.yaml."""
     return {
-        "library": sorted({*reference.LIBRARIES, *images.library_index()}),
+        "library": sorted({*reference.LIBRARIES, *library_index()}),
         "workload": PUBLISHED_WORKLOADS,
         "platform": gpus.PLATFORMS,
         "gpu": ("none", *gpus.GPUS),
@@ -94,7 +95,7 @@ def images_of(cells: Sequence[Cell], engine: "Engine", unverified: bool = False)
 
     Raises SelectionError if there is none, with the reasons.
     """
-    pairs = [(cell, images.image_for(cell.library, cell.platform)) for cell in cells]
+    pairs = [(cell, image_for(cell.library, cell.platform)) for cell in cells]
     reasons = [lasting_reason(cell, image, engine, unverified) for cell, image in pairs]
     wanted = [image for (_, image), reason in zip(pairs, reasons, strict=True) if image and reason is None]
     if not wanted:
@@ -116,7 +117,7 @@ def verdict(
     cell: Cell, engine: "Engine", folder: Path, there: set[str], host: Host, unverified: bool = False
 ) -> Planned:
     """One cell's verdict; ``there`` are the keys that have a folder of their own in ``folder``."""
-    image = images.image_for(cell.library, cell.platform)
+    image = image_for(cell.library, cell.platform)
     reason = lasting_reason(cell, image, engine, unverified) or host_reason(cell, host) or data_reason(cell)
     if reason is not None or image is None:
         return Planned(cell, Verdict.INCOMPATIBLE, reason or "")
@@ -172,7 +173,7 @@ def engine_reason(engine: "Engine", image: Image) -> str | None:
 @cache
 def library_reason(library: str, platform: str) -> str | None:
     """Why a library has no image for a platform."""
-    framework = images.library_index().get(library)
+    framework = library_index().get(library)
     if framework is None:
         return f"not implemented yet: no image for {library}"
     if platform in framework.unavailable:
@@ -185,7 +186,7 @@ def library_reason(library: str, platform: str) -> str | None:
 @cache
 def precision_reason(library: str, precision: str) -> str | None:
     """Why the scripts of a library can't run in a precision."""
-    known = images.library_index()[library].libraries[library].precisions
+    known = library_index()[library].libraries[library].precisions
     return None if precision in known else f"{library} runs in {', '.join(known)} only"
 
 

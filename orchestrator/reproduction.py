@@ -25,7 +25,8 @@ from orchestrator.data.downloads import TIMEOUTS, is_url, printable
 from orchestrator.engines import Say
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import BuildError, ResultError, SelectionError
-from orchestrator.images import Framework, Image
+from orchestrator.images.definitions import Framework
+from orchestrator.images.image import Image
 from orchestrator.matrix import Point
 from orchestrator.plan import Planned, Verdict
 from orchestrator.publishing import references, registry

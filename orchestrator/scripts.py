@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import images
 from orchestrator.cell.parameters import WORKLOADS
+from orchestrator.images.definitions import library_index
 
 HEADER = re.compile(r"^# --- (.+?) -+\n", re.MULTILINE)
 LANGUAGES = {".py": "python", ".R": "r", ".jl": "julia"}
@@ -49,7 +49,7 @@ class Script:
 
 def scripts(workload: str) -> Iterator[Script]:
     """Every script of a workload, by library and variant."""
-    libraries = sorted(images.library_index(), key=len, reverse=True)
+    libraries = sorted(library_index(), key=len, reverse=True)
     for path in sorted((WORKLOADS / workload).iterdir()):
         if path.suffix not in LANGUAGES:
             continue

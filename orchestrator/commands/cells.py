@@ -82,15 +82,16 @@ def build(show: bool, **options: Any) -> None:
       rosetta build --only 'jax/*/cuda13/*' --unverified
       rosetta build --only 'cntk/*' --print
     """
-    from orchestrator import images
     from orchestrator import plan as planning
+    from orchestrator.images.bakefile import printed
+    from orchestrator.images.image import image_for
 
     if show:
         options["engine"] = "process"
     cells, engine = cells_from(options)
     if show:
-        shown = [images.image_for(cell.library, cell.platform) for cell in cells]
-        click.echo(images.printed(list(dict.fromkeys(image for image in shown if image))))
+        shown = [image_for(cell.library, cell.platform) for cell in cells]
+        click.echo(printed(list(dict.fromkeys(image for image in shown if image))))
         return
     wanted = planning.images_of(cells, engine, options["unverified"])
     for tag, digest in engine.prepare(wanted, click.echo).items():

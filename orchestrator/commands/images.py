@@ -86,11 +86,12 @@ def lock(frameworks: tuple[str, ...], upgrade: bool) -> None:
     example:
       rosetta lock pytorch
     """
-    from orchestrator import images as definitions
+    from orchestrator.images.image import every_image
+    from orchestrator.images.locks import write_locks
 
-    for image in definitions.every_image():
+    for image in every_image():
         if not frameworks or image.framework.framework in frameworks:
-            for path in definitions.lock(image.framework.framework, image.platform, upgrade):
+            for path in write_locks(image.framework.framework, image.platform, upgrade):
                 click.echo(path)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.errors import EngineError
-from orchestrator.images import Image
+from orchestrator.images.image import Image
 from orchestrator.system.host import Host, this_host
 from orchestrator.system.slots import MEMORY, Lease, Slots
 

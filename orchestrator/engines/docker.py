@@ -18,13 +18,13 @@ import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
-from orchestrator import images
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import Event, OnEvent, OnThisHost, Output, Say, Task, failure, success
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError, ResultError
-from orchestrator.images import Image
+from orchestrator.images.building import build_images
+from orchestrator.images.image import Image
 from orchestrator.system.streams import Limited
 
 OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
@@ -68,7 +68,7 @@ class DockerEngine(OnThisHost):
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build the images that are missing or out of date."""
-        self.use(images.build(wanted, progress=say))
+        self.use(build_images(wanted, progress=say))
         return self._digests
 
     def use(self, digests: Mapping[str, str]) -> None:

@@ -24,7 +24,8 @@ from orchestrator.cell.contract import Outcome, Status
 from orchestrator.data import datasets
 from orchestrator.engines import OnEvent, OnThisHost, Output, Say, Task, failure, success
 from orchestrator.errors import BuildError, ResultError
-from orchestrator.images import Image, Sources
+from orchestrator.images.image import Image
+from orchestrator.images.sources import Sources
 from orchestrator.system.checkout import ROOT
 
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")

@@ -18,12 +18,12 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator import images
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import Leases, OnEvent, Say, Task, node
 from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
 from orchestrator.errors import EngineError
-from orchestrator.images import Image
+from orchestrator.images.building import build_images, inspect_images
+from orchestrator.images.image import Image
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Host, machine_reason
 
@@ -66,8 +66,8 @@ class RayEngine:
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build here what is missing; a node has it brought when it runs the first cell of it."""
-        built = images.build(wanted, progress=say)
-        for tag, found in images.inspect(list(built)).items():
+        built = build_images(wanted, progress=say)
+        for tag, found in inspect_images(list(built)).items():
             digests = tuple(digest for digest in found.get("RepoDigests") or () if names_registry(digest))
             self._sources[tag] = node.Source(built[tag], digests, self._home)
         return built

@@ -21,7 +21,7 @@ from orchestrator.images.bakefile import bake, workloads_digest
 from orchestrator.images.image import Image
 
 
-def build(images: Sequence[Image], *, progress: Callable[[str], None]) -> dict[str, str]:
+def build_images(images: Sequence[Image], *, progress: Callable[[str], None]) -> dict[str, str]:
     """Build, side by side, those images that are missing or out of date; returns the id of each image by its tag.
 
     ``progress`` is given a line of text whenever a step begins or ends. Raises BuildError, DiskError or EngineError
@@ -29,11 +29,11 @@ def build(images: Sequence[Image], *, progress: Callable[[str], None]) -> dict[s
     """
     images = list(dict.fromkeys(images))
     workloads = workloads_digest()
-    there = inspect([image.tag for image in images])
+    there = inspect_images([image.tag for image in images])
     stale = [image for image in images if not is_current(there.get(image.tag), image, workloads)]
     if stale:
         run_bake(bake(stale), progress)
-        there = inspect([image.tag for image in images])
+        there = inspect_images([image.tag for image in images])
     return {image.tag: there[image.tag]["Id"] for image in images}
 
 
@@ -43,7 +43,7 @@ def is_current(found: Mapping[str, Any] | None, image: Image, workloads: str) ->
     return bool(labels.get("rosetta.recipe") == image.recipe and labels.get("rosetta.workloads") == workloads)
 
 
-def inspect(tags: Sequence[str]) -> dict[str, dict[str, Any]]:
+def inspect_images(tags: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What the engine knows of the images that it has, by tag; raises EngineError without one."""
     if not tags:
         return {}

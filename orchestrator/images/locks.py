@@ -14,7 +14,7 @@ from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
 
 
-def lock(framework: str, platform: str, upgrade: bool = False) -> list[Path]:
+def write_locks(framework: str, platform: str, upgrade: bool = False) -> list[Path]:
     """Resolve the requirements of an image into its locks: every package, one version, the hashes of its files.
 
     Versions that a lock already has are kept unless ``upgrade``. Needs uv, which is among the tools for development.

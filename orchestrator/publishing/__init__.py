@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import docker
 
 from orchestrator.errors import ConflictError, RefusedError, RegistryError, ResultError
-from orchestrator.images import Image, explained
+from orchestrator.images.building import explained
+from orchestrator.images.image import Image
 from orchestrator.publishing import registry
 from orchestrator.publishing.examination import Examined, examine, labels_of, notes_of, page
 from orchestrator.publishing.references import Reference, checked_registry, is_local

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from orchestrator.engines.docker import UNREACHABLE, USER, explain, isolation
 from orchestrator.errors import BuildError
-from orchestrator.images import Image
+from orchestrator.images.image import Image
 from orchestrator.system.checkout import origin
 
 SCRIPT = Path(__file__).with_name("inventory.py")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import images, reference
+from orchestrator import reference
+from orchestrator.images.definitions import library_index
 from orchestrator.statistics import SYNTHETIC_TOO
 from orchestrator.system.gpus import GPUS
 
@@ -103,7 +104,7 @@ def gpu_title(gpu: str) -> str:
 
 def library_titles() -> dict[str, str]:
     """How the tables call each library: as images/ says, else as published."""
-    index = images.library_index()
+    index = library_index()
     return {**reference.LIBRARIES, **{name: framework.libraries[name].title for name, framework in index.items()}}
 
 

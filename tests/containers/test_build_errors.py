@@ -13,10 +13,12 @@ from typing import Any, ClassVar
 import pytest
 import requests
 
-from orchestrator import images
 from orchestrator.errors import BuildError
-from orchestrator.images import Framework, Image, Sources
+from orchestrator.images.bakefile import bake
 from orchestrator.images.building import run_bake
+from orchestrator.images.definitions import Framework
+from orchestrator.images.image import Image
+from orchestrator.images.sources import Sources
 from orchestrator.system.checkout import ROOT
 from tests.containers.planted import places
 from tests.unit.test_images import TOY, wheel
@@ -37,7 +39,7 @@ def toy(tmp_path, monkeypatch) -> Callable[..., dict[str, Any]]:
         digest = hashlib.sha256(wheel(wheels, "toy", version, tag=tag).read_bytes()).hexdigest()
         (locks / "toy-cpu.txt").write_text(f"toy==1.0 --hash=sha256:{digest}\n")
         image = Image(Framework.model_validate(definition), "cpu")
-        file = images.bake([image], Sources(wheels=wheels, **sources))
+        file = bake([image], Sources(wheels=wheels, **sources))
         # Anew, with the secrets of now: they are no part of what a layer is found by that was built before.
         anew = {"context": str(tmp_path), "contexts": {"wheels": str(wheels)}, "no-cache": True}
         file["target"]["toy-cpu"] |= anew

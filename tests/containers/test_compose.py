@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 
-from orchestrator.images import Sources
+from orchestrator.images.sources import Sources
 from orchestrator.system import file_locks
 from orchestrator.system.checkout import ROOT
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import images
 from orchestrator.errors import BuildError
-from orchestrator.images import Image, Sources
-from orchestrator.images.building import inspect, run_bake
+from orchestrator.images.bakefile import bake
+from orchestrator.images.building import inspect_images, run_bake
 from orchestrator.images.definitions import cuda
+from orchestrator.images.image import Image, dockerfile, every_image, image_for
+from orchestrator.images.sources import Sources
 from orchestrator.system.checkout import ROOT
 
 pytestmark = pytest.mark.container
@@ -33,9 +34,9 @@ PLUGINS = (
 )
 """Files that nothing loads here: the frameworks try them only where there is what they serve."""
 
-STUBBED = images.image_for("chainer-2018", "cuda8")  # the smallest: a download of 220 MB
+STUBBED = image_for("chainer-2018", "cuda8")  # the smallest: a download of 220 MB
 TAG = "rosetta-test/chainer-2018:cuda8"
-GPU_IMAGES = [image for image in images.every_image() if image.platform != "cpu"]
+GPU_IMAGES = [image for image in every_image() if image.platform != "cpu"]
 
 
 def stand_ins(folder: Path) -> Path:
@@ -49,7 +50,7 @@ def stand_ins(folder: Path) -> Path:
 
 def build(image: Image, folder: Path, tag: str) -> None:
     """Build on stand-ins under a tag of its own: under its usual one it would pass for an image that works."""
-    file = images.bake([image], replace(Sources.from_environment(), cuda=folder))
+    file = bake([image], replace(Sources.from_environment(), cuda=folder))
     file["target"][image.name]["tags"] = [tag]
     run_bake(file, print)
 
@@ -101,7 +102,7 @@ def test_every_declared_library_is_where_the_loader_looks(stubbed):
 
 def test_pins_of_another_cuda_version_are_found(stubbed):
     """The packages for CUDA 8 in an image for CUDA 9."""
-    other = images.image_for("chainer-2018", "cuda9")
+    other = image_for("chainer-2018", "cuda9")
     missing = {name for names in absent(stubbed, declared(other)).values() for name in names}
     assert {"libcudart.so.8.0", "libcublas.so.8.0", "libnvrtc.so.8.0"} <= missing
 
@@ -113,7 +114,7 @@ def test_no_compiler_and_no_cache_is_left(stubbed):
 
 def test_the_layer_with_cuda_is_shared_by_the_images_of_a_platform(stubbed, engine, tmp_path):
     """The first layers of another image, which does without what comes after them."""
-    text = images.dockerfile(images.image_for("mxnet-2018", "cuda8")).partition("RUN groupadd")[0]
+    text = dockerfile(image_for("mxnet-2018", "cuda8")).partition("RUN groupadd")[0]
     folder = stand_ins(tmp_path / "cuda") / "cuda8"
     command = ["docker", "buildx", "build", "--builder=default", "--quiet", f"--build-context=cuda={folder}"]
     command += ["--file=-", str(ROOT)]
@@ -136,7 +137,7 @@ def test_a_folder_without_a_declared_library_is_named(engine, tmp_path):
 
 def test_whatever_gpu_images_are_on_this_engine(engine):
     """They are too large to be built here; but where somebody has built one, it has to be complete."""
-    there = inspect([image.tag for image in GPU_IMAGES])
+    there = inspect_images([image.tag for image in GPU_IMAGES])
     for image in GPU_IMAGES:
         if image.tag in there:
             print(image.name)

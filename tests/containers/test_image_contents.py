@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.images import inspected, left_in, shares
-from orchestrator import images
+from orchestrator.images.image import every_image
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 
@@ -13,7 +13,7 @@ COMPILES_AT_RUN_TIME = {"theano"}
 
 
 def test_images_on_the_engine_are_base_and_framework_and_nothing_else():
-    found = {image: inspected(image.tag) for image in images.every_image() if image.platform == "cpu"}
+    found = {image: inspected(image.tag) for image in every_image() if image.platform == "cpu"}
     for image, inside in found.items():
         base = inspected(image.spec.base)
         if inside is None or base is None:

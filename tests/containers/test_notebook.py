@@ -11,8 +11,8 @@ import sysconfig
 
 import pytest
 
-from orchestrator import images
 from orchestrator.engines.docker import DockerEngine
+from orchestrator.images.image import image_for
 
 pytestmark = pytest.mark.container
 
@@ -33,7 +33,7 @@ nbformat.write(notebook, "/work/executed.ipynb")
 
 
 def test_a_notebook_runs_from_top_to_bottom_and_leaves_a_result(engine, tmp_path):
-    image = images.image_for("pytorch", "cpu")
+    image = image_for("pytorch", "cpu")
     DockerEngine().prepare([image], print)
     written = subprocess.run(
         [f"{sys.prefix}/bin/rosetta", "notebook", "pytorch", "rnn"], cwd=tmp_path, capture_output=True, text=True

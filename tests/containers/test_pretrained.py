@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
-from orchestrator import images
 from orchestrator.cell.parameters import parameters
 from orchestrator.data.catalogue import WEIGHTS
+from orchestrator.images.building import build_images
+from orchestrator.images.image import image_for
 from orchestrator.system.checkout import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
@@ -51,9 +52,9 @@ def inside(tag: str, folders: dict, *words: str) -> subprocess.CompletedProcess:
 
 
 def tag_of(library: str) -> str:
-    image = images.image_for(library, "cpu")
+    image = image_for(library, "cpu")
     if subprocess.run(["docker", "image", "inspect", image.tag], capture_output=True).returncode:
-        images.build([image], progress=print)
+        build_images([image], progress=print)
     return image.tag
 
 

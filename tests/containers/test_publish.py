@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.private_engine import PrivateEngine
-from orchestrator import images, publishing
+from orchestrator import publishing
+from orchestrator.images.building import build_images
+from orchestrator.images.image import image_for
 from orchestrator.results.files import read_results, table_of, write_results
 from orchestrator.system.checkout import ROOT
 from tests.containers.planted import places
@@ -71,7 +73,7 @@ class Place:
 def place(engine, tmp_path_factory) -> Iterator[Place]:
     if not PROGRAM.exists():
         pytest.skip("no docker-registry; .ci/tools installs it")
-    images.build([images.image_for("chainer-2018", "cpu")], progress=print)
+    build_images([image_for("chainer-2018", "cpu")], progress=print)
     folder = tmp_path_factory.mktemp("publish")
     work = folder / "work"
     work.mkdir()

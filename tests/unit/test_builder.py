@@ -9,7 +9,7 @@ import pytest
 from orchestrator import builder
 from orchestrator.builder import Builder
 from orchestrator.errors import BuildError, EngineError, EngineGoneError, UnreachableError
-from orchestrator.images import image_for
+from orchestrator.images.image import image_for
 
 IMAGE: Any = image_for("pytorch", "cpu")
 

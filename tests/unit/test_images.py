@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import images, plan
+from orchestrator import plan
 from orchestrator.errors import BuildError, DiskError, EngineError, EngineGoneError, MatrixError, UnreachableError
-from orchestrator.images import Framework, Image, Sources
-from orchestrator.images.building import Steps, is_current, running
-from orchestrator.images.definitions import DEFINITIONS, cuda, read_framework
-from orchestrator.images.image import read_lock, template
-from orchestrator.images.sources import PROXIES
+from orchestrator.images.bakefile import bake, printed, workloads_digest
+from orchestrator.images.building import Steps, build_images, explained, is_current, running
+from orchestrator.images.definitions import DEFINITIONS, Framework, cuda, frameworks, library_index, read_framework
+from orchestrator.images.image import Image, dockerfile, every_image, image_for, packages_of, read_lock, template
+from orchestrator.images.locks import write_locks
+from orchestrator.images.sources import PROXIES, Sources
 from orchestrator.system import gpus
 from orchestrator.system.checkout import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"
-EVERY = images.every_image()
-PYTORCH = images.image_for("pytorch", "cpu")
+EVERY = every_image()
+PYTORCH = image_for("pytorch", "cpu")
 VARIABLES = (*PROXIES, "ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS", "ROSETTA_CUDA")
 VARIABLES += ("PIP_CERT", "SSL_CERT_FILE", "PIP_FIND_LINKS")
 TOY = {
@@ -46,7 +47,7 @@ def definitions(tmp_path, monkeypatch):
     (tmp_path / "Dockerfile.j2").write_text((DEFINITIONS / "Dockerfile.j2").read_text())
     monkeypatch.setattr("orchestrator.images.definitions.DEFINITIONS", tmp_path)
     monkeypatch.setattr("orchestrator.images.image.LOCKS", tmp_path / "locks")
-    caches = (images.frameworks, images.library_index, images.image_for, template)
+    caches = (frameworks, library_index, image_for, template)
     for cached in caches:
         cached.cache_clear()
     yield tmp_path
@@ -85,8 +86,8 @@ def test_dockerfile_is_the_golden_one(image):
     """ROSETTA_GOLDEN=write writes the files anew."""
     path = GOLDEN / f"{image.name}.Dockerfile"
     if os.environ.get("ROSETTA_GOLDEN") == "write":
-        path.write_text(images.dockerfile(image))
-    assert images.dockerfile(image) == path.read_text()
+        path.write_text(dockerfile(image))
+    assert dockerfile(image) == path.read_text()
 
 
 def test_every_golden_file_has_an_image():
@@ -101,7 +102,7 @@ def test_hadolint_has_no_complaint():
 
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
 def test_the_workloads_are_the_last_layer(image):
-    instructions = re.findall(r"(?m)^[A-Z]+", images.dockerfile(image).rpartition("\nFROM ")[2])
+    instructions = re.findall(r"(?m)^[A-Z]+", dockerfile(image).rpartition("\nFROM ")[2])
     assert [word for word in instructions if word in ("RUN", "COPY", "ADD", "WORKDIR")][-1] == "COPY"
     assert "USER" not in instructions
 
@@ -110,11 +111,11 @@ def test_a_name_that_the_template_can_not_fill_is_an_error(definitions):
     with (definitions / "Dockerfile.j2").open("a") as file:
         file.write("ENV GPU={{ gpu }}\n")
     with pytest.raises(MatrixError, match=r"Dockerfile.j2 .*toy-cpu: 'gpu' is undefined"):
-        images.dockerfile(toy())
+        dockerfile(toy())
 
 
 def test_folders_of_other_images_are_there_before_the_system_is_set_up():
-    text = images.dockerfile(toy(copies=[{"image": "julia:1.9-bookworm", "path": "/usr/local/julia"}], setup=["true"]))
+    text = dockerfile(toy(copies=[{"image": "julia:1.9-bookworm", "path": "/usr/local/julia"}], setup=["true"]))
     lines = text.splitlines()
     place = {line: number for number, line in enumerate(lines)}
     first, then = "FROM julia:1.9-bookworm AS copy1", "FROM python:3.11-slim-bookworm AS toy-cpu"
@@ -134,24 +135,22 @@ def test_what_builds_packages_is_installed_first_and_without_isolation():
 
 # --- Definitions ----------------------------------------------------------------------------------------------------
 def test_each_library_has_one_framework_and_one_image():
-    assert images.image_for("pytorch", "cpu").tag == "rosetta/pytorch:2.13.0-cpu"
-    assert images.image_for("keras-cntk", "cpu") is images.image_for("keras-cntk", "cpu")
-    assert images.image_for("keras-cntk", "cpu") == images.image_for("cntk", "cpu")
-    assert images.image_for("gluon", "cpu").framework is images.frameworks()["mxnet"]
-    assert images.image_for("pytorch", "cuda8") is None
-    assert images.image_for("tinygrad", "cpu") is None
-    assert {Image(images.frameworks()["mxnet"], "cpu"), images.image_for("gluon", "cpu")} == {
-        images.image_for("mxnet", "cpu")
-    }
+    assert image_for("pytorch", "cpu").tag == "rosetta/pytorch:2.13.0-cpu"
+    assert image_for("keras-cntk", "cpu") is image_for("keras-cntk", "cpu")
+    assert image_for("keras-cntk", "cpu") == image_for("cntk", "cpu")
+    assert image_for("gluon", "cpu").framework is frameworks()["mxnet"]
+    assert image_for("pytorch", "cuda8") is None
+    assert image_for("tinygrad", "cpu") is None
+    assert {Image(frameworks()["mxnet"], "cpu"), image_for("gluon", "cpu")} == {image_for("mxnet", "cpu")}
 
 
 def test_a_new_library_is_one_file(definitions):
     written(definitions, TOY)
     (definitions / "locks" / "toy-cpu.txt").write_text("toy==1.0 --hash=sha256:00\n")
-    image = images.image_for("toy", "cpu")
-    assert "LABEL rosetta=true" in images.dockerfile(image)
+    image = image_for("toy", "cpu")
+    assert "LABEL rosetta=true" in dockerfile(image)
     assert "toy" in set(plan.known_words()["library"])
-    assert images.packages_of(image) == ["toy==1.0"]
+    assert packages_of(image) == ["toy==1.0"]
 
 
 @pytest.mark.parametrize(
@@ -200,18 +199,18 @@ def test_a_platform_says_what_differs_from_its_framework():
     cpu, cuda9 = Image(framework, "cpu"), Image(framework, "cuda9")
     assert (cpu.python, cuda9.python) == ("3.11", "3.6")
     assert cpu.spec.packages == cuda9.spec.packages == ("libgomp1",)
-    assert "FROM python:3.6-slim-bullseye" in images.dockerfile(cuda9)
+    assert "FROM python:3.6-slim-bullseye" in dockerfile(cuda9)
 
 
 def test_two_frameworks_can_not_claim_one_library(definitions):
     written(definitions, TOY)
     written(definitions, {**TOY, "framework": "doll"}, "doll")
     with pytest.raises(MatrixError, match="toy is defined by doll and by toy"):
-        images.library_index()
+        library_index()
 
 
 def test_a_platform_is_there_or_unavailable_but_not_both():
-    for framework in images.frameworks().values():
+    for framework in frameworks().values():
         assert not framework.platforms.keys() & framework.unavailable.keys()
         assert framework.platforms.keys() | framework.unavailable.keys() == set(gpus.PLATFORMS), framework
 
@@ -223,16 +222,16 @@ TOY_CUDA = {"version": "1.0", "requirements": ["toy==1.0"], "cuda": ["toolkit"]}
 
 def layers(image):
     """What the final stage copies from the stage with CUDA, each as a set of names."""
-    return [set(files.split()) for files in re.findall(r"COPY --from=cuda [^\n]+\n([^/]+)", images.dockerfile(image))]
+    return [set(files.split()) for files in re.findall(r"COPY --from=cuda [^\n]+\n([^/]+)", dockerfile(image))]
 
 
 def test_what_packages_leave_to_the_image_comes_from_one_stage():
     framework = toy(platforms={"cuda9": TOY_CUDA, "cpu": TOY["platforms"]["cpu"]}).framework
-    text = images.dockerfile(Image(framework, "cuda9"))
+    text = dockerfile(Image(framework, "cuda9"))
     assert text.count("FROM mambaorg/micromamba:") == text.count("micromamba create") == 1
     assert "cudatoolkit=9.0 cudnn=7" in text
     assert "LD_LIBRARY_PATH=/usr/local/cuda/lib64" in text
-    cpu = images.dockerfile(Image(framework, "cpu"))
+    cpu = dockerfile(Image(framework, "cpu"))
     assert "cuda" not in cpu.lower()
     assert "NVIDIA" not in cpu
 
@@ -245,36 +244,36 @@ def test_the_images_of_a_platform_share_the_layer_with_its_toolkit():
     assert layers(first) == [{*STAGES["cuda9"].toolkit, "\\"}]
     assert layers(second) == [*layers(first), {*STAGES["cuda9"].cudnn, "\\"}]
     head = re.compile(r"(?s)FROM python[^\n]+(.+?)/usr/local/cuda/lib64/\n")
-    assert head.search(images.dockerfile(first))[1] == head.search(images.dockerfile(second))[1]
+    assert head.search(dockerfile(first))[1] == head.search(dockerfile(second))[1]
 
 
 def test_a_folder_stands_in_for_the_stage(tmp_path, monkeypatch):
     (tmp_path / "cuda9").mkdir()
     monkeypatch.setenv("ROSETTA_CUDA", str(tmp_path))
-    wanted = [images.image_for("mxnet-2018", "cuda9"), images.image_for("pytorch-2018", "cuda9")]
-    target = images.bake(wanted)["target"]
+    wanted = [image_for("mxnet-2018", "cuda9"), image_for("pytorch-2018", "cuda9")]
+    target = bake(wanted)["target"]
     assert target["mxnet-2018-cuda9"]["contexts"] == {"cuda": str(tmp_path / "cuda9")}
     assert target["pytorch-2018-cuda9"]["contexts"] == {}
     with pytest.raises(BuildError, match=r"no folder cuda8\.\n.*cuda8 has to hold libcublas\.so\.8\.0"):
-        images.bake([images.image_for("mxnet-2018", "cuda8")])
+        bake([image_for("mxnet-2018", "cuda8")])
 
 
 def test_a_platform_without_a_stage_is_an_error():
     image = Image(toy(platforms={"cuda12": TOY_CUDA}).framework, "cuda12")
     with pytest.raises(MatrixError, match=r"cuda\.yaml has no stage cuda12, which toy-cuda12 asks for"):
-        images.dockerfile(image)
+        dockerfile(image)
 
 
 def test_an_image_that_needs_the_stage_needs_a_container():
-    assert "libraries of cuda9" in images.image_for("mxnet-2018", "cuda9").needs_container
-    assert images.image_for("jax", "cuda13").needs_container == ""
+    assert "libraries of cuda9" in image_for("mxnet-2018", "cuda9").needs_container
+    assert image_for("jax", "cuda13").needs_container == ""
 
 
 def mixed(image):
     """The packages of an image that belong to another CUDA version than its platform's."""
     wanted = image.platform.removeprefix("cuda")
     marks = re.compile(r"-cu(?:da)?(\d+?)0?(?:-[a-z]+)?==|^(?:nvidia-cuda-runtime|cuda-(?:toolkit|bindings))==(\d+)")
-    found = [(package, marks.search(package)) for package in images.packages_of(image)]
+    found = [(package, marks.search(package)) for package in packages_of(image)]
     return [package for package, mark in found if mark and (mark[1] or mark[2]) != wanted]
 
 
@@ -294,7 +293,7 @@ def test_a_lock_that_mixes_cuda_versions_is_found(definitions):
 # --- Locks ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
 def test_locks_hold_what_the_definition_pins_with_hashes(image):
-    pinned = {package.lower() for package in images.packages_of(image)}
+    pinned = {package.lower() for package in packages_of(image)}
     pins = [text.replace("===", "==") for text in (*image.spec.build, *image.spec.requirements) if "==" in text]
     asked = {re.sub(r"\[.*\]", "", pin).lower() for pin in pins}
     assert asked <= pinned
@@ -313,15 +312,15 @@ def test_lock_resolves_everything_and_pip_installs_it_without_internet(definitio
     monkeypatch.setenv("ROSETTA_WHEELS", str(wheels))
     monkeypatch.setenv("UV_NO_INDEX", "1")
     written(definitions, TOY)
-    image = images.image_for("toy", "cpu")
-    assert images.lock("toy", "cpu") == [image.lock_path]
-    assert images.packages_of(image) == ["marble==2.0", "toy==1.0"]
+    image = image_for("toy", "cpu")
+    assert write_locks("toy", "cpu") == [image.lock_path]
+    assert packages_of(image) == ["marble==2.0", "toy==1.0"]
 
     wheel(wheels, "marble", "2.1")
-    images.lock("toy", "cpu")
-    assert images.packages_of(image) == ["marble==2.0", "toy==1.0"]
-    images.lock("toy", "cpu", upgrade=True)
-    assert images.packages_of(image) == ["marble==2.1", "toy==1.0"]
+    write_locks("toy", "cpu")
+    assert packages_of(image) == ["marble==2.0", "toy==1.0"]
+    write_locks("toy", "cpu", upgrade=True)
+    assert packages_of(image) == ["marble==2.1", "toy==1.0"]
 
     sources = Sources.from_environment()
     assert sources.pip_variables(image) == {"PIP_NO_INDEX": "1"}
@@ -336,11 +335,11 @@ def test_lock_says_what_can_not_be_resolved(definitions, tmp_path, monkeypatch):
     monkeypatch.setenv("UV_NO_INDEX", "1")
     written(definitions, TOY)
     with pytest.raises(BuildError, match=r"toy-cpu could not be resolved\.\n(?s:.*)toy was not found"):
-        images.lock("toy", "cpu")
+        write_locks("toy", "cpu")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(BuildError, match="uv is not installed"):
-        images.lock("toy", "cpu")
+        write_locks("toy", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -358,13 +357,13 @@ def test_a_lock_that_can_not_be_made_names_the_pin(definitions, tmp_path, monkey
     monkeypatch.setenv("UV_NO_INDEX", "1")
     written(definitions, TOY)
     with pytest.raises(BuildError, match=remedy):
-        images.lock("toy", "cpu")
+        write_locks("toy", "cpu")
     assert not (definitions / "locks" / "toy-cpu.txt").exists()
 
 
 def test_a_missing_lock_says_how_to_make_it(definitions):
     with pytest.raises(BuildError, match="rosetta lock toy"):
-        images.packages_of(toy())
+        packages_of(toy())
 
 
 # --- Recipe ---------------------------------------------------------------------------------------------------------
@@ -393,29 +392,29 @@ def test_workloads_digest_changes_with_a_script_but_not_with_caches(tmp_path, mo
     script = tmp_path / "cnn" / "toy.py"
     script.parent.mkdir()
     script.write_text("one = 1\n")
-    before = images.workloads_digest()
+    before = workloads_digest()
     for cache in ("__pycache__", ".ruff_cache"):
         (tmp_path / "cnn" / cache).mkdir()
         (tmp_path / "cnn" / cache / "toy.pyc").write_bytes(b"")
-    assert images.workloads_digest() == before
+    assert workloads_digest() == before
     script.write_text("one = 2\n")
-    edited = images.workloads_digest()
+    edited = workloads_digest()
     script.rename(script.with_name("doll.py"))
-    assert len({before, edited, images.workloads_digest()}) == 3
+    assert len({before, edited, workloads_digest()}) == 3
 
 
 # --- Bake file ------------------------------------------------------------------------------------------------------
 def test_bake_file_has_a_target_per_image():
-    file = images.bake(EVERY, Sources())
+    file = bake(EVERY, Sources())
     assert file["group"] == {"default": {"targets": [image.name for image in EVERY]}}
     assert list(file["target"]) == [image.name for image in EVERY]
     assert file["target"]["pytorch-cpu"] == {
         "context": str(ROOT),
         "contexts": {},
-        "dockerfile-inline": images.dockerfile(PYTORCH),
+        "dockerfile-inline": dockerfile(PYTORCH),
         "args": {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"},
         "secret": [],
-        "labels": {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": images.workloads_digest()},
+        "labels": {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": workloads_digest()},
         "tags": ["rosetta/pytorch:2.13.0-cpu"],
         "platforms": ["linux/amd64"],
         "output": ["type=docker"],
@@ -433,15 +432,15 @@ def test_sources_of_this_machine_are_secrets_contexts_and_arguments(tmp_path, mo
     monkeypatch.setenv("ROSETTA_PIP_CONF", str(conf))
     monkeypatch.setenv("ROSETTA_WHEELS", str(wheels))
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy:3128")
-    target = images.bake([PYTORCH, images.image_for("jax", "cpu")])["target"]
+    target = bake([PYTORCH, image_for("jax", "cpu")])["target"]
     assert target["pytorch-cpu"]["secret"] == [f"id=ca,src={ca}", f"id=pip_conf,src={conf}"]
     assert target["pytorch-cpu"]["contexts"] == {"wheels": str(wheels)}
     assert target["jax-cpu"]["contexts"] == {}
     assert target["jax-cpu"]["args"] == {"HTTPS_PROXY": "http://user:secret@proxy:3128"}
-    shown = images.printed([PYTORCH])
+    shown = printed([PYTORCH])
     assert "http://***@proxy:3128" in shown
     assert "secret@" not in shown
-    assert images.dockerfile(PYTORCH) in shown
+    assert dockerfile(PYTORCH) in shown
 
 
 def test_the_usual_variables_count_where_ours_are_not_set(tmp_path, monkeypatch):
@@ -493,9 +492,9 @@ def test_an_image_is_current_only_with_both_labels():
 
 def test_build_of_nothing_asks_nobody(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert images.build([], progress=print) == {}
+    assert build_images([], progress=print) == {}
     with pytest.raises(EngineError, match="'docker' is missing"):
-        images.build([PYTORCH], progress=print)
+        build_images([PYTORCH], progress=print)
 
 
 def test_a_build_that_is_interrupted_is_ended():
@@ -532,7 +531,7 @@ def test_input_and_output_of_a_build_pass_through():
     ],
 )
 def test_a_failed_build_names_its_likely_cause(log, kind, cause):
-    error = images.explained(f"#1 first line\n{log}\nlast line")
+    error = explained(f"#1 first line\n{log}\nlast line")
     assert type(error) is kind
     assert cause in error.what
     assert log in error.why
@@ -550,7 +549,7 @@ Dockerfile:15
   15 | >>> RUN pip install
 ERROR: failed to solve: exit code: 1
 """
-    assert images.explained(log).why.splitlines() == [
+    assert explained(log).why.splitlines() == [
         " > [toy-cpu 3/5] RUN pip install:",
         "12.1 Collecting six",
         "12.2 ERROR: No matching distribution found for six",

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator import images, plan
+from orchestrator import plan
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.errors import SelectionError
+from orchestrator.images.definitions import library_index
+from orchestrator.images.image import image_for
 from orchestrator.plan import Verdict
 from orchestrator.results.paths import result_path
 from orchestrator.system.gpus import PLATFORMS
@@ -39,7 +41,7 @@ def only(cell: Cell, results, host: Host | None = None) -> plan.Planned:
 def test_a_cell_is_ready_until_its_file_is_there(tmp_path):
     planned = only(CELL, tmp_path)
     assert planned.verdict is Verdict.READY
-    assert planned.image == images.image_for("pytorch", "cpu")
+    assert planned.image == image_for("pytorch", "cpu")
     path = result_path(tmp_path / "cells", planned.key, CELL.id)
     path.parent.mkdir(parents=True)
     assert only(CELL, tmp_path).verdict is Verdict.READY
@@ -56,7 +58,7 @@ def test_the_key_covers_the_cell(change, tmp_path):
 
 
 def test_the_key_covers_the_engine(tmp_path):
-    image = images.image_for("pytorch", "cpu")
+    image = image_for("pytorch", "cpu")
     assert plan.key(CELL, image, "docker") != plan.key(CELL, image, "process")
 
 
@@ -116,8 +118,8 @@ def test_a_build_can_lack_machine_code_for_a_gpu_that_its_cuda_drives(tmp_path):
 
 def test_an_image_can_be_built_where_no_gpu_is():
     cells = [CELL, replace(CELL, workload="cnn"), JAX_GPU]
-    assert plan.images_of(cells, ENGINE) == [images.image_for("pytorch", "cpu")]
-    assert plan.images_of([JAX_GPU], ENGINE, unverified=True) == [images.image_for("jax", "cuda13")]
+    assert plan.images_of(cells, ENGINE) == [image_for("pytorch", "cpu")]
+    assert plan.images_of([JAX_GPU], ENGINE, unverified=True) == [image_for("jax", "cuda13")]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,6 @@ def test_a_build_of_nothing_says_why(cell, said):
 
 
 def test_every_library_with_an_image_says_what_became_of_every_platform():
-    for library in images.library_index():
+    for library in library_index():
         for platform in PLATFORMS:
             assert not (plan.library_reason(library, platform) or "").startswith("not implemented"), library

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from orchestrator import images
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.engines import Task
 from orchestrator.engines.process import ProcessEngine, environment_of, is_complete
+from orchestrator.images.image import image_for
 from tests.unit.test_contract import raw
 
 CELL = Cell("pytorch", "rnn", data="synthetic")
@@ -23,7 +23,7 @@ def run(tmp_path, monkeypatch):
     """Run a shell script in the place of the environment's Python."""
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path))
     monkeypatch.setenv("A_TOKEN", "secret")
-    image = images.image_for("pytorch", "cpu")
+    image = image_for("pytorch", "cpu")
     python = environment_of(image) / "bin" / "python"
     python.parent.mkdir(parents=True)
     engine = ProcessEngine()
@@ -115,5 +115,5 @@ def test_stop_ends_a_running_cell(run):
 
 def test_what_needs_a_container_says_so():
     engine = ProcessEngine()
-    assert "Open MPI" in engine.unavailable(images.image_for("cntk", "cpu"))
-    assert not is_complete(environment_of(images.image_for("cntk", "cpu")))
+    assert "Open MPI" in engine.unavailable(image_for("cntk", "cpu"))
+    assert not is_complete(environment_of(image_for("cntk", "cpu")))

@@ -9,12 +9,14 @@ import pytest
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from orchestrator import archives, images, reproduction
+from orchestrator import archives, reproduction
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.errors import RefusedError, RegistryError, ResultError, SelectionError
-from orchestrator.images import Sources
+from orchestrator.images.bakefile import bake
+from orchestrator.images.image import dockerfile, image_for
+from orchestrator.images.sources import Sources
 from orchestrator.publishing import (
     LOCK,
     Published,
@@ -141,7 +143,7 @@ def test_the_bill_names_packages_by_purl():
 
 
 def examined(name: str, platform: str, *packages: Package) -> Examined:
-    image = images.image_for(name, platform)
+    image = image_for(name, platform)
     return Examined(image, DIGEST, 1, {}, [], Inventory(python="3.11.7", packages=list(packages)))
 
 
@@ -172,7 +174,7 @@ def test_a_page_can_not_be_broken_by_what_a_package_calls_itself():
 # --- Rows ------------------------------------------------------------------------------------------------------------
 def row(**changes):
     cell = Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=128)
-    image = images.image_for("pytorch", "cpu")
+    image = image_for("pytorch", "cpu")
     made = row_of(cell, Outcome(Status.OK), key="k", run="r", engine="docker", image=image.columns, host="h")
     measured = {"status": "ok", "seconds": 1.0, "quality": 0.9, "n_gpus": 0, "image": REFERENCE}
     return {**made, **measured, **changes}
@@ -300,9 +302,9 @@ def test_sums_name_archives_of_the_same_folder_only(tmp_path, line):
 
 # --- Mirrors ---------------------------------------------------------------------------------------------------------
 def test_base_images_come_from_a_mirror_and_no_dockerfile_names_it():
-    image = images.image_for("pytorch", "cpu")
-    file = images.bake([image], Sources(registry="mirror.example.org/hub"))
+    image = image_for("pytorch", "cpu")
+    file = bake([image], Sources(registry="mirror.example.org/hub"))
     contexts = file["target"]["pytorch-cpu"]["contexts"]
     assert contexts[image.spec.base] == f"docker-image://mirror.example.org/hub/library/{image.spec.base}"
-    assert "mirror.example" not in images.dockerfile(image)
+    assert "mirror.example" not in dockerfile(image)
     assert re.match(r"[0-9a-f]{16}", image.recipe)

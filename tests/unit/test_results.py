@@ -4,7 +4,6 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +23,7 @@ from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION, VERSION_KEY
 from orchestrator.results.schema import schema as schema_module
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
-IMAGE: Any = SimpleNamespace(tag="rosetta/pytorch:2", recipe="abc", framework=SimpleNamespace(framework="pytorch"))
+IMAGE = {"image": "rosetta/pytorch:2", "recipe": "abc", "framework": "pytorch"}
 ENVIRONMENT = {
     "os": "Debian 12", "kernel": "6.1", "python": "3.11.7", "numpy": "2.3.5", "cpu": "AMD EPYC 7B13", "cores": 2,
     "memory": 25_000_000_000, "gpus": [],
@@ -59,7 +58,7 @@ def row(cell: Cell | None = None, run: str = "run-1", started: datetime = NOW, *
         wall_seconds=310.0,
     )
     cell = cell or Cell("pytorch", "rnn")
-    return row_of(cell, outcome, key="0123", run=run, engine="docker", image=IMAGE.columns, host="here")
+    return row_of(cell, outcome, key="0123", run=run, engine="docker", image=IMAGE, host="here")
 
 
 def merged(*paths: Path, out: Path) -> list[dict[str, Any]]:

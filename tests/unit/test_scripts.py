@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from orchestrator import images
 from orchestrator.cell.parameters import WORKLOADS, parameters
+from orchestrator.images.definitions import library_index
 
 SECTIONS = ("Data", "Model", "Loss and optimiser", "Training step", "Prediction", "Weights")
 PREDICTING = ("Data", "Model", "Prediction", "Weights")
@@ -32,14 +32,14 @@ def test_sections_order_and_length(script):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_script_runs_in_the_precisions_that_its_library_declares(script):
     stem = script.stem.replace("_", "-")
-    name = max((name for name in images.library_index() if stem == name or stem.startswith(name + "-")), key=len)
+    name = max((name for name in library_index() if stem == name or stem.startswith(name + "-")), key=len)
     found = re.search(r"precisions ?= ?\(([^)]*)\)", script.read_text())
-    declared = images.library_index()[name].libraries[name].precisions
+    declared = library_index()[name].libraries[name].precisions
     assert tuple(re.findall(r'"([^"]+)"', found[1]) if found else ["fp32"]) == declared
 
 
 def test_every_script_belongs_to_a_library_and_every_library_has_scripts():
-    libraries = images.library_index()
+    libraries = library_index()
     names = {re.sub("_", "-", path.stem) for path in SCRIPTS}
     variants = {name for name in names if any(name.startswith(library + "-") for library in libraries)}
     assert names - variants <= set(libraries)

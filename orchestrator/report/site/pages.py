@@ -11,12 +11,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchestrator import images
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.errors import DiskError
+from orchestrator.images.image import image_for
 from orchestrator.report import fields, parity, tables
 from orchestrator.report.fields import Entry
 from orchestrator.report.notes import Note
@@ -262,7 +262,7 @@ def commands(row: Row) -> Iterator[str]:
     length = (row["epochs"], row["samples"])
     as_published = length == quality.published(row["workload"]) or row["parity"] is not None
     cell = Cell(**axes, **({} if as_published else dict(zip(("epochs", "samples"), length, strict=True))))
-    image = images.image_for(cell.library, cell.platform)
+    image = image_for(cell.library, cell.platform)
     flags = {
         "--profile": profile(cell),
         "--only": cell.address,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator import images
+from orchestrator.images.definitions import library_index
 from orchestrator.report.fields import Entry
 from orchestrator.report.rows import library_title, library_titles
 from orchestrator.report.site import calls
@@ -43,7 +43,7 @@ def columns(workload: str, figures: Mapping[str, Figures]) -> Iterator[Column]:
     for script in scripts(workload):
         row = {"library": script.library, "precision": "fp32", "variant": script.variant}
         title = library_title(row, titles)
-        library = images.library_index()[script.library].libraries[script.library]
+        library = library_index()[script.library].libraries[script.library]
         name = script.path.stem.replace("_", "-")
         path = script.path.relative_to(script.path.parents[2])
         yield Column(name, title, library.docs, str(path), list(parts(script)), figures.get(title, ()))
