@@ -24,8 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from orchestrator import reference
 from orchestrator.cell.cell import Cell
+from orchestrator.compare import published_2018
 from orchestrator.results.files import (
     load,
     table_of,
@@ -91,7 +91,7 @@ def main() -> None:
 def rows(count: int) -> Iterator[dict[str, Any]]:
     """Rows as real cells leave them: ten epochs, a log of a few kilobytes, texts of the usual lengths."""
     dice = random.Random(0)
-    libraries = list(reference.LIBRARIES)
+    libraries = list(published_2018.LIBRARIES)
     for number in range(count):
         cell = Cell(libraries[number % len(libraries)], "cnn", repeat=number // len(libraries))
         epochs = [{"event": "epoch", "epoch": e, "loss": dice.random(), "seconds": dice.random()} for e in range(30)]

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import merge
 from benchmarks.browser import chromium
-from orchestrator import reference
 from orchestrator.cell.cell import Cell
+from orchestrator.compare import published_2018
 from orchestrator.report import site
 from orchestrator.results.files import table_of, write_results
 from orchestrator.results.rows import empty
@@ -67,7 +67,7 @@ def main() -> None:
 
 def rows(count: int) -> Iterator[dict[str, Any]]:
     """Rows of the published length, round after round over the same cells."""
-    points = itertools.product(range(count), reference.LIBRARIES, ("cnn", "rnn"), HARDWARE, ("fp32", "amp-fp16"))
+    points = itertools.product(range(count), published_2018.LIBRARIES, ("cnn", "rnn"), HARDWARE, ("fp32", "amp-fp16"))
     for row, (repeat, library, workload, (platform, gpu), precision) in zip(merge.rows(count), points, strict=False):
         cell = Cell(library, workload, platform, gpu, precision, repeat=repeat)
         fixed = ("cell", "library", "workload", "platform", "gpu", "precision", "repeat", "epochs", "samples")

@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import matrix, reference
+from orchestrator import matrix
 from orchestrator.cell import contract
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.parameters import PUBLISHED_WORKLOADS, dataset_of, parameters
 from orchestrator.cell.scripts import script_of, sources
+from orchestrator.compare import published_2018
 from orchestrator.errors import RosettaError, SelectionError
 from orchestrator.images.definitions import library_index
 from orchestrator.images.image import Image, image_for
@@ -66,7 +67,7 @@ class Planned:
 def known_words() -> dict[str, Iterable[str]]:
     """The valid words of each axis of matrix.yaml."""
     return {
-        "library": sorted({*reference.LIBRARIES, *library_index()}),
+        "library": sorted({*published_2018.LIBRARIES, *library_index()}),
         "workload": PUBLISHED_WORKLOADS,
         "platform": gpus.PLATFORMS,
         "gpu": ("none", *gpus.GPUS),

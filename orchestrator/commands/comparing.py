@@ -10,7 +10,7 @@ from orchestrator.errors import SelectionError, SlowerError
 from orchestrator.options import results_folder, together
 
 if TYPE_CHECKING:
-    from orchestrator.comparison import Compared
+    from orchestrator.compare.comparison import Compared
 
 how = together(
     click.option(
@@ -48,7 +48,7 @@ def verify(paths: tuple[Path, ...], results: Path, against: Path | None, thresho
       rosetta verify --against docs/results/2026-11-25-cpu.parquet
       rosetta verify mine.parquet --threshold 5 --json
     """
-    from orchestrator import comparison
+    from orchestrator.compare import comparison
     from orchestrator.results.files import MERGED, read_results
     from orchestrator.results.merging import gather
 
@@ -71,7 +71,7 @@ def diff(old: Path, new: Path, threshold: float, as_json: bool) -> None:
       rosetta diff last-week.parquet results/merged.parquet
       rosetta diff A.parquet B.parquet --threshold 5
     """
-    from orchestrator import comparison
+    from orchestrator.compare import comparison
     from orchestrator.results.merging import gather
     from orchestrator.system.terminal import plain
 
@@ -86,7 +86,7 @@ def tell(every: "Sequence[Compared]", baseline: str, as_json: bool) -> None:
     """Print the comparisons; raises SlowerError if one is bad, SelectionError if there is none."""
     from rich.console import Console
 
-    from orchestrator.comparison import BAD, Verdict
+    from orchestrator.compare.comparison import BAD, Verdict
     from orchestrator.report import comparison as report
 
     if as_json:

@@ -94,9 +94,10 @@ def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], thresho
     """
     from contextlib import suppress
 
-    from orchestrator import comparison, reproduction
+    from orchestrator import reproduction
     from orchestrator.commands.cells import run_cells
     from orchestrator.commands.comparing import tell
+    from orchestrator.compare import comparison
     from orchestrator.report import reproduction as report
     from orchestrator.report import screen
     from orchestrator.system.terminal import plain

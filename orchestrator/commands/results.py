@@ -85,7 +85,7 @@ def table(paths: tuple[Path, ...], results: Path, markdown: bool, into: Path | N
     """
     from rich.console import Console
 
-    from orchestrator import reference
+    from orchestrator.compare import published_2018
     from orchestrator.report import markdown as documents
     from orchestrator.report import notes, screen, tables
     from orchestrator.results.files import MERGED, read_results
@@ -94,7 +94,7 @@ def table(paths: tuple[Path, ...], results: Path, markdown: bool, into: Path | N
     every: list[tables.Table]
     marks: list[notes.Note]
     if published:
-        every, marks = tables.published_tables(reference.EDITIONS[published]), []
+        every, marks = tables.published_tables(published_2018.EDITIONS[published]), []
     else:
         rows = gather(paths) if paths else read_results(results / MERGED)
         every, marks = tables.tables(rows, published=True)

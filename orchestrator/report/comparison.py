@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.comparison import Compared, Verdict
+from orchestrator.compare.comparison import Compared, Verdict
 from orchestrator.report.fields import duration
 from orchestrator.system.terminal import plain
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.cell.contract import Status
-from orchestrator.reference import Figure
+from orchestrator.compare.noise import ENOUGH, Doubt, compare, doubts
+from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.rows import Row, started
-from orchestrator.statistics import ENOUGH, Doubt, compare, doubts
 
 SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
 SLOWED, UNSTEADY, DOUBTED = "§", "≈", "?"

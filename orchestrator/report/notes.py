@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
-from orchestrator.reference import Figure
+from orchestrator.compare.noise import NOISY
+from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, SHORT, SLOWED, UNSTEADY, Entry, word
 from orchestrator.report.rows import Column, Row, column_of, gpu_title, platform_title
-from orchestrator.statistics import NOISY
 
 NOT_YET = "not implemented yet"
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import reference
+from orchestrator.compare import published_2018
+from orchestrator.compare.noise import SYNTHETIC_TOO
 from orchestrator.images.definitions import library_index
-from orchestrator.statistics import SYNTHETIC_TOO
 from orchestrator.system.gpus import GPUS
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def gpu_title(gpu: str) -> str:
 def library_titles() -> dict[str, str]:
     """How the tables call each library: as images/ says, else as published."""
     index = library_index()
-    return {**reference.LIBRARIES, **{name: framework.libraries[name].title for name, framework in index.items()}}
+    return {**published_2018.LIBRARIES, **{name: framework.libraries[name].title for name, framework in index.items()}}
 
 
 def library_title(row: Row, titles: Mapping[str, str]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator import reference
 from orchestrator.cell.contract import Status
-from orchestrator.reference import Edition, Figure
+from orchestrator.compare import published_2018
+from orchestrator.compare.noise import SYNTHETIC_TOO
+from orchestrator.compare.published_2018 import Edition, Figure
 from orchestrator.report.fields import ABSENT, Entry, distance, entry, figure_entry, with_fastest
 from orchestrator.report.notes import Note, caveats, failures, left_out, legend, reasons
 from orchestrator.report.rows import (
@@ -23,7 +24,6 @@ from orchestrator.report.rows import (
     records,
     with_machines,
 )
-from orchestrator.statistics import SYNTHETIC_TOO
 from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
@@ -164,14 +164,14 @@ def published_table(workload: str, edition: Edition, titles: Mapping[str, str]) 
 
 def published_fields(workload: str, titles: Mapping[str, str]) -> Published:
     """What was last printed for each library and column, by the library's title."""
-    figures = reference.latest(workload) if workload in TITLES else {}
+    figures = published_2018.latest(workload) if workload in TITLES else {}
     return {
         (titles.get(library, library), published_column(figures.values(), column)): figure
         for (library, column), figure in figures.items()
     }
 
 
-def published_column(figures: Iterable[Figure], column: reference.Column) -> Column:
+def published_column(figures: Iterable[Figure], column: published_2018.Column) -> Column:
     """A published column among those of the tables; its CUDA is that of its figures."""
     same = [f for f in figures if (f.gpu, f.n_gpus, f.data) == (column.gpu, column.n_gpus, column.data)]
     return Column(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orchestrator import comparison, suspects
 from orchestrator.cli import main
-from orchestrator.comparison import Verdict
+from orchestrator.compare import causes, comparison
+from orchestrator.compare.comparison import Verdict
 from orchestrator.results.files import read_results, table_of, write_results
 from tests.unit.test_tables import SHORT, failed, ran
 
@@ -180,13 +180,13 @@ def state(**changes: Any) -> str:
 )  # fmt: skip
 def test_a_reason_for_each_thing_that_is_recorded(changes: dict[str, Any], said: str):
     usual = ran("pytorch", 30, 0.86, "cuda9", "p100", gpus_after=state(), framework_version="0.3.1", **P100)
-    assert list(suspects.reasons([usual], usual)) == []
-    assert list(suspects.reasons([{**usual, **changes}], usual)) == [said]
+    assert list(causes.reasons([usual], usual)) == []
+    assert list(causes.reasons([{**usual, **changes}], usual)) == [said]
 
 
 def test_rounds_that_lie_apart_are_a_reason():
     row = ran("pytorch", 30)
-    (said,) = suspects.reasons(rounds(row, 20, 30, 40), row)
+    (said,) = causes.reasons(rounds(row, 20, 30, 40), row)
     assert said == "the rounds lie 33 % apart, from quartile to quartile: the machine was not quiet"
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from orchestrator import reference
 from orchestrator.cli import main
+from orchestrator.compare import published_2018
+from orchestrator.compare.published_2018 import EDITIONS, JUNE, MARCH
 from orchestrator.errors import ResultError
-from orchestrator.reference import EDITIONS, JUNE, MARCH
 from orchestrator.report import fields, markdown, tables
 from orchestrator.results.files import table_of
 from tests.unit.test_tables import SHORT, ran
@@ -50,7 +50,7 @@ COLUMNS = {
 }
 
 
-def printed(edition: reference.Edition, workload: str) -> dict[str, list[str]]:
+def printed(edition: published_2018.Edition, workload: str) -> dict[str, list[str]]:
     """The fields of a published table by library, with a unit."""
     unit = {"densenet121": "min"}.get(workload, "s") if edition is JUNE else "s"
     fields = {}
@@ -105,14 +105,14 @@ def test_doubts_are_marked_and_said():
 
 def test_a_time_has_the_quality_of_its_own_run_only():
     june = JUNE.figures("densenet121")
-    chainer = june["chainer", reference.Column("v100", 4)]
+    chainer = june["chainer", published_2018.Column("v100", 4)]
     assert (chainer.shown, chainer.seconds, chainer.quality) == ("8 min", 505, 0.5511)
-    pytorch = JUNE.figures("rnn")["pytorch", reference.Column("p100")]
+    pytorch = JUNE.figures("rnn")["pytorch", published_2018.Column("p100")]
     assert (pytorch.shown, pytorch.quality) == ("16 s", None)  # the notebook has a run of 12.6 s
 
 
 def test_scaling_and_input_lag_of_2018():
-    def of(edition: reference.Edition, library: str, heading: str) -> str:
+    def of(edition: published_2018.Edition, library: str, heading: str) -> str:
         table = tables.published_tables(edition)[3]
         (index,) = [n for n, lines in enumerate(table.columns) if " ".join(lines).endswith(heading)]
         return table.rows[library][index].time
@@ -127,7 +127,7 @@ def test_scaling_and_input_lag_of_2018():
 
 
 def test_nobody_edits_the_file():
-    assert hashlib.sha256(reference.FILE.read_bytes()).hexdigest() == SHA256
+    assert hashlib.sha256(published_2018.FILE.read_bytes()).hexdigest() == SHA256
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_nobody_edits_the_file():
     ],
 )
 def test_what_a_cell_is_measured_by(question, shown):
-    figure = reference.answer(*question)
+    figure = published_2018.answer(*question)
     assert (figure and figure.shown) == shown
 
 

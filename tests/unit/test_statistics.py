@@ -10,10 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator import statistics
 from orchestrator.cell.cell import Cell
+from orchestrator.compare.noise import (
+    LARGEST_EXACT,
+    RESAMPLES,
+    Comparison,
+    Doubt,
+    compare,
+    doubts,
+    interval,
+    median,
+    ratio_interval,
+    spread,
+)
 from orchestrator.results.rows import empty
-from orchestrator.statistics import Doubt
 
 seconds = st.floats(0.01, 1e6)
 rounds = st.lists(seconds, min_size=1, max_size=12)
@@ -22,11 +32,11 @@ few_values = st.lists(st.integers(1, 6).map(float), min_size=1, max_size=40)
 
 @given(rounds)
 def test_median_and_spread_are_those_of_numpy_and_scipy(values: list[float]):
-    assert statistics.median(values) == np.median(values)
+    assert median(values) == np.median(values)
     if len(values) > 1:
-        assert statistics.spread(values) == pytest.approx(stats.iqr(values) / np.median(values))
+        assert spread(values) == pytest.approx(stats.iqr(values) / np.median(values))
     else:
-        assert statistics.spread(values) is None
+        assert spread(values) is None
 
 
 @given(st.lists(seconds, min_size=2, max_size=12))
@@ -34,9 +44,9 @@ def test_the_interval_is_scipys_bootstrap(values: list[float]):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
-            (values,), np.median, n_resamples=statistics.RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+            (values,), np.median, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
         ).confidence_interval
-    assert statistics.interval(values) == pytest.approx((found.low, found.high))
+    assert interval(values) == pytest.approx((found.low, found.high))
 
 
 @given(rounds, rounds)
@@ -56,8 +66,8 @@ def test_and_of_any_number(n: int, m: int):
 
 
 def check_against_scipy(a: Any, b: Any) -> None:
-    ours = statistics.compare(a, b)
-    exact = max(len(a), len(b)) <= statistics.LARGEST_EXACT and len({*a, *b}) == len(a) + len(b)
+    ours = compare(a, b)
+    exact = max(len(a), len(b)) <= LARGEST_EXACT and len({*a, *b}) == len(a) + len(b)
     with np.errstate(all="ignore"):
         theirs = stats.mannwhitneyu(a, b, method="exact" if exact else "asymptotic")
     assert ours.u == theirs.statistic
@@ -66,15 +76,15 @@ def check_against_scipy(a: Any, b: Any) -> None:
 
 
 def test_five_rounds_each_that_don_t_overlap():
-    found = statistics.compare([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
-    assert found == statistics.Comparison(0, pytest.approx(2 / 252), 1)
+    found = compare([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
+    assert found == Comparison(0, pytest.approx(2 / 252), 1)
     assert found.verdict == "faster"
-    assert statistics.compare([6, 7, 8, 9, 10], [1, 2, 3, 4, 5]).verdict == "slower"
+    assert compare([6, 7, 8, 9, 10], [1, 2, 3, 4, 5]).verdict == "slower"
 
 
 def test_three_rounds_each_decide_nothing():
-    assert statistics.compare([1, 2, 3], [10, 20, 30]).verdict == "undecided"
-    assert statistics.compare([1, 2, 3, 4], [10, 20, 30, 40]).verdict == "faster"
+    assert compare([1, 2, 3], [10, 20, 30]).verdict == "undecided"
+    assert compare([1, 2, 3, 4], [10, 20, 30, 40]).verdict == "faster"
 
 
 def test_of_a_thousand_comparisons_of_equal_libraries_at_most_five_in_a_hundred_are_false_alarms():
@@ -96,21 +106,19 @@ def decided(ratio: float, count: int, noise: float = 0.02) -> float:
     """The share of 1,000 comparisons, B being slower by ``ratio``, that call A faster or slower."""
     rng = np.random.default_rng(2026)
     a, b = rng.normal(1, noise, (1000, count)), ratio * rng.normal(1, noise, (1000, count))
-    verdicts = [statistics.compare(*pair).verdict for pair in zip(a, b, strict=True)]
+    verdicts = [compare(*pair).verdict for pair in zip(a, b, strict=True)]
     assert ratio == 1 or "slower" not in verdicts
     return 1 - verdicts.count("undecided") / len(verdicts)
 
 
 def test_a_ratio_has_an_interval_where_one_side_has_rounds():
-    assert statistics.ratio_interval([1.0], [2.0]) is None
-    assert statistics.ratio_interval([2.0, 2.2, 2.4], [2.0]) == (1.0, 1.2)
-    low, high = statistics.ratio_interval([2.0, 2.2, 2.4], [1.0, 1.1]) or (0, 0)
+    assert ratio_interval([1.0], [2.0]) is None
+    assert ratio_interval([2.0, 2.2, 2.4], [2.0]) == (1.0, 1.2)
+    low, high = ratio_interval([2.0, 2.2, 2.4], [1.0, 1.1]) or (0, 0)
     assert 1.8 < low < 2.0 < 2.2 < high <= 2.4
 
 
-@pytest.mark.parametrize(
-    "call", [statistics.median, lambda v: statistics.compare(v, [1]), lambda v: statistics.compare([1], v)]
-)
+@pytest.mark.parametrize("call", [median, lambda v: compare(v, [1]), lambda v: compare([1], v)])
 def test_nothing_measured_is_an_error(call: Any):
     with pytest.raises(ValueError, match="no values"):
         call([])
@@ -140,4 +148,4 @@ def hot(*reasons: str) -> str:
     ],
 )
 def test_what_is_not_ranked(rows: list[dict[str, Any]], expected: tuple[Doubt, ...]):
-    assert statistics.doubts(rows) == expected
+    assert doubts(rows) == expected

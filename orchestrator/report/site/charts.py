@@ -46,10 +46,10 @@ def data_of(table: Table, by_run: Mapping[str, Row]) -> Iterator[Datum]:
 
 def datum(library: str, where: str, entry: Entry, rows: Sequence[Row]) -> Datum:
     """One field of a table: the median of its rounds, and its interval if there are several."""
-    from orchestrator import statistics
+    from orchestrator.compare import noise
 
     seconds = [row["seconds"] for row in rows]
-    low, high = statistics.interval(seconds) or (None, None)
+    low, high = noise.interval(seconds) or (None, None)
     return {
         "library": f"{library} {entry.marks}".rstrip(),
         "where": where,
@@ -57,7 +57,7 @@ def datum(library: str, where: str, entry: Entry, rows: Sequence[Row]) -> Datum:
         "low": low,
         "high": high,
         "rounds": len(rows),
-        "quality": statistics.median([row["quality"] for row in rows]),
+        "quality": noise.median([row["quality"] for row in rows]),
         "ranked": bool(entry.rounds),
         "length": entry.length,
         "n_gpus": rows[-1]["n_gpus"] or 0,

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import reference, suspects
 from orchestrator.cell.contract import Status
-from orchestrator.statistics import ENOUGH, compare, median, ratio_interval
+from orchestrator.compare import causes, published_2018
+from orchestrator.compare.noise import ENOUGH, compare, median, ratio_interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,7 +130,7 @@ def judged(question: Question, rows: Sequence[Row], found: Baseline | str, toler
     test = compare(ours, found.seconds) if enough else None
     sure = test.verdict != "undecided" if test else interval is None or not interval[0] <= 1 <= interval[1]
     verdict = verdict_of(ratio, sure, tolerance)
-    reasons = tuple(suspects.reasons(good, found.row)) if verdict is not Verdict.FAST else ()
+    reasons = tuple(causes.reasons(good, found.row)) if verdict is not Verdict.FAST else ()
     doubt = (f"the baseline is doubtful: {found.doubt}",) if found.doubt else ()
     return Compared(
         cell,
@@ -164,7 +164,9 @@ def published(question: Question, rows: Sequence[Row]) -> Baseline | str:
         return "shortened: 2018 has full runs only"
     if row["precision"] != "fp32":
         return f"2018 has no {row['precision']}"
-    figure = reference.answer(row["library"], row["variant"], row["workload"], row["gpu"], question[1], row["data"])
+    figure = published_2018.answer(
+        row["library"], row["variant"], row["workload"], row["gpu"], question[1], row["data"]
+    )
     if figure is None:
         return "2018 has no figure for it"
     known = {"cuda": figure.cuda or None, "cudnn": figure.cudnn or None}

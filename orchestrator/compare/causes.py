@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.statistics import NOISY, slowed_by, spread
+from orchestrator.compare.noise import NOISY, slowed_by, spread
 
 Row = Mapping[str, Any]
 Rule = Callable[[Row, Row], str | None]
