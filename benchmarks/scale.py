@@ -28,18 +28,23 @@ WRITE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from orchestrator import engines, plan, results
+from orchestrator import engines
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.plan.selection import selected_cells
+from orchestrator.plan.verdicts import plan_cells
+from orchestrator.results.files import write_row
+from orchestrator.results.paths import result_path
+from orchestrator.results.rows import row_of
 
 repeats = range(int(sys.argv[1]))
-cells = plan.cells_of(Path("matrix.yaml"), "full", [], [], {"repeat": list(repeats)})
-planned = plan.plan(cells, engines.choose("docker"), Path("results"))
+cells = selected_cells(Path("matrix.yaml"), "full", [], [], {"repeat": list(repeats)})
+planned = plan_cells(cells, engines.choose("docker"), Path("results"))
 
 def write(p):
     outcome = Outcome(Status.FAILED, "exit code 1", log="said " * 400)
-    row = results.row(p.cell, outcome, key=p.key, run=f"{p.key}-0", engine="docker", image=p.image, host="here")
+    row = row_of(p.cell, outcome, key=p.key, run=f"{p.key}-0", engine="docker", image=p.image.columns, host="here")
     row |= {"status": "ok", "seconds": 0.1, "metric": "accuracy", "quality": 1.0, "cpu": "any", "cores": 1}
-    results.write_row(row, plan.result_path(Path("results/cells"), p.key, p.cell.id))
+    write_row(row, result_path(Path("results/cells"), p.key, p.cell.id))
 
 with ThreadPoolExecutor(16) as pool:
     list(pool.map(write, planned))

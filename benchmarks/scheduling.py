@@ -95,11 +95,13 @@ def write_history(checkout: Path, variables: Mapping[str, str]) -> None:
     code = """
 import json, sys
 from pathlib import Path
-from orchestrator import matrix, plan, results
-cells = plan.cells_of(Path("matrix.yaml"), "full", [], [], {})
-rows = [{**results.empty(cell), "status": "ok", "run": str(number), "engine": "docker", "key": "",
+from orchestrator.plan.selection import selected_cells
+from orchestrator.results.files import MERGED, table_of, write_results
+from orchestrator.results.rows import empty
+cells = selected_cells(Path("matrix.yaml"), "full", [], [], {})
+rows = [{**empty(cell), "status": "ok", "run": str(number), "engine": "docker", "key": "",
          "wall_seconds": int(cell.library.partition("-")[2]) / 1000} for number, cell in enumerate(cells)]
-results.write(results.table_of(rows), Path("results") / results.MERGED)
+write_results(table_of(rows), Path("results") / MERGED)
 """
     subprocess.run(
         [sys.executable, "-c", code], cwd=checkout, env=nothing.environment(checkout, **variables), check=True

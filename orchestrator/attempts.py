@@ -10,7 +10,7 @@ from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines import Engine, Event, OnEvent, Placed, Task
 from orchestrator.engines.pretended import pretend
 from orchestrator.errors import RosettaError
-from orchestrator.plan import Planned
+from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
 from orchestrator.results.files import write_row
 from orchestrator.results.paths import passing_path, result_path

@@ -9,7 +9,7 @@ from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.errors import ResultError
-from orchestrator.plan import Planned
+from orchestrator.plan.verdicts import Planned
 from orchestrator.results.files import MERGED, read_results
 
 Expected = Callable[[Cell], float | None]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orchestrator.history import Expected
-    from orchestrator.plan import Planned
+    from orchestrator.plan.verdicts import Planned
 
 COLOURS = {"ok": "green", "quality": "yellow", "again": "yellow", "elsewhere": "blue"}
 LONGEST_TABLE = 32

@@ -9,7 +9,7 @@ from orchestrator import attempts
 from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.plan import Planned
+from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
 from orchestrator.shop import Shop, Tally
 from orchestrator.system.slots import Lease

@@ -15,8 +15,6 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from orchestrator import matrix
-from orchestrator import plan as planning
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
@@ -27,8 +25,9 @@ from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import BuildError, ResultError, SelectionError
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
-from orchestrator.matrix import Point
-from orchestrator.plan import Planned, Verdict
+from orchestrator.plan.matrix import Point
+from orchestrator.plan.selection import known_words, select
+from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.publishing import references, registry
 from orchestrator.publishing.references import Reference
 from orchestrator.results.files import LARGEST_FILE, read_results
@@ -173,7 +172,7 @@ def chosen(table: "pa.Table", only: Sequence[str], skip: Sequence[str]) -> list[
     if not rows:
         reasons = dict.fromkeys(why for _, why in every if isinstance(why, str))
         raise SelectionError("Nothing in this file can be run again.", " ".join(list(reasons)[:3]))
-    return [rows[cell] for cell in matrix.select(list(rows), only, skip)]
+    return [rows[cell] for cell in select(list(rows), only, skip)]
 
 
 def refused(table: "pa.Table", only: Sequence[str]) -> list[tuple[str, str]]:
@@ -210,7 +209,7 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
         cell = Cell(**point.model_dump() | full)
     except (ValidationError, TypeError):
         raise ResultError("Its cell is none that the matrix could have.") from None
-    known = {"workload": parameters(), **planning.known_words()}
+    known = {"workload": parameters(), **known_words()}
     for axis in ("workload", "platform", "gpu", "precision", "data"):
         if getattr(cell, axis) not in known[axis]:
             raise ResultError(f"This program knows no {axis} {getattr(cell, axis)!r}.")

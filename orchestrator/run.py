@@ -11,13 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator import attempts, history, plan
+from orchestrator import attempts, history
 from orchestrator.builder import Builder
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.data import datasets, given_weights
 from orchestrator.engines import Engine
 from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
-from orchestrator.plan import Planned, Verdict
+from orchestrator.plan import verdicts
+from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.progress import Progress
 from orchestrator.queue import Queue
 from orchestrator.results.claims import EVERYTHING, Claims
@@ -90,10 +91,10 @@ def refuse_hopeless(planned: Sequence[Planned], host: Host) -> None:
     """Raise if no cell of the selection can run on this machine: a run that does nothing helps nobody."""
     if any(p.verdict is not Verdict.INCOMPATIBLE for p in planned):
         return
-    lacks_gpu = any(p.reason == plan.host_reason(p.cell, host) for p in planned)
+    lacks_gpu = any(p.reason == verdicts.host_reason(p.cell, host) for p in planned)
     kind = GpuError if lacks_gpu else SelectionError
     what = f"None of the {len(planned)} selected cells can run on this machine."
-    raise plan.hopeless(what, [p.reason for p in planned], kind)
+    raise verdicts.hopeless(what, [p.reason for p in planned], kind)
 
 
 def prepare_folder(folder: Path) -> None:

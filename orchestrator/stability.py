@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.compare.noise import spread
-from orchestrator.plan import Planned, Verdict
+from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.files import MERGED, read_results
 from orchestrator.shop import Tally
 

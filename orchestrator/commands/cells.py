@@ -17,7 +17,8 @@ INTERRUPTED = 130
 
 def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
     """The selected cells and the engine, from the shared options; those of ``length`` may be missing."""
-    from orchestrator import engines, plan
+    from orchestrator import engines
+    from orchestrator.plan.selection import selected_cells
 
     path = options["matrix_file"] or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
     overrides = {
@@ -26,7 +27,7 @@ def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
         "epochs": options.get("epochs"),
         "samples": options.get("samples"),
     }
-    cells = plan.cells_of(path, options["profile"], options["only"], options["skip"], overrides)
+    cells = selected_cells(path, options["profile"], options["only"], options["skip"], overrides)
 
     def say(text: str) -> None:
         click.echo(f"note: {text}", err=True)
@@ -46,10 +47,10 @@ def plan(as_json: bool, **options: Any) -> None:
       rosetta plan --profile quick
       rosetta plan --only '{pytorch,jax}/*' --json
     """
-    from orchestrator import plan as planning
+    from orchestrator.plan import verdicts as planning
 
     cells, engine = cells_from(options)
-    planned = planning.plan(cells, engine, options["results"], unverified=options["unverified"])
+    planned = planning.plan_cells(cells, engine, options["results"], unverified=options["unverified"])
     if as_json:
         import json
 
@@ -82,9 +83,9 @@ def build(show: bool, **options: Any) -> None:
       rosetta build --only 'jax/*/cuda13/*' --unverified
       rosetta build --only 'cntk/*' --print
     """
-    from orchestrator import plan as planning
     from orchestrator.images.bakefile import printed
     from orchestrator.images.image import image_for
+    from orchestrator.plan import verdicts as planning
 
     if show:
         options["engine"] = "process"
@@ -161,9 +162,9 @@ def run_cells(
     """
     from rich.console import Console
 
-    from orchestrator import plan as planning
     from orchestrator import progress as showing
     from orchestrator import run as execution
+    from orchestrator.plan import verdicts as planning
     from orchestrator.results.files import MERGED, read_results
     from orchestrator.shop import Settings, Tally
     from orchestrator.stability import Target, in_rounds, run_until_steady
@@ -185,7 +186,7 @@ def run_cells(
         if verdicts:
             planned = verdicts(cells, host)
         else:
-            planned = planning.plan(cells, engine, folder, host, options["unverified"])
+            planned = planning.plan_cells(cells, engine, folder, host, options["unverified"])
         return planned, execution.run(planned, engine, settings, host, progress, interruption)
 
     tally = run_until_steady(cells, folder, target, once, progress.say) if target else once(cells)[1]
@@ -207,10 +208,10 @@ def run_cells(
 
 def set_aside(cells: list[Any], folder: Path, what: str) -> None:
     """Have cells run again whatever their results: ``failed``, ``all``, or a glob; raises SelectionError if none is."""
-    from orchestrator import matrix
+    from orchestrator.plan.selection import selector
     from orchestrator.results.files import forget
 
-    chosen = cells if what in ("failed", "all") else list(filter(matrix.selector([what], []), cells))
+    chosen = cells if what in ("failed", "all") else list(filter(selector([what], []), cells))
     if not chosen:
         remedy = "It can be 'failed', 'all', or cells as for --only."
         raise SelectionError(f"--rerun {what} matches none of the {len(cells):,} selected cells.", remedy=remedy)

@@ -53,8 +53,8 @@ def save(output: Path, **options: Any) -> None:
       rosetta images save --only 'pytorch/*/cpu' --output /media/stick
     """
     from orchestrator import archives
-    from orchestrator import plan as planning
     from orchestrator.commands.cells import cells_from
+    from orchestrator.plan import verdicts as planning
 
     cells, engine = cells_from({**options, "engine": "docker"})
     wanted = planning.images_of(cells, engine, options["unverified"])
@@ -98,6 +98,6 @@ def lock(frameworks: tuple[str, ...], upgrade: bool) -> None:
 @click.command(hidden=True)
 def schema() -> None:
     """Print the JSON Schema of matrix.yaml (committed as matrix.schema.json)."""
-    from orchestrator import matrix
+    from orchestrator.plan import matrix
 
     click.echo(matrix.json_schema(), nl=False)

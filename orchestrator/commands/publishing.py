@@ -36,9 +36,9 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     """
     import json
 
-    from orchestrator import plan as planning
     from orchestrator import publishing
     from orchestrator.commands.cells import cells_from
+    from orchestrator.plan import verdicts as planning
     from orchestrator.publishing.examination import notes_of
     from orchestrator.publishing.references import checked_registry
     from orchestrator.results.files import MERGED, read_results, write_results

@@ -2,7 +2,7 @@
 
 from orchestrator import history
 from orchestrator.cell.cell import Cell
-from orchestrator.plan import Planned, Verdict
+from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.files import MERGED, write_row
 from orchestrator.results.merging import merge
 from tests.unit.test_results import row

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import plan
 from orchestrator.errors import BuildError, DiskError, EngineError, EngineGoneError, MatrixError, UnreachableError
 from orchestrator.images.bakefile import bake, printed, workloads_digest
 from orchestrator.images.building import Steps, build_images, explained, is_current, running
@@ -16,6 +15,7 @@ from orchestrator.images.definitions import DEFINITIONS, Framework, cuda, framew
 from orchestrator.images.image import Image, dockerfile, every_image, image_for, packages_of, read_lock, template
 from orchestrator.images.locks import write_locks
 from orchestrator.images.sources import PROXIES, Sources
+from orchestrator.plan.selection import known_words
 from orchestrator.system import gpus
 from orchestrator.system.checkout import ROOT
 
@@ -149,7 +149,7 @@ def test_a_new_library_is_one_file(definitions):
     (definitions / "locks" / "toy-cpu.txt").write_text("toy==1.0 --hash=sha256:00\n")
     image = image_for("toy", "cpu")
     assert "LABEL rosetta=true" in dockerfile(image)
-    assert "toy" in set(plan.known_words()["library"])
+    assert "toy" in set(known_words()["library"])
     assert packages_of(image) == ["toy==1.0"]
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import matrix
 from orchestrator.cell.cell import Cell
 from orchestrator.errors import MatrixError, SelectionError
+from orchestrator.plan import matrix
+from orchestrator.plan.combinations import cells_of_file
+from orchestrator.plan.selection import select
 from orchestrator.system.checkout import ROOT
 
 KNOWN = {
@@ -27,7 +29,7 @@ def cells_of(tmp_path):
     def read(text: str, profile: str | None = None, **overrides) -> list[Cell]:
         path = tmp_path / "matrix.yaml"
         path.write_text(text)
-        return matrix.cells(path, profile, KNOWN, overrides)
+        return cells_of_file(path, profile, KNOWN, overrides)
 
     return read
 
@@ -165,12 +167,12 @@ CELLS = [Cell("pytorch", "rnn"), Cell("pytorch", "cnn"), Cell("jax", "rnn"), Cel
     ],
 )
 def test_selectors(only, skip, expected):
-    assert [cell.id for cell in matrix.select(CELLS, only, skip)] == expected
+    assert [cell.id for cell in select(CELLS, only, skip)] == expected
 
 
 def test_a_selector_that_matches_nothing_shows_ids_that_are_near():
     with pytest.raises(SelectionError, match="pytorch/rnn/cpu"):
-        matrix.select(CELLS, ["pytroch/rnn/cpu"], [])
+        select(CELLS, ["pytroch/rnn/cpu"], [])
 
 
 def test_the_committed_schema_is_current():
@@ -178,9 +180,9 @@ def test_the_committed_schema_is_current():
 
 
 def test_the_committed_matrix_names_the_published_tables():
-    from orchestrator import plan
+    from orchestrator.plan.selection import known_words
 
-    cells = matrix.cells(ROOT / "matrix.yaml", "full", plan.known_words())
+    cells = cells_of_file(ROOT / "matrix.yaml", "full", known_words())
     published = {"caffe2", "chainer", "cntk", "gluon", "keras-cntk", "keras-tf", "keras-theano", "knet", "lasagne",
                  "mxnet", "mxnet-r", "pytorch", "tensorflow"}  # fmt: skip
     assert published <= {cell.library for cell in cells}
@@ -191,22 +193,22 @@ def test_the_committed_matrix_names_the_published_tables():
 
 
 def test_the_committed_variants_have_scripts_and_leave_the_quick_profile_alone():
-    from orchestrator import plan
     from orchestrator.cell.scripts import script_of
+    from orchestrator.plan.selection import known_words
 
-    cells = matrix.cells(ROOT / "matrix.yaml", "full", plan.known_words())
+    cells = cells_of_file(ROOT / "matrix.yaml", "full", known_words())
     variants = [cell for cell in cells if cell.variant != "reference"]
     highapi = {f"{library}/cnn/cpu/highapi" for library in ("cntk", "mxnet", "tensorflow-2018")}
     assert {*highapi, "mxnet/rnn/cpu/tnc"} <= {cell.id for cell in variants}
     for cell in variants:
         assert script_of(cell.library, cell.workload, cell.variant).is_file(), cell.id
-    quick = matrix.cells(ROOT / "matrix.yaml", "quick", plan.known_words())
+    quick = cells_of_file(ROOT / "matrix.yaml", "quick", known_words())
     assert {cell.variant for cell in quick} == {"reference"}
 
 
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(MatrixError, match="can't be read"):
-        matrix.cells(Path(tmp_path, "none.yaml"), None, KNOWN)
+        cells_of_file(Path(tmp_path, "none.yaml"), None, KNOWN)
 
 
 def test_what_the_command_line_asks_for_reaches_cells_that_only_an_include_makes(cells_of):

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator import plan
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.errors import SelectionError
 from orchestrator.images.definitions import library_index
 from orchestrator.images.image import image_for
-from orchestrator.plan import Verdict
+from orchestrator.plan import verdicts
+from orchestrator.plan.keys import key
+from orchestrator.plan.verdicts import Verdict
 from orchestrator.results.paths import result_path
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.host import Device, Host
@@ -33,8 +34,8 @@ class Anything:
 ENGINE = Anything()
 
 
-def only(cell: Cell, results, host: Host | None = None) -> plan.Planned:
-    (planned,) = plan.plan([cell], ENGINE, results, host or Host())
+def only(cell: Cell, results, host: Host | None = None) -> verdicts.Planned:
+    (planned,) = verdicts.plan_cells([cell], ENGINE, results, host or Host())
     return planned
 
 
@@ -59,7 +60,7 @@ def test_the_key_covers_the_cell(change, tmp_path):
 
 def test_the_key_covers_the_engine(tmp_path):
     image = image_for("pytorch", "cpu")
-    assert plan.key(CELL, image, "docker") != plan.key(CELL, image, "process")
+    assert key(CELL, image, "docker") != key(CELL, image, "process")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_reasons(cell, host, reason, tmp_path):
 
 
 def test_the_process_engine_adds_its_own_reasons(tmp_path):
-    (planned,) = plan.plan([Cell("cntk", "rnn")], ProcessEngine(), tmp_path, Host())
+    (planned,) = verdicts.plan_cells([Cell("cntk", "rnn")], ProcessEngine(), tmp_path, Host())
     assert planned.reason.startswith("without a container engine: ")
 
 
@@ -96,16 +97,16 @@ H200 = Host((Device("NVIDIA H200", "GPU-1"),), (580,))
 
 
 def test_what_nobody_has_seen_work_runs_only_if_asked_for(tmp_path):
-    assert only(JAX_GPU, tmp_path, H200).reason.startswith(plan.UNVERIFIED)
-    (planned,) = plan.plan([JAX_GPU], ENGINE, tmp_path, H200, unverified=True)
+    assert only(JAX_GPU, tmp_path, H200).reason.startswith(verdicts.UNVERIFIED)
+    (planned,) = verdicts.plan_cells([JAX_GPU], ENGINE, tmp_path, H200, unverified=True)
     assert planned.verdict is Verdict.READY
-    (planned,) = plan.plan([JAX_GPU], ENGINE, tmp_path, Host(), unverified=True)
+    (planned,) = verdicts.plan_cells([JAX_GPU], ENGINE, tmp_path, Host(), unverified=True)
     assert planned.reason == "no NVIDIA driver on this machine"
 
 
 def test_weights_of_a_hub_are_fetched_and_belong_to_the_key(tmp_path):
     cell = Cell("pytorch", "resnet50", variant="pretrained")
-    (planned,) = plan.plan([cell], ENGINE, tmp_path, Host(), unverified=True)
+    (planned,) = verdicts.plan_cells([cell], ENGINE, tmp_path, Host(), unverified=True)
     assert planned.verdict is Verdict.READY
     assert dataset_of(cell) == "resnet50-torchvision"
     assert dataset_of(replace(cell, variant="reference")) is None
@@ -113,13 +114,13 @@ def test_weights_of_a_hub_are_fetched_and_belong_to_the_key(tmp_path):
 
 def test_a_build_can_lack_machine_code_for_a_gpu_that_its_cuda_drives(tmp_path):
     assert "begin with V100" in only(Cell("pytorch", "rnn", "cuda12", "p100"), tmp_path).reason
-    assert only(Cell("pytorch", "rnn", "cuda12", "v100"), tmp_path).reason.startswith(plan.UNVERIFIED)
+    assert only(Cell("pytorch", "rnn", "cuda12", "v100"), tmp_path).reason.startswith(verdicts.UNVERIFIED)
 
 
 def test_an_image_can_be_built_where_no_gpu_is():
     cells = [CELL, replace(CELL, workload="cnn"), JAX_GPU]
-    assert plan.images_of(cells, ENGINE) == [image_for("pytorch", "cpu")]
-    assert plan.images_of([JAX_GPU], ENGINE, unverified=True) == [image_for("jax", "cuda13")]
+    assert verdicts.images_of(cells, ENGINE) == [image_for("pytorch", "cpu")]
+    assert verdicts.images_of([JAX_GPU], ENGINE, unverified=True) == [image_for("jax", "cuda13")]
 
 
 @pytest.mark.parametrize(
@@ -132,10 +133,10 @@ def test_an_image_can_be_built_where_no_gpu_is():
 )
 def test_a_build_of_nothing_says_why(cell, said):
     with pytest.raises(SelectionError, match=said):
-        plan.images_of([cell], ENGINE)
+        verdicts.images_of([cell], ENGINE)
 
 
 def test_every_library_with_an_image_says_what_became_of_every_platform():
     for library in library_index():
         for platform in PLATFORMS:
-            assert not (plan.library_reason(library, platform) or "").startswith("not implemented"), library
+            assert not (verdicts.library_reason(library, platform) or "").startswith("not implemented"), library

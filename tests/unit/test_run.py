@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator import attempts, plan, progress, queue, run
+from orchestrator import attempts, progress, queue, run
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import OnThisHost, Task, success
 from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
-from orchestrator.plan import Planned, Verdict
+from orchestrator.plan import verdicts
+from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.claims import Claims
 from orchestrator.results.files import MERGED, forget, read_results
 from orchestrator.shop import Settings, Tally
@@ -100,7 +101,7 @@ def go(tmp_path, monkeypatch):
     monkeypatch.setattr(queue, "LOOK_AGAIN", 0.0)
 
     def go(engine: Engine, cells: list[Cell] = CELLS, **settings) -> tuple[Tally, list[dict[str, Any]]]:
-        planned = plan.plan(cells, engine, tmp_path, Host())
+        planned = verdicts.plan_cells(cells, engine, tmp_path, Host())
         shown = progress.Lines(Console(file=(tmp_path / "shown").open("w")))
         with shown.console.file:
             tally = run.run(planned, engine, Settings(tmp_path, **settings), Host(), shown)
@@ -171,7 +172,7 @@ def test_two_orchestrators_share_the_cells_and_both_wait_for_all(go):
     tallies: list[Tally] = []
 
     def orchestrator(engine: Engine) -> None:
-        planned = plan.plan(CELLS, engine, go.folder, Host())
+        planned = verdicts.plan_cells(CELLS, engine, go.folder, Host())
         inside.wait()
         with (go.folder / engine_names[id(engine)]).open("w") as file:
             shown = progress.Lines(Console(file=file))
@@ -239,7 +240,7 @@ def test_a_run_that_was_killed_is_merged_by_the_next(go):
 
 def test_changes_are_json_for_programs(go, capsys, tmp_path):
     engine = Engine()
-    planned = plan.plan(CELLS[:1], engine, tmp_path, Host())
+    planned = verdicts.plan_cells(CELLS[:1], engine, tmp_path, Host())
     run.run(planned, engine, Settings(tmp_path), Host(), progress.Json())
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event"] for event in events] == ["started", "epoch", "finished"]

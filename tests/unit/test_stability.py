@@ -4,10 +4,11 @@ import itertools
 
 import pytest
 
-from orchestrator import plan, stability
+from orchestrator import stability
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import Task, success
+from orchestrator.plan import verdicts
 from orchestrator.shop import Tally
 from orchestrator.stability import Target
 from orchestrator.system.host import Host
@@ -37,7 +38,7 @@ def steadily(go):  # noqa: F811
 
         def once(wanted):
             tally, _ = go(engine, wanted)
-            return plan.plan(wanted, engine, go.folder, Host()), tally
+            return verdicts.plan_cells(wanted, engine, go.folder, Host()), tally
 
         return said, stability.run_until_steady(cells, go.folder, target, once, said.append)
 

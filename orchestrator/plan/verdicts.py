@@ -1,30 +1,23 @@
 """Cells → verdicts: which are ready, done or incompatible, and the content hash that names each result."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from orchestrator import matrix
-from orchestrator.cell import contract
 from orchestrator.cell.cell import Cell
-from orchestrator.cell.parameters import PUBLISHED_WORKLOADS, dataset_of, parameters
-from orchestrator.cell.scripts import script_of, sources
-from orchestrator.compare import published_2018
+from orchestrator.cell.parameters import dataset_of, parameters
+from orchestrator.cell.scripts import script_of
 from orchestrator.errors import RosettaError, SelectionError
 from orchestrator.images.definitions import library_index
 from orchestrator.images.image import Image, image_for
+from orchestrator.plan.keys import data_digest, key
 from orchestrator.results.paths import result_path
 from orchestrator.system import gpus
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Host, machine_reason
-
-if TYPE_CHECKING:
-    from orchestrator.engines import Engine
 
 UNVERIFIED = "unverified: "
 """How the reason begins of a cell that is not run only because nobody has seen it work."""
@@ -32,6 +25,21 @@ UNSEEN_VARIANTS: Mapping[str, str] = {
     "pretrained": "the library's hub was out of reach when it was written; seen to load a file of the same format",
 }
 """Variants that nobody has seen work, and why."""
+
+
+class Place(Protocol):
+    """Where cells would run, as far as a plan asks."""
+
+    name: str
+
+    def __hash__(self) -> int:
+        """Reasons are remembered per place."""
+
+    def machine(self) -> Host:
+        """What GPUs and driver are there."""
+
+    def unavailable(self, image: Image) -> str | None:
+        """Why an image can't be had there, or None."""
 
 
 class Verdict(StrEnum):
@@ -64,20 +72,8 @@ class Planned:
         }
 
 
-def known_words() -> dict[str, Iterable[str]]:
-    """The valid words of each axis of matrix.yaml."""
-    return {
-        "library": sorted({*published_2018.LIBRARIES, *library_index()}),
-        "workload": PUBLISHED_WORKLOADS,
-        "platform": gpus.PLATFORMS,
-        "gpu": ("none", *gpus.GPUS),
-        "precision": gpus.PRECISIONS,
-        "data": ("real", "synthetic"),
-    }
-
-
-def plan(
-    cells: Sequence[Cell], engine: "Engine", results: Path, host: Host | None = None, unverified: bool = False
+def plan_cells(
+    cells: Sequence[Cell], engine: Place, results: Path, host: Host | None = None, unverified: bool = False
 ) -> list[Planned]:
     """A verdict for every cell, in their order; those that nobody has seen work are ready only if ``unverified``.
 
@@ -91,7 +87,7 @@ def plan(
     return [verdict(cell, engine, folder, there, host, unverified) for cell in cells]
 
 
-def images_of(cells: Sequence[Cell], engine: "Engine", unverified: bool = False) -> list[Image]:
+def images_of(cells: Sequence[Cell], engine: Place, unverified: bool = False) -> list[Image]:
     """The images that cells need, whatever GPUs this machine has: those that run them may be others.
 
     Raises SelectionError if there is none, with the reasons.
@@ -114,9 +110,7 @@ def hopeless(what: str, reasons: Iterable[str], kind: type[RosettaError] = Selec
     return kind(what, f"Reasons: {shown}.", remedy)
 
 
-def verdict(
-    cell: Cell, engine: "Engine", folder: Path, there: set[str], host: Host, unverified: bool = False
-) -> Planned:
+def verdict(cell: Cell, engine: Place, folder: Path, there: set[str], host: Host, unverified: bool = False) -> Planned:
     """One cell's verdict; ``there`` are the keys that have a folder of their own in ``folder``."""
     image = image_for(cell.library, cell.platform)
     reason = lasting_reason(cell, image, engine, unverified) or host_reason(cell, host) or data_reason(cell)
@@ -127,7 +121,7 @@ def verdict(
     return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name)
 
 
-def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified: bool = False) -> str | None:
+def lasting_reason(cell: Cell, image: Image | None, engine: Place, unverified: bool = False) -> str | None:
     """The most lasting reason why a cell can't run: hardware, library, not written yet, never seen to work, engine.
 
     None if it is up to this machine's GPUs alone.
@@ -166,7 +160,7 @@ def parallel_reason(workload: str) -> str | None:
 
 
 @cache
-def engine_reason(engine: "Engine", image: Image) -> str | None:
+def engine_reason(engine: Place, image: Image) -> str | None:
     """Why the engine can't serve an image."""
     return engine.unavailable(image)
 
@@ -196,35 +190,3 @@ def script_reason(library: str, workload: str, variant: str) -> str | None:
     """Why a library has no script for a workload."""
     path = script_of(library, workload, variant)
     return None if path.is_file() else f"not implemented yet: no {path.relative_to(ROOT)}"
-
-
-def key(cell: Cell, image: Image, engine: str, pretended: bool = False) -> str:
-    """Content hash of everything that may change the result: 16 hexadecimal digits.
-
-    What ran on a ``pretended`` GPU is no result of the cell.
-    """
-    content = {
-        "cell": vars(cell),  # asdict copies deeply, which for thousands of cells takes longer than all the rest
-        "contract": contract.CONTRACT,
-        "engine": engine,
-        "recipe": image.recipe,
-        "sources": sources(cell.library, cell.workload, cell.variant),
-        "data": data_digest(dataset) if (dataset := dataset_of(cell)) else "",
-        **({"pretended": True} if pretended else {}),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@cache
-def data_digest(dataset: str) -> str:
-    """Content hash of a data set, from its declared checksums."""
-    from orchestrator.data import datasets
-
-    return datasets.digest(dataset)
-
-
-def cells_of(
-    path: Path, profile: str | None, only: Sequence[str], skip: Sequence[str], overrides: Mapping[str, Any]
-) -> list[Cell]:
-    """The selected cells of a matrix file, with the words that images/ and the tables know."""
-    return matrix.select(matrix.cells(path, profile, known_words(), overrides), only, skip)

@@ -1,15 +1,14 @@
 """matrix.yaml → cells: axes, include and exclude, profiles, cell ids, selectors."""
 
 import difflib
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from orchestrator.cell.cell import AXES, DEFAULTS, Cell
-from orchestrator.errors import MatrixError, SelectionError
+from orchestrator.cell.cell import AXES
+from orchestrator.errors import MatrixError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
 Count = Annotated[int, Field(ge=1)]
@@ -184,73 +183,9 @@ def known_keys(where: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def cells(
-    path: Path, profile: str | None, known: Mapping[str, Iterable[str]], overrides: Mapping[str, Any] | None = None
-) -> list[Cell]:
-    """The cells of a profile of a matrix file, repeat by repeat: rounds over the whole matrix.
-
-    ``known`` lists the valid words of each axis; its ``library`` also replaces the ``*``. ``overrides`` are what the
-    command line asked for: lists replace axes (``data``, ``repeat``), numbers replace parameters (``epochs``,
-    ``samples``). Raises MatrixError.
-    """
-    file, lines = read(path)
-    check_words(file, lines, known)
-    chosen = choose_profile(file, profile, path)
-    axes = {**values(file.axes), **values(chosen.axes)}
-    for needed in ("library", "workload"):
-        if needed not in axes:
-            raise MatrixError(f"{path}: axes.{needed} is missing.", remedy="Without it there is no cell.")
-    axes["library"] = expand_libraries(axes["library"], known["library"])
-    overrides = {key: value for key, value in (overrides or {}).items() if value is not None}
-    asked = {key: value for key, value in overrides.items() if key in AXES}
-    parameters = {key: value for key, value in overrides.items() if key not in AXES}
-    excludes = [values(point) for point in (*file.exclude, *chosen.exclude)]
-    includes = [values(point) for point in (*file.include, *chosen.include)]
-    points = [p for point in combine({**axes, **asked}, includes, excludes) for p in replaced(point, asked)]
-    missing = next((p for p in points if not {"library", "workload"} <= p.keys()), None)
-    if missing is not None:
-        raise MatrixError(f"{path}: include: {missing} matches no combination and names no library and workload.")
-    result = sorted((Cell(**{**DEFAULTS, **point, **parameters}) for point in points), key=lambda cell: cell.repeat)
-    if not result:
-        raise MatrixError(f"{path}: the matrix is empty.", "Its excludes remove every combination of its axes.")
-    return list(dict.fromkeys(result))
-
-
 def values(model: BaseModel) -> dict[str, Any]:
     """What was set in the file, as a dict."""
     return {key: value for key, value in model.model_dump().items() if value is not None}
-
-
-def combine(
-    axes: Mapping[str, Sequence[Any]], includes: Sequence[Mapping[str, Any]], excludes: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The product of the axes, less excludes, plus includes, with the semantics of GitHub Actions' matrices.
-
-    An include whose values contradict no combination of the axes is added to each such combination; one that fits
-    none is a combination of its own. An exclude works on the product only and never removes what an include adds.
-    """
-    product = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
-    originals = [p for p in product if not any(fits(exclude, p) for exclude in excludes)]
-    combinations, own = [dict(point) for point in originals], []
-    for include in includes:
-        on_axes = {key: value for key, value in include.items() if key in axes}
-        hosts = [extended for extended, point in zip(combinations, originals, strict=True) if fits(on_axes, point)]
-        for host in hosts:
-            host.update(include)
-        if not hosts:
-            own.append(dict(include))
-    return combinations + own
-
-
-def replaced(point: Mapping[str, Any], asked: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
-    """The point with the axes that were asked for, where it is not of the axes' product, which has them already."""
-    other = {axis: choices for axis, choices in asked.items() if point.get(axis) not in choices}
-    return ({**point, **dict(zip(other, choice, strict=True))} for choice in itertools.product(*other.values()))
-
-
-def fits(wanted: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
-    """Whether the point has every value of ``wanted``."""
-    return all(point.get(key) == value for key, value in wanted.items())
 
 
 def check_words(file: MatrixFile, lines: Lines, known: Mapping[str, Iterable[str]]) -> None:
@@ -269,53 +204,6 @@ def check_words(file: MatrixFile, lines: Lines, known: Mapping[str, Iterable[str
                 if axis in known and word not in known[axis] and not (axis == "library" and word == EVERY_IMAGE):
                     location = [*place, axis, index] if isinstance(said, list) else [*place, axis]
                     raise lines.complaint(location, f"unknown {axis} '{word}'", word, known[axis])
-
-
-def choose_profile(file: MatrixFile, name: str | None, path: Path) -> Profile:
-    """A profile by name; None is the file without any."""
-    if name is None:
-        return Profile()
-    if name not in file.profiles:
-        near = difflib.get_close_matches(name, file.profiles, n=1, cutoff=0.5)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        there = ", ".join(file.profiles) or "none"
-        raise MatrixError(f"{path} has no profile '{name}'.", remedy=f"{hint}There are: {there}.")
-    return file.profiles[name]
-
-
-def expand_libraries(said: Sequence[str], every: Iterable[str]) -> list[str]:
-    """The axis ``library`` with ``*`` replaced, each library once."""
-    words = itertools.chain.from_iterable(sorted(every) if word == EVERY_IMAGE else [word] for word in said)
-    return list(dict.fromkeys(words))
-
-
-def selector(only: Sequence[str], skip: Sequence[str]) -> Callable[[Cell], bool]:
-    """A test of cells by globs with braces, against the id and against all axes written out."""
-    from wcmatch import fnmatch
-
-    def compiled(patterns: Sequence[str]) -> Callable[[str], bool]:
-        matcher = fnmatch.compile(list(patterns), flags=fnmatch.BRACE | fnmatch.FORCEUNIX)
-        return lambda text: bool(matcher.match(text))
-
-    wanted, unwanted = compiled(only or ["*"]), compiled(skip or [])
-    return lambda cell: (wanted(cell.id) or wanted(cell.address)) and not (unwanted(cell.id) or unwanted(cell.address))
-
-
-def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> list[Cell]:
-    """The cells that the selectors leave; raises SelectionError, with ids that are near, where they leave none."""
-    if not only and not skip:
-        return list(every)
-    keep = selector(only, skip)
-    chosen = [cell for cell in every if keep(cell)]
-    if not chosen:
-        ids = sorted({cell.id for cell in every})
-        near = difflib.get_close_matches(only[0], ids, n=3, cutoff=0.3) if only else ids[:3]
-        raise SelectionError(
-            f"No cell of {len(every):,} matches --only {' '.join(only) or '*'}"
-            + (f" --skip {' '.join(skip)}." if skip else "."),
-            remedy=f"Cell ids look like: {', '.join(near or ids[:3])}. 'rosetta plan' prints all.",
-        )
-    return chosen
 
 
 def json_schema() -> str:

@@ -1,0 +1,1 @@
+"""The matrix file → cells → verdicts and keys."""

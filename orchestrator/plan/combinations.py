@@ -1,0 +1,93 @@
+"""From the axes of a matrix file to cells: products, includes, excludes, profiles."""
+
+import difflib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cell.cell import AXES, DEFAULTS, Cell
+from orchestrator.errors import MatrixError
+from orchestrator.plan.matrix import EVERY_IMAGE, MatrixFile, Profile, check_words, read, values
+
+
+def cells_of_file(
+    path: Path, profile: str | None, known: Mapping[str, Iterable[str]], overrides: Mapping[str, Any] | None = None
+) -> list[Cell]:
+    """The cells of a profile of a matrix file, repeat by repeat: rounds over the whole matrix.
+
+    ``known`` lists the valid words of each axis; its ``library`` also replaces the ``*``. ``overrides`` are what the
+    command line asked for: lists replace axes (``data``, ``repeat``), numbers replace parameters (``epochs``,
+    ``samples``). Raises MatrixError.
+    """
+    file, lines = read(path)
+    check_words(file, lines, known)
+    chosen = choose_profile(file, profile, path)
+    axes = {**values(file.axes), **values(chosen.axes)}
+    for needed in ("library", "workload"):
+        if needed not in axes:
+            raise MatrixError(f"{path}: axes.{needed} is missing.", remedy="Without it there is no cell.")
+    axes["library"] = expand_libraries(axes["library"], known["library"])
+    overrides = {key: value for key, value in (overrides or {}).items() if value is not None}
+    asked = {key: value for key, value in overrides.items() if key in AXES}
+    parameters = {key: value for key, value in overrides.items() if key not in AXES}
+    excludes = [values(point) for point in (*file.exclude, *chosen.exclude)]
+    includes = [values(point) for point in (*file.include, *chosen.include)]
+    points = [p for point in combine({**axes, **asked}, includes, excludes) for p in replaced(point, asked)]
+    missing = next((p for p in points if not {"library", "workload"} <= p.keys()), None)
+    if missing is not None:
+        raise MatrixError(f"{path}: include: {missing} matches no combination and names no library and workload.")
+    result = sorted((Cell(**{**DEFAULTS, **point, **parameters}) for point in points), key=lambda cell: cell.repeat)
+    if not result:
+        raise MatrixError(f"{path}: the matrix is empty.", "Its excludes remove every combination of its axes.")
+    return list(dict.fromkeys(result))
+
+
+def combine(
+    axes: Mapping[str, Sequence[Any]], includes: Sequence[Mapping[str, Any]], excludes: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The product of the axes, less excludes, plus includes, with the semantics of GitHub Actions' matrices.
+
+    An include whose values contradict no combination of the axes is added to each such combination; one that fits
+    none is a combination of its own. An exclude works on the product only and never removes what an include adds.
+    """
+    product = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    originals = [p for p in product if not any(fits(exclude, p) for exclude in excludes)]
+    combinations, own = [dict(point) for point in originals], []
+    for include in includes:
+        on_axes = {key: value for key, value in include.items() if key in axes}
+        hosts = [extended for extended, point in zip(combinations, originals, strict=True) if fits(on_axes, point)]
+        for host in hosts:
+            host.update(include)
+        if not hosts:
+            own.append(dict(include))
+    return combinations + own
+
+
+def replaced(point: Mapping[str, Any], asked: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
+    """The point with the axes that were asked for, where it is not of the axes' product, which has them already."""
+    other = {axis: choices for axis, choices in asked.items() if point.get(axis) not in choices}
+    return ({**point, **dict(zip(other, choice, strict=True))} for choice in itertools.product(*other.values()))
+
+
+def fits(wanted: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
+    """Whether the point has every value of ``wanted``."""
+    return all(point.get(key) == value for key, value in wanted.items())
+
+
+def choose_profile(file: MatrixFile, name: str | None, path: Path) -> Profile:
+    """A profile by name; None is the file without any."""
+    if name is None:
+        return Profile()
+    if name not in file.profiles:
+        near = difflib.get_close_matches(name, file.profiles, n=1, cutoff=0.5)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        there = ", ".join(file.profiles) or "none"
+        raise MatrixError(f"{path} has no profile '{name}'.", remedy=f"{hint}There are: {there}.")
+    return file.profiles[name]
+
+
+def expand_libraries(said: Sequence[str], every: Iterable[str]) -> list[str]:
+    """The axis ``library`` with ``*`` replaced, each library once."""
+    words = itertools.chain.from_iterable(sorted(every) if word == EVERY_IMAGE else [word] for word in said)
+    return list(dict.fromkeys(words))

@@ -1,0 +1,62 @@
+"""Which cells a person means: globs over their ids and addresses."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.parameters import PUBLISHED_WORKLOADS
+from orchestrator.compare import published_2018
+from orchestrator.errors import SelectionError
+from orchestrator.images.definitions import library_index
+from orchestrator.plan.combinations import cells_of_file
+from orchestrator.system import gpus
+
+
+def selector(only: Sequence[str], skip: Sequence[str]) -> Callable[[Cell], bool]:
+    """A test of cells by globs with braces, against the id and against all axes written out."""
+    from wcmatch import fnmatch
+
+    def compiled(patterns: Sequence[str]) -> Callable[[str], bool]:
+        matcher = fnmatch.compile(list(patterns), flags=fnmatch.BRACE | fnmatch.FORCEUNIX)
+        return lambda text: bool(matcher.match(text))
+
+    wanted, unwanted = compiled(only or ["*"]), compiled(skip or [])
+    return lambda cell: (wanted(cell.id) or wanted(cell.address)) and not (unwanted(cell.id) or unwanted(cell.address))
+
+
+def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> list[Cell]:
+    """The cells that the selectors leave; raises SelectionError, with ids that are near, where they leave none."""
+    if not only and not skip:
+        return list(every)
+    keep = selector(only, skip)
+    chosen = [cell for cell in every if keep(cell)]
+    if not chosen:
+        ids = sorted({cell.id for cell in every})
+        near = difflib.get_close_matches(only[0], ids, n=3, cutoff=0.3) if only else ids[:3]
+        raise SelectionError(
+            f"No cell of {len(every):,} matches --only {' '.join(only) or '*'}"
+            + (f" --skip {' '.join(skip)}." if skip else "."),
+            remedy=f"Cell ids look like: {', '.join(near or ids[:3])}. 'rosetta plan' prints all.",
+        )
+    return chosen
+
+
+def known_words() -> dict[str, Iterable[str]]:
+    """The valid words of each axis of matrix.yaml."""
+    return {
+        "library": sorted({*published_2018.LIBRARIES, *library_index()}),
+        "workload": PUBLISHED_WORKLOADS,
+        "platform": gpus.PLATFORMS,
+        "gpu": ("none", *gpus.GPUS),
+        "precision": gpus.PRECISIONS,
+        "data": ("real", "synthetic"),
+    }
+
+
+def selected_cells(
+    path: Path, profile: str | None, only: Sequence[str], skip: Sequence[str], overrides: Mapping[str, Any]
+) -> list[Cell]:
+    """The selected cells of a matrix file, with the words that images/ and the tables know."""
+    return select(cells_of_file(path, profile, known_words(), overrides), only, skip)
