@@ -11,8 +11,8 @@ from typing import Any
 import docker
 
 from orchestrator.data.files import checksum
-from orchestrator.engines import Say
-from orchestrator.engines.docker import UNREACHABLE, explain
+from orchestrator.engines.client import UNREACHABLE, explain
+from orchestrator.engines.protocol import Say
 from orchestrator.errors import BuildError, DiskError, ResultError
 from orchestrator.images.image import Image
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cell.parameters import dataset_of
-from orchestrator.engines import Engine, Event, OnEvent, Placed, Task
 from orchestrator.engines.pretended import pretend
+from orchestrator.engines.protocol import Event, Placed, Task, watched
 from orchestrator.errors import RosettaError
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
@@ -16,7 +16,6 @@ from orchestrator.results.files import write_row
 from orchestrator.results.paths import passing_path, result_path
 from orchestrator.results.rows import row_of
 from orchestrator.shop import Shop
-from orchestrator.system import gpu_state
 from orchestrator.system.slots import Lease
 
 PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
@@ -78,15 +77,6 @@ def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
         with suppress(RosettaError):  # the image may be what was lost; if it can't be had, the attempt says why
             shop.builder.once(task.image)
     return outcome, task.run
-
-
-def watched(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
-    """One attempt, with the state of the task's GPUs before and after."""
-    before = gpu_state.states(task.gpus)
-    outcome = engine.run(task, on_event)
-    if not task.gpus:  # it has none, or has those that its node gave it
-        return outcome
-    return replace(outcome, gpus_before=before, gpus_after=gpu_state.states(task.gpus))
 
 
 def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting: bool) -> str:

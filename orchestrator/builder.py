@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from orchestrator.engines import Engine, Say
+from orchestrator.engines.protocol import Engine, Say
 from orchestrator.errors import BuildError, RosettaError
 from orchestrator.images.image import Image
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.cell.cell import Cell
-from orchestrator.engines import Event, Placed
+from orchestrator.engines.protocol import Event, Placed
 from orchestrator.system.slots import Lease
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.data.downloads import TIMEOUTS, is_url, printable
-from orchestrator.engines import Say
 from orchestrator.engines.docker import DockerEngine
+from orchestrator.engines.protocol import Say
 from orchestrator.errors import BuildError, ResultError, SelectionError
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image

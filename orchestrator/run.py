@@ -15,7 +15,7 @@ from orchestrator import attempts, history
 from orchestrator.builder import Builder
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.data import datasets, given_weights
-from orchestrator.engines import Engine
+from orchestrator.engines.protocol import Engine
 from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict

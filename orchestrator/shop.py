@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator import history
 from orchestrator.builder import Builder
 from orchestrator.cell.contract import Status
-from orchestrator.engines import Engine, Leases
+from orchestrator.engines.protocol import Engine, Leases
 from orchestrator.errors import RosettaError
 from orchestrator.progress import Progress
 from orchestrator.results.claims import Claim, Claims

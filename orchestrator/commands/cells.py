@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
     """The selected cells and the engine, from the shared options; those of ``length`` may be missing."""
-    from orchestrator import engines
+    from orchestrator.engines.choice import choose_engine
     from orchestrator.plan.selection import selected_cells
 
     path = options["matrix_file"] or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
@@ -32,7 +32,7 @@ def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
     def say(text: str) -> None:
         click.echo(f"note: {text}", err=True)
 
-    return cells, engines.choose(options["engine"], say, options["address"])
+    return cells, choose_engine(options["engine"], say, options["address"])
 
 
 @click.command()

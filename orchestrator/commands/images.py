@@ -29,7 +29,7 @@ def list_images() -> None:
       rosetta images list
     """
     from orchestrator import archives
-    from orchestrator.engines.docker import connect
+    from orchestrator.engines.client import connect
 
     for tag, size, image in sorted(archives.listed(connect())):
         click.echo(f"{tag:60}  {size / 2**20:8,.0f} MB  {image}")
@@ -71,7 +71,7 @@ def load(folder: Path) -> None:
       rosetta images load /media/stick
     """
     from orchestrator import archives
-    from orchestrator.engines.docker import connect
+    from orchestrator.engines.client import connect
 
     archives.load(connect(), folder, click.echo)
 

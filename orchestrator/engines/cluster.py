@@ -12,7 +12,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.cell.cell import Cell
-from orchestrator.engines import Say, node
+from orchestrator.engines import node
+from orchestrator.engines.protocol import Say
 from orchestrator.errors import EngineError
 from orchestrator.system.gpus import gpu_of
 from orchestrator.system.host import Host, machine_reason, together

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import tarfile
 import threading
 import time
@@ -14,29 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import requests
-from docker.errors import APIError, DockerException, NotFound
-from docker.utils import kwargs_from_env
+from docker.errors import APIError, NotFound
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import Event, OnEvent, OnThisHost, Output, Say, Task, failure, success
-from orchestrator.engines.tunnel import Tunnel
+from orchestrator.engines.client import UNREACHABLE, connect, explain, tunnel_to_engine
+from orchestrator.engines.output import Output, failure, success
+from orchestrator.engines.protocol import Event, OnEvent, OnThisHost, Say, Task
 from orchestrator.errors import EngineError, ResultError
 from orchestrator.images.building import build_images
 from orchestrator.images.image import Image
 from orchestrator.system.streams import Limited
 
-OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
 USER = "10001:10001"
-SOCKET = Path("/var/run/docker.sock")
 MOUNT_MARKER = ".complete"
 LARGEST_FILE = 2**29
 """Bytes of any one file of a cell: room for the checkpoints that some libraries write to /tmp, not for a full disk."""
 CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 """Labels of a cell's container: what it runs for, and one for each GPU that it was given."""
 
-UNREACHABLE = (requests.exceptions.RequestException, DockerException, ConnectionError)
 GRACE = 60.0
 """Seconds after its deadline in which the engine must have ended a cell; one that hangs is given up as lost."""
 
@@ -264,55 +259,6 @@ def archive_of(path: Path, name: Path) -> Iterator[bytes]:
         while chunk := file.read(2**20):
             yield chunk
     yield b"\0" * (-member.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
-
-
-def tunnel_to_engine() -> Tunnel | None:
-    """The tunnel to an engine on another host, which ``DOCKER_HOST`` names from then on, also for builds."""
-    where = os.environ.get("DOCKER_HOST", "")
-    if not where.startswith("ssh://"):
-        return None
-    tunnel = Tunnel(where)
-    os.environ["DOCKER_HOST"] = f"unix://{tunnel.socket}"
-    return tunnel
-
-
-def connect() -> docker.APIClient:
-    """A client of the engine; raises EngineError that tells no engine, no permission and too old apart."""
-    where = os.environ.get("DOCKER_HOST") or f"unix://{SOCKET}"
-    try:
-        knock(where)
-        api = docker.APIClient(version="auto", timeout=120, max_pool_size=64, **kwargs_from_env())
-    except PermissionError:
-        raise EngineError(
-            f"No permission on the Docker engine's socket {where.removeprefix('unix://')}.",
-            remedy="Add yourself to the group docker (usermod -aG docker $USER, then log in again).",
-        ) from None
-    except (OSError, DockerException) as error:
-        why = "There is no such socket." if isinstance(error, FileNotFoundError) else explain(error)
-        raise EngineError(
-            f"No Docker engine answers at {where}.", why, "Start Docker, or use --engine process."
-        ) from None
-    version = tuple(int(part) for part in str(api.api_version).split("."))
-    if version < OLDEST_API:
-        raise EngineError(
-            f"The Docker engine speaks API {api.api_version}; the oldest that works is 1.{OLDEST_API[1]}.",
-            remedy="Update Docker to 23 or newer, or use --engine process.",
-        )
-    return api
-
-
-def knock(where: str) -> None:
-    """Raise OSError if nobody listens at a local socket: the SDK would say so as well, but leave one open."""
-    if where.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(where.removeprefix("unix://"))
-
-
-def explain(error: Exception) -> str:
-    """The short cause in an error of the SDK."""
-    if isinstance(error, APIError) and error.explanation:
-        return str(error.explanation)
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
 
 
 def give_up(stream: Any) -> None:

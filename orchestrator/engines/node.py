@@ -14,12 +14,12 @@ from docker.errors import APIError, NotFound
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator import attempts
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.data import datasets
-from orchestrator.engines import Event, OnEvent, Placed, Task
-from orchestrator.engines.docker import CLAIM, UNREACHABLE, DockerEngine, explain
+from orchestrator.engines.client import UNREACHABLE, explain
+from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.pretended import pretend
+from orchestrator.engines.protocol import Event, OnEvent, Placed, Task, watched
 from orchestrator.errors import EngineError, GpuError, RosettaError
 from orchestrator.system import file_locks
 from orchestrator.system.host import Device, Host, this_host
@@ -137,7 +137,7 @@ def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
             uuids = tuple(gpu.uuid for gpu in lease.gpus)
             task = replace(task, gpus=uuids, cores=lease.cores, memory=lease.memory, data=data)
             on_event(Placed(engine().host, uuids))
-            outcome = attempts.watched(engine(), task, on_event)
+            outcome = watched(engine(), task, on_event)
     except (RosettaError, RayError) as error:
         return Outcome(Status.HOST_LOST, str(error))
     if host.pretended and outcome.document is not None:

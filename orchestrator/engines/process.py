@@ -22,7 +22,8 @@ from pathlib import Path
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.data import datasets
-from orchestrator.engines import OnEvent, OnThisHost, Output, Say, Task, failure, success
+from orchestrator.engines.output import Output, failure, success
+from orchestrator.engines.protocol import OnEvent, OnThisHost, Say, Task
 from orchestrator.errors import BuildError, ResultError
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources

@@ -19,8 +19,9 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import Leases, OnEvent, Say, Task, node
+from orchestrator.engines import node
 from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
+from orchestrator.engines.protocol import Leases, OnEvent, Say, Task
 from orchestrator.errors import EngineError
 from orchestrator.images.building import build_images, inspect_images
 from orchestrator.images.image import Image

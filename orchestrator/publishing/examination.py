@@ -9,7 +9,8 @@ import docker
 from docker.errors import ImageNotFound
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from orchestrator.engines.docker import UNREACHABLE, USER, explain, isolation
+from orchestrator.engines.client import UNREACHABLE, explain
+from orchestrator.engines.docker import USER, isolation
 from orchestrator.errors import BuildError
 from orchestrator.images.image import Image
 from orchestrator.system.checkout import origin

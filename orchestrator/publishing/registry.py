@@ -7,7 +7,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException, ImageNotFound, NotFound
 
-from orchestrator.engines.docker import UNREACHABLE, explain
+from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.errors import RefusedError, RegistryError
 from orchestrator.publishing.references import Reference
 

@@ -17,7 +17,7 @@ from orchestrator.errors import EngineError
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     """A client of the engine."""
-    from orchestrator.engines.docker import connect
+    from orchestrator.engines.client import connect
 
     try:
         connect().close()

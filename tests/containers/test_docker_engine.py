@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
-from orchestrator.engines import Task
 from orchestrator.engines.docker import CLAIM, GPU, DockerEngine, isolation
+from orchestrator.engines.protocol import Task
 from tests.unit.test_contract import DOCUMENT
 
 pytestmark = pytest.mark.container

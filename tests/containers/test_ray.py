@@ -21,8 +21,8 @@ import pytest
 from benchmarks import nothing, scheduling
 from benchmarks.private_engine import PrivateEngine
 from orchestrator.cell.cell import Cell
-from orchestrator.engines import Placed, Task
 from orchestrator.engines.docker import DockerEngine
+from orchestrator.engines.protocol import Placed, Task
 from tests.containers.test_docker_engine import Probe
 
 pytestmark = pytest.mark.container

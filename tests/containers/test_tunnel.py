@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
-from orchestrator.engines import Task
 from orchestrator.engines.docker import DockerEngine
+from orchestrator.engines.protocol import Task
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError
 from tests.containers.test_docker_engine import BASE, Probe

@@ -18,8 +18,8 @@ from benchmarks import nothing, scheduling
 from benchmarks.private_engine import PrivateEngine
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
-from orchestrator.engines import Task
 from orchestrator.engines.docker import DockerEngine
+from orchestrator.engines.protocol import Task
 from orchestrator.system.checkout import ROOT
 from tests.containers.test_docker_engine import Probe
 

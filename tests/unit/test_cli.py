@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engines.docker import connect
+from orchestrator.engines.client import connect
 from orchestrator.errors import EngineError
 
 ROSETTA = str(Path(sys.executable).parent / "rosetta")

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.cell import contract
 from orchestrator.cell.cell import Cell
-from orchestrator.engines import LOG_HEAD, LOG_TAIL, Output
+from orchestrator.engines.output import LOG_HEAD, LOG_TAIL, Output
 from orchestrator.errors import ResultError
 
 DOCUMENT = {

@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
-from orchestrator.engines import Task
 from orchestrator.engines.process import ProcessEngine, environment_of, is_complete
+from orchestrator.engines.protocol import Task
 from orchestrator.images.image import image_for
 from tests.unit.test_contract import raw
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from orchestrator import engines
 from orchestrator.cell.cell import Cell
-from orchestrator.engines import Task
+from orchestrator.engines.choice import choose_engine
 from orchestrator.engines.cluster import cause
 from orchestrator.engines.node import Order, Source, place
+from orchestrator.engines.protocol import Task
 from orchestrator.engines.ray import names_registry
 from orchestrator.errors import EngineError, GpuError
 from orchestrator.system.host import Device, Host
@@ -75,12 +75,12 @@ def test_without_ray_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "orchestrator.engines.ray", raising=False)
     with pytest.raises(EngineError, match="Ray is not installed") as caught:
-        engines.choose("ray")
+        choose_engine("ray")
     assert "rosetta-matrix[ray]" in caught.value.remedy
 
 
 @pytest.mark.parametrize("address", ["ray://here:10001", "here", "127.0.0.1:1"])
 def test_an_address_where_no_cluster_is(address):
     with pytest.raises(EngineError) as caught:
-        engines.choose("ray", address=address)
+        choose_engine("ray", address=address)
     assert "ray start" in caught.value.remedy

@@ -13,7 +13,8 @@ from orchestrator import attempts, progress, queue, run
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import OnThisHost, Task, success
+from orchestrator.engines.output import success
+from orchestrator.engines.protocol import OnThisHost, Task
 from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict

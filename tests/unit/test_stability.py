@@ -7,7 +7,8 @@ import pytest
 from orchestrator import stability
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import Task, success
+from orchestrator.engines.output import success
+from orchestrator.engines.protocol import Task
 from orchestrator.plan import verdicts
 from orchestrator.shop import Tally
 from orchestrator.stability import Target

@@ -1,0 +1,71 @@
+"""What a cell prints: events for the screen, and a log of bounded size."""
+
+import json
+
+from orchestrator.cell.contract import Document, Outcome, Status
+from orchestrator.engines.protocol import Event, OnEvent
+
+LOG_HEAD, LOG_TAIL, LONGEST_LINE = 64 * 2**10, 256 * 2**10, 16 * 2**10
+
+
+class Output:
+    """What a cell prints: events are handed on, everything else is kept as its log, head and tail.
+
+    A container is not trusted: lines and log are cut at a limit, and a line that is no event is just text.
+    """
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self.on_event = on_event
+        self._line, self._head, self._tail = b"", bytearray(), bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes, cut anywhere."""
+        *lines, rest = (self._line + chunk).split(b"\n")
+        for line in lines:
+            self._take(line)
+        while len(rest) > LONGEST_LINE:
+            self._take(rest[:LONGEST_LINE])
+            rest = rest[LONGEST_LINE:]
+        self._line = rest
+
+    def close(self) -> str:
+        """The log as text."""
+        if self._line:
+            self._take(self._line)
+            self._line = b""
+        gap = b"\n[... cut ...]\n" if len(self._tail) > LOG_TAIL else b""
+        return (bytes(self._head) + gap + bytes(self._tail[-LOG_TAIL:])).decode(errors="replace")
+
+    def _take(self, line: bytes) -> None:
+        event = self._event(line)
+        if event is not None:
+            self.on_event(event)
+        if len(self._head) < LOG_HEAD:
+            self._head += line + b"\n"
+        else:
+            self._tail += line + b"\n"
+            if len(self._tail) > 2 * LOG_TAIL:
+                del self._tail[:-LOG_TAIL]
+
+    @staticmethod
+    def _event(line: bytes) -> Event | None:
+        if not line.startswith(b'{"event"'):
+            return None
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def failure(log: str, exit_code: int) -> Outcome:
+    """The outcome of a cell that left no document: its exit code and the last thing it said."""
+    said = [line for line in log.splitlines() if line.strip() and not line.startswith('{"event"')]
+    last = f": {said[-1].strip()[:300]}" if said else ""
+    reason = "left no result although it ended with exit code 0" if exit_code == 0 else f"exit code {exit_code}"
+    return Outcome(Status.FAILED, reason + last, log=log)
+
+
+def success(document: Document, log: str) -> Outcome:
+    """The outcome of a cell that left a valid document."""
+    return Outcome(Status.OK, document=document, log=log)

@@ -1,0 +1,121 @@
+"""What every engine can do: get images ready, run a cell, tell what runs, stop."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Outcome
+from orchestrator.images.image import Image
+from orchestrator.system import gpu_state
+from orchestrator.system.host import Host, this_host
+from orchestrator.system.slots import MEMORY, Lease, Slots
+
+
+Event = Mapping[str, Any]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where an attempt at a cell runs, if that was not known before: a machine's name, and UUIDs of its GPUs."""
+
+    host: str
+    gpus: tuple[str, ...]
+
+
+OnEvent = Callable[[Event | Placed], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an engine needs to run a cell once.
+
+    ``gpus`` are UUIDs, ``data`` is the folder to be seen as /data, ``cores`` are the numbers of those it may use (none:
+    all), ``deadline`` in seconds, ``memory`` in bytes. Whoever runs a ``claim`` or uses a GPU holds its lock, so any
+    other cell that is found to run for it is an orphan.
+    """
+
+    cell: Cell
+    image: Image
+    key: str
+    run: str
+    gpus: Sequence[str] = ()
+    data: Path | None = None
+    cores: Sequence[int] = ()
+    deadline: float = 24 * 3600
+    memory: int = MEMORY
+    claim: str = ""
+
+
+class Leases(Protocol):
+    """What cells hold while they run is had from here; see ``Slots``."""
+
+    @property
+    def count(self) -> int:
+        """How many cells can run at a time."""
+
+    def take(self, model: str, n_gpus: int = 1) -> Lease | None:
+        """What a cell for so many GPUs of a model holds, or for ``none``; None if it has to wait."""
+
+    def give_back(self, lease: Lease, model: str) -> None:
+        """End a lease."""
+
+
+class Engine(Protocol):
+    """What a place to run cells can do."""
+
+    name: str
+    host: str
+    """The name of the machine on which cells run."""
+
+    stopping: bool
+    """True once ``stop`` was called: what ends from then on has not failed, it was stopped."""
+
+    def __hash__(self) -> int: ...
+
+    def machine(self) -> Host:
+        """What the machine has on which cells run."""
+
+    def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
+        """What cells hold while they run on that machine: for these models of GPU, and for cells without."""
+
+    def unavailable(self, image: Image) -> str | None:
+        """Why this engine can't serve an image, or None."""
+
+    def prepare(self, images: Sequence[Image], say: Say) -> Mapping[str, str]:
+        """Build what is missing; returns a digest for each image tag. Raises BuildError."""
+
+    def run(self, task: Task, on_event: OnEvent) -> Outcome:
+        """Run a cell to its end and clean up. Whatever the cell or its engine does, the outcome says it."""
+
+    def cells(self) -> Mapping[str, str]:
+        """The claim of every cell that is there, whoever started it, by a handle for ``remove``; raises EngineError."""
+
+    def remove(self, handle: str) -> None:
+        """End a cell, and leave nothing of it."""
+
+    def stop(self) -> None:
+        """End every cell that is running now, from another thread."""
+
+
+class OnThisHost:
+    """What engines have in common whose cells run on this machine."""
+
+    def machine(self) -> Host:
+        """What this machine has."""
+        return this_host()
+
+    def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
+        """GPUs of this machine, and shares of the rest."""
+        return Slots(host, models, cpu_cells)
+
+
+def watched(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
+    """One attempt, with the state of the task's GPUs before and after."""
+    before = gpu_state.states(task.gpus)
+    outcome = engine.run(task, on_event)
+    if not task.gpus:  # it has none, or has those that its node gave it
+        return outcome
+    return replace(outcome, gpus_before=before, gpus_after=gpu_state.states(task.gpus))
