@@ -162,12 +162,12 @@ def run_cells(
     """
     from rich.console import Console
 
-    from orchestrator import progress as showing
-    from orchestrator import run as execution
     from orchestrator.plan import verdicts as planning
     from orchestrator.results.files import MERGED, read_results
-    from orchestrator.shop import Settings, Tally
-    from orchestrator.stability import Target, in_rounds, run_until_steady
+    from orchestrator.run import running as execution
+    from orchestrator.run import screen as showing
+    from orchestrator.run.context import Settings, Tally
+    from orchestrator.run.rounds import Target, in_rounds, run_until_steady
     from orchestrator.system.signals import Interruption
 
     interruption = Interruption()

@@ -20,7 +20,7 @@ def status(results: Path, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from orchestrator.report import status as report
+    from orchestrator.run import status as report
 
     found = report.read(results)
     if as_json:

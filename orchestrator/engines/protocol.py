@@ -12,7 +12,6 @@ from orchestrator.system import gpu_state
 from orchestrator.system.host import Host, this_host
 from orchestrator.system.slots import MEMORY, Lease, Slots
 
-
 Event = Mapping[str, Any]
 Say = Callable[[str], None]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator import builder
-from orchestrator.builder import Builder
 from orchestrator.errors import BuildError, EngineError, EngineGoneError, UnreachableError
 from orchestrator.images.image import image_for
+from orchestrator.run import builds
+from orchestrator.run.builds import Builder
 
 IMAGE: Any = image_for("pytorch", "cpu")
 
@@ -38,7 +38,7 @@ def sleeps() -> None:
 
 @pytest.fixture
 def built(monkeypatch):
-    monkeypatch.setattr(builder, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(builds, "PAUSES", (0.0, 0.0))
 
     def build(*does, deadline: float = 60) -> tuple[Builder, list[str], list[Any]]:
         said: list[str] = []

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator import attempts, progress, queue, run
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
@@ -20,7 +19,8 @@ from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.claims import Claims
 from orchestrator.results.files import MERGED, forget, read_results
-from orchestrator.shop import Settings, Tally
+from orchestrator.run import attempts, progress, running, scheduling, screen
+from orchestrator.run.context import Settings, Tally
 from orchestrator.system.host import Host
 from tests.unit.test_results import DOCUMENT
 
@@ -32,20 +32,20 @@ def hopeless(cell: Cell, reason: str) -> list[Planned]:
 def test_a_missing_gpu_is_told_from_cells_that_run_nowhere():
     cell = Cell("pytorch", "rnn", "cuda13", "h200")
     with pytest.raises(GpuError, match="no NVIDIA driver"):
-        run.refuse_hopeless(hopeless(cell, "no NVIDIA driver on this machine"), Host())
+        running.refuse_hopeless(hopeless(cell, "no NVIDIA driver on this machine"), Host())
     with pytest.raises(SelectionError, match="not implemented yet"):
-        run.refuse_hopeless(hopeless(cell, "not implemented yet: no image"), Host())
+        running.refuse_hopeless(hopeless(cell, "not implemented yet: no image"), Host())
 
 
 def test_one_cell_that_can_run_is_enough():
     done = Planned(Cell("pytorch", "rnn"), Verdict.DONE)
-    run.refuse_hopeless([*hopeless(Cell("knet", "rnn"), "no"), done], Host())
+    running.refuse_hopeless([*hopeless(Cell("knet", "rnn"), "no"), done], Host())
 
 
 def test_a_full_disk_is_noticed_before_the_first_cell(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "LEAST_FREE", 2**60)
+    monkeypatch.setattr(running, "LEAST_FREE", 2**60)
     with pytest.raises(DiskError, match="MB free"):
-        run.prepare_folder(tmp_path)
+        running.prepare_folder(tmp_path)
 
 
 # --- Cells ----------------------------------------------------------------------------------------------------------
@@ -99,13 +99,13 @@ def document(cell: Cell) -> contract.Document:
 def go(tmp_path, monkeypatch):
     """Plan and run the cells with an engine; the tally and the rows."""
     monkeypatch.setattr(attempts, "PAUSES", (0.0, 0.0))
-    monkeypatch.setattr(queue, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(scheduling, "LOOK_AGAIN", 0.0)
 
     def go(engine: Engine, cells: list[Cell] = CELLS, **settings) -> tuple[Tally, list[dict[str, Any]]]:
         planned = verdicts.plan_cells(cells, engine, tmp_path, Host())
-        shown = progress.Lines(Console(file=(tmp_path / "shown").open("w")))
+        shown = screen.Lines(Console(file=(tmp_path / "shown").open("w")))
         with shown.console.file:
-            tally = run.run(planned, engine, Settings(tmp_path, **settings), Host(), shown)
+            tally = running.run(planned, engine, Settings(tmp_path, **settings), Host(), shown)
         return tally, read_results(tmp_path / MERGED).to_pylist()
 
     go.folder = tmp_path
@@ -176,8 +176,8 @@ def test_two_orchestrators_share_the_cells_and_both_wait_for_all(go):
         planned = verdicts.plan_cells(CELLS, engine, go.folder, Host())
         inside.wait()
         with (go.folder / engine_names[id(engine)]).open("w") as file:
-            shown = progress.Lines(Console(file=file))
-            tallies.append(run.run(planned, engine, Settings(go.folder), Host(), shown))
+            shown = screen.Lines(Console(file=file))
+            tallies.append(running.run(planned, engine, Settings(go.folder), Host(), shown))
 
     engine_names = {id(engine): f"shown{number}" for number, engine in enumerate(engines)}
     for engine in engines:
@@ -206,10 +206,10 @@ def test_orphans_of_this_folder_are_removed_and_no_others(go):
 
 
 def test_measured_cells_on_a_cpu_wait_for_builds_and_short_ones_do_not(go):
-    assert queue.needs_quiet(Cell("pytorch", "rnn"))
-    assert not queue.needs_quiet(CELLS[0])
-    assert not queue.needs_quiet(Cell("pytorch", "rnn", parity=True))
-    assert not queue.needs_quiet(Cell("pytorch", "rnn", "cuda9", "v100"))
+    assert scheduling.needs_quiet(Cell("pytorch", "rnn"))
+    assert not scheduling.needs_quiet(CELLS[0])
+    assert not scheduling.needs_quiet(Cell("pytorch", "rnn", parity=True))
+    assert not scheduling.needs_quiet(Cell("pytorch", "rnn", "cuda9", "v100"))
     built: list[str] = []
     first = threading.Event()
 
@@ -242,7 +242,7 @@ def test_a_run_that_was_killed_is_merged_by_the_next(go):
 def test_changes_are_json_for_programs(go, capsys, tmp_path):
     engine = Engine()
     planned = verdicts.plan_cells(CELLS[:1], engine, tmp_path, Host())
-    run.run(planned, engine, Settings(tmp_path), Host(), progress.Json())
+    running.run(planned, engine, Settings(tmp_path), Host(), screen.Json())
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event"] for event in events] == ["started", "epoch", "finished"]
     assert {event["cell"] for event in events} == {"pytorch/rnn/cpu"}
@@ -251,7 +251,7 @@ def test_changes_are_json_for_programs(go, capsys, tmp_path):
 
 def test_the_live_table_says_what_runs_and_when_it_ends():
     console = Console(force_terminal=True, width=120, record=True)
-    live = progress.Live(console)
+    live = screen.Live(console)
     from orchestrator.system.slots import Lease
 
     ordered = [Planned(cell, Verdict.READY) for cell in CELLS]
@@ -268,7 +268,7 @@ def test_the_live_table_says_what_runs_and_when_it_ends():
 
 
 def test_status_tells_from_files_what_runs_and_what_is_done(go):
-    from orchestrator.report import status
+    from orchestrator.run import status
 
     seen: list[status.Status] = []
 

@@ -4,14 +4,14 @@ import itertools
 
 import pytest
 
-from orchestrator import stability
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines.output import success
 from orchestrator.engines.protocol import Task
 from orchestrator.plan import verdicts
-from orchestrator.shop import Tally
-from orchestrator.stability import Target
+from orchestrator.run import rounds
+from orchestrator.run.context import Tally
+from orchestrator.run.rounds import Target
 from orchestrator.system.host import Host
 from tests.unit.test_run import Engine, document, go  # noqa: F401
 
@@ -41,7 +41,7 @@ def steadily(go):  # noqa: F811
             tally, _ = go(engine, wanted)
             return verdicts.plan_cells(wanted, engine, go.folder, Host()), tally
 
-        return said, stability.run_until_steady(cells, go.folder, target, once, said.append)
+        return said, rounds.run_until_steady(cells, go.folder, target, once, said.append)
 
     return steadily
 

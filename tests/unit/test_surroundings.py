@@ -80,7 +80,7 @@ def test_commit_and_changes_are_those_of_the_checkout(monkeypatch, tmp_path):
 
     git("init")
     (tmp_path / "orchestrator").mkdir()
-    (tmp_path / "orchestrator/run.py").write_text("")
+    (tmp_path / "orchestrator/errors.py").write_text("")
     git("add", ".")
     git("commit", "--message", "first")
     monkeypatch.setattr("orchestrator.system.checkout.ROOT", tmp_path)
@@ -89,7 +89,7 @@ def test_commit_and_changes_are_those_of_the_checkout(monkeypatch, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results/merged.parquet").write_text("no source")
     assert fresh()[1] is False
-    (tmp_path / "orchestrator/run.py").write_text("changed")
+    (tmp_path / "orchestrator/errors.py").write_text("changed")
     assert fresh()[1] is True
     monkeypatch.setattr("orchestrator.system.checkout.ROOT", tmp_path / "nowhere")
     assert fresh() is None

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.errors import AddressError, ResultError
-from orchestrator.progress import clock
 from orchestrator.report.site.pages import POLICY, Site
 from orchestrator.results.claims import RUN, living
 from orchestrator.results.files import table_of
 from orchestrator.results.merging import Folder
+from orchestrator.run.screen import clock
 
 PATIENCE = 1.0
 """Seconds between two looks at the folder, however many ask."""

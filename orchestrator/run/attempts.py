@@ -15,17 +15,17 @@ from orchestrator.results.claims import Claim
 from orchestrator.results.files import write_row
 from orchestrator.results.paths import passing_path, result_path
 from orchestrator.results.rows import row_of
-from orchestrator.shop import Shop
+from orchestrator.run.context import ActiveRun
 from orchestrator.system.slots import Lease
 
 PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
 """Seconds to wait before a cell whose host was lost is tried again; after the last it is left to the next run."""
 
 
-def run_cell(planned: Planned, claim: Claim, lease: Lease, shop: Shop) -> str:
+def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) -> str:
     """Run one cell and write its row and its log; return its status."""
     assert planned.image is not None
-    cell, folders = planned.cell, shop.folders
+    cell, folders = planned.cell, active.folders
     gpus = tuple(gpu.uuid for gpu in lease.gpus)
     try:
         task = Task(
@@ -36,61 +36,61 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, shop: Shop) -> str:
             gpus=gpus,
             data=folders.get(dataset_of(cell) or ""),
             cores=lease.cores,
-            deadline=shop.settings.deadline,
+            deadline=active.settings.deadline,
             memory=lease.memory,
-            claim=shop.claims.label(planned.key),
+            claim=active.claims.label(planned.key),
         )
-        facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": shop.engine.host, "gpus": gpus}
-        claim.tell(state="running", expected=shop.expected(cell), **facts)
-        shop.progress.started(cell, lease)
-        outcome, run = attempts(task, claim, shop)
-        if shop.host.pretended and outcome.document is not None:
+        facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": active.engine.host, "gpus": gpus}
+        claim.tell(state="running", expected=active.expected(cell), **facts)
+        active.progress.started(cell, lease)
+        outcome, run = attempts(task, claim, active)
+        if active.host.pretended and outcome.document is not None:
             outcome = replace(outcome, document=pretend(outcome.document, lease))
-        if shop.engine.stopping and outcome.document is None:
+        if active.engine.stopping and outcome.document is None:
             return "stopped"  # no result: it will be run again
-        return finish(planned, outcome, run, shop, lasting=outcome.status is not Status.HOST_LOST)
+        return finish(planned, outcome, run, active, lasting=outcome.status is not Status.HOST_LOST)
     finally:
         claim.release()
-        shop.slots.give_back(lease, cell.gpu)
+        active.slots.give_back(lease, cell.gpu)
 
 
-def attempts(task: Task, claim: Claim, shop: Shop) -> tuple[Outcome, str]:
+def attempts(task: Task, claim: Claim, active: ActiveRun) -> tuple[Outcome, str]:
     """The outcome of a cell and the id of the attempt that had it: one, unless its host was lost meanwhile."""
 
     def on_event(event: Event | Placed) -> None:
         if isinstance(event, Placed):
             claim.tell(**vars(event))
-            return shop.progress.placed(task.cell, event)
-        shop.progress.event(task.cell, event)
+            return active.progress.placed(task.cell, event)
+        active.progress.event(task.cell, event)
         claim.tell_seldom(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
 
     for pause in (*PAUSES, None):
         task = replace(task, run=uuid.uuid4().hex)
         claim.tell_seldom(state="running")
-        outcome = watched(shop.engine, task, on_event)
-        if outcome.status is not Status.HOST_LOST or pause is None or shop.engine.stopping:
+        outcome = watched(active.engine, task, on_event)
+        if outcome.status is not Status.HOST_LOST or pause is None or active.engine.stopping:
             break
-        shop.progress.again(task.cell, outcome.reason, pause)
+        active.progress.again(task.cell, outcome.reason, pause)
         claim.tell(state="waiting for its host")
-        if shop.stopped.wait(pause):
+        if active.stopped.wait(pause):
             break
         with suppress(RosettaError):  # the image may be what was lost; if it can't be had, the attempt says why
-            shop.builder.once(task.image)
+            active.builder.once(task.image)
     return outcome, task.run
 
 
-def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting: bool) -> str:
+def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, lasting: bool) -> str:
     """Write the row of a cell and its log, whoever holds its claim; return its status.
 
     Not ``lasting`` is what was not the cell's own doing: it has a row, and is run again next time.
     """
     assert planned.image is not None
-    engine, cell = shop.engine, planned.cell
+    engine, cell = active.engine, planned.cell
     host = outcome.host or engine.host
-    if shop.host.pretended and cell.gpu != "none":
+    if active.host.pretended and cell.gpu != "none":
         host = f"{host} (pretended GPUs)"
     row = row_of(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image.columns, host=host)
-    path = result_of(planned, shop)
+    path = result_of(planned, active)
     path.parent.mkdir(parents=True, exist_ok=True)
     for partial in path.parent.glob(f".{path.stem}.*.partial"):  # of an orchestrator that was killed
         partial.unlink(missing_ok=True)
@@ -98,10 +98,10 @@ def finish(planned: Planned, outcome: Outcome, run: str, shop: Shop, *, lasting:
     # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
     passing_path(path).unlink(missing_ok=True)
     write_row(row, path if lasting else passing_path(path))
-    shop.progress.finished(cell, row)
+    active.progress.finished(cell, row)
     return str(row["status"])
 
 
-def result_of(planned: Planned, shop: Shop) -> Path:
+def result_of(planned: Planned, active: ActiveRun) -> Path:
     """Where the result of a cell lies, once it is there."""
-    return result_path(shop.settings.results / "cells", planned.key, planned.cell.id)
+    return result_path(active.settings.results / "cells", planned.key, planned.cell.id)

@@ -11,7 +11,7 @@ from orchestrator.cell.contract import Status
 from orchestrator.compare.noise import spread
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.files import MERGED, read_results
-from orchestrator.shop import Tally
+from orchestrator.run.context import Tally
 
 LEAST = 3
 """Rounds before a spread says anything."""

@@ -5,13 +5,13 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from orchestrator import attempts
 from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
-from orchestrator.shop import Shop, Tally
+from orchestrator.run import attempts
+from orchestrator.run.context import ActiveRun, Tally
 from orchestrator.system.slots import Lease
 
 LOOK_AGAIN = 2.0
@@ -25,8 +25,8 @@ Lane = tuple[str, int]
 class Queue:
     """The cells that wait, in their order: a lane for those without GPU, and one for each model and number of GPUs."""
 
-    def __init__(self, ordered: Sequence[Planned], shop: Shop, tally: Tally) -> None:
-        self.shop, self.tally = shop, tally
+    def __init__(self, ordered: Sequence[Planned], active: ActiveRun, tally: Tally) -> None:
+        self.active, self.tally = active, tally
         # Those that need many GPUs first: else they would wait until all others are done.
         lanes = sorted({lane_of(planned) for planned in ordered}, key=lambda lane: -lane[1])
         self._lanes: dict[Lane, deque[Planned]] = {lane: deque() for lane in lanes}
@@ -42,10 +42,10 @@ class Queue:
         """Cells that can start now, each claimed and with what it holds while it runs."""
         self._look_again()
         for (model, n_gpus), lane in self._lanes.items():
-            while lane and (lease := self.shop.slots.take(model, n_gpus)):
+            while lane and (lease := self.active.slots.take(model, n_gpus)):
                 claimed = self._claimed(lane)
                 if claimed is None:
-                    self.shop.slots.give_back(lease, model)
+                    self.active.slots.give_back(lease, model)
                     break
                 yield *claimed, lease
 
@@ -66,7 +66,7 @@ class Queue:
     def _waits(self, planned: Planned) -> bool:
         """Whether the cell has to wait for its image, or for the quiet that its clock needs."""
         assert planned.image is not None
-        builder = self.shop.builder
+        builder = self.active.builder
         return not builder.error(planned.image) and (
             not builder.is_ready(planned.image) or (needs_quiet(planned.cell) and bool(builder.building))
         )
@@ -74,19 +74,19 @@ class Queue:
     def _claim(self, planned: Planned) -> Claim | None:
         """The claim of a cell; None, and the cell out of the way, if somebody else has it or its result is there."""
         assert planned.image is not None
-        shop, cell = self.shop, planned.cell
-        claim = shop.claims.take(planned.key)
+        active, cell = self.active, planned.cell
+        claim = active.claims.take(planned.key)
         if claim is None:
             self._elsewhere.append(planned)
             return None
-        error = shop.builder.error(planned.image)
-        if attempts.result_of(planned, shop).is_file():  # since the plan was made
+        error = active.builder.error(planned.image)
+        if attempts.result_of(planned, active).is_file():  # since the plan was made
             self.tally.elsewhere += 1
-            shop.progress.elsewhere(cell)
+            active.progress.elsewhere(cell)
         elif error is not None:
             self.tally.error = self.tally.error or error
             outcome = Outcome(Status.FAILED, f"no image: {error}")
-            self.tally.add(attempts.finish(planned, outcome, uuid.uuid4().hex, shop, lasting=False))
+            self.tally.add(attempts.finish(planned, outcome, uuid.uuid4().hex, active, lasting=False))
         else:
             return claim
         claim.release()

@@ -11,20 +11,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator import attempts, history
-from orchestrator.builder import Builder
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.data import datasets, given_weights
 from orchestrator.engines.protocol import Engine
 from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
-from orchestrator.progress import Progress
-from orchestrator.queue import Queue
 from orchestrator.results.claims import EVERYTHING, Claims
 from orchestrator.results.files import MERGED, holds, write_incompatible
 from orchestrator.results.merging import merge
-from orchestrator.shop import Run, Settings, Shop, Tally
+from orchestrator.run import attempts, order
+from orchestrator.run.builds import Builder
+from orchestrator.run.context import ActiveRun, Run, Settings, Tally
+from orchestrator.run.progress import Progress
+from orchestrator.run.scheduling import Queue
 from orchestrator.system import file_locks
 from orchestrator.system.host import Host
 from orchestrator.system.signals import Interruption
@@ -111,52 +111,52 @@ def prepare_folder(folder: Path) -> None:
 def run_ready(ready: Sequence[Planned], base: Run, tally: Tally) -> None:
     """Run the cells in rounds, in each the longest first, while images that later ones need are still being built."""
     settings, say = base.settings, base.progress.say
-    expected = history.expected(settings.results)
-    ordered = history.in_order(ready, expected)
+    expected = order.expected(settings.results)
+    ordered = order.in_order(ready, expected)
     builder = Builder(base.engine, dict.fromkeys(p.image for p in ordered if p.image), settings.build_deadline, say)
     try:
         folders = fetch_data(ordered, base)
         models = sorted({p.cell.gpu for p in ordered} - {"none"})
         cpu_cells = settings.jobs if any(p.cell.gpu == "none" for p in ordered) else 0
         slots = base.engine.slots(base.host, models, cpu_cells)
-        shop = Shop(**vars(base), slots=slots, builder=builder, folders=folders, expected=expected)
-        shown = shop.progress.running(ordered, expected, slots.count)
-        with shop.interruption.patience(), shown, cells_in_threads(shop) as submit:
-            work_off(Queue(ordered, shop, tally), shop, submit)
+        active = ActiveRun(**vars(base), slots=slots, builder=builder, folders=folders, expected=expected)
+        shown = active.progress.running(ordered, expected, slots.count)
+        with active.interruption.patience(), shown, cells_in_threads(active) as submit:
+            work_off(Queue(ordered, active, tally), active, submit)
     except KeyboardInterrupt:
         tally.interrupted = True
     finally:
         builder.close()
 
 
-def work_off(queue: Queue, shop: Shop, submit: Callable[..., "Future[str]"]) -> None:
+def work_off(queue: Queue, active: ActiveRun, submit: Callable[..., "Future[str]"]) -> None:
     """Start what can start, wait until something ends, until nothing is left; raises what a cell's thread raised."""
     pending: set[Future[Any]] = set()
     while True:
-        shop.interruption.ask()
+        active.interruption.ask()
         for planned, claim, lease in queue.startable():
-            pending.add(submit(attempts.run_cell, planned, claim, lease, shop))
-        shop.me.tell_seldom(waiting=len(queue), running=len(pending), building=len(shop.builder.building))
+            pending.add(submit(attempts.run_cell, planned, claim, lease, active))
+        active.me.tell_seldom(waiting=len(queue), running=len(pending), building=len(active.builder.building))
         if not pending and not queue:
             return
         # a wait with a limit, to see whether Ctrl-C has come, and to look at others' locks again
-        done, _ = wait([*pending, *shop.builder.building], timeout=0.5, return_when=FIRST_COMPLETED)
+        done, _ = wait([*pending, *active.builder.building], timeout=0.5, return_when=FIRST_COMPLETED)
         if not done and not pending:
-            shop.stopped.wait(0.1)
+            active.stopped.wait(0.1)
         for future in pending & done:
             queue.tally.add(future.result())
         pending -= done
 
 
 @contextmanager
-def cells_in_threads(shop: Shop) -> Iterator[Callable[..., "Future[str]"]]:
+def cells_in_threads(active: ActiveRun) -> Iterator[Callable[..., "Future[str]"]]:
     """A pool whose cells are stopped, not waited for, when the run is interrupted."""
     pool = ThreadPoolExecutor(MOST_AT_A_TIME, thread_name_prefix="cell")
     try:
         yield pool.submit
     except BaseException:
-        shop.stopped.set()
-        shop.engine.stop()
+        active.stopped.set()
+        active.engine.stop()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()

@@ -15,7 +15,7 @@ from orchestrator.results.paths import passing_path, result_path
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.progress import Entry
+    from orchestrator.run.screen import Entry
 
 Facts = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ def show(status: Status, console: "Console") -> None:
     """Print it for a person."""
     from rich.text import Text
 
-    from orchestrator.progress import board, clock
+    from orchestrator.run.screen import board, clock
 
     now = time.time()
     for run in status.runs:
@@ -94,7 +94,7 @@ def show(status: Status, console: "Console") -> None:
 
 def entry_of(cell: Facts, now: float) -> "Entry":
     """A line of the board from what a cell's orchestrator says of it."""
-    from orchestrator.progress import Entry
+    from orchestrator.run.screen import Entry
 
     gone, expected = now - cell["started"], cell["expected"]
     return Entry(

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator import history
-from orchestrator.builder import Builder
 from orchestrator.cell.contract import Status
 from orchestrator.engines.protocol import Engine, Leases
 from orchestrator.errors import RosettaError
-from orchestrator.progress import Progress
 from orchestrator.results.claims import Claim, Claims
+from orchestrator.run import order
+from orchestrator.run.builds import Builder
+from orchestrator.run.progress import Progress
 from orchestrator.system.host import Host
 from orchestrator.system.signals import Interruption
 
@@ -67,11 +67,11 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Shop(Run):
+class ActiveRun(Run):
     """What it has besides as long as it has cells to run."""
 
     slots: Leases
     builder: Builder
     folders: Mapping[str, Path]
-    expected: history.Expected
+    expected: order.Expected
     stopped: threading.Event = field(default_factory=threading.Event)
