@@ -64,9 +64,9 @@ def notebook(library: str | None, workload: str | None, variant: str, every: boo
       rosetta notebook keras-r rnn -o gru.ipynb
       rosetta notebook --all -o notebooks/
     """
-    from orchestrator import notebook as notebooks
     from orchestrator.cell.parameters import parameters
-    from orchestrator.scripts import scripts
+    from orchestrator.report import notebook as notebooks
+    from orchestrator.report.scripts import scripts
 
     wanted = [script for name in parameters() for script in scripts(name)]
     if not every:

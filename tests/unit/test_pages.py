@@ -10,15 +10,14 @@ import pytest
 from click.testing import CliRunner
 from flit_core import buildapi
 
-from orchestrator import notebook
 from orchestrator.cell.parameters import parameters
 from orchestrator.cli import main
 from orchestrator.commands import cells
-from orchestrator.report import site
+from orchestrator.report import notebook, site
+from orchestrator.report.scripts import scripts
 from orchestrator.report.site import calls, pages
 from orchestrator.results.files import read_results, table_of, write_results, write_row
 from orchestrator.results.merging import Folder
-from orchestrator.scripts import scripts
 from orchestrator.system.checkout import ROOT
 
 SCRIPTS = [script for workload in parameters() for script in scripts(workload)]

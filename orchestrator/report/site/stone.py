@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from orchestrator.images.definitions import library_index
 from orchestrator.report.fields import Entry
 from orchestrator.report.rows import library_title, library_titles
+from orchestrator.report.scripts import Script, scripts
 from orchestrator.report.site import calls
-from orchestrator.scripts import Script, scripts
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.cell import quality
 from orchestrator.cell.parameters import parameters
 from orchestrator.errors import ResultError
-from orchestrator.scripts import Script
+from orchestrator.report.scripts import Script
 from orchestrator.system.checkout import ROOT
 
 SETUP: Mapping[str, str] = {
