@@ -28,8 +28,8 @@ def list_images() -> None:
     example:
       rosetta images list
     """
-    from orchestrator import archives
     from orchestrator.engines.client import connect
+    from orchestrator.publish import archives
 
     for tag, size, image in sorted(archives.listed(connect())):
         click.echo(f"{tag:60}  {size / 2**20:8,.0f} MB  {image}")
@@ -52,9 +52,9 @@ def save(output: Path, **options: Any) -> None:
     example:
       rosetta images save --only 'pytorch/*/cpu' --output /media/stick
     """
-    from orchestrator import archives
     from orchestrator.commands.cells import cells_from
     from orchestrator.plan import verdicts as planning
+    from orchestrator.publish import archives
 
     cells, engine = cells_from({**options, "engine": "docker"})
     wanted = planning.images_of(cells, engine, options["unverified"])
@@ -70,8 +70,8 @@ def load(folder: Path) -> None:
     example:
       rosetta images load /media/stick
     """
-    from orchestrator import archives
     from orchestrator.engines.client import connect
+    from orchestrator.publish import archives
 
     archives.load(connect(), folder, click.echo)
 

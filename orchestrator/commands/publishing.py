@@ -36,11 +36,11 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     """
     import json
 
-    from orchestrator import publishing
     from orchestrator.commands.cells import cells_from
     from orchestrator.plan import verdicts as planning
-    from orchestrator.publishing.examination import notes_of
-    from orchestrator.publishing.references import checked_registry
+    from orchestrator.publish import publishing
+    from orchestrator.publish.examination import notes_of
+    from orchestrator.publish.image_names import checked_registry
     from orchestrator.results.files import MERGED, read_results, write_results
 
     checked_registry(registry)
@@ -94,11 +94,11 @@ def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], thresho
     """
     from contextlib import suppress
 
-    from orchestrator import reproduction
     from orchestrator.commands.cells import run_cells
     from orchestrator.commands.comparing import tell
     from orchestrator.compare import comparison
-    from orchestrator.report import reproduction as report
+    from orchestrator.publish import reproduction
+    from orchestrator.publish import screen as report
     from orchestrator.report import screen
     from orchestrator.system.terminal import plain
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.private_engine import PrivateEngine
-from orchestrator import publishing
 from orchestrator.images.building import build_images
 from orchestrator.images.image import image_for
+from orchestrator.publish import publishing
 from orchestrator.results.files import read_results, table_of, write_results
 from orchestrator.system.checkout import ROOT
 from tests.containers.planted import places

@@ -9,7 +9,6 @@ import pytest
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from orchestrator import archives, reproduction
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
@@ -17,18 +16,9 @@ from orchestrator.errors import RefusedError, RegistryError, ResultError, Select
 from orchestrator.images.bakefile import bake
 from orchestrator.images.image import dockerfile, image_for
 from orchestrator.images.sources import Sources
-from orchestrator.publishing import (
-    LOCK,
-    Published,
-    digest_there,
-    examination,
-    references,
-    registry,
-    sbom,
-    with_references,
-    write_lock,
-)
-from orchestrator.publishing.examination import Examined, Inventory, Package
+from orchestrator.publish import archives, examination, image_names, registry, reproduction, sbom
+from orchestrator.publish.examination import Examined, Inventory, Package
+from orchestrator.publish.publishing import LOCK, Published, digest_there, with_references, write_lock
 from orchestrator.results.files import read_results, table_of
 from orchestrator.results.rows import row_of
 from orchestrator.results.schema import schema
@@ -40,7 +30,7 @@ REFERENCE = f"ghcr.io/me/pytorch:2.13.0-cpu@{DIGEST}"
 
 @pytest.mark.parametrize("text", ["ghcr.io/me", "localhost:5000/a/b", "registry.example.org/team", "registry:5000/me"])
 def test_a_registry_has_a_host_and_a_namespace(text):
-    assert references.checked_registry(text) == text
+    assert image_names.checked_registry(text) == text
 
 
 @pytest.mark.parametrize(
@@ -48,11 +38,11 @@ def test_a_registry_has_a_host_and_a_namespace(text):
 )
 def test_what_is_no_registry_is_refused(text):
     with pytest.raises(RegistryError):
-        references.checked_registry(text + ("\n" if text == "ghcr.io" else ""))
+        image_names.checked_registry(text + ("\n" if text == "ghcr.io" else ""))
 
 
 def test_a_reference_is_read_back():
-    found = references.parse(REFERENCE)
+    found = image_names.parse(REFERENCE)
     assert str(found) == REFERENCE
     assert found.pullable == f"ghcr.io/me/pytorch@{DIGEST}"
 
@@ -72,7 +62,7 @@ def test_a_reference_is_read_back():
 )
 def test_odd_references_are_refused(text):
     with pytest.raises(ResultError):
-        references.parse(text)
+        image_names.parse(text)
 
 
 def said(status: int, text: str) -> APIError:

@@ -16,7 +16,7 @@ LONGEST = 400
 
 
 @dataclass(frozen=True)
-class Reference:
+class ImageName:
     """An image in a registry: ``repository`` with its namespace, readable ``tag``, and the ``digest`` that counts."""
 
     repository: str
@@ -32,12 +32,12 @@ class Reference:
         return f"{self.repository}@{self.digest}"
 
 
-def parse(text: str) -> Reference:
+def parse(text: str) -> ImageName:
     """A full reference; raises ResultError for anything else."""
     found = REFERENCE.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
         raise ResultError(f"{text[:100]!r} is no image in a registry by tag and digest.")
-    return Reference(**found.groupdict())
+    return ImageName(**found.groupdict())
 
 
 def checked_registry(text: str) -> str:

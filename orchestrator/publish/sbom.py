@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.publishing.examination import Package
+from orchestrator.publish.examination import Package
 
 PURLS: Mapping[str, str] = {
     "deb": "pkg:deb/debian/{}@{}?arch=amd64",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from orchestrator.cell.quality import share
-from orchestrator.reproduction import Pair
+from orchestrator.publish.reproduction import Pair
 from orchestrator.system.terminal import plain
 
 

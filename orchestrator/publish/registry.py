@@ -9,7 +9,7 @@ from docker.errors import DockerException, ImageNotFound, NotFound
 
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.errors import RefusedError, RegistryError
-from orchestrator.publishing.references import Reference
+from orchestrator.publish.image_names import ImageName
 
 REFUSED = re.compile(r"\bdenied\b|unauthorized|forbidden|insufficient_scope|authenticat|credential|password", re.I)
 """What registries say to a login that they don't know, or that may not do this."""
@@ -43,7 +43,7 @@ def push(api: docker.APIClient, repository: str, tag: str) -> str:
     return str(digests[-1])
 
 
-def pull(api: docker.APIClient, reference: Reference) -> Mapping[str, Any]:
+def pull(api: docker.APIClient, reference: ImageName) -> Mapping[str, Any]:
     """Pull by digest; returns what the engine knows of the image. Raises RegistryError."""
     name, digest = reference.repository, reference.digest
     list(followed(reference.pullable, lambda: api.pull(name, tag=digest, stream=True, decode=True)))

@@ -21,10 +21,10 @@ import docker
 from orchestrator.errors import ConflictError, RefusedError, RegistryError, ResultError
 from orchestrator.images.building import explained
 from orchestrator.images.image import Image
-from orchestrator.publishing import registry
-from orchestrator.publishing.examination import Examined, examine, labels_of, notes_of, page
-from orchestrator.publishing.references import Reference, checked_registry, is_local
-from orchestrator.publishing.sbom import cyclonedx
+from orchestrator.publish import registry
+from orchestrator.publish.examination import Examined, examine, labels_of, notes_of, page
+from orchestrator.publish.image_names import ImageName, checked_registry, is_local
+from orchestrator.publish.sbom import cyclonedx
 from orchestrator.system.checkout import commit
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> P
             remedy="Give it another place with --registry, or move the tag with --move-tags.",
         )
     digest = str(there) if same else registry.push(api, drafted.repository, drafted.tag)
-    reference = Reference(drafted.repository, drafted.tag, digest)
+    reference = ImageName(drafted.repository, drafted.tag, digest)
     bill = registry.digest_of(api, f"{drafted.name}.sbom") if same else None
     bill = bill or push_bill(api, drafted, digest)
     say(f"{reference}{'  unchanged' if same else ''}")
@@ -126,7 +126,7 @@ def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> P
     return Published(
         str(reference),
         drafted.found.id,
-        str(Reference(drafted.repository, f"{drafted.tag}.sbom", bill)),
+        str(ImageName(drafted.repository, f"{drafted.tag}.sbom", bill)),
         labels.get("rosetta.recipe", ""),
         labels.get("rosetta.workloads", ""),
         checkout[0] if checkout else None,

@@ -28,8 +28,8 @@ from orchestrator.images.image import Image
 from orchestrator.plan.matrix import Point
 from orchestrator.plan.selection import known_words, select
 from orchestrator.plan.verdicts import Planned, Verdict
-from orchestrator.publishing import references, registry
-from orchestrator.publishing.references import Reference
+from orchestrator.publish import image_names, registry
+from orchestrator.publish.image_names import ImageName
 from orchestrator.results.files import LARGEST_FILE, read_results
 from orchestrator.results.merging import gather
 from orchestrator.results.paths import result_path
@@ -54,7 +54,7 @@ class PublishedImage(Image):
     ``built`` is the id of the one that ran, with the same layers; empty if the row has none.
     """
 
-    reference: Reference
+    reference: ImageName
     made_by: str
     built: str
 
@@ -190,10 +190,10 @@ def published_row(row: Mapping[str, Any]) -> PublishedRow:
         raise ResultError(f"It follows contract {row['contract']}; this program knows {contract.CONTRACT}.")
     if row["status"] != Status.OK or row["quality"] is None or row["seconds"] is None:
         raise ResultError(f"It ended {row['status']} when it was published.")
-    reference = references.parse(row["image"])
+    reference = image_names.parse(row["image"])
     cell = cell_of(row)
     framework = Framework.model_construct(framework=row["framework"][:40], libraries={}, platforms={})
-    built = row["image_digest"] if references.ID.fullmatch(row["image_digest"]) else ""
+    built = row["image_digest"] if image_names.ID.fullmatch(row["image_digest"]) else ""
     return PublishedRow(cell, PublishedImage(framework, cell.platform, reference, row["recipe"], built), row)
 
 

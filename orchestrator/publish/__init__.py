@@ -1,0 +1,1 @@
+"""Images and rows → others; others' rows → the same cells here."""
