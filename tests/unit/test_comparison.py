@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orchestrator.cli import main
+from orchestrator.cli.main import main
 from orchestrator.compare import causes, comparison
 from orchestrator.compare.comparison import Verdict
 from orchestrator.results.files import read_results, table_of, write_results

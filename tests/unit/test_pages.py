@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from flit_core import buildapi
 
 from orchestrator.cell.parameters import parameters
-from orchestrator.cli import main
-from orchestrator.commands import cells
+from orchestrator.cli import cells
+from orchestrator.cli.main import main
 from orchestrator.report import notebook, site
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import calls, pages

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from orchestrator.cli import main
+from orchestrator.cli.main import main
 from orchestrator.compare import published_2018
 from orchestrator.compare.published_2018 import EDITIONS, JUNE, MARCH
 from orchestrator.errors import ResultError

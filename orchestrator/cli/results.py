@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.options import results_folder
+from orchestrator.cli.options import results_folder
 
 
 @click.command()

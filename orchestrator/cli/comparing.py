@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.options import results_folder, together
 from orchestrator.errors import SelectionError, SlowerError
-from orchestrator.options import results_folder, together
 
 if TYPE_CHECKING:
     from orchestrator.compare.comparison import Compared

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from orchestrator.options import selection
+from orchestrator.cli.options import selection
 
 
 @click.group()
@@ -52,7 +52,7 @@ def save(output: Path, **options: Any) -> None:
     example:
       rosetta images save --only 'pytorch/*/cpu' --output /media/stick
     """
-    from orchestrator.commands.cells import cells_from
+    from orchestrator.cli.cells import cells_from
     from orchestrator.plan import verdicts as planning
     from orchestrator.publish import archives
 

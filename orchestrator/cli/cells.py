@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.options import length, running, selection, steadiness
 from orchestrator.errors import CellsFailed, SelectionError
-from orchestrator.options import length, running, selection, steadiness
 from orchestrator.system.checkout import ROOT
 
 INTERRUPTED = 130

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from orchestrator import __version__
-from orchestrator.commands import cells, comparing, data, images, pages, publishing, results, sync
+from orchestrator.cli import cells, comparing, data, images, pages, publishing, results, sync
 from orchestrator.errors import RosettaError
 
 

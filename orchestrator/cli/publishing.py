@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.options import running, selection
 from orchestrator.errors import CellsFailed, DiffersError
-from orchestrator.options import running, selection
 
 
 @click.command()
@@ -36,7 +36,7 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     """
     import json
 
-    from orchestrator.commands.cells import cells_from
+    from orchestrator.cli.cells import cells_from
     from orchestrator.plan import verdicts as planning
     from orchestrator.publish import publishing
     from orchestrator.publish.examination import notes_of
@@ -94,8 +94,8 @@ def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], thresho
     """
     from contextlib import suppress
 
-    from orchestrator.commands.cells import run_cells
-    from orchestrator.commands.comparing import tell
+    from orchestrator.cli.cells import run_cells
+    from orchestrator.cli.comparing import tell
     from orchestrator.compare import comparison
     from orchestrator.publish import reproduction
     from orchestrator.publish import screen as report
