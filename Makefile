@@ -27,6 +27,7 @@ lint: $(DEV) ## style, types, shell scripts, Dockerfile
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/shellcheck .ci/engine .ci/run .ci/tools images/apt-mirror.sh
 	$(BIN)/hadolint orchestrator/Dockerfile
 
@@ -51,7 +52,7 @@ COMPILE = $(if $(PIP_CERT),SSL_CERT_FILE=$(PIP_CERT)) $(BIN)/uv pip compile pypr
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 clean: ## remove .venv and caches; results stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -96,7 +96,7 @@ def matrix_of(points: Sequence[Mapping[str, str]]) -> str:
 
 def command(*words: str) -> list[str]:
     """``rosetta`` of the checkout in the current folder."""
-    return [sys.executable, "-c", "from orchestrator.cli import main; main()", *words]
+    return [sys.executable, "-c", "from orchestrator.cli.main import main; main()", *words]
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:

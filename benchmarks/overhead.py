@@ -98,7 +98,7 @@ def lock_of(package: str, lock: Path) -> str:
 
 def rosetta(checkout: Path, *words: str) -> None:
     """The command, from the copy of the checkout."""
-    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *words, "--engine", "docker"]
+    command = [sys.executable, "-c", "from orchestrator.cli.main import main; main()", *words, "--engine", "docker"]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     subprocess.run(command, cwd=checkout, env=environment, check=True, stdout=subprocess.DEVNULL)
 

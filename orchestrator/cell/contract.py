@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 
 from orchestrator.cell.cell import Cell
+from orchestrator.cell.strict import Strict
 from orchestrator.errors import ResultError
 from orchestrator.system.gpu_state import GpuState
 
@@ -35,12 +36,6 @@ class Status(StrEnum):
     QUALITY = "quality"
     INCOMPATIBLE = "incompatible"
     HOST_LOST = "host_lost"
-
-
-class Strict(BaseModel):
-    """Base of all parts of a document: unknown keys are refused, nothing is coerced from text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Versions(Strict):

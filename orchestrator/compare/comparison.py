@@ -2,19 +2,19 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell.contract import Status
 from orchestrator.compare import causes, published_2018
+from orchestrator.compare.causes import Row
 from orchestrator.compare.noise import ENOUGH, compare, median, ratio_interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = Mapping[str, Any]
 Question = tuple[Any, ...]
 """Which cell, on how many GPUs, which data and how much of it: what has to be the same for times to be compared."""
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.data.downloads import Say, below, bring, is_url
+from orchestrator.data.downloads import below, bring, is_url
 from orchestrator.data.files import Content, File, checksum
 from orchestrator.errors import DataError, DiskError
+from orchestrator.system.terminal import Say
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from orchestrator.data import chestxray
 from orchestrator.data.catalogue import CHESTXRAY14, DATA_SETS, WEIGHTS, DataSet
-from orchestrator.data.downloads import OFFLINE, Say, below, bring, is_stored, is_url, silent
+from orchestrator.data.downloads import OFFLINE, below, bring, is_stored, is_url, silent
 from orchestrator.data.files import File, checksum
 from orchestrator.errors import DataError, DiskError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import NotThere
+from orchestrator.system.terminal import Say
 
 
 class State(StrEnum):

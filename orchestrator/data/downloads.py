@@ -13,6 +13,7 @@ from orchestrator.errors import DataError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import SCHEMES, NotThere
 from orchestrator.system.certificates import ca_bundle
+from orchestrator.system.terminal import Say
 
 if TYPE_CHECKING:
     import requests
@@ -28,9 +29,6 @@ TIMEOUTS = (15, 60)
 
 LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
-
-Say = Callable[[str], None]
-"""Takes a line for the user."""
 
 OFFLINE = "Without internet, let ROSETTA_DATA_MIRROR name a place that holds the files (docs/data.md)."
 

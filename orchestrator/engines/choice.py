@@ -1,7 +1,8 @@
 """Which engine runs the cells."""
 
-from orchestrator.engines.protocol import Engine, Say
+from orchestrator.engines.protocol import Engine
 from orchestrator.errors import EngineError
+from orchestrator.system.terminal import Say
 
 
 def choose_engine(name: str | None, say: Say = lambda text: None, address: str | None = None) -> Engine:

@@ -13,11 +13,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.cell.cell import Cell
 from orchestrator.engines import node
-from orchestrator.engines.protocol import Say
 from orchestrator.errors import EngineError
 from orchestrator.system.gpus import gpu_of
 from orchestrator.system.host import Host, machine_reason, together
 from orchestrator.system.slots import Lease
+from orchestrator.system.terminal import Say
 
 LABEL, ID = "ray.io/accelerator-type", "ray.io/node-id"
 """Ray's own labels of a node."""

@@ -19,11 +19,12 @@ from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines.client import UNREACHABLE, connect, explain, tunnel_to_engine
 from orchestrator.engines.output import Output, failure, success
-from orchestrator.engines.protocol import Event, OnEvent, OnThisHost, Say, Task
+from orchestrator.engines.protocol import Event, OnEvent, OnThisHost, Task
 from orchestrator.errors import EngineError, ResultError
 from orchestrator.images.building import build_images
 from orchestrator.images.image import Image
 from orchestrator.system.streams import Limited
+from orchestrator.system.terminal import Say
 
 USER = "10001:10001"
 MOUNT_MARKER = ".complete"

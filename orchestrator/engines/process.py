@@ -23,11 +23,12 @@ from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.data import datasets
 from orchestrator.engines.output import Output, failure, success
-from orchestrator.engines.protocol import OnEvent, OnThisHost, Say, Task
+from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.errors import BuildError, ResultError
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
 from orchestrator.system.checkout import ROOT
+from orchestrator.system.terminal import Say
 
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
 """What a cell keeps of the caller's variables: enough to run, no credentials."""

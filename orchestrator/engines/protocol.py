@@ -11,9 +11,9 @@ from orchestrator.images.image import Image
 from orchestrator.system import gpu_state
 from orchestrator.system.host import Host, this_host
 from orchestrator.system.slots import MEMORY, Lease, Slots
+from orchestrator.system.terminal import Say
 
 Event = Mapping[str, Any]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

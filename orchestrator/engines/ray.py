@@ -21,12 +21,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import node
 from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
-from orchestrator.engines.protocol import Leases, OnEvent, Say, Task
+from orchestrator.engines.protocol import Leases, OnEvent, Task
 from orchestrator.errors import EngineError
 from orchestrator.images.building import build_images, inspect_images
 from orchestrator.images.image import Image
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Host, machine_reason
+from orchestrator.system.terminal import Say
 
 HERE = "127.0.0.1:6379"
 """Where the head of a cluster listens on its own machine, unless told otherwise."""

@@ -5,8 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.gpus import GPUS, PLATFORMS
@@ -21,12 +22,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Soname = Annotated[str, StringConstraints(pattern=r"^lib[\w.+-]+\.so[\d.]*$")]
 Part = Literal["toolkit", "cudnn"]
 Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Library(Strict):

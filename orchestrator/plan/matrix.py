@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from orchestrator.cell.cell import AXES
+from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
@@ -16,12 +17,6 @@ Values = Annotated[list[Word], Field(min_length=1)]
 
 EVERY_IMAGE = "*"
 """On the axis ``library``: every library that a file in images/ defines."""
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Point(Strict):

@@ -12,9 +12,9 @@ import docker
 
 from orchestrator.data.files import checksum
 from orchestrator.engines.client import UNREACHABLE, explain
-from orchestrator.engines.protocol import Say
 from orchestrator.errors import BuildError, DiskError, ResultError
 from orchestrator.images.image import Image
+from orchestrator.system.terminal import Say
 
 SUMS = "SHA256SUMS"
 """As sha256sum writes it, so that it can be checked without this program."""

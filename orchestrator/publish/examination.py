@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import docker
 from docker.errors import ImageNotFound
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
+from orchestrator.cell.strict import Strict
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.engines.docker import USER, isolation
 from orchestrator.errors import BuildError
@@ -30,20 +31,18 @@ ANACONDA = (
 Text = Annotated[str, StringConstraints(max_length=500)]
 
 
-class Package(BaseModel):
+class Package(Strict):
     """Something that is installed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["deb", "pypi", "cran"]
     name: Text
     version: Text
     licence: Text | None
 
 
-class Inventory(BaseModel):
+class Inventory(Strict):
     """What the script has found inside an image."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     python: Text
     packages: Annotated[list[Package], Field(max_length=20_000)]
 

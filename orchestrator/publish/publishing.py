@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from orchestrator.publish.examination import Examined, examine, labels_of, notes
 from orchestrator.publish.image_names import ImageName, checked_registry, is_local
 from orchestrator.publish.sbom import cyclonedx
 from orchestrator.system.checkout import commit
+from orchestrator.system.terminal import Say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +35,6 @@ LOCK, RESULTS = "images.json", "results.parquet"
 SBOM = "sbom.cdx.json"
 STAND_IN = "rosetta.stand-in"
 """The label of base images that stand in for official ones in tests; what is made of them is not for others."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.data.downloads import TIMEOUTS, is_url, printable
 from orchestrator.engines.docker import DockerEngine
-from orchestrator.engines.protocol import Say
 from orchestrator.errors import BuildError, ResultError, SelectionError
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
@@ -35,6 +34,7 @@ from orchestrator.results.merging import gather
 from orchestrator.results.paths import result_path
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.host import Host, machine_reason
+from orchestrator.system.terminal import Say
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from orchestrator.cell.contract import Status
 from orchestrator.compare.noise import ENOUGH, Doubt, compare, doubts
 from orchestrator.compare.published_2018 import Figure
-from orchestrator.report.rows import Row, started
+from orchestrator.report.rows import started
+from orchestrator.results.rows import Row
 
 SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
 SLOWED, UNSTEADY, DOUBTED = "§", "≈", "?"

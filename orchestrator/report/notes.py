@@ -8,7 +8,8 @@ from orchestrator.cell.contract import Status
 from orchestrator.compare.noise import NOISY
 from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, SHORT, SLOWED, UNSTEADY, Entry, word
-from orchestrator.report.rows import Column, Row, column_of, gpu_title, platform_title
+from orchestrator.report.rows import Column, column_of, gpu_title, platform_title
+from orchestrator.results.rows import Row
 
 NOT_YET = "not implemented yet"
 

@@ -3,17 +3,17 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.compare import published_2018
 from orchestrator.compare.noise import SYNTHETIC_TOO
 from orchestrator.images.definitions import library_index
+from orchestrator.results.rows import Row
 from orchestrator.system.gpus import GPUS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = Mapping[str, Any]
 Machine = tuple[str, int] | None
 """CPU and cores, which is what makes a time comparable; None for runs that ended before they could tell."""
 

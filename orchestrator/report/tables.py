@@ -15,7 +15,6 @@ from orchestrator.report.notes import Note, caveats, failures, left_out, legend,
 from orchestrator.report.rows import (
     Column,
     Machine,
-    Row,
     column_of,
     gpu_rank,
     library_title,
@@ -24,6 +23,7 @@ from orchestrator.report.rows import (
     records,
     with_machines,
 )
+from orchestrator.results.rows import Row
 from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:

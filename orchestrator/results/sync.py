@@ -21,6 +21,7 @@ from orchestrator.results import shared
 from orchestrator.storage.folder import Folder, disk_errors
 from orchestrator.storage.protocol import Entry, NotThere, Storage, Taken
 from orchestrator.system.signals import Interruption
+from orchestrator.system.terminal import Say
 
 WORKERS = 8
 """Files on their way at a time; the SDK keeps ten connections open."""
@@ -30,9 +31,6 @@ LINE_EVERY = 10.0
 
 NAMED = 20
 """Files that a message names at most."""
-
-Say = Callable[[str], None]
-"""Takes a line for the user."""
 
 
 @dataclass

@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from orchestrator.engines.protocol import Engine, Say
+from orchestrator.engines.protocol import Engine
 from orchestrator.errors import BuildError, RosettaError
 from orchestrator.images.image import Image
+from orchestrator.system.terminal import Say
 
 AT_A_TIME = 2
 """Builds side by side: one may download while another compiles. They share the engine's cache."""

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from orchestrator.cell.cell import Cell
 from orchestrator.run.progress import Progress
+from orchestrator.system.terminal import clock
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -133,15 +134,6 @@ def eta(seconds: float | None) -> str:
     end = datetime.now().timestamp() + seconds
     form = "%H:%M" if time.strftime("%j") == time.strftime("%j", time.localtime(end)) else "%a %H:%M"
     return f", likely done {time.strftime(form, time.localtime(end))}"
-
-
-def clock(seconds: float | None) -> str:
-    """A duration: 0:07, 12:34, 25:00:00."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Entry(NamedTuple):

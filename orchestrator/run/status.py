@@ -74,7 +74,8 @@ def show(status: Status, console: "Console") -> None:
     """Print it for a person."""
     from rich.text import Text
 
-    from orchestrator.run.screen import board, clock
+    from orchestrator.run.screen import board
+    from orchestrator.system.terminal import clock
 
     now = time.time()
     for run in status.runs:

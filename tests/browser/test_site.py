@@ -241,7 +241,7 @@ def test_a_served_page_fills_while_cells_run(page, tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
     rows = list({row["library"]: row for row in measured() if row["workload"] == "rnn"}.values())
-    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", "report", str(folder)]
+    command = [sys.executable, "-c", "from orchestrator.cli.main import main; main()", "report", str(folder)]
     with subprocess.Popen(
         [*command, "--serve", "--port", "0"], cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, text=True
     ) as server:

@@ -62,7 +62,7 @@ class Place:
 
     def run(self, *words: object, program: Path = ROOT, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """``rosetta`` as a user types it."""
-        command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *map(str, words)]
+        command = [sys.executable, "-c", "from orchestrator.cli.main import main; main()", *map(str, words)]
         env = {**os.environ, **self.variables, "PYTHONPATH": str(program)}
         done = subprocess.run(command, cwd=cwd or self.folder, env=env, capture_output=True, text=True, check=False)
         self.said += [done.stdout, done.stderr]

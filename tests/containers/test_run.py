@@ -139,7 +139,7 @@ def test_a_changed_script_rebuilds_no_framework_layer(first_run, engine, tmp_pat
     before = engine.images.get(tag)
     script = copy / "workloads" / "rnn" / "pytorch.py"
     script.write_text(script.read_text() + f"# edited {time.time()}\n")
-    build = [sys.executable, "-c", "from orchestrator.cli import main; main()", "build", *SELECTED]
+    build = [sys.executable, "-c", "from orchestrator.cli.main import main; main()", "build", *SELECTED]
     done = subprocess.run(build, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     after = engine.images.get(tag)

@@ -107,7 +107,7 @@ def test_where_a_port_is_taken_the_way_out_is_told(tmp_path):
         command = [
             sys.executable,
             "-c",
-            "from orchestrator.cli import main; main()",
+            "from orchestrator.cli.main import main; main()",
             "report",
             str(tmp_path),
             "--serve",

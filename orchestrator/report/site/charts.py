@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.report.fields import SHORT, Entry
-from orchestrator.report.rows import Row
 from orchestrator.report.tables import Table
+from orchestrator.results.rows import Row
 
 Datum = Mapping[str, Any]
 

@@ -20,12 +20,13 @@ from orchestrator.images.image import image_for
 from orchestrator.report import fields, parity, tables
 from orchestrator.report.fields import Entry
 from orchestrator.report.notes import Note
-from orchestrator.report.rows import Row, library_titles
+from orchestrator.report.rows import library_titles
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import charts, stone
 from orchestrator.report.tables import Table
 from orchestrator.results.files import read_results
 from orchestrator.results.merging import Folder
+from orchestrator.results.rows import Row
 from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:

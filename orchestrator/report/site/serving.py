@@ -16,7 +16,7 @@ from orchestrator.report.site.pages import POLICY, Site
 from orchestrator.results.claims import RUN, living
 from orchestrator.results.files import table_of
 from orchestrator.results.merging import Folder
-from orchestrator.run.screen import clock
+from orchestrator.system.terminal import clock
 
 PATIENCE = 1.0
 """Seconds between two looks at the folder, however many ask."""
