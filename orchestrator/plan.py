@@ -153,6 +153,7 @@ def lasting_reason(cell: Cell, image: Image | None, engine: "Engine", unverified
         or (image.spec.unavailable_gpus.get(cell.gpu) if image else None)
         or (None if cell.n_gpus == 1 else parallel_reason(cell.workload))
         or script_reason(cell.library, cell.workload, cell.variant)
+        or (lock_reason(image) if image else None)
         or (UNVERIFIED + image.spec.unverified if image and image.spec.unverified and not unverified else None)
         or (UNVERIFIED + UNSEEN_VARIANTS[cell.variant] if cell.variant in UNSEEN_VARIANTS and not unverified else None)
         or (engine_reason(engine, image) if image else None)
@@ -194,7 +195,7 @@ def library_reason(library: str, platform: str) -> str | None:
     if platform in framework.unavailable:
         return framework.unavailable[platform]
     if platform not in framework.platforms:
-        return f"not implemented yet: {framework.framework} has no {platform} image"
+        return f"not built for {platform}: images/{framework.framework}.yaml does not mention it"
     return None
 
 
@@ -210,6 +211,13 @@ def script_reason(library: str, workload: str, variant: str) -> str | None:
     """Why a library has no script for a workload."""
     path = script_of(library, workload, variant)
     return None if path.is_file() else f"not implemented yet: no {path.relative_to(ROOT)}"
+
+
+def lock_reason(image: Image) -> str | None:
+    """Why an image can't be built yet: one of its locks was never made."""
+    missing = next((path for path in image.locks if not path.is_file()), None)
+    remedy = f"rosetta lock {image.framework.framework}"
+    return f"images/locks/{missing.name} is missing: {remedy}" if missing else None
 
 
 def key(cell: Cell, image: Image, engine: str, pretended: bool = False) -> str:
@@ -264,5 +272,32 @@ def data_digest(dataset: str) -> str:
 def cells_of(
     path: Path, profile: str | None, only: Sequence[str], skip: Sequence[str], overrides: Mapping[str, Any]
 ) -> list[Cell]:
-    """The selected cells of a matrix file, with the words that images/ and the tables know."""
-    return matrix.select(matrix.cells(path, profile, known_words(), overrides), only, skip)
+    """The selected cells of a matrix file, with the words that images/ and the tables know.
+
+    Raises MatrixError, and SelectionError where the selectors leave none.
+    """
+    known = known_words()
+    every = matrix.cells(path, profile, known, overrides)
+    try:
+        return matrix.select(every, only, skip)
+    except SelectionError as error:
+        keep = matrix.selector(only, skip)
+        elsewhere = {
+            name: found
+            for name in matrix.read(path)[0].profiles
+            if (found := list(filter(keep, matrix.cells(path, name, known, overrides))))
+        }
+        raise outside_of(profile, every, elsewhere) if elsewhere else error from None
+
+
+def outside_of(profile: str | None, every: Sequence[Cell], elsewhere: Mapping[str, Sequence[Cell]]) -> SelectionError:
+    """The error for a selection of cells that other profiles have, of which ``every`` cell of this one is none."""
+    first = next(iter(elsewhere.values()))[0]
+    libraries = list(dict.fromkeys(cell.library for cell in every))
+    if first.library not in libraries:
+        why = f"Its libraries are {', '.join(libraries)}."
+    else:
+        why = f"It has {first.library}, but not {first.id}."
+    profiles = [f"--profile {name}" for name in elsewhere]
+    what = f"The profile {profile} has none of the selected cells." if profile else "No cell is selected."
+    return SelectionError(what, why, f"They are in {' and '.join(profiles)}.")

@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
     """The selected cells and the engine, from the shared options; those of ``length`` may be missing."""
-    from orchestrator import engines, plan
+    from orchestrator import engines, plan, scripts
 
     path = options["matrix_file"] or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
     overrides = {
@@ -26,11 +26,13 @@ def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
         "epochs": options.get("epochs"),
         "samples": options.get("samples"),
     }
-    cells = plan.cells_of(path, options["profile"], options["only"], options["skip"], overrides)
 
     def say(text: str) -> None:
         click.echo(f"note: {text}", err=True)
 
+    for orphan in scripts.orphans():
+        say(orphan)
+    cells = plan.cells_of(path, options["profile"], options["only"], options["skip"], overrides)
     return cells, engines.choose(options["engine"], say, options["address"])
 
 

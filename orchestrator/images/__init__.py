@@ -2,7 +2,7 @@
 
 from orchestrator.images.bakefile import bake, printed, workloads_digest
 from orchestrator.images.building import build, explained, inspect
-from orchestrator.images.definitions import Framework, frameworks, library_index
+from orchestrator.images.definitions import Framework, chosen, frameworks, library_index
 from orchestrator.images.image import Image, dockerfile, every_image, image_for, packages_of
 from orchestrator.images.locks import lock
 from orchestrator.images.sources import Sources
@@ -13,6 +13,7 @@ __all__ = [
     "Sources",
     "bake",
     "build",
+    "chosen",
     "dockerfile",
     "every_image",
     "explained",
