@@ -57,7 +57,7 @@ def test_plan_counts_what_is_only_unverified(tmp_path):
     [
         (["plan", "--matrix", "none.yaml"], {}, 3, "can't be read"),
         (["plan", "--profile", "quik"], {}, 3, "Did you mean 'quick'"),
-        (["plan", "--only", "nothing/*"], {}, 4, "No cell of"),
+        (["plan", "--only", "no-such-library/*"], {}, 4, "No cell of"),
         (["run", "--engine", "docker"], {"DOCKER_HOST": "unix:///nonexistent.sock"}, 5, "No Docker engine answers"),
         (["run", "--engine", "process", "--only", "*/cuda8/v100"], {}, 4, "no machine code for V100"),
         (["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"], {}, 4, "without a build for CUDA 12"),

@@ -59,8 +59,8 @@ def test_dockerfile_is_the_golden_one(image):
     path = GOLDEN / f"{image.name}.Dockerfile"
     if WRITE_GOLDEN:
         path.write_text(images.dockerfile(image))
-    golden = path.read_text() if path.is_file() else f"no {path.relative_to(ROOT)}"
-    assert images.dockerfile(image) == golden, "If the new Dockerfile is as meant: make golden"
+    assert path.is_file(), f"There is no {path.relative_to(ROOT)} yet: make golden"
+    assert images.dockerfile(image) == path.read_text(), "If the new Dockerfile is as meant: make golden"
 
 
 def test_every_golden_file_has_an_image():

@@ -55,6 +55,9 @@ def test_a_library_without_a_part_says_which_and_stops_no_other(checkout):
 
 
 def test_a_script_without_its_definition_is_left_out_with_a_note(checkout):
+    for path in (checkout / "workloads").glob("*/*.*"):
+        if path.parent.name not in ("harness", "reference") and path.stem != "pytorch":
+            path.unlink()  # a report of few scripts is made faster
     (checkout / "workloads" / "cnn" / "toy.py").write_text("# a script\n")
     note = "note: workloads/cnn/toy.py: images/ defines no library toy. Define it in images/toy.yaml"
     code, out, err = rosetta(checkout, "plan", "--engine", "process", "--only", "pytorch/cnn/cpu")

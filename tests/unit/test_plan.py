@@ -64,13 +64,12 @@ def test_the_key_covers_the_engine(tmp_path):
         (Cell("chainer", "rnn", "cuda13", "h200"), Host(), "Chainer ended"),
         (Cell("no-such-library", "rnn"), Host(), "not implemented yet: no image for no-such-library"),
         (Cell("knet", "rnn"), Host(), "unverified: Julia's package registry was out of reach"),
-        (Cell("paddle", "densenet121"), Host(), "not implemented yet: no workloads/densenet121/paddle.py"),
         (Cell("pytorch", "rnn", precision="tf32"), Host(), "tf32 is measured on GPUs only"),
         (Cell("jax", "rnn", "cuda13", "h200", "amp-fp16"), Host(), "jax runs in fp32, tf32, amp-bf16 only"),
         (Cell("mxnet-2018", "cnn", "cuda9", "v100", "amp-fp16"), Host(), "mxnet-2018 runs in fp32 only"),
-        (Cell("pytorch", "rnn", variant="swift"), Host(), "not implemented yet: no workloads/rnn/pytorch_swift.py"),
+        (Cell("pytorch", "rnn", variant="no-such"), Host(), "not implemented yet: no workloads/rnn/pytorch_no_such.py"),
         (Cell("pytorch", "resnet50", variant="pretrained"), Host(), "unverified: the library's hub was out of reach"),
-        (Cell("jax", "resnet50", variant="pretrained"), Host(), "no workloads/resnet50/jax_pretrained.py"),
+        (Cell("lasagne", "resnet50", variant="pretrained"), Host(), "no workloads/resnet50/lasagne_pretrained.py"),
     ],
 )
 def test_reasons(cell, host, reason, tmp_path):
