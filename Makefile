@@ -13,7 +13,7 @@ DEV := .venv/dev.installed
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint unit containers browser dev lock clean
+.PHONY: help run test lint unit containers browser golden dev lock clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
@@ -23,13 +23,14 @@ run: $(RUNTIME) ## the quick profile: minutes; ARGS='--only ...' are handed on
 
 test: lint unit containers browser ## everything below; ROSETTA_REQUIRE_ENGINE=1 makes a missing engine a failure
 
-lint: $(DEV) ## style, types, shell scripts, Dockerfile
+lint: $(DEV) ## style, types, shell scripts, Dockerfile, tables of versions
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck .ci/engine .ci/run .ci/tools images/apt-mirror.sh
 	$(BIN)/hadolint orchestrator/Dockerfile
+	$(BIN)/rosetta images table --check
 
 unit: $(DEV) ## tests that need no engine
 	$(BIN)/pytest tests/unit
@@ -39,6 +40,9 @@ containers: $(DEV) ## tests with real containers and services, skipped where no 
 
 browser: $(DEV) ## tests of the pages in headless Chromium, skipped where there is none
 	$(BIN)/pytest tests/browser
+
+golden: $(DEV) ## write the Dockerfiles that the unit tests compare with: see the difference before you commit it
+	ROSETTA_GOLDEN=write $(BIN)/pytest --quiet tests/unit/test_images.py -k golden
 
 dev: $(DEV) ## install the tools for development into .venv
 

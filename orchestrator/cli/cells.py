@@ -19,6 +19,7 @@ def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
     """The selected cells and the engine, from the shared options; those of ``length`` may be missing."""
     from orchestrator.engines.choice import choose_engine
     from orchestrator.plan.selection import selected_cells
+    from orchestrator.report import scripts
 
     path = options["matrix_file"] or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
     overrides = {
@@ -27,11 +28,13 @@ def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
         "epochs": options.get("epochs"),
         "samples": options.get("samples"),
     }
-    cells = selected_cells(path, options["profile"], options["only"], options["skip"], overrides)
 
     def say(text: str) -> None:
         click.echo(f"note: {text}", err=True)
 
+    for orphan in scripts.orphans():
+        say(orphan)
+    cells = selected_cells(path, options["profile"], options["only"], options["skip"], overrides)
     return cells, choose_engine(options["engine"], say, options["address"])
 
 

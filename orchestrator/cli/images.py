@@ -76,6 +76,30 @@ def load(folder: Path) -> None:
     archives.load(connect(), folder, click.echo)
 
 
+@images.command("table")
+@click.option("--write", is_flag=True, help="Into README.md and docs/platforms.md of the checkout, not to the screen.")
+@click.option("--check", is_flag=True, help="Print nothing; fail if these documents say anything else.")
+def versions_table(write: bool, check: bool) -> None:
+    """Print the libraries and their versions as the documents have them. For those who change an image.
+
+    \b
+    examples:
+      rosetta images table
+      rosetta images table --write
+    """
+    from orchestrator.report import versions
+
+    if write and check:
+        raise click.UsageError("--write and --check exclude each other.")
+    if check:
+        versions.check()
+    elif write:
+        for document, changed in versions.write():
+            click.echo(f"{document}: {'the table is new' if changed else 'nothing new'}")
+    else:
+        click.echo("\n\n".join(versions.tables().values()))
+
+
 @click.command()
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK]...")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit, not those of the lock.")
@@ -86,12 +110,12 @@ def lock(frameworks: tuple[str, ...], upgrade: bool) -> None:
     example:
       rosetta lock pytorch
     """
-    from orchestrator.images.image import every_image
+    from orchestrator.images.definitions import chosen
     from orchestrator.images.locks import write_locks
 
-    for image in every_image():
-        if not frameworks or image.framework.framework in frameworks:
-            for path in write_locks(image.framework.framework, image.platform, upgrade):
+    for framework in chosen(frameworks):
+        for platform in framework.platforms:
+            for path in write_locks(framework.framework, platform, upgrade):
                 click.echo(path)
 
 

@@ -49,7 +49,7 @@ selection = together(
         envvar="ROSETTA_PROFILE",
         default="full",
         show_default=True,
-        help="A profile of the matrix file: quick, precisions, full.",
+        help="A profile of the matrix file: quick, try, precisions, full.",
     ),
     click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable."),
     click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable."),

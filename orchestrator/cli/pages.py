@@ -1,5 +1,6 @@
 """What is made to be read: report, notebook."""
 
+import difflib
 from pathlib import Path
 
 import click
@@ -30,8 +31,11 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int) -> Non
       rosetta report all.parquet -o site/
       rosetta report --serve               http://localhost:8080, filled while 'rosetta run' runs
     """
+    from orchestrator.report import scripts
     from orchestrator.report import site
 
+    for orphan in scripts.orphans():
+        click.echo(f"note: {orphan}", err=True)
     if serve:
         site.serve(source, host, port, say=click.echo)
     else:
@@ -66,9 +70,12 @@ def notebook(library: str | None, workload: str | None, variant: str, every: boo
     """
     from orchestrator.cell.parameters import parameters
     from orchestrator.report import notebook as notebooks
-    from orchestrator.report.scripts import scripts
+    from orchestrator.report.scripts import orphans, scripts
 
+    for orphan in orphans():
+        click.echo(f"note: {orphan}", err=True)
     wanted = [script for name in parameters() for script in scripts(name)]
+    known = [words(script.library, script.workload, script.variant) for script in wanted]
     if not every:
         if library is None or workload is None:
             raise click.UsageError("Name a library and a workload, or take --all.")
@@ -76,9 +83,16 @@ def notebook(library: str | None, workload: str | None, variant: str, every: boo
         wanted = [script for script in wanted if (script.library, script.workload, script.variant) == one]
     if not wanted:
         what = f"There is no script of {library} for {workload}, variant {variant}."
-        raise SelectionError(what, remedy="'rosetta plan' lists libraries, workloads and variants.")
+        near = difflib.get_close_matches(words(library, workload, variant), known, n=1)
+        remedy = f"Did you mean '{near[0]}'? " if near else ""
+        raise SelectionError(what, remedy=f"{remedy}'rosetta plan' lists libraries, workloads and variants.")
     for script in wanted:
         name = f"{script.path.stem.replace('_', '-')}-{script.workload}.ipynb"
         path = (output or Path("notebooks")) / name if every else output or Path(name)
         notebooks.write(script, path)
         click.echo(path)
+
+
+def words(library: str | None, workload: str | None, variant: str) -> str:
+    """What is typed for a script: ``cntk cnn --variant highapi``."""
+    return f"{library} {workload}" + (f" --variant {variant}" if variant != "reference" else "")

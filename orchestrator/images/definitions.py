@@ -1,11 +1,23 @@
 """The files of images/: what is installed, for which platforms, and which libraries it serves."""
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    RootModel,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
@@ -13,8 +25,8 @@ from orchestrator.system.checkout import ROOT
 from orchestrator.system.gpus import GPUS, PLATFORMS
 
 DEFINITIONS = ROOT / "images"
-CUDA = "cuda.yaml"
-"""The one file of the folder that defines no framework."""
+CUDA, DOCUMENTATION = "cuda.yaml", "documentation.yaml"
+"""The files of the folder that define no framework."""
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
 Quotable = Annotated[str, StringConstraints(pattern=r'^[^"\\$\n]*$')]
@@ -24,12 +36,114 @@ Part = Literal["toolkit", "cudnn"]
 Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
 
 
+def complaint(cause: str, remedy: str) -> PydanticCustomError:
+    """What a validator raises: ``read`` turns it into a MatrixError with file and key."""
+    return PydanticCustomError("rosetta", "{cause}", {"cause": cause, "remedy": remedy})
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A remedy for a word that nobody knows: the nearest one, if there is one, and all that there are."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return (f"Did you mean '{near[0]}'? " if near else "") + f"There are: {', '.join(known) or 'none'}."
+
+
+class Link(Strict):
+    """Which calls a library documents at which address.
+
+    ``calls`` is a regular expression for the whole name of a call. In ``page``, {0} and {1} are its groups in lower
+    case, {Name} is the last group, {Path} the same with slashes for dots, {name} the whole name, {path} that with
+    slashes. Without a group, {Name} and {Path} stand for the whole name.
+    """
+
+    calls: Line
+    page: Line
+
+    @field_validator("calls")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise complaint(f"{pattern} is no regular expression: {error}", "Write it in single quotes.") from None
+        return pattern
+
+    @field_validator("page")
+    @classmethod
+    def _is_an_address(cls, page: str) -> str:
+        if not re.match(r"https://[^\s/{}]+/", page):
+            raise complaint(f"{page} is no address", "It has to begin like https://docs.example.org/.")
+        return page
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> "Link":
+        """Refuse a placeholder that ``address`` has no word for."""
+        known = ["name", "path", "Name", "Path", *map(str, range(re.compile(self.calls).groups))]
+        try:
+            fields = list(Formatter().parse(self.page))
+        except ValueError as error:
+            raise complaint(f"the page {self.page} can't be filled in: {error}", "Close each brace.") from None
+        for _, field, form, conversion in fields:
+            if field is not None and (field not in known or form or conversion):
+                remedy = f"It can have {', '.join(f'{{{word}}}' for word in known)}."
+                raise complaint(f"the page has {{{field}}}, which is nothing of {self.calls}", remedy)
+        return self
+
+    def address(self, name: str) -> str | None:
+        """The page of a call by its whole name, ``torch.nn.Linear``; None if this rule does not know it."""
+        match = re.fullmatch(self.calls, name)
+        if match is None:
+            return None
+        groups = [group or "" for group in match.groups()]
+        last = (groups or [name])[-1]
+        words = {"Name": last, "Path": last.replace(".", "/"), "name": name, "path": name.replace(".", "/")}
+        return self.page.format(*map(str.lower, groups), **words)
+
+
+class SharedLinks(Strict):
+    """Rules of images/documentation.yaml, for several libraries; there, pages are written without their ``root``."""
+
+    root: Annotated[str, StringConstraints(pattern=r"^https://\S+/$")]
+    rules: Annotated[tuple[Link, ...], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, content: Any) -> Any:
+        """Give every page its root."""
+        if not isinstance(content, dict) or not isinstance(content.get("rules"), list):
+            return content
+        root, rules = content.get("root"), content["rules"]
+        whole = [{**rule, "page": f"{root}{rule.get('page')}"} if isinstance(rule, dict) else rule for rule in rules]
+        return {**content, "rules": whole}
+
+
+class Documentation(RootModel[dict[Name, SharedLinks]]):
+    """The file images/documentation.yaml."""
+
+
 class Library(Strict):
-    """A row of the tables. ``precisions`` are those that its scripts can run in."""
+    """A row of the tables. ``precisions`` are those that its scripts can run in.
+
+    ``package`` is what it is called among the requirements, where the version of its image is not its own. ``links``
+    say where the calls of its scripts are documented; a name stands for rules of images/documentation.yaml.
+    """
 
     title: Quotable
     docs: Annotated[str, StringConstraints(pattern=r"^https://")]
     precisions: tuple[Precision, ...] = ("fp32",)
+    package: str = ""
+    links: tuple[Link, ...] = ()
+
+    @field_validator("links", mode="before")
+    @classmethod
+    def _look_up(cls, links: Any) -> Any:
+        """Put the rules in place of their name."""
+        if not isinstance(links, str):
+            return links
+        shared = documentation()
+        if links not in shared:
+            raise complaint(f"{DOCUMENTATION} has no rules '{links}'", nearest(links, shared))
+        return shared[links].rules
 
 
 class Source(Strict):
@@ -71,6 +185,11 @@ class Platform(Recipe):
     extra_index: str = ""
     unavailable_gpus: dict[Name, Line] = {}
 
+    def pin(self, package: str) -> str | None:
+        """The version of a package that the requirements pin; None if they don't."""
+        pins = (re.match(r"([\w.-]+)(?:\[.*\])?={2,3}([\w.!]+)", requirement) for requirement in self.requirements)
+        return next((pin[2] for pin in pins if pin and normal(pin[1]) == normal(package)), None)
+
 
 class Framework(Recipe):
     """A file of images/: what is installed, for which platforms, and which libraries it serves."""
@@ -101,10 +220,27 @@ class Framework(Recipe):
         for name in (*self.platforms, *self.unavailable):
             if name not in PLATFORMS:
                 raise ValueError(f"unknown platform '{name}'; there are {', '.join(PLATFORMS)}")
+        if both := self.platforms.keys() & self.unavailable.keys():
+            platform = min(both)
+            raise complaint(f"{platform} is both under platforms and unavailable", "Take it out of one of them.")
         for gpu in (gpu for platform in self.platforms.values() for gpu in platform.unavailable_gpus):
             if gpu not in GPUS:
                 raise ValueError(f"unknown GPU '{gpu}'; there are {', '.join(GPUS)}")
         return self
+
+    @model_validator(mode="after")
+    def _know_packages(self) -> "Framework":
+        for name, library in self.libraries.items():
+            for platform, spec in self.platforms.items():
+                if library.package and spec.pin(library.package) is None:
+                    cause = f"the package of {name}, {library.package}, has no version on {platform}"
+                    raise complaint(cause, f"Pin it among the requirements: {library.package}==VERSION.")
+        return self
+
+    def version(self, library: str, platform: str) -> str:
+        """The version that a library has on a platform: of its own package, else of the image."""
+        spec = self.platforms[platform]
+        return spec.pin(self.libraries[library].package) or spec.version
 
 
 class Stage(Strict):
@@ -123,7 +259,13 @@ class Cuda(Strict):
     stages: dict[Name, Stage]
 
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=BaseModel)
+KEYS = {key for model in (Framework, Platform, Library, Link, Source, SharedLinks) for key in model.model_fields}
+
+
+def normal(package: str) -> str:
+    """The name of a package as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def read(path: Path, model: type[Model]) -> Model:
@@ -139,8 +281,12 @@ def read(path: Path, model: type[Model]) -> Model:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         key = ".".join(map(str, problem["loc"])) or "the file"
-        what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
-        raise MatrixError(f"{path}: {key}: {what}.") from None
+        remedy = problem.get("ctx", {}).get("remedy", "")
+        what = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(problem["loc"][-1]), KEYS, n=1)
+            what, remedy = "unknown key", f"Did you mean '{near[0]}'?" if near else ""
+        raise MatrixError(f"{path}: {key}: {what}.", remedy=remedy) from None
 
 
 def read_framework(path: Path) -> Framework:
@@ -154,13 +300,32 @@ def read_framework(path: Path) -> Framework:
 @cache
 def frameworks() -> Mapping[str, Framework]:
     """All files of images/, by framework."""
-    return {path.stem: read_framework(path) for path in sorted(DEFINITIONS.glob("*.yaml")) if path.name != CUDA}
+    files = (path for path in sorted(DEFINITIONS.glob("*.yaml")) if path.name not in (CUDA, DOCUMENTATION))
+    return {path.stem: read_framework(path) for path in files}
+
+
+def chosen(names: Sequence[str]) -> Sequence[Framework]:
+    """Frameworks by their names, all without any; raises MatrixError for a name that no file of images/ has."""
+    there = frameworks()
+    for name in names:
+        if name not in there:
+            owner = library_index().get(name)
+            remedy = f"The library {name} is in {owner.framework}." if owner else nearest(name, there)
+            raise MatrixError(f"There is no images/{name}.yaml.", remedy=remedy)
+    return [there[name] for name in names] if names else list(there.values())
 
 
 @cache
 def cuda() -> Cuda:
     """The file images/cuda.yaml."""
     return read(DEFINITIONS / CUDA, Cuda)
+
+
+@cache
+def documentation() -> Mapping[str, SharedLinks]:
+    """The rules of images/documentation.yaml by their names; none without the file."""
+    path = DEFINITIONS / DOCUMENTATION
+    return read(path, Documentation).root if path.is_file() else {}
 
 
 @cache

@@ -11,6 +11,7 @@ from orchestrator.compare import published_2018
 from orchestrator.errors import SelectionError
 from orchestrator.images.definitions import library_index
 from orchestrator.plan.combinations import cells_of_file
+from orchestrator.plan.matrix import read
 from orchestrator.system import gpus
 
 
@@ -58,5 +59,32 @@ def known_words() -> dict[str, Iterable[str]]:
 def selected_cells(
     path: Path, profile: str | None, only: Sequence[str], skip: Sequence[str], overrides: Mapping[str, Any]
 ) -> list[Cell]:
-    """The selected cells of a matrix file, with the words that images/ and the tables know."""
-    return select(cells_of_file(path, profile, known_words(), overrides), only, skip)
+    """The selected cells of a matrix file, with the words that images/ and the tables know.
+
+    Raises MatrixError, and SelectionError where the selectors leave none.
+    """
+    known = known_words()
+    every = cells_of_file(path, profile, known, overrides)
+    try:
+        return select(every, only, skip)
+    except SelectionError as error:
+        keep = selector(only, skip)
+        elsewhere = {
+            name: found
+            for name in read(path)[0].profiles
+            if (found := list(filter(keep, cells_of_file(path, name, known, overrides))))
+        }
+        raise outside_of(profile, every, elsewhere) if elsewhere else error from None
+
+
+def outside_of(profile: str | None, every: Sequence[Cell], elsewhere: Mapping[str, Sequence[Cell]]) -> SelectionError:
+    """The error for a selection of cells that other profiles have, of which ``every`` cell of this one is none."""
+    first = next(iter(elsewhere.values()))[0]
+    libraries = list(dict.fromkeys(cell.library for cell in every))
+    if first.library not in libraries:
+        why = f"Its libraries are {', '.join(libraries)}."
+    else:
+        why = f"It has {first.library}, but not {first.id}."
+    profiles = [f"--profile {name}" for name in elsewhere]
+    what = f"The profile {profile} has none of the selected cells." if profile else "No cell is selected."
+    return SelectionError(what, why, f"They are in {' and '.join(profiles)}.")

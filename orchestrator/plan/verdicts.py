@@ -133,6 +133,7 @@ def lasting_reason(cell: Cell, image: Image | None, engine: Place, unverified: b
         or (image.spec.unavailable_gpus.get(cell.gpu) if image else None)
         or (None if cell.n_gpus == 1 else parallel_reason(cell.workload))
         or script_reason(cell.library, cell.workload, cell.variant)
+        or (lock_reason(image) if image else None)
         or (UNVERIFIED + image.spec.unverified if image and image.spec.unverified and not unverified else None)
         or (UNVERIFIED + UNSEEN_VARIANTS[cell.variant] if cell.variant in UNSEEN_VARIANTS and not unverified else None)
         or (engine_reason(engine, image) if image else None)
@@ -174,7 +175,7 @@ def library_reason(library: str, platform: str) -> str | None:
     if platform in framework.unavailable:
         return framework.unavailable[platform]
     if platform not in framework.platforms:
-        return f"not implemented yet: {framework.framework} has no {platform} image"
+        return f"not built for {platform}: images/{framework.framework}.yaml does not mention it"
     return None
 
 
@@ -190,3 +191,10 @@ def script_reason(library: str, workload: str, variant: str) -> str | None:
     """Why a library has no script for a workload."""
     path = script_of(library, workload, variant)
     return None if path.is_file() else f"not implemented yet: no {path.relative_to(ROOT)}"
+
+
+def lock_reason(image: Image) -> str | None:
+    """Why an image can't be built yet: one of its locks was never made."""
+    missing = next((path for path in image.locks if not path.is_file()), None)
+    remedy = f"rosetta lock {image.framework.framework}"
+    return f"images/locks/{missing.name} is missing: {remedy}" if missing else None

@@ -30,8 +30,16 @@ def as_markdown(every: Sequence[Table], marks: Sequence[Note] = ()) -> str:
     return "\n\n".join([*(block for each in every for block in blocks(each)), *notes_as_block(marks)]) + "\n"
 
 
-def put_into(path: Path, text: str) -> bool:
-    """Replace what stands between the two marks of a document, and say whether that changed it.
+def put_into(path: Path, text: str, begin: str = BEGIN, end: str = END) -> bool:
+    """Replace what stands between the two marks of a document, and say whether that changed it; raises ResultError."""
+    old, new = replaced(path, text, begin, end)
+    if new != old:
+        path.write_text(new)
+    return new != old
+
+
+def replaced(path: Path, text: str, begin: str = BEGIN, end: str = END) -> tuple[str, str]:
+    """A document as it is, and as it is with ``text`` between the two marks.
 
     Raises ResultError where it can't be read or does not have the marks, each once and on a line of its own.
     """
@@ -40,13 +48,10 @@ def put_into(path: Path, text: str) -> bool:
     except (OSError, UnicodeDecodeError) as error:
         raise ResultError(f"{path} can't be read.", f"{error}.") from None
     lines = old.split("\n")
-    if [line for line in lines if line in (BEGIN, END)] != [BEGIN, END]:
-        raise ResultError(f"{path} has no place for tables.", remedy=f"Add two lines: {BEGIN} and {END}.")
-    start, end = lines.index(BEGIN), lines.index(END)
-    new = "\n".join([*lines[: start + 1], "", text.strip("\n"), "", *lines[end:]])
-    if new != old:
-        path.write_text(new)
-    return new != old
+    if [line for line in lines if line in (begin, end)] != [begin, end]:
+        raise ResultError(f"{path} has no place for tables.", remedy=f"Add two lines: {begin} and {end}.")
+    first, last = lines.index(begin), lines.index(end)
+    return old, "\n".join([*lines[: first + 1], "", text.strip("\n"), "", *lines[last:]])
 
 
 def blocks(table: Table) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.cell.parameters import WORKLOADS
+from orchestrator.cell.parameters import WORKLOADS, parameters
 from orchestrator.images.definitions import library_index
 
 HEADER = re.compile(r"^# --- (.+?) -+\n", re.MULTILINE)
@@ -48,11 +48,34 @@ class Script:
 
 
 def scripts(workload: str) -> Iterator[Script]:
-    """Every script of a workload, by library and variant."""
-    libraries = sorted(library_index(), key=len, reverse=True)
-    for path in sorted((WORKLOADS / workload).iterdir()):
-        if path.suffix not in LANGUAGES:
-            continue
-        name = path.stem.replace("_", "-")
-        library = next(each for each in libraries if f"{name}-".startswith(f"{each}-"))
-        yield Script(library, workload, name.removeprefix(library).lstrip("-") or "reference", path)
+    """Every script of a workload whose library images/ defines, by library and variant."""
+    for path in paths(workload):
+        library = library_of(path)
+        if library is not None:
+            variant = name_of(path).removeprefix(library).lstrip("-")
+            yield Script(library, workload, variant or "reference", path)
+
+
+def paths(workload: str) -> Sequence[Path]:
+    """The files of a workload that are scripts by their suffix."""
+    folder = WORKLOADS / workload
+    return sorted(path for path in folder.iterdir() if path.suffix in LANGUAGES) if folder.is_dir() else []
+
+
+def name_of(path: Path) -> str:
+    """Library and variant of a script as the matrix writes them: ``keras-tf``, ``cntk-highapi``."""
+    return path.stem.replace("_", "-")
+
+
+def library_of(path: Path) -> str | None:
+    """The library of a script, the longest name that fits; None if images/ defines none."""
+    fitting = [each for each in library_index() if f"{name_of(path)}-".startswith(f"{each}-")]
+    return max(fitting, key=len, default=None)
+
+
+def orphans() -> Iterator[str]:
+    """What is to be said of each script whose library no file of images/ defines."""
+    for path in (path for workload in parameters() for path in paths(workload)):
+        if library_of(path) is None:
+            remedy = f"Define it in images/{name_of(path)}.yaml; until then the script is left out."
+            yield f"{path.relative_to(WORKLOADS.parent)}: images/ defines no library {name_of(path)}. {remedy}"

@@ -1,4 +1,4 @@
-"""A publisher on loopback, for the tests of data sets and downloads."""
+"""A publisher on loopback, for the tests of data sets and downloads; an empty folder in place of images/."""
 
 import os
 import threading
@@ -10,6 +10,8 @@ import pytest
 
 from orchestrator.data import catalogue, downloads
 from orchestrator.data.catalogue import DataSet
+from orchestrator.images.definitions import DEFINITIONS, documentation, frameworks, library_index
+from orchestrator.images.image import image_for, template
 from tests.unit.publisher import LABELS, PIXELS, REVIEWS, Site, file, handler
 
 
@@ -63,3 +65,18 @@ def publish(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Da
         return dataset
 
     return publish
+
+
+@pytest.fixture
+def definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder in place of images/, with the real template."""
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "Dockerfile.j2").write_text((DEFINITIONS / "Dockerfile.j2").read_text())
+    monkeypatch.setattr("orchestrator.images.definitions.DEFINITIONS", tmp_path)
+    monkeypatch.setattr("orchestrator.images.image.LOCKS", tmp_path / "locks")
+    caches = (frameworks, library_index, image_for, documentation, template)
+    for cached in caches:
+        cached.cache_clear()
+    yield tmp_path
+    for cached in caches:
+        cached.cache_clear()

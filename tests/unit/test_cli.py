@@ -57,7 +57,7 @@ def test_plan_counts_what_is_only_unverified(tmp_path):
     [
         (["plan", "--matrix", "none.yaml"], {}, 3, "can't be read"),
         (["plan", "--profile", "quik"], {}, 3, "Did you mean 'quick'"),
-        (["plan", "--only", "nothing/*"], {}, 4, "No cell of"),
+        (["plan", "--only", "no-such-library/*"], {}, 4, "No cell of"),
         (["run", "--engine", "docker"], {"DOCKER_HOST": "unix:///nonexistent.sock"}, 5, "No Docker engine answers"),
         (["run", "--engine", "process", "--only", "*/cuda8/v100"], {}, 4, "no machine code for V100"),
         (["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"], {}, 4, "without a build for CUDA 12"),
@@ -81,7 +81,7 @@ def test_errors_have_exit_codes_of_their_own_and_no_traceback(words, env, code, 
 
 def test_the_command_starts_without_heavy_imports(tmp_path):
     heavy = "pandas pyarrow docker jinja2 rich pydantic requests yaml numpy"
-    code = f"import sys; from orchestrator import cli; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    code = f"import sys; from orchestrator.cli import main; print([m for m in '{heavy}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -11,58 +11,32 @@ import pytest
 from orchestrator.errors import BuildError, DiskError, EngineError, EngineGoneError, MatrixError, UnreachableError
 from orchestrator.images.bakefile import bake, printed, workloads_digest
 from orchestrator.images.building import Steps, build_images, explained, is_current, running
-from orchestrator.images.definitions import DEFINITIONS, Framework, cuda, frameworks, library_index, read_framework
+from orchestrator.images.definitions import (
+    chosen,
+    cuda,
+    frameworks,
+    library_index,
+    read_framework,
+)
 from orchestrator.images.image import Image, dockerfile, every_image, image_for, packages_of, read_lock, template
 from orchestrator.images.locks import write_locks
 from orchestrator.images.sources import PROXIES, Sources
 from orchestrator.plan.selection import known_words
-from orchestrator.system import gpus
 from orchestrator.system.checkout import ROOT
+from tests.unit.toy import TOY, toy, written
 
 GOLDEN = Path(__file__).parent / "golden"
+WRITE_GOLDEN = os.environ.get("ROSETTA_GOLDEN") == "write"  # 'make golden'
 EVERY = every_image()
 PYTORCH = image_for("pytorch", "cpu")
 VARIABLES = (*PROXIES, "ROSETTA_CA_BUNDLE", "ROSETTA_PIP_CONF", "ROSETTA_WHEELS", "ROSETTA_CUDA")
 VARIABLES += ("PIP_CERT", "SSL_CERT_FILE", "PIP_FIND_LINKS")
-TOY = {
-    "framework": "toy",
-    "license": "MIT",
-    "libraries": {"toy": {"title": "Toy", "docs": "https://example.org/"}},
-    "python": "3.11",
-    "base": "python:3.11-slim-bookworm",
-    "platforms": {"cpu": {"version": "1.0", "requirements": ["toy==1.0"]}},
-}
 
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def definitions(tmp_path, monkeypatch):
-    """An empty folder in place of images/, with the real template."""
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "Dockerfile.j2").write_text((DEFINITIONS / "Dockerfile.j2").read_text())
-    monkeypatch.setattr("orchestrator.images.definitions.DEFINITIONS", tmp_path)
-    monkeypatch.setattr("orchestrator.images.image.LOCKS", tmp_path / "locks")
-    caches = (frameworks, library_index, image_for, template)
-    for cached in caches:
-        cached.cache_clear()
-    yield tmp_path
-    for cached in caches:
-        cached.cache_clear()
-
-
-def written(folder, content, name="toy"):
-    path = folder / f"{name}.yaml"
-    path.write_text(json.dumps(content))  # JSON is YAML
-    return path
-
-
-def toy(**changes):
-    return Image(Framework.model_validate({**TOY, **changes}), "cpu")
 
 
 def wheel(folder, name, version, requires="", tag="py3-none-any"):
@@ -83,15 +57,19 @@ def wheel(folder, name, version, requires="", tag="py3-none-any"):
 # --- Dockerfiles ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
 def test_dockerfile_is_the_golden_one(image):
-    """ROSETTA_GOLDEN=write writes the files anew."""
     path = GOLDEN / f"{image.name}.Dockerfile"
-    if os.environ.get("ROSETTA_GOLDEN") == "write":
+    if WRITE_GOLDEN:
         path.write_text(dockerfile(image))
-    assert dockerfile(image) == path.read_text()
+    assert path.is_file(), f"There is no {path.relative_to(ROOT)} yet: make golden"
+    assert dockerfile(image) == path.read_text(), "If the new Dockerfile is as meant: make golden"
 
 
 def test_every_golden_file_has_an_image():
-    assert {path.stem for path in GOLDEN.glob("*.Dockerfile")} == {image.name for image in EVERY}
+    others = [path for path in GOLDEN.glob("*.Dockerfile") if path.stem not in {image.name for image in EVERY}]
+    if WRITE_GOLDEN:
+        for path in others:
+            path.unlink()
+    assert [path.name for path in others if path.exists()] == [], "Of no image any more: make golden removes them"
 
 
 def test_hadolint_has_no_complaint():
@@ -140,7 +118,7 @@ def test_each_library_has_one_framework_and_one_image():
     assert image_for("keras-cntk", "cpu") == image_for("cntk", "cpu")
     assert image_for("gluon", "cpu").framework is frameworks()["mxnet"]
     assert image_for("pytorch", "cuda8") is None
-    assert image_for("tinygrad", "cpu") is None
+    assert image_for("no-such-library", "cpu") is None
     assert {Image(frameworks()["mxnet"], "cpu"), image_for("gluon", "cpu")} == {image_for("mxnet", "cpu")}
 
 
@@ -170,6 +148,12 @@ def test_a_new_library_is_one_file(definitions):
         ({"environment": {"A": 'say "hi"'}}, "toy.yaml: environment.A: "),
         ({"framework": "doll"}, "toy.yaml: framework: doll must have the name of its file"),
         ({"libraries": {}}, "toy.yaml: libraries: "),
+        ({"unavailable": {"cpu": "no"}}, "cpu is both under platforms and unavailable.\nTake it out of one of them"),
+        ({"platfroms": {}}, "toy.yaml: platfroms: unknown key.\nDid you mean 'platforms'?"),
+        (
+            {"libraries": {"toy": {**TOY["libraries"]["toy"], "package": "doll"}}},
+            "the package of toy, doll, has no version on cpu.\nPin it among the requirements: doll==VERSION.",
+        ),
     ],
 )
 def test_errors_name_file_and_key(tmp_path, changes, complaint):
@@ -209,10 +193,12 @@ def test_two_frameworks_can_not_claim_one_library(definitions):
         library_index()
 
 
-def test_a_platform_is_there_or_unavailable_but_not_both():
-    for framework in frameworks().values():
-        assert not framework.platforms.keys() & framework.unavailable.keys()
-        assert framework.platforms.keys() | framework.unavailable.keys() == set(gpus.PLATFORMS), framework
+def test_frameworks_are_chosen_by_their_names():
+    assert [framework.framework for framework in chosen(["theano", "cntk"])] == ["theano", "cntk"]
+    assert list(chosen([])) == list(frameworks().values())
+    for name, remedy in (("tensorflwo", "Did you mean 'tensorflow'"), ("keras-tf", "keras-tf is in tensorflow")):
+        with pytest.raises(MatrixError, match=remedy):
+            chosen(["cntk", name])
 
 
 # --- CUDA -----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from flit_core import buildapi
 from orchestrator.cell.parameters import parameters
 from orchestrator.cli import cells
 from orchestrator.cli.main import main
+from orchestrator.images.definitions import library_index
 from orchestrator.report import notebook, site
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import calls, pages
@@ -74,7 +75,29 @@ def test_every_link_of_a_call_leads_to_the_library_s_own_documentation():
         names = calls.origins(script.path.read_text())
         found = [link for s in script.sections()[1:] for link in calls.links(s.code, names, script.library)]
         assert all(link.url.startswith("https://") for link in found)
-        assert found or script.library in ("caffe2", "knet"), script.path
+        library = library_index()[script.library].libraries[script.library]
+        assert bool(found) == bool(library.links), script.path
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "url"),
+    [
+        ("pytorch", "torch.nn.Linear", "https://docs.pytorch.org/docs/2.13/generated/torch.nn.Linear.html"),
+        ("pytorch", "torch.amp.autocast", "https://docs.pytorch.org/docs/2.13/amp.html"),
+        ("keras-torch", "keras.layers.Dense", "https://keras.io/api/layers/core_layers/dense/"),
+        ("keras-theano", "keras.layers.Dense", "https://keras.io/2/api/layers/core_layers/dense/"),
+        (
+            "mxnet-r",
+            "mxnet.gluon.nn.Dense",
+            "https://mxnet.apache.org/versions/1.9.1/api/python/docs/api/gluon/nn/index.html#mxnet.gluon.nn.Dense",
+        ),
+        ("tensorflow", "tensorflow.nn.relu", "https://www.tensorflow.org/api_docs/python/tf/nn/relu"),
+        ("pytorch", "numpy.zeros", None),
+        ("knet", "Knet.conv4", None),
+    ],
+)
+def test_a_call_has_the_address_that_its_library_says(library, name, url):
+    assert calls.address(name, library) == url
 
 
 def test_a_hostile_name_stays_within_the_folder(tmp_path):
