@@ -42,7 +42,7 @@ browser: $(DEV) ## tests of the pages in headless Chromium, skipped where there 
 	$(BIN)/pytest tests/browser
 
 golden: $(DEV) ## write the Dockerfiles that the unit tests compare with: see the difference before you commit it
-	ROSETTA_GOLDEN=write $(BIN)/pytest --quiet tests/unit/test_images.py -k golden
+	ROSETTA_GOLDEN=write $(BIN)/pytest --quiet tests/unit/images/test_images.py -k golden
 
 dev: $(DEV) ## install the tools for development into .venv
 

@@ -26,7 +26,7 @@ from benchmarks import merge
 from benchmarks.browser import chromium
 from orchestrator.cell.cell import Cell
 from orchestrator.compare import published_2018
-from orchestrator.report import site
+from orchestrator.report.site import pages
 from orchestrator.results.files import table_of, write_results
 from orchestrator.results.rows import empty
 
@@ -49,13 +49,13 @@ def main() -> None:
         folder = Path(name)
         write_results(table_of(list(rows(arguments.rows))), folder / "all.parquet")
         started = time.perf_counter()
-        count = site.write(folder / "all.parquet", folder / "site")
+        count = pages.write(folder / "all.parquet", folder / "site")
         print(f"{count:,} pages of {arguments.rows:,} rows written in {time.perf_counter() - started:.1f} s")
-        pages = ("cells.html", "index.html", "charts.html")
-        opened: dict[str, list[float]] = {page: [] for page in pages}
+        opened_pages = ("cells.html", "index.html", "charts.html")
+        opened: dict[str, list[float]] = {page: [] for page in opened_pages}
         with chromium() as browser:
             for number in range(arguments.rounds + 1):
-                for page in pages:
+                for page in opened_pages:
                     seconds = open_page(browser, folder / "site" / page, arguments.rows if page == "cells.html" else 0)
                     if number:
                         opened[page].append(seconds)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.browser import chromium
-from orchestrator.report import site
+from orchestrator.report.site import pages
 
 PICTURES = {"overview": "index.html", "charts": "charts.html", "stone": "stone-rnn.html#pytorch+jax"}
 
@@ -21,7 +21,7 @@ def main() -> None:
     folder = ROOT / "docs" / "pictures"
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
-        site.write(ROOT / "docs" / "results", Path(name))
+        pages.write(ROOT / "docs" / "results", Path(name))
         page = browser.new_page(viewport={"width": 1120, "height": 720}, color_scheme="light")
         for picture, path in PICTURES.items():
             page.goto(f"{Path(name).as_uri()}/{path}")

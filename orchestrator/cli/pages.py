@@ -32,14 +32,15 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int) -> Non
       rosetta report --serve               http://localhost:8080, filled while 'rosetta run' runs
     """
     from orchestrator.report import scripts
-    from orchestrator.report import site
+    from orchestrator.report.site.pages import write
+    from orchestrator.report.site.serving import serve as serve_pages
 
     for orphan in scripts.orphans():
         click.echo(f"note: {orphan}", err=True)
     if serve:
-        site.serve(source, host, port, say=click.echo)
+        serve_pages(source, host, port, say=click.echo)
     else:
-        count = site.write(source, output)
+        count = write(source, output)
         click.echo(f"{count:,} pages, of which the first is {output / 'index.html'}")
 
 

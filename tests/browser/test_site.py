@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from orchestrator.report import site
+from orchestrator.report.site import pages
 from orchestrator.results.claims import Claims
 from orchestrator.results.files import read_results, table_of, write_results, write_row
 from orchestrator.system.checkout import ROOT
@@ -33,7 +33,7 @@ def measured() -> list[dict]:
 def written(tmp_path_factory) -> Path:
     """The pages of what was measured."""
     folder = tmp_path_factory.mktemp("site")
-    site.write(MEASURED, folder)
+    pages.write(MEASURED, folder)
     return folder
 
 
@@ -54,7 +54,7 @@ def made(tmp_path_factory) -> Path:
     short = {**rows["jax"], "library": "keras-jax", "cell": "keras-jax/cnn/cpu", "workload": "cnn", "run": "short"}
     short |= {"shortened": True, "epochs": 1, "data": "synthetic"}
     write_results(table_of([*several, *scaled, failed, short]), folder / "made.parquet")
-    site.write(folder / "made.parquet", folder / "site")
+    pages.write(folder / "made.parquet", folder / "site")
     return folder / "site"
 
 
@@ -217,7 +217,7 @@ def test_ten_thousand_rows_open_complete(page, tmp_path):
     rows = [{**row, "cell": f"library-{n}/rnn/cpu", "repeat": r, "run": f"{n}-{r}"} for r, n in points]
     table = table_of(rows)
     path = tmp_path / "cells.html"
-    made = site.Site(table, "many")
+    made = pages.Site(table, "many")
     (tmp_path / "assets").mkdir()
     for name in ("cells.html", "assets/site.css", "assets/site.js"):
         (tmp_path / name).write_bytes(made.pages[name]())

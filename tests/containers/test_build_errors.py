@@ -21,7 +21,7 @@ from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
 from orchestrator.system.checkout import ROOT
 from tests.containers.planted import places
-from tests.unit.test_images import TOY, wheel
+from tests.unit.images.test_images import TOY, wheel
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 

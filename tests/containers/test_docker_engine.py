@@ -12,7 +12,7 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.engines.docker import CLAIM, GPU, DockerEngine, isolation
 from orchestrator.engines.protocol import Task
-from tests.unit.test_contract import DOCUMENT
+from tests.unit.cell.test_contract import DOCUMENT
 
 pytestmark = pytest.mark.container
 

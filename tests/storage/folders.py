@@ -9,7 +9,7 @@ from orchestrator.cell.cell import Cell
 from orchestrator.results.files import MERGED, read_results, write_incompatible, write_row
 from orchestrator.results.merging import merge
 from orchestrator.results.rows import empty
-from tests.unit.test_results import DOCUMENT
+from tests.unit.results.test_results import DOCUMENT
 
 PRIVATE = ("merged.parquet", "incompatible.parquet", ".superseded", ".passing.parquet", f"{10**6 + 2:016x}", ".claims")
 """Parts of the names of what a run leaves and nobody else gets; the number is of a log without result."""

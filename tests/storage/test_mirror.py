@@ -12,7 +12,7 @@ from tests.containers.conftest import real_data  # noqa: F401 (a fixture)
 from tests.storage.conftest import Account, Container
 from tests.storage.folders import files
 from tests.storage.test_azurite import WRONG, no_secrets
-from tests.unit.publisher import REVIEWS, file, partial
+from tests.unit.data.publisher import REVIEWS, file, partial
 
 pytestmark = pytest.mark.storage
 

@@ -12,7 +12,7 @@ from orchestrator.data import catalogue, downloads
 from orchestrator.data.catalogue import DataSet
 from orchestrator.images.definitions import DEFINITIONS, documentation, frameworks, library_index
 from orchestrator.images.image import image_for, template
-from tests.unit.publisher import LABELS, PIXELS, REVIEWS, Site, file, handler
+from tests.unit.data.publisher import LABELS, PIXELS, REVIEWS, Site, file, handler
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import Entry
 from orchestrator.system.signals import Interruption
 from tests.storage.folders import files, full, merged, published, result
-from tests.unit.test_cli import rosetta
+from tests.unit.cli.test_cli import rosetta
 
 SECRET = "sv=2024-01-01&sig=c2VjcmV0"
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from orchestrator.system.checkout import ROOT
-from tests.unit.toy import TOY
+from tests.unit.images.toy import TOY
 
 
 @pytest.fixture

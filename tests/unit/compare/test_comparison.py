@@ -11,7 +11,7 @@ from orchestrator.cli.main import main
 from orchestrator.compare import causes, comparison
 from orchestrator.compare.comparison import Verdict
 from orchestrator.results.files import read_results, table_of, write_results
-from tests.unit.test_tables import SHORT, failed, ran
+from tests.unit.report.test_tables import SHORT, failed, ran
 
 MEASURED = Path("docs/results/2026-11-25-cpu.parquet")
 P100 = {"cuda": "9.0", "cudnn": "7.0.5", "driver": "384.111", "gpu_name": "Tesla P100-PCIE-16GB"}

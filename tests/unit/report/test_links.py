@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.errors import MatrixError
 from orchestrator.images.definitions import Link, library_index, read_framework
-from tests.unit.toy import TOY, toy, written
+from tests.unit.images.toy import TOY, toy, written
 
 
 @pytest.mark.parametrize(

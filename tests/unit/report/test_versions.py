@@ -5,7 +5,7 @@ import pytest
 from orchestrator.errors import RosettaError
 from orchestrator.images.definitions import Framework
 from orchestrator.report import versions
-from tests.unit.toy import TOY, toy
+from tests.unit.images.toy import TOY, toy
 
 
 def test_a_library_has_the_version_of_its_own_package():

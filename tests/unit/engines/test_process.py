@@ -13,7 +13,7 @@ from orchestrator.cell.contract import Status
 from orchestrator.engines.process import ProcessEngine, environment_of, is_complete
 from orchestrator.engines.protocol import Task
 from orchestrator.images.image import image_for
-from tests.unit.test_contract import raw
+from tests.unit.cell.test_contract import raw
 
 CELL = Cell("pytorch", "rnn", data="synthetic")
 

@@ -13,7 +13,7 @@ from orchestrator.run import rounds
 from orchestrator.run.context import Tally
 from orchestrator.run.rounds import Target
 from orchestrator.system.host import Host
-from tests.unit.test_run import Engine, document, go  # noqa: F401
+from tests.unit.run.test_running import Engine, document, go  # noqa: F401
 
 CELLS = [Cell(library, "rnn", data="synthetic", epochs=1, samples=64) for library in ("pytorch", "jax")]
 STEADY, NOISY = [1.0], [1.0, 1.3, 0.7, 1.2]

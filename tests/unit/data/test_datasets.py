@@ -20,7 +20,7 @@ from orchestrator.data.catalogue import DataSet
 from orchestrator.data.datasets import State
 from orchestrator.data.files import Content
 from orchestrator.errors import DataError, DiskError
-from tests.unit.publisher import (
+from tests.unit.data.publisher import (
     ARCHIVE,
     GOOD,
     LABELS,

@@ -22,7 +22,7 @@ from orchestrator.results.files import MERGED, forget, read_results
 from orchestrator.run import attempts, progress, running, scheduling, screen
 from orchestrator.run.context import Settings, Tally
 from orchestrator.system.host import Host
-from tests.unit.test_results import DOCUMENT
+from tests.unit.results.test_results import DOCUMENT
 
 
 def hopeless(cell: Cell, reason: str) -> list[Planned]:

@@ -13,7 +13,7 @@ from orchestrator.compare.published_2018 import EDITIONS, JUNE, MARCH
 from orchestrator.errors import ResultError
 from orchestrator.report import fields, markdown, tables
 from orchestrator.results.files import table_of
-from tests.unit.test_tables import SHORT, ran
+from tests.unit.report.test_tables import SHORT, ran
 
 SHA256 = "6d99ad3002a3105eb0533b1dca88f163195c038b0b37d828f1abe61f025ae0c2"
 

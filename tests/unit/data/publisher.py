@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from orchestrator.data import datasets
 from orchestrator.data.files import Content, File
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REVIEWS = bytes(range(256)) * 4096  # 1 MiB, four chunks
 PIXELS, LABELS = b"pixels " * 70_000, b"labels"
 TAG = '"the-first"'

@@ -5,7 +5,7 @@ from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.files import MERGED, write_row
 from orchestrator.results.merging import merge
 from orchestrator.run import order
-from tests.unit.test_results import row
+from tests.unit.results.test_results import row
 
 LIBRARIES = {"pytorch": 30.0, "chainer": 10.0, "mxnet": 20.0}
 

@@ -23,7 +23,7 @@ from orchestrator.images.locks import write_locks
 from orchestrator.images.sources import PROXIES, Sources
 from orchestrator.plan.selection import known_words
 from orchestrator.system.checkout import ROOT
-from tests.unit.toy import TOY, toy, written
+from tests.unit.images.toy import TOY, toy, written
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE_GOLDEN = os.environ.get("ROSETTA_GOLDEN") == "write"  # 'make golden'

@@ -12,7 +12,7 @@ from orchestrator.data import datasets, downloads
 from orchestrator.data.catalogue import DataSet
 from orchestrator.data.datasets import State
 from orchestrator.errors import DataError
-from tests.unit.publisher import REVIEWS, ROOT, TAG, Site, content, files_in, partial
+from tests.unit.data.publisher import REVIEWS, ROOT, TAG, Site, content, files_in, partial
 
 pytestmark = pytest.mark.usefixtures("clean")
 

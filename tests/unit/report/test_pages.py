@@ -14,7 +14,7 @@ from orchestrator.cell.parameters import parameters
 from orchestrator.cli import cells
 from orchestrator.cli.main import main
 from orchestrator.images.definitions import library_index
-from orchestrator.report import notebook, site
+from orchestrator.report import notebook
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import calls, pages
 from orchestrator.results.files import read_results, table_of, write_results, write_row
@@ -103,7 +103,7 @@ def test_a_call_has_the_address_that_its_library_says(library, name, url):
 def test_a_hostile_name_stays_within_the_folder(tmp_path):
     row = {**ROWS[0], "cell": "../../<script>/x\0", "run": "../..", "reason": "\x1b[31m\u202e<b>"}
     write_results(table_of([row]), tmp_path / "a.parquet")
-    site.write(tmp_path / "a.parquet", tmp_path / "out" / "site")
+    pages.write(tmp_path / "a.parquet", tmp_path / "out" / "site")
     written = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")]
     assert all(path.startswith("out/site/") for path in written)
     for path in tmp_path.rglob("*.html"):

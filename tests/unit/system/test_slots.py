@@ -13,7 +13,7 @@ from orchestrator.system import file_locks, slots
 from orchestrator.system.gpus import gpu_of
 from orchestrator.system.host import Device, Host
 from orchestrator.system.slots import Slots
-from tests.unit.test_results import V100, document
+from tests.unit.results.test_results import V100, document
 
 HOST = Host((Device("Tesla V100-SXM2-16GB", "GPU-1"), Device("Tesla V100-SXM2-16GB", "GPU-2")), (470,))
 
