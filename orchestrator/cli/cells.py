@@ -141,14 +141,15 @@ def parity(markdown: bool, **options: Any) -> None:
     from dataclasses import replace
 
     from orchestrator.report import parity as report
-    from orchestrator.results.files import MERGED, read_results
+    from orchestrator.results.files import read_results
+    from orchestrator.results.paths import ResultsFolder
 
-    folder = options["results"] / "parity"
+    folder = ResultsFolder(options["results"]).parity
     if markdown:
-        click.echo(report.markdown(read_results(folder / MERGED)), nl=False)
+        click.echo(report.markdown(read_results(folder.merged)), nl=False)
         return
     cells, engine = cells_from({**options, "data": "synthetic"})
-    run_cells([replace(cell, parity=True) for cell in cells], engine, folder, report.show, options)
+    run_cells([replace(cell, parity=True) for cell in cells], engine, folder.path, report.show, options)
 
 
 def run_cells(
@@ -166,7 +167,8 @@ def run_cells(
     from rich.console import Console
 
     from orchestrator.plan import verdicts as planning
-    from orchestrator.results.files import MERGED, read_results
+    from orchestrator.results.files import read_results
+    from orchestrator.results.paths import ResultsFolder
     from orchestrator.run import running as execution
     from orchestrator.run import screen as showing
     from orchestrator.run.context import Settings, Tally
@@ -193,7 +195,7 @@ def run_cells(
         return planned, execution.run(planned, engine, settings, host, progress, interruption)
 
     tally = run_until_steady(cells, folder, target, once, progress.say) if target else once(cells)[1]
-    merged = folder / MERGED
+    merged = ResultsFolder(folder).merged
     if not options["as_json"]:
         show(read_results(merged), console)
         console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)

@@ -49,10 +49,11 @@ def verify(paths: tuple[Path, ...], results: Path, against: Path | None, thresho
       rosetta verify mine.parquet --threshold 5 --json
     """
     from orchestrator.compare import comparison
-    from orchestrator.results.files import MERGED, read_results
+    from orchestrator.results.files import read_results
     from orchestrator.results.merging import gather
+    from orchestrator.results.paths import ResultsFolder
 
-    ours = gather(paths) if paths else read_results(results / MERGED)
+    ours = gather(paths) if paths else read_results(ResultsFolder(results).merged)
     find = comparison.of_results(gather([against]), str(against)) if against else comparison.published
     tell(comparison.verify(ours, find, threshold / 100), str(against or "the figures of 2018"), as_json)
 

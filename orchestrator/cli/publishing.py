@@ -41,7 +41,8 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     from orchestrator.publish import publishing
     from orchestrator.publish.examination import notes_of
     from orchestrator.publish.image_names import checked_registry
-    from orchestrator.results.files import MERGED, read_results, write_results
+    from orchestrator.results.files import read_results, write_results
+    from orchestrator.results.paths import ResultsFolder
 
     checked_registry(registry)
     cells, engine = cells_from({**options, "engine": "docker"})
@@ -61,7 +62,7 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
             click.echo(f"note: {image.name}: {note}", err=True)
         if sign:
             publishing.sign(done[-1])
-    merged = options["results"] / MERGED
+    merged = ResultsFolder(options["results"]).merged
     if merged.exists():
         table, count = publishing.with_references(read_results(merged), done)
         write_results(table, output / publishing.RESULTS)

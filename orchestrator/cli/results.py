@@ -48,11 +48,11 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
       rosetta merge
       rosetta merge results/ /mnt/other-machine/results -o all.parquet
     """
-    from orchestrator.results.files import MERGED
     from orchestrator.results.merging import merge
+    from orchestrator.results.paths import ResultsFolder
 
     paths = paths or (Path("results"),)
-    output = output or (paths[0] if paths[0].is_dir() else paths[0].parent) / MERGED
+    output = output or ResultsFolder(paths[0] if paths[0].is_dir() else paths[0].parent).merged
     count = merge(list(paths), output)
     click.echo(f"{count:,} rows in {output}")
 
@@ -88,15 +88,16 @@ def table(paths: tuple[Path, ...], results: Path, markdown: bool, into: Path | N
     from orchestrator.compare import published_2018
     from orchestrator.report import markdown as documents
     from orchestrator.report import notes, screen, tables
-    from orchestrator.results.files import MERGED, read_results
+    from orchestrator.results.files import read_results
     from orchestrator.results.merging import gather
+    from orchestrator.results.paths import ResultsFolder
 
     every: list[tables.Table]
     marks: list[notes.Note]
     if published:
         every, marks = tables.published_tables(published_2018.EDITIONS[published]), []
     else:
-        rows = gather(paths) if paths else read_results(results / MERGED)
+        rows = gather(paths) if paths else read_results(ResultsFolder(results).merged)
         every, marks = tables.tables(rows, published=True)
     if into:
         changed = documents.put_into(into, documents.as_markdown(every, marks))

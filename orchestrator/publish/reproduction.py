@@ -31,7 +31,7 @@ from orchestrator.publish import image_names, registry
 from orchestrator.publish.image_names import ImageName
 from orchestrator.results.files import LARGEST_FILE, read_results
 from orchestrator.results.merging import gather
-from orchestrator.results.paths import result_path
+from orchestrator.results.paths import ResultsFolder
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.host import Host, machine_reason
 from orchestrator.system.terminal import Say
@@ -224,7 +224,7 @@ def plan(rows: Sequence[PublishedRow], folder: Path, host: Host) -> list[Planned
     for row in rows:
         cell, key = row.cell, key_of(row)
         reason = machine_reason(cell.platform, cell.gpu, host)
-        done = result_path(folder / "cells", key, cell.id).exists()
+        done = ResultsFolder(folder).result(key, cell.id).exists()
         verdict = Verdict.INCOMPATIBLE if reason else Verdict.DONE if done else Verdict.READY
         planned.append(Planned(cell, verdict, reason or "", row.image, key))
     return planned
@@ -238,7 +238,7 @@ def key_of(row: PublishedRow) -> str:
 
 def results_of(rows: Sequence[PublishedRow], folder: Path) -> "pa.Table":
     """What came of the runs, this time or before."""
-    paths = [result_path(folder / "cells", key_of(row), row.cell.id) for row in rows]
+    paths = [ResultsFolder(folder).result(key_of(row), row.cell.id) for row in rows]
     return gather([path for path in paths if path.exists()])
 
 

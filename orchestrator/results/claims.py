@@ -9,14 +9,12 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from orchestrator.results.paths import PARTIAL, ResultsFolder
 from orchestrator.system import file_locks
-
-FOLDER = ".claims"
-"""Hidden, so that a merge takes nothing in it for a result."""
 
 RUN = "run-"
 """How the claims of orchestrators begin; all others are the keys of cells."""
@@ -46,14 +44,14 @@ class Claim:
         """Note facts for 'rosetta status'."""
         self._facts |= facts
         self._told = time.monotonic()
-        partial = self._path.with_suffix(".partial")
+        partial = self._path.with_suffix(PARTIAL)
         with suppress(OSError):  # a full disk ends a run elsewhere; this is no more than a note
             partial.write_text(json.dumps(self._facts))
             partial.rename(self._path)
 
     def release(self) -> None:
         """End the claim and leave nothing of it."""
-        for path in (self._path, self._path.with_suffix(".partial"), Path(self._lock.lock_file)):
+        for path in (self._path, self._path.with_suffix(PARTIAL), Path(self._lock.lock_file)):
             path.unlink(missing_ok=True)
         self._lock.release()
 
@@ -62,7 +60,7 @@ class Claims:
     """The claims of one results folder."""
 
     def __init__(self, results: Path) -> None:
-        self.folder = results / FOLDER
+        self.folder = ResultsFolder(results).claims
         self.folder.mkdir(parents=True, exist_ok=True)
         self.id = identity(self.folder / "id")
 
@@ -87,20 +85,31 @@ class Claims:
         folder, _, key = label.rpartition("/")
         return key if folder == self.id else None
 
+    @contextmanager
+    def folder_to_itself(self) -> Iterator[None]:
+        """Files about the whole folder are read and written by one orchestrator at a time: wait for the others."""
+        with file_locks.waited_for(self.folder / f"{EVERYTHING}.lock"):
+            yield
+
     def forget_the_dead(self) -> bool:
         """Remove what processes that were killed have left here; whether one of them was an orchestrator."""
         orchestrators = 0
         for path in self.folder.glob("*.lock"):
             claim = self.take(path.stem) if path.stem != EVERYTHING else None
             if claim is not None:
-                orchestrators += path.stem.startswith(RUN)
+                orchestrators += is_of_orchestrator(path.stem)
                 claim.release()
         return bool(orchestrators)
 
 
+def is_of_orchestrator(name: str) -> bool:
+    """Whether a claim is an orchestrator's own; the others are those of cells, under their keys."""
+    return name.startswith(RUN)
+
+
 def living(results: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Name and facts of each claim that somebody holds now."""
-    for path in sorted((results / FOLDER).glob("*.json")):
+    for path in sorted(ResultsFolder(results).claims.glob("*.json")):
         if file_locks.is_held(path.with_suffix(".lock")):
             with suppress(OSError, ValueError):
                 yield path.stem, json.loads(path.read_text())

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,12 @@ from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.errors import DiskError, ResultError, RosettaError
+from orchestrator.results.paths import ResultsFolder, partial_path, superseded_path
 from orchestrator.results.rows import Row, identity, incompatible_row
 from orchestrator.results.schema import COLUMNS, LATER, SCHEMA_VERSION, VERSION_KEY, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MERGED = "merged.parquet"
-REPORTS = "reports"
-"""The folder of what is made to be read; a merge takes nothing in it for a result."""
 
 LARGEST_FILE = 512 * 2**20
 """Bytes that a Parquet file may have, packed and unpacked: results of other machines are not trusted."""
@@ -48,7 +44,7 @@ def write_results(table: "pa.Table", path: Path, **options: Any) -> None:
     """Write a table of the declared schema, whole or not at all; raises DiskError or ResultError."""
     import pyarrow.parquet as pq
 
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -164,7 +160,7 @@ def holds(path: Path, cells: Iterable[Cell]) -> bool:
 
 def write_incompatible(folder: Path, cells: Sequence[tuple[Cell, str]], engine: str) -> None:
     """Note the cells that can't run, with their reasons, beside what earlier plans have noted."""
-    path = folder / "incompatible.parquet"
+    path = ResultsFolder(folder).incompatible
     rows = {identity(r): r for r in (read_results(path).to_pylist() if path.exists() else [])}
     rows |= {identity(r): r for r in (incompatible_row(cell, reason, engine) for cell, reason in cells)}
     if rows:
@@ -179,8 +175,8 @@ def forget(folder: Path, cells: Iterable[Cell], what: str) -> None:
     """
     wanted = {(cell.id, cell.repeat, cell.data, *quality.asked(cell)) for cell in cells}
     ids = {cell.id for cell in cells}
-    for path in sorted((folder / "cells").glob("*/**/*.parquet")):
-        if path.relative_to(folder / "cells").with_suffix("").as_posix().partition("/")[2] not in ids:
+    for cell, path in ResultsFolder(folder).results():
+        if cell not in ids:
             continue
         try:
             (found,) = read_results(path).to_pylist()
@@ -189,4 +185,4 @@ def forget(folder: Path, cells: Iterable[Cell], what: str) -> None:
         except (ResultError, ValueError):
             stays = False  # a damaged file is no result
         if not stays:
-            path.rename(path.with_suffix(f".{uuid.uuid4().hex[:8]}.superseded"))
+            path.rename(superseded_path(path))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cell.contract import Status
 from orchestrator.errors import ResultError
-from orchestrator.results.files import MERGED, REPORTS, is_sound, load, read_results, table_of, write_results
+from orchestrator.results.files import is_sound, load, read_results, table_of, write_results
+from orchestrator.results.paths import MERGED, REPORTS, ResultsFolder
 from orchestrator.results.rows import row_by_hand
 from orchestrator.results.schema import schema
 
@@ -55,7 +56,7 @@ class Folder:
 
         Where nothing but a merged file is left of a folder, its rows. Raises ResultError.
         """
-        merged = self.path / MERGED
+        merged = ResultsFolder(self.path).merged
         files = list(found([self.path], merged)) or [path for path in [merged] if path.exists()]
         there = {path: path.stat().st_mtime_ns for path in files}
         if there != self._seen:

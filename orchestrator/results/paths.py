@@ -1,13 +1,97 @@
-"""Where what lies in a results folder."""
+"""The layout of a results folder: the one module that knows what lies where in it and how it is called.
 
+cells/<key>/pytorch/rnn/cpu.parquet     the result of a cell, beside it its log; <key> is the cell's content hash
+incompatible.parquet                    the cells of the last plans that can't run
+merged.parquet                          everything merged
+parity/                                 the same again, of comparisons with the reference
+reports/                                what is made to be read
+.claims/                                who runs what now
+"""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+CELLS, PARITY, REPORTS, CLAIMS = "cells", "parity", "reports", ".claims"
+"""Folders. A merge takes nothing in reports for a result, nor what is hidden."""
 
-def result_path(folder: Path, key: str, cell: str) -> Path:
-    """Where the result of a cell, named by its id, lies: ``cells/<key>/pytorch/rnn/cpu.parquet``."""
-    return folder / key / f"{cell}.parquet"
+INCOMPATIBLE, MERGED = "incompatible.parquet", "merged.parquet"
+LOG, PASSING, SUPERSEDED, PARTIAL = ".log", ".passing.parquet", ".superseded", ".partial"
+"""How files end that lie beside a result, or become one."""
 
 
-def passing_path(path: Path) -> Path:
+@dataclass(frozen=True)
+class ResultsFolder:
+    """A results folder by its path; nothing of it need be there."""
+
+    path: Path
+
+    @property
+    def merged(self) -> Path:
+        """Everything merged."""
+        return self.path / MERGED
+
+    @property
+    def incompatible(self) -> Path:
+        """The cells of the last plans that can't run."""
+        return self.path / INCOMPATIBLE
+
+    @property
+    def cells(self) -> Path:
+        """The folder with a folder for each key."""
+        return self.path / CELLS
+
+    @property
+    def claims(self) -> Path:
+        """The folder in which orchestrators say what they run."""
+        return self.path / CLAIMS
+
+    @property
+    def parity(self) -> "ResultsFolder":
+        """The folder within this one for comparisons with the reference."""
+        return ResultsFolder(self.path / PARITY)
+
+    def result(self, key: str, cell: str) -> Path:
+        """The result of a cell, named by its id, once it is there."""
+        return result_path(self.cells, key, cell)
+
+    def results(self) -> Iterator[tuple[str, Path]]:
+        """The results that are there, each with the id of its cell, in a fixed order."""
+        for path in sorted(self.cells.glob("*/**/*.parquet")):
+            yield path.relative_to(self.cells).with_suffix("").as_posix().partition("/")[2], path
+
+
+def result_path(cells: Path, key: str, cell: str) -> Path:
+    """The result of a cell in the folder ``cells``."""
+    return cells / key / f"{cell}.parquet"
+
+
+def log_path(result: Path) -> Path:
+    """The log of the cell that has, or would have, this result."""
+    return result.with_suffix(LOG)
+
+
+def passing_path(result: Path) -> Path:
     """Where, beside a result, a row lies that is none: the cell stays ready, since what went wrong was not its own."""
-    return path.with_suffix(".passing.parquet")
+    return result.with_suffix(PASSING)
+
+
+def superseded_path(result: Path) -> Path:
+    """A free name under which a result is kept that no longer counts."""
+    return result.with_suffix(f".{uuid.uuid4().hex[:8]}{SUPERSEDED}")
+
+
+def partial_path(path: Path) -> Path:
+    """A free name, hidden from merges, for a file that is still being written."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+
+
+def partials_of(result: Path) -> Iterator[Path]:
+    """What was begun of a result and of what lies beside it, and never ended."""
+    return result.parent.glob(f".{result.stem}.*{PARTIAL}")
+
+
+def incompatible_as(digest: str) -> str:
+    """The name of a list of cells that can't run among the lists of others, by the sha256 of its content."""
+    return f"{Path(INCOMPATIBLE).stem}-{digest[:12]}.parquet"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from orchestrator.cell import contract
 from orchestrator.errors import ResultError
-from orchestrator.results.files import REPORTS, read_results, table_of
+from orchestrator.results.files import read_results, table_of
+from orchestrator.results.paths import CELLS, INCOMPATIBLE, LOG, MERGED, PARITY, PASSING, REPORTS, SUPERSEDED
 from orchestrator.results.rows import row_by_hand
 
 Check = Callable[[Path, re.Match[str]], None]
@@ -19,7 +20,7 @@ Check = Callable[[Path, re.Match[str]], None]
 
 MB = 2**20
 WORD = r"[A-Za-z0-9_+=@,-][A-Za-z0-9_.+=@,-]{0,99}"
-CELL = rf"(?:parity/)?cells/(?P<key>[0-9a-f]{{16}})/(?P<cell>{WORD}(?:/{WORD}){{2,7}})"
+CELL = rf"(?:{PARITY}/)?{CELLS}/(?P<key>[0-9a-f]{{16}})/(?P<cell>{WORD}(?:/{WORD}){{2,7}})"
 
 
 def is_result(path: Path, name: re.Match[str]) -> None:
@@ -52,14 +53,14 @@ class Kind:
 
 
 KINDS = (
-    Kind(rf"{CELL}(?<!\.passing)\.parquet", 16 * MB, is_result),
-    Kind(rf"{CELL}\.log", 64 * MB, is_text),
-    Kind(r"(?:parity/)?incompatible-[0-9a-f]{12}\.parquet", 64 * MB, is_table),
+    Kind(rf"{CELL}\.parquet(?<!{re.escape(PASSING)})", 16 * MB, is_result),
+    Kind(rf"{CELL}{re.escape(LOG)}", 64 * MB, is_text),
+    Kind(rf"(?:{PARITY}/)?{Path(INCOMPATIBLE).stem}-[0-9a-f]{{12}}\.parquet", 64 * MB, is_table),
     Kind(rf"{WORD}\.json", contract.LARGEST_DOCUMENT, is_document),
     Kind(rf"{REPORTS}(?:/{WORD}){{1,8}}", 512 * MB, is_text),
 )
 
-PRIVATE = r"(?:.*/)?(?:merged|incompatible|.*\.passing)\.parquet|.*\.superseded"
+PRIVATE = r"(?:.*/)?(?:{}|{}|.*{})|.*{}".format(*map(re.escape, (MERGED, INCOMPATIBLE, PASSING, SUPERSEDED)))
 """What stays where it is: it is made from the rest, is no result yet, or none any more."""
 
 

@@ -18,6 +18,7 @@ from threading import Lock
 
 from orchestrator.errors import ConflictError, ResultError
 from orchestrator.results import shared
+from orchestrator.results.paths import LOG, REPORTS, ResultsFolder, incompatible_as
 from orchestrator.storage.folder import Folder, disk_errors
 from orchestrator.storage.protocol import Entry, NotThere, Storage, Taken
 from orchestrator.system.signals import Interruption
@@ -74,10 +75,11 @@ def pull(results: Path, place: Storage, say: Say, interruption: Interruption) ->
 
 def note_incompatible(results: Path) -> None:
     """Keep the lists of cells that can't run under names of their own: they change from plan to plan."""
-    for path in (results / "incompatible.parquet", results / "parity" / "incompatible.parquet"):
+    folder = ResultsFolder(results)
+    for path in (folder.incompatible, folder.parity.incompatible):
         if path.is_file():
             with path.open("rb") as file, suppress(Taken):
-                name = f"incompatible-{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}.parquet"
+                name = incompatible_as(hashlib.file_digest(file, "sha256").hexdigest())
                 file.seek(0)
                 Folder(path.parent).add(Entry(name, path.stat().st_size, path.stat().st_mtime_ns), file)
 
@@ -124,7 +126,7 @@ def units(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     by_name = sorted(entries, key=lambda entry: entry.name)
     for stem, group in groupby(by_name, key=lambda entry: re.sub(r"\.(log|parquet)$", "", entry.name)):
         unit = list(group)
-        if unit[-1].name != f"{stem}.log" or stem.startswith("reports/"):
+        if unit[-1].name != stem + LOG or stem.startswith(f"{REPORTS}/"):
             yield unit
 
 

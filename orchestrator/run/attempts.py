@@ -13,7 +13,7 @@ from orchestrator.errors import RosettaError
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
 from orchestrator.results.files import write_row
-from orchestrator.results.paths import passing_path, result_path
+from orchestrator.results.paths import ResultsFolder, log_path, partials_of, passing_path
 from orchestrator.results.rows import row_of
 from orchestrator.run.context import ActiveRun
 from orchestrator.system.slots import Lease
@@ -92,9 +92,9 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
     row = row_of(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image.columns, host=host)
     path = result_of(planned, active)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for partial in path.parent.glob(f".{path.stem}.*.partial"):  # of an orchestrator that was killed
+    for partial in partials_of(path):  # of an orchestrator that was killed
         partial.unlink(missing_ok=True)
-    path.with_suffix(".log").write_text(outcome.log)
+    log_path(path).write_text(outcome.log)
     # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
     passing_path(path).unlink(missing_ok=True)
     write_row(row, path if lasting else passing_path(path))
@@ -104,4 +104,4 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
 
 def result_of(planned: Planned, active: ActiveRun) -> Path:
     """Where the result of a cell lies, once it is there."""
-    return result_path(active.settings.results / "cells", planned.key, planned.cell.id)
+    return ResultsFolder(active.settings.results).result(planned.key, planned.cell.id)

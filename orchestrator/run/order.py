@@ -10,7 +10,8 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.errors import ResultError
 from orchestrator.plan.verdicts import Planned
-from orchestrator.results.files import MERGED, read_results
+from orchestrator.results.files import read_results
+from orchestrator.results.paths import ResultsFolder
 
 Expected = Callable[[Cell], float | None]
 """The seconds from creating a cell's container to its end; None for a cell of which nothing is known."""
@@ -25,7 +26,7 @@ def expected(folder: Path) -> Expected:
     What can't be read is no history; whether results are sound is for others to say.
     """
     try:
-        table = read_results(folder / MERGED).select(list(COLUMNS))
+        table = read_results(ResultsFolder(folder).merged).select(list(COLUMNS))
     except ResultError:
         return lambda cell: None
     times: dict[Question, list[float]] = defaultdict(list)

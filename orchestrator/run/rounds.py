@@ -10,7 +10,8 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.compare.noise import spread
 from orchestrator.plan.verdicts import Planned, Verdict
-from orchestrator.results.files import MERGED, read_results
+from orchestrator.results.files import read_results
+from orchestrator.results.paths import ResultsFolder
 from orchestrator.run.context import Tally
 
 LEAST = 3
@@ -79,5 +80,5 @@ def is_unsteady(rounds: Sequence[Mapping[str, Any] | None], target: Target) -> b
 
 def rows_by_key(folder: Path) -> dict[str, Mapping[str, Any]]:
     """Status and seconds of what a folder has merged, by content hash."""
-    table = read_results(folder / MERGED).select(["key", "status", "seconds"])
+    table = read_results(ResultsFolder(folder).merged).select(["key", "status", "seconds"])
     return {row["key"]: row for row in table.to_pylist()}

@@ -17,15 +17,15 @@ from orchestrator.engines.protocol import Engine
 from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
-from orchestrator.results.claims import EVERYTHING, Claims
-from orchestrator.results.files import MERGED, holds, write_incompatible
+from orchestrator.results.claims import Claims
+from orchestrator.results.files import holds, write_incompatible
 from orchestrator.results.merging import merge
+from orchestrator.results.paths import ResultsFolder
 from orchestrator.run import attempts, order
 from orchestrator.run.builds import Builder
 from orchestrator.run.context import ActiveRun, Run, Settings, Tally
 from orchestrator.run.progress import Progress
 from orchestrator.run.scheduling import Queue
-from orchestrator.system import file_locks
 from orchestrator.system.host import Host
 from orchestrator.system.signals import Interruption
 
@@ -56,9 +56,9 @@ def run(
     prepare_folder(settings.results)
     claims = Claims(settings.results)
     impossible = [(p.cell, p.reason) for p in planned if p.verdict is Verdict.INCOMPATIBLE]
-    with folder_to_itself(claims):
+    with claims.folder_to_itself():
         write_incompatible(settings.results, impossible, engine.name)
-    merged, tally = settings.results / MERGED, Tally()
+    merged, tally = ResultsFolder(settings.results).merged, Tally()
     unmerged = claims.forget_the_dead() or bool(ready) or not holds(merged, [p.cell for p in planned])
     me = claims.join()
     me.tell(host=engine.host, cells=len(ready), waiting=len(ready))
@@ -72,19 +72,12 @@ def run(
             with suppress(EngineError):  # whatever it is, the next run removes what is left
                 remove_orphans(engine, claims)
         if unmerged:
-            with folder_to_itself(claims):
+            with claims.folder_to_itself():
                 merge([settings.results], merged)
         me.release()
         if unmerged:
             give_to_owner(settings.results)
     return tally
-
-
-@contextmanager
-def folder_to_itself(claims: Claims) -> Iterator[None]:
-    """Files about the whole folder are read and written by one orchestrator at a time."""
-    with file_locks.waited_for(claims.folder / f"{EVERYTHING}.lock"):
-        yield
 
 
 def refuse_hopeless(planned: Sequence[Planned], host: Host) -> None:

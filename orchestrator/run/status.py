@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ResultError
-from orchestrator.results.claims import RUN, living
-from orchestrator.results.files import MERGED, read_results
-from orchestrator.results.paths import passing_path, result_path
+from orchestrator.results.claims import is_of_orchestrator, living
+from orchestrator.results.files import read_results
+from orchestrator.results.paths import ResultsFolder, passing_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,8 +39,8 @@ def read(folder: Path) -> Status:
         raise ResultError(f"There is no {folder}.", remedy="Name the folder of a run with --results DIR.")
     claims = list(living(folder))
     return Status(
-        runs=tuple(facts for name, facts in claims if name.startswith(RUN)),
-        cells=tuple(facts for name, facts in claims if not name.startswith(RUN)),
+        runs=tuple(facts for name, facts in claims if is_of_orchestrator(name)),
+        cells=tuple(facts for name, facts in claims if not is_of_orchestrator(name)),
         done=Counter(statuses(folder).values()),
     )
 
@@ -48,15 +48,16 @@ def read(folder: Path) -> Status:
 def statuses(folder: Path) -> dict[Any, str]:
     """The status of every cell that has a row: as merged, and from the files that came later or went."""
     found: dict[Any, str] = {}
-    merged = folder / MERGED
+    here = ResultsFolder(folder)
+    merged = here.merged
     since = merged.stat().st_mtime if merged.exists() else 0.0
     if since:
         table = read_results(merged)
         columns = (table[name].to_pylist() for name in ("key", "cell", "repeat", "data", "status"))
         for key, cell, repeat, data, status in zip(*columns, strict=True):
-            if not key or is_as_merged(result_path(folder / "cells", key, cell), since):
+            if not key or is_as_merged(here.result(key, cell), since):
                 found[key or (cell, repeat, data)] = status
-    for place in (folder / "cells").glob("*"):
+    for place in here.cells.glob("*"):
         if place.name not in found:
             for path in place.rglob("[!.]*.parquet"):
                 (row,) = read_results(path).to_pylist()

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cell.cell import Cell
-from orchestrator.results.files import MERGED, read_results, write_incompatible, write_row
+from orchestrator.results.files import read_results, write_incompatible, write_row
 from orchestrator.results.merging import merge
+from orchestrator.results.paths import MERGED
 from orchestrator.results.rows import empty
 from tests.unit.results.test_results import DOCUMENT
 

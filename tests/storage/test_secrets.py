@@ -7,7 +7,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from orchestrator.results.files import MERGED, read_results
+from orchestrator.results.files import read_results
+from orchestrator.results.paths import MERGED
 from tests.containers.conftest import engine  # noqa: F401 (a fixture)
 from tests.storage.conftest import Container
 from tests.storage.folders import files

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from orchestrator.errors import AddressError, ResultError
 from orchestrator.report.site.pages import POLICY, Site
-from orchestrator.results.claims import RUN, living
+from orchestrator.results.claims import is_of_orchestrator, living
 from orchestrator.results.files import table_of
 from orchestrator.results.merging import Folder
 from orchestrator.system.terminal import clock
@@ -59,7 +59,7 @@ def running(folder: Path) -> list[str]:
     lines = []
     for name, facts in claims:
         gone = clock(now - facts["started"])
-        if name.startswith(RUN):
+        if is_of_orchestrator(name):
             words = [f"{facts[what]:,} {what}" for what in ("waiting", "running", "building") if facts.get(what)]
             lines.append(f"{facts.get('host', '')}: {', '.join(words) or 'starting'}, for {gone}")
         else:

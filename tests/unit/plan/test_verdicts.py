@@ -13,7 +13,7 @@ from orchestrator.images.image import image_for
 from orchestrator.plan import verdicts
 from orchestrator.plan.keys import key
 from orchestrator.plan.verdicts import Verdict
-from orchestrator.results.paths import result_path
+from orchestrator.results.paths import ResultsFolder
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.host import Device, Host
 
@@ -43,7 +43,7 @@ def test_a_cell_is_ready_until_its_file_is_there(tmp_path):
     planned = only(CELL, tmp_path)
     assert planned.verdict is Verdict.READY
     assert planned.image == image_for("pytorch", "cpu")
-    path = result_path(tmp_path / "cells", planned.key, CELL.id)
+    path = ResultsFolder(tmp_path).result(planned.key, CELL.id)
     path.parent.mkdir(parents=True)
     assert only(CELL, tmp_path).verdict is Verdict.READY
     path.touch()

@@ -2,8 +2,9 @@
 
 from orchestrator.cell.cell import Cell
 from orchestrator.plan.verdicts import Planned, Verdict
-from orchestrator.results.files import MERGED, write_row
+from orchestrator.results.files import write_row
 from orchestrator.results.merging import merge
+from orchestrator.results.paths import MERGED
 from orchestrator.run import order
 from tests.unit.results.test_results import row
 

@@ -18,7 +18,8 @@ from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.claims import Claims
-from orchestrator.results.files import MERGED, forget, read_results
+from orchestrator.results.files import forget, read_results
+from orchestrator.results.paths import MERGED
 from orchestrator.run import attempts, progress, running, scheduling, screen
 from orchestrator.run.context import Settings, Tally
 from orchestrator.system.host import Host
