@@ -9,7 +9,6 @@ from orchestrator.cell.cell import Cell
 from orchestrator.system.checkout import ROOT
 
 WORKLOADS = ROOT / "workloads"
-PUBLISHED_WORKLOADS = ("cnn", "rnn", "resnet50", "densenet121")
 
 
 @cache

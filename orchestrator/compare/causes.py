@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestrator.cell.workloads import trains
 from orchestrator.compare.noise import NOISY, slowed_by, spread
 
 Row = Mapping[str, Any]
@@ -58,7 +59,7 @@ def throttled(ours: Row, theirs: Row) -> str | None:
 def starting(ours: Row, theirs: Row) -> str | None:
     """The first step took a good part of the time: compilation, a search for algorithms, a cold disk."""
     first, seconds = ours.get("first_step_seconds"), ours["seconds"]
-    if first is None or ours["workload"] == "resnet50" or first < STARTING * seconds:
+    if first is None or not trains(ours["workload"]) or first < STARTING * seconds:
         return None
     return f"the first step took {first:,.1f} s of {seconds:,.1f} s"
 

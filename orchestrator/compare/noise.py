@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cell.workloads import ranks_synthetic
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -26,9 +28,6 @@ NOISY = 0.10
 
 ENOUGH = 4
 """Rounds on each side from which on the rank test can tell two libraries apart."""
-
-SYNTHETIC_TOO = ("densenet121",)
-"""Workloads of which synthetic data is a question of its own: the GPUs without what feeds them."""
 
 
 class Doubt(StrEnum):
@@ -172,7 +171,7 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> tuple[Doubt, ...]:
     Synthetic data is a doubt except where it was published as a column of its own.
     """
     found = {
-        Doubt.SYNTHETIC: any(row["data"] != "real" and row["workload"] not in SYNTHETIC_TOO for row in rows),
+        Doubt.SYNTHETIC: any(row["data"] != "real" and not ranks_synthetic(row["workload"]) for row in rows),
         Doubt.SHORTENED: any(row["shortened"] for row in rows),
         Doubt.THROTTLED: any(slowed_by(row) for row in rows),
         Doubt.NOISY: (spread([row["seconds"] for row in rows if row["seconds"] is not None]) or 0) > NOISY,

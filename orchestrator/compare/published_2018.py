@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from orchestrator.cell.workloads import trains, workloads
+
 FILE = Path(__file__).with_name("published-2018.csv")
 
 LIBRARIES = {
@@ -43,12 +45,6 @@ NAMES: Mapping[tuple[str, str], tuple[str, str]] = {
 }
 """Library and variant by what the figures call them; what is not here has no counterpart in the matrix."""
 
-WORKLOADS = {
-    "cnn-cifar10": "cnn",
-    "rnn-gru-imdb": "rnn",
-    "resnet50-inference": "resnet50",
-    "densenet121-chestxray": "densenet121",
-}
 SECONDS: Mapping[tuple[str, str], float] = {
     ("train_time", "s"): 1,
     ("train_val_time", "s"): 1,
@@ -210,16 +206,17 @@ def figure_of(line: Mapping[str, str], aucs: Mapping[tuple[str, ...], float]) ->
     library, variant = NAMES[line["library"], line["language"]]
     found = SOURCE.fullmatch(line["source"])
     remark = (found["remark"] if found else None) or ""
+    workload = next(name for name, known in workloads().items() if known.in_2018 == line["workload"])
     auc = aucs.get(run_of(line)) if line["data"] == "real" else None
     return Figure(
         library=library,
         variant=variant,
-        workload=WORKLOADS[line["workload"]],
+        workload=workload,
         gpu=gpu_of(line["gpu"]),
         n_gpus=int(line["n_gpu"]),
         cuda=line["cuda"],
         cudnn=line["cudnn"],
-        data="real" if line["workload"] == "resnet50-inference" else line["data"],
+        data=line["data"] if trains(workload) else "real",
         shown=f"{thousands(line['value'])} {line['unit']}",
         seconds=float(line["value"]) * SECONDS[line["metric"], line["unit"]],
         quality=float(line["accuracy"]) if line["accuracy"] else auc,

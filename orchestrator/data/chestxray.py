@@ -261,7 +261,7 @@ class Arrays:
         if self._known["images"] != len(self.entries):
             shutil.rmtree(self.folder)
             raise DataError(f"{self._known['images']:,} images were found instead of the {len(self.entries):,} listed.")
-        findings = parameters()["densenet121"]["findings"]
+        findings = next(known["findings"] for known in parameters().values() if known["dataset"] == NAME)
         for part in SPLIT:
             rows = sorted((e for e in self.entries.values() if e.part == part), key=lambda entry: entry.row)
             labels = np.array([[name in entry.findings for name in findings] for entry in rows], np.uint8)

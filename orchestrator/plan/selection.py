@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cell.cell import Cell
-from orchestrator.cell.parameters import PUBLISHED_WORKLOADS
+from orchestrator.cell.workloads import workloads
 from orchestrator.compare import published_2018
 from orchestrator.errors import SelectionError
 from orchestrator.images.definitions import library_index
@@ -48,7 +48,7 @@ def known_words() -> dict[str, Iterable[str]]:
     """The valid words of each axis of matrix.yaml."""
     return {
         "library": sorted({*published_2018.LIBRARIES, *library_index()}),
-        "workload": PUBLISHED_WORKLOADS,
+        "workload": tuple(workloads()),
         "platform": gpus.PLATFORMS,
         "gpu": ("none", *gpus.GPUS),
         "precision": gpus.PRECISIONS,

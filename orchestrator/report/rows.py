@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.cell.workloads import ranks_synthetic
 from orchestrator.compare import published_2018
-from orchestrator.compare.noise import SYNTHETIC_TOO
 from orchestrator.images.definitions import library_index
 from orchestrator.results.rows import Row
 from orchestrator.system.gpus import GPUS
@@ -81,7 +81,7 @@ def column_of(row: Row, machine: str = "") -> Column:
     """The column of a row."""
     word, digits = re.fullmatch(r"(.*?)(\d*)", row["platform"], re.DOTALL).groups()  # type: ignore[union-attr]
     platform = word if word != "cpu" else "", int(digits or 0)
-    data = row["data"] if row["workload"] in SYNTHETIC_TOO and row["data"] != "real" else ""
+    data = row["data"] if ranks_synthetic(row["workload"]) and row["data"] != "real" else ""
     return Column("", platform, gpu_rank(row["gpu"]), data, max(row["n_gpus"] or 1, row["workers"] or 1), machine)
 
 

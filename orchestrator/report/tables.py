@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.cell.contract import Status
+from orchestrator.cell.workloads import heading, ranks_synthetic, workloads
 from orchestrator.compare import published_2018
-from orchestrator.compare.noise import SYNTHETIC_TOO
 from orchestrator.compare.published_2018 import Edition, Figure
 from orchestrator.report.fields import ABSENT, Entry, distance, entry, figure_entry, with_fastest
 from orchestrator.report.notes import Note, caveats, failures, left_out, legend, reasons
@@ -28,13 +28,6 @@ from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-TITLES = {
-    "cnn": "CNN on CIFAR-10: seconds to train, test accuracy",
-    "rnn": "GRU on IMDB: seconds to train, test accuracy",
-    "resnet50": "ResNet-50: seconds per 1,000 images, agreement of the features",
-    "densenet121": "DenseNet-121 on ChestX-ray14: seconds to train, mean AUC",
-}
 
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
@@ -70,12 +63,12 @@ def tables(
     titles = library_titles() if titles is None else titles
     rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
     rows = [row for row in rows if row["parity"] is None]  # compared with the reference, not measured
-    workloads: dict[str, list[Row]] = defaultdict(list, {name: [] for name in (TITLES if published else ())})
+    known = list(workloads())
+    of_workload: dict[str, list[Row]] = defaultdict(list, {name: [] for name in (known if published else ())})
     for row in with_machines([{**row, "title": library_title(row, titles)} for row in rows]):
-        workloads[row["workload"]].append(row)
-    known = list(TITLES)
-    order = sorted(workloads, key=lambda name: (known.index(name) if name in TITLES else len(known), name))
-    every = [table(name, workloads[name], published_fields(name, titles) if published else {}) for name in order]
+        of_workload[row["workload"]].append(row)
+    order = sorted(of_workload, key=lambda name: (known.index(name) if name in known else len(known), name))
+    every = [table(name, of_workload[name], published_fields(name, titles) if published else {}) for name in order]
     return every, list(legend(field for each in every for fields in each.rows.values() for field in fields))
 
 
@@ -111,7 +104,7 @@ def table(workload: str, rows: Sequence[Row], published: Published) -> Table:
         workload,
         Table(
             workload,
-            TITLES.get(workload, workload),
+            heading(workload),
             [f"{letter}: {describe(machine)}".removeprefix(": ") for machine, letter in letters.items() if machine],
             [column.heading() for column in (*columns, *columns_2018)],
             lines,
@@ -142,11 +135,11 @@ def describe(machine: Machine) -> str:
 def published_tables(edition: Edition, titles: Mapping[str, str] | None = None) -> list[Table]:
     """The four tables of a README of 2018, as they stood there: same rows, same columns, their doubts marked."""
     titles = library_titles() if titles is None else titles
-    return [published_table(workload, edition, titles) for workload in TITLES]
+    return [published_table(workload, edition, titles) for workload in workloads()]
 
 
 def published_table(workload: str, edition: Edition, titles: Mapping[str, str]) -> Table:
-    """One of them; the GRU's says which libraries used cuDNN's."""
+    """One of them; where it is known which libraries used cuDNN's GRU, that has a column."""
     figures, columns = edition.figures(workload), edition.columns[workload]
     shown = [published_column(figures.values(), column) for column in columns]
     lines = {
@@ -154,17 +147,17 @@ def published_table(workload: str, edition: Edition, titles: Mapping[str, str]) 
         for library in edition.rows[workload]
     }
     fields = {(titles[library], published_column(figures.values(), c)): f for (library, c), f in figures.items()}
-    made = Table(workload, TITLES[workload], [], [column.heading() for column in shown], lines, list(caveats(fields)))
-    if workload != "rnn":
+    made = Table(workload, heading(workload), [], [column.heading() for column in shown], lines, list(caveats(fields)))
+    used = {titles[figure.library]: figure.cudnn_rnn for figure in figures.values() if figure.cudnn_rnn}
+    if not used:
         return with_derived(workload, made, shown)
-    used = {titles[figure.library]: figure.cudnn_rnn for figure in figures.values()}
     rows = {title: [*entries, Entry(used.get(title, ABSENT))] for title, entries in lines.items()}
     return replace(made, columns=[*made.columns, ("cuDNN's", "GRU")], rows=rows)
 
 
 def published_fields(workload: str, titles: Mapping[str, str]) -> Published:
     """What was last printed for each library and column, by the library's title."""
-    figures = published_2018.latest(workload) if workload in TITLES else {}
+    figures = published_2018.latest(workload) if workload in workloads() else {}
     return {
         (titles.get(library, library), published_column(figures.values(), column)): figure
         for (library, column), figure in figures.items()
@@ -189,7 +182,7 @@ def with_derived(workload: str, table: Table, columns: Sequence[Column]) -> Tabl
 
     That is asked of the workload whose synthetic data was published; of the others nothing is added.
     """
-    if workload not in SYNTHETIC_TOO:
+    if not ranks_synthetic(workload):
         return table
     lags = [
         (c, replace(c, data="synthetic")) for c in columns if replace(c, data="synthetic") in columns and not c.data

@@ -15,6 +15,7 @@ from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
+from orchestrator.cell.workloads import workloads
 from orchestrator.errors import DiskError
 from orchestrator.images.image import image_for
 from orchestrator.report import fields, parity, tables
@@ -76,13 +77,13 @@ class Site:
     @cached_property
     def pages(self) -> Mapping[str, Callable[[], bytes]]:
         """What makes each page and asset, by its path."""
-        workloads = [workload for workload in parameters() if next(scripts(workload), None)]
+        written = [workload for workload in parameters() if next(scripts(workload), None)]
         return {
             "index.html": lambda: self.page("overview.html.j2", "index.html", **self.overview()),
             "charts.html": lambda: self.page("charts.html.j2", "charts.html", charts=self.charts(), vega=True),
             "cells.html": lambda: self.page("cells.html.j2", "cells.html", titles=library_titles()),
             "parity.html": lambda: self.page("parity.html.j2", "parity.html", **self.parity()),
-            **{f"stone-{name}.html": self.stone_page(name, workloads) for name in workloads},
+            **{f"stone-{name}.html": self.stone_page(name, written) for name in written},
             **{row["page"]: self.cell_page(row) for row in self.rows if row["page"]},
             **{f"assets/{name}": PARTS.joinpath("assets", name).read_bytes for name in ASSETS},
             VEGA: vega,
@@ -122,14 +123,14 @@ class Site:
             "names": parity.HEADINGS,
         }
 
-    def stone_page(self, workload: str, workloads: Sequence[str]) -> Callable[[], bytes]:
+    def stone_page(self, workload: str, written: Sequence[str]) -> Callable[[], bytes]:
         """All scripts of a workload, of which two are shown side by side."""
         path = f"stone-{workload}.html"
 
         def make() -> bytes:
             found = list(stone.columns(workload, self.figures(workload)))
-            title = tables.TITLES[workload].split(":")[0]
-            return self.page("stone.html.j2", path, columns=found, title=title, workload=workload, workloads=workloads)
+            title = workloads()[workload].title
+            return self.page("stone.html.j2", path, columns=found, title=title, workload=workload, workloads=written)
 
         return make
 

@@ -1,0 +1,50 @@
+"""What workloads/workloads.json says of each workload: how reports call and read it.
+
+It stands apart from params.json, whose entries are hashed into the key of every result: a better title must not make
+all results stale.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+
+from orchestrator.cell.parameters import WORKLOADS
+from orchestrator.cell.strict import Strict
+
+
+class Workload(Strict):
+    """A workload as reports have it.
+
+    ``measures`` says what its times and its quality are, ``in_2018`` how the figures of 2018 call it. One that
+    ``trains`` nothing has no first step to speak of. ``ranks_synthetic``: synthetic data is a question of its own, that
+    of the GPUs without what feeds them, and has a column in the tables.
+    """
+
+    title: str
+    measures: str
+    in_2018: str
+    trains: bool = True
+    ranks_synthetic: bool = False
+
+
+@cache
+def workloads() -> Mapping[str, Workload]:
+    """The workloads by name, in the order in which they were published."""
+    content = json.loads((WORKLOADS / "workloads.json").read_text())
+    return {name: Workload.model_validate(facts) for name, facts in content.items()}
+
+
+def heading(workload: str) -> str:
+    """The title of a workload's table; the name of one that is not ours, as results of others may have."""
+    known = workloads().get(workload)
+    return f"{known.title}: {known.measures}" if known else workload
+
+
+def trains(workload: str) -> bool:
+    """Whether a workload trains its network, as one that is not ours is taken to do."""
+    return workload not in workloads() or workloads()[workload].trains
+
+
+def ranks_synthetic(workload: str) -> bool:
+    """Whether synthetic data is a question of its own in a workload."""
+    return workload in workloads() and workloads()[workload].ranks_synthetic

@@ -1,0 +1,22 @@
+"""What workloads.json says of each workload, beside params.json."""
+
+import pytest
+
+from orchestrator.cell.parameters import WORKLOADS, parameters
+from orchestrator.cell.workloads import Workload, heading, ranks_synthetic, trains, workloads
+
+
+def test_both_files_name_the_same_workloads():
+    assert list(workloads()) == list(parameters())
+    assert all((WORKLOADS / name).is_dir() for name in workloads())
+
+
+@pytest.mark.parametrize("name", workloads())
+def test_what_reports_call_a_workload_is_no_part_of_what_names_its_results(name):
+    assert not Workload.model_fields.keys() & parameters()[name].keys()
+
+
+def test_a_workload_of_others_goes_by_its_name_and_has_no_special_case():
+    assert heading("transformer") == "transformer"
+    assert trains("transformer")
+    assert not ranks_synthetic("transformer")
