@@ -1,13 +1,13 @@
-"""What stands in a field of a table: a time, its quality, and the marks of what makes it doubtful."""
+"""Rows → fields: what stands in one field of a table, a time, its quality, and the marks of what makes it doubtful."""
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
-from orchestrator.compare.noise import ENOUGH, Doubt, compare, doubts
+from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Figure
-from orchestrator.report.rows import started
+from orchestrator.report.rows import distance, started
 from orchestrator.results.rows import Row
 
 SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
@@ -70,37 +70,12 @@ def figure_entry(figure: Figure | None, unknown: str = "") -> Entry:
     return Entry(figure.shown, quality, DOUBTED if figure.doubt else "", seconds=figure.seconds)
 
 
-def distance(row: Row) -> int:
-    """How far from the published run: 0 is as published, 1 shortened, 2 on synthetic data."""
-    return 2 if Doubt.SYNTHETIC in doubts([row]) else int(row["shortened"])
-
-
 def length(row: Row) -> str:
     """How much was trained on: "2 epochs of 1,280 synthetic samples"."""
     epochs, samples = row["epochs"], row["samples"]
     kind = "samples" if row["data"] == "real" else f"{row['data']} samples"
     amount = f"{samples:,} {kind}" if samples is not None else kind
     return f"{epochs} epoch{'s' if epochs != 1 else ''} of {amount}" if epochs is not None else amount
-
-
-def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
-    """The same with the fastest of each column marked, and what nobody can tell from it; doubtful times never are."""
-    best: list[Entry | None] = []
-    for column in zip(*lines.values(), strict=True):
-        contest = [entry for entry in column if entry.rounds]
-        best.append(min(contest, key=lambda entry: entry.seconds or 0) if len(contest) > 1 else None)
-    return {
-        title: [replace(entry, fastest=as_fast(entry, first)) for entry, first in zip(entries, best, strict=True)]
-        for title, entries in lines.items()
-    }
-
-
-def as_fast(entry: Entry, first: Entry | None) -> bool:
-    """Whether an entry is the fastest of its column, or has so many rounds that it would show if it were slower."""
-    if first is None or entry is first:
-        return first is not None
-    enough = min(len(entry.rounds), len(first.rounds)) >= ENOUGH
-    return enough and compare(entry.rounds, first.rounds).verdict == "undecided"
 
 
 def word(status: str) -> str:

@@ -1,14 +1,14 @@
-"""What stands below a table: why a field is empty, why something failed, and what the marks mean."""
+"""Rows and grids → notes below a table: why a field is empty, why something failed, and what the marks mean."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
 from orchestrator.compare.noise import NOISY
-from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, SHORT, SLOWED, UNSTEADY, Entry, word
-from orchestrator.report.rows import Column, column_of, gpu_title, platform_title
+from orchestrator.report.grids import Grid
+from orchestrator.report.rows import Answer, Published, WorkloadRows, gpu_title, platform_title
 from orchestrator.results.rows import Row
 
 NOT_YET = "not implemented yet"
@@ -30,38 +30,49 @@ class Note:
     text: str
 
 
-def failures(ran: Sequence[Row], say_where: bool) -> Iterator[Note]:
+def below(rows: WorkloadRows, grid: Grid) -> Iterator[Note]:
+    """All notes below a table, but the legend, which several have together."""
+    shown = {column.anywhere for column in grid.columns}
+    yield from failures(rows.ran, say_where=len(grid.columns) > 1)
+    yield from reasons([answer for answer in rows.absent if answer.column in shown])
+    elsewhere = [answer for answer in rows.absent if answer.column not in shown]
+    yield from left_out(elsewhere, "left out, nothing runs there" if grid.columns else "nothing has run")
+    yield from caveats(rows.figures)
+
+
+def failures(ran: Sequence[Answer], say_where: bool) -> Iterator[Note]:
     """The reasons of what did not end ok."""
     places = defaultdict(set)
-    for row in ran:
-        if row["status"] != Status.OK:
-            where = f" on {column_of(row).name()}" if say_where else ""
-            places[reason_of(row) or word(row["status"])].add(row["title"] + where)
+    for answer in ran:
+        status = answer.row["status"]
+        if status != Status.OK:
+            where = f" on {answer.column.anywhere.name()}" if say_where else ""
+            places[reason_of(answer.row) or word(status)].add(answer.title + where)
     for reason, names in sorted(places.items()):
         yield Note(BAD, f"{listed(names)}: {reason}")
 
 
-def reasons(absent: Sequence[Row]) -> Iterator[Note]:
+def reasons(absent: Sequence[Answer]) -> Iterator[Note]:
     """Why fields of the shown columns are empty, each reason once."""
     groups = defaultdict(list)
-    for row in absent:
-        groups[reason_of(row)].append(row["title"])
+    for answer in absent:
+        groups[reason_of(answer.row)].append(answer.title)
     for reason, names in sorted(groups.items()):
         yield Note(ABSENT, f"{counted(reason, len(names))}: {listed(set(names))}")
 
 
-def left_out(absent: Sequence[Row], why: str) -> Iterator[Note]:
+def left_out(absent: Sequence[Answer], why: str) -> Iterator[Note]:
     """The columns in which nothing could run, in one note, with both reasons, or the most frequent of many."""
     if not absent:
         return
     cards_of = defaultdict(list)
-    for column in sorted({column_of(row) for row in absent}):
+    for column in sorted({answer.column for answer in absent}):
         cards_of[platform_title(column.platform)].append(gpu_title(column.gpu[1]))
     platforms_of = defaultdict(list)
     for platform, cards in cards_of.items():
         platforms_of[", ".join(filter(None, cards))].append(platform)
     names = [", ".join(platforms) + (f" ({cards})" if cards else "") for cards, platforms in platforms_of.items()]
-    counts = Counter(reason_of(row) for row in absent)
+    counts = Counter(reason_of(answer.row) for answer in absent)
     common = counts.most_common(1 if len(counts) > 2 else 2)
     others = counts.total() - sum(count for _, count in common)
     said = [counted(reason, count) for reason, count in common]
@@ -69,7 +80,7 @@ def left_out(absent: Sequence[Row], why: str) -> Iterator[Note]:
     yield Note(ABSENT, f"{why}: {', '.join(names)}: {'; '.join(said)}")
 
 
-def caveats(published: Mapping[tuple[str, Column], Figure]) -> Iterator[Note]:
+def caveats(published: Published) -> Iterator[Note]:
     """What speaks against figures of 2018, and which GRU is not cuDNN's."""
     places = defaultdict(list)
     for (title, column), figure in published.items():

@@ -1,18 +1,34 @@
-"""Which rows of some results a report shows, and in which column each stands."""
+"""Results → rows: which of them a table shows, with the figures of 2018, and in which column each stands.
+
+From here it is one way: ``fields.py`` makes fields of rows, ``grids.py`` lines and columns of fields, ``notes.py`` what
+stands below, and ``tables.py`` puts it together. Each of them imports only from those before it.
+"""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.cell.workloads import ranks_synthetic
+from orchestrator.cell.contract import Status
+from orchestrator.cell.workloads import ranks_synthetic, workloads
 from orchestrator.compare import published_2018
+from orchestrator.compare.noise import Doubt, doubts
+from orchestrator.compare.published_2018 import Edition, Figure
 from orchestrator.images.definitions import library_index
 from orchestrator.results.rows import Row
 from orchestrator.system.gpus import GPUS
+from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+COLUMNS = (
+    "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
+    "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
+    "cores", "gpus_before", "gpus_after", "started", "run",
+)  # fmt: skip
+"""What of a row the tables show."""
 
 Machine = tuple[str, int] | None
 """CPU and cores, which is what makes a time comparable; None for runs that ended before they could tell."""
@@ -39,6 +55,74 @@ class Column:
     def name(self) -> str:
         """The heading within a sentence."""
         return " ".join(self.heading())
+
+    @property
+    def anywhere(self) -> "Column":
+        """The same column, whatever the machine."""
+        return replace(self, machine="")
+
+
+Published = Mapping[tuple[str, Column], Figure]
+"""The figures of 2018 by the library's title and the column."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A row that counts, its library's title, and the column it stands in."""
+
+    row: Row
+    title: str
+    column: Column
+
+
+@dataclass(frozen=True)
+class WorkloadRows:
+    """All that a workload's table is made of.
+
+    ``ran`` has what was run, ``absent`` what can't run, on any machine. ``machines`` have a letter each, which is empty
+    where there is only one. ``figures`` of 2018 are left out where everything that ran was shorter.
+    """
+
+    workload: str
+    ran: Sequence[Answer] = ()
+    absent: Sequence[Answer] = ()
+    machines: Mapping[Machine, str] = field(default_factory=dict)
+    figures: Published = field(default_factory=dict)
+
+
+def by_workload(results: "pa.Table", titles: Mapping[str, str], published: bool) -> list[WorkloadRows]:
+    """The rows of each workload, in the order in which those were published.
+
+    With ``published`` it is all workloads of 2018, with the figures of then.
+    """
+    rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
+    rows = [row for row in rows if row["parity"] is None]  # compared with the reference, not measured
+    known = list(workloads())
+    found: dict[str, list[Row]] = defaultdict(list, {name: [] for name in (known if published else ())})
+    for row in with_machines(rows):
+        found[row["workload"]].append(row)
+    order = sorted(found, key=lambda name: (known.index(name) if name in known else len(known), name))
+    return [of_workload(name, found[name], titles, published and name in known) for name in order]
+
+
+def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], published: bool) -> WorkloadRows:
+    """The rows of one workload, each with its title and column."""
+    ran = newest(row for row in rows if row["status"] != Status.INCOMPATIBLE)
+    absent = [row for row in rows if row["status"] == Status.INCOMPATIBLE]
+    letters = letters_of({row["machine"] for row in ran})
+    only_shorter = bool(ran) and all(distance(row) for row in ran)
+    return WorkloadRows(
+        workload,
+        [Answer(row, library_title(row, titles), column_of(row, letters[row["machine"]])) for row in ran],
+        [Answer(row, library_title(row, titles), column_of(row)) for row in absent],
+        letters,
+        placed(published_2018.latest(workload), titles) if published and not only_shorter else {},
+    )
+
+
+def of_edition(workload: str, edition: Edition, titles: Mapping[str, str]) -> WorkloadRows:
+    """What stood in a table of 2018, and nothing else."""
+    return WorkloadRows(workload, figures=placed(edition.figures(workload), titles))
 
 
 def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
@@ -77,12 +161,43 @@ def with_machines(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def letters_of(machines: Iterable[Machine]) -> dict[Machine, str]:
+    """A letter for each machine; none where there is only one."""
+    every = sorted(machines, key=lambda machine: (machine is None, machine or ("", 0)))
+    return {machine: chr(ord("A") + index % 26) if len(every) > 1 else "" for index, machine in enumerate(every)}
+
+
+def distance(row: Row) -> int:
+    """How far from the published run: 0 is as published, 1 shortened, 2 on synthetic data."""
+    return 2 if Doubt.SYNTHETIC in doubts([row]) else int(row["shortened"])
+
+
 def column_of(row: Row, machine: str = "") -> Column:
     """The column of a row."""
     word, digits = re.fullmatch(r"(.*?)(\d*)", row["platform"], re.DOTALL).groups()  # type: ignore[union-attr]
     platform = word if word != "cpu" else "", int(digits or 0)
     data = row["data"] if ranks_synthetic(row["workload"]) and row["data"] != "real" else ""
     return Column("", platform, gpu_rank(row["gpu"]), data, max(row["n_gpus"] or 1, row["workers"] or 1), machine)
+
+
+def placed(figures: Mapping[tuple[str, published_2018.Column], Figure], titles: Mapping[str, str]) -> Published:
+    """Figures of 2018 by the title and the column that they have in the tables."""
+    return {
+        (titles.get(library, library), published_column(figures.values(), column)): figure
+        for (library, column), figure in figures.items()
+    }
+
+
+def published_column(figures: Iterable[Figure], column: published_2018.Column) -> Column:
+    """A published column among those of the tables; its CUDA is that of its figures."""
+    same = [f for f in figures if (f.gpu, f.n_gpus, f.data) == (column.gpu, column.n_gpus, column.data)]
+    return Column(
+        "2018",
+        ("cuda", int(same[0].cuda.partition(".")[0])),
+        gpu_rank(column.gpu),
+        "" if column.data == "real" else column.data,
+        column.n_gpus,
+    )
 
 
 def gpu_rank(gpu: str) -> tuple[int, str]:

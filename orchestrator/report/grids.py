@@ -1,0 +1,126 @@
+"""Fields → grids: lines and columns of a table, the fastest of each column, and what follows from several fields."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.cell.workloads import ranks_synthetic
+from orchestrator.compare.noise import ENOUGH, compare
+from orchestrator.report.fields import ABSENT, Entry, entry, figure_entry
+from orchestrator.report.rows import Column, WorkloadRows
+from orchestrator.results.rows import Row
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table's ``columns`` in which something ran, the headings of all (in lines), and the entries of each library."""
+
+    columns: Sequence[Column]
+    headings: Sequence[tuple[str, ...]]
+    lines: Mapping[str, Sequence[Entry]]
+
+
+def measured(rows: WorkloadRows) -> Grid:
+    """What was run, then the figures of 2018. Columns in which nothing could run are left out."""
+    fields: dict[tuple[str, Column], list[Row]] = defaultdict(list)
+    for answer in rows.ran:
+        fields[answer.title, answer.column].append(answer.row)
+    columns = sorted({column for _, column in fields})
+    columns_2018 = sorted({column for _, column in rows.figures})
+    shown = {column.anywhere for column in columns}
+    missing = {(answer.title, answer.column) for answer in rows.absent if answer.column in shown}
+    libraries = sorted({title for title, _ in {*fields, *missing, *rows.figures}}, key=str.casefold)
+    entries = {
+        title: [entry(fields[title, column], (title, column.anywhere) in missing) for column in columns]
+        for title in libraries
+    }
+    lines = {
+        title: [*line, *(figure_entry(rows.figures.get((title, column))) for column in columns_2018)]
+        for title, line in with_fastest(entries).items()
+    }
+    headings = [column.heading() for column in (*columns, *columns_2018)]
+    return with_derived(rows.workload, Grid(columns, headings, lines), columns)
+
+
+def as_published(rows: WorkloadRows, libraries: Sequence[str], columns: Sequence[Column]) -> Grid:
+    """The figures of 2018 as they stood there; where it is known which libraries used cuDNN's GRU, with a column of it.
+
+    ``libraries`` and ``columns`` are those of the published table, in its order.
+    """
+    lines: dict[str, Sequence[Entry]] = {
+        title: [figure_entry(rows.figures.get((title, column)), ABSENT) for column in columns] for title in libraries
+    }
+    grid = with_derived(rows.workload, Grid([], [column.heading() for column in columns], lines), columns)
+    used = {title: figure.cudnn_rnn for (title, _), figure in rows.figures.items() if figure.cudnn_rnn}
+    if not used:
+        return grid
+    lines = {title: [*line, Entry(used.get(title, ABSENT))] for title, line in grid.lines.items()}
+    return replace(grid, headings=[*grid.headings, ("cuDNN's", "GRU")], lines=lines)
+
+
+def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
+    """The same with the fastest of each column marked, and what nobody can tell from it; doubtful times never are."""
+    best: list[Entry | None] = []
+    for column in zip(*lines.values(), strict=True):
+        contest = [entry for entry in column if entry.rounds]
+        best.append(min(contest, key=lambda entry: entry.seconds or 0) if len(contest) > 1 else None)
+    return {
+        title: [replace(entry, fastest=as_fast(entry, first)) for entry, first in zip(entries, best, strict=True)]
+        for title, entries in lines.items()
+    }
+
+
+def as_fast(entry: Entry, first: Entry | None) -> bool:
+    """Whether an entry is the fastest of its column, or has so many rounds that it would show if it were slower."""
+    if first is None or entry is first:
+        return first is not None
+    enough = min(len(entry.rounds), len(first.rounds)) >= ENOUGH
+    return enough and compare(entry.rounds, first.rounds).verdict == "undecided"
+
+
+def with_derived(workload: str, grid: Grid, columns: Sequence[Column]) -> Grid:
+    """The grid with what its first ``columns`` tell together: how long libraries wait for input, how well they scale.
+
+    That is asked of the workload whose synthetic data was published; of the others nothing is added.
+    """
+    if not ranks_synthetic(workload):
+        return grid
+    lags = [
+        (c, replace(c, data="synthetic")) for c in columns if replace(c, data="synthetic") in columns and not c.data
+    ]
+    gains = [(replace(c, n_gpus=1), c) for c in columns if c.n_gpus > 1 and replace(c, n_gpus=1) in columns]
+    if not lags and not gains:
+        return grid
+    place = {column: index for index, column in enumerate(columns)}
+    lines = {
+        title: [
+            *entries,
+            *(input_lag(entries[place[real]], entries[place[fake]]) for real, fake in lags),
+            *(scaling(entries[place[one]], entries[place[many]], many.n_gpus) for one, many in gains),
+        ]
+        for title, entries in grid.lines.items()
+    }
+    headings = [(*real.heading(), "input lag") for real, _ in lags]
+    headings += [(*many.heading(), "speed-up") for _, many in gains]
+    return replace(grid, headings=[*grid.headings, *headings], lines=lines)
+
+
+def input_lag(real: Entry, synthetic: Entry) -> Entry:
+    """How much longer real data takes than data that is in memory already, and which share of the time that is."""
+    if real.seconds is None or synthetic.seconds is None:
+        return Entry()
+    lag = real.seconds - synthetic.seconds
+    return Entry(f"{lag:,.0f} s, {100 * lag / real.seconds:.0f} %", marks=both(real, synthetic))
+
+
+def scaling(one: Entry, many: Entry, n_gpus: int) -> Entry:
+    """How many times as fast several GPUs are as one, and which share of the ideal that is."""
+    if one.seconds is None or many.seconds is None:
+        return Entry()
+    gain = one.seconds / many.seconds
+    return Entry(f"{gain:.2f} ×, {100 * gain / n_gpus:.0f} %", marks=both(one, many))
+
+
+def both(a: Entry, b: Entry) -> str:
+    """The marks of two fields of which a third is made."""
+    return "".join(dict.fromkeys(a.marks + b.marks))
