@@ -28,10 +28,10 @@ def list_images() -> None:
     example:
       rosetta images list
     """
-    from orchestrator.engines.client import connect
+    from orchestrator.engines.client import Connection
     from orchestrator.publish import archives
 
-    for tag, size, image in sorted(archives.listed(connect())):
+    for tag, size, image in sorted(archives.listed(Connection().api)):
         click.echo(f"{tag:60}  {size / 2**20:8,.0f} MB  {image}")
 
 
@@ -70,10 +70,10 @@ def load(folder: Path) -> None:
     example:
       rosetta images load /media/stick
     """
-    from orchestrator.engines.client import connect
+    from orchestrator.engines.client import Connection
     from orchestrator.publish import archives
 
-    archives.load(connect(), folder, click.echo)
+    archives.load(Connection().api, folder, click.echo)
 
 
 @images.command("table")

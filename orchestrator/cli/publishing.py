@@ -55,7 +55,7 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     done = []
     for image in wanted:
         drafted = publishing.draft(engine.api, image, registry, move=move_tags)
-        done.append(publishing.publish(engine.api, drafted, move=move_tags, say=click.echo))
+        done.append(publishing.publish(engine.connection, drafted, move=move_tags, say=click.echo))
         publishing.write_papers(drafted, output)
         publishing.write_lock(output, done)
         for note in notes_of(image):
@@ -114,7 +114,7 @@ def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], thresho
         return reproduction.plan([of_cell[cell] for cell in cells], folder, host)
 
     with suppress(CellsFailed):  # the comparison says which, and what they should have been
-        run_cells(list(of_cell), reproduction.PullingEngine(), folder, screen.show, options, verdicts)
+        run_cells(list(of_cell), reproduction.pulling_engine(), folder, screen.show, options, verdicts)
     mine = reproduction.results_of(rows, folder)
     pairs = reproduction.pairs(rows, mine)
     report.show(pairs, as_json)

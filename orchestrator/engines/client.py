@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import docker
@@ -17,22 +18,44 @@ SOCKET = Path("/var/run/docker.sock")
 UNREACHABLE = (requests.exceptions.RequestException, DockerException, ConnectionError)
 
 
-def tunnel_to_engine() -> Tunnel | None:
-    """The tunnel to an engine on another host, which ``DOCKER_HOST`` names from then on, also for builds."""
-    where = os.environ.get("DOCKER_HOST", "")
-    if not where.startswith("ssh://"):
-        return None
-    tunnel = Tunnel(where)
-    os.environ["DOCKER_HOST"] = f"unix://{tunnel.socket}"
-    return tunnel
+class Connection:
+    """The way to the engine that ``DOCKER_HOST`` names, else to this machine's own: by ssh it goes through a tunnel.
+
+    ``api`` is a client of the engine. Raises EngineError as ``connect`` does, or if ssh does not come through.
+    """
+
+    def __init__(self) -> None:
+        where = os.environ.get("DOCKER_HOST", "")
+        self.tunnel = Tunnel(where) if where.startswith("ssh://") else None
+        self.api = connect(self.variables)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables with which docker's own command, which builds, takes the same way."""
+        return {**os.environ, **({"DOCKER_HOST": f"unix://{self.tunnel.socket}"} if self.tunnel else {})}
+
+    def restore(self) -> None:
+        """Open the tunnel again if it has broken; raises EngineError."""
+        if self.tunnel:
+            self.tunnel.open()
+
+    def close(self) -> None:
+        """Let go of the engine, and end the tunnel."""
+        self.api.close()
+        if self.tunnel:
+            self.tunnel.close()
 
 
-def connect() -> docker.APIClient:
-    """A client of the engine; raises EngineError that tells no engine, no permission and too old apart."""
-    where = os.environ.get("DOCKER_HOST") or f"unix://{SOCKET}"
+def connect(variables: Mapping[str, str] = os.environ) -> docker.APIClient:
+    """A client of the engine that ``DOCKER_HOST`` names among the variables.
+
+    Raises EngineError that tells no engine, no permission and too old apart.
+    """
+    where = variables.get("DOCKER_HOST") or f"unix://{SOCKET}"
     try:
         knock(where)
-        api = docker.APIClient(version="auto", timeout=120, max_pool_size=64, **kwargs_from_env())
+        options = kwargs_from_env(environment=dict(variables))
+        api = docker.APIClient(version="auto", timeout=120, max_pool_size=64, **options)
     except PermissionError:
         raise EngineError(
             f"No permission on the Docker engine's socket {where.removeprefix('unix://')}.",

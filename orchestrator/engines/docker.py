@@ -5,7 +5,7 @@ import re
 import tarfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from docker.errors import APIError, NotFound
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines.client import UNREACHABLE, connect, explain, tunnel_to_engine
+from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import Event, OnEvent, OnThisHost, Task
 from orchestrator.errors import EngineError, ResultError
@@ -43,14 +43,24 @@ LOST = re.compile("containerd|transport|context canceled|shutting down|connectio
 """What an engine says that is about to end or has just been started again; all else that it says, it means."""
 
 
+Supply = Callable[[Connection, Sequence[Image], Say], Mapping[str, str]]
+"""Gets images onto an engine, and gives the id of each by its tag; what fails is a RosettaError."""
+
+
+def built(connection: Connection, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
+    """Build the images that are missing or out of date."""
+    return build_images(wanted, progress=say, variables=connection.variables)
+
+
 class DockerEngine(OnThisHost):
-    """A Docker engine, local or the one that ``DOCKER_HOST`` names."""
+    """A Docker engine, local or the one that ``DOCKER_HOST`` names; its images come by ``supply``."""
 
     name = "docker"
 
-    def __init__(self) -> None:
-        self._tunnel = tunnel_to_engine()
-        self.api = connect()
+    def __init__(self, supply: Supply = built) -> None:
+        self.connection = Connection()
+        self.api = self.connection.api
+        self._supply = supply
         self.host = str(self.api.info()["Name"])
         self._running: set[str] = set()
         self.stopping = False
@@ -63,8 +73,8 @@ class DockerEngine(OnThisHost):
         return None
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
-        """Build the images that are missing or out of date."""
-        self.use(build_images(wanted, progress=say))
+        """Get the images that are missing or out of date."""
+        self.use(self._supply(self.connection, wanted, say))
         return self._digests
 
     def use(self, digests: Mapping[str, str]) -> None:
@@ -75,8 +85,7 @@ class DockerEngine(OnThisHost):
         """Create, start, follow, read the result, remove."""
         started, clock = datetime.now(UTC), time.perf_counter()
         try:
-            if self._tunnel:
-                self._tunnel.open()
+            self.connection.restore()
             with self._container(task) as container:
                 outcome = self._follow(container, task, on_event)
         except EngineError as error:

@@ -21,19 +21,22 @@ from orchestrator.images.bakefile import bake, workloads_digest
 from orchestrator.images.image import Image
 
 
-def build_images(images: Sequence[Image], *, progress: Callable[[str], None]) -> dict[str, str]:
+def build_images(
+    images: Sequence[Image], *, progress: Callable[[str], None], variables: Mapping[str, str] = os.environ
+) -> dict[str, str]:
     """Build, side by side, those images that are missing or out of date; returns the id of each image by its tag.
 
-    ``progress`` is given a line of text whenever a step begins or ends. Raises BuildError, DiskError or EngineError
+    ``progress`` is given a line of text whenever a step begins or ends. ``variables`` are those of docker's command,
+    which tell it where the engine is. Raises BuildError, DiskError or EngineError
     with the likely cause; KeyboardInterrupt stops the build.
     """
     images = list(dict.fromkeys(images))
     workloads = workloads_digest()
-    there = inspect_images([image.tag for image in images])
+    there = inspect_images([image.tag for image in images], variables)
     stale = [image for image in images if not is_current(there.get(image.tag), image, workloads)]
     if stale:
-        run_bake(bake(stale), progress)
-        there = inspect_images([image.tag for image in images])
+        run_bake(bake(stale), progress, variables)
+        there = inspect_images([image.tag for image in images], variables)
     return {image.tag: there[image.tag]["Id"] for image in images}
 
 
@@ -43,12 +46,13 @@ def is_current(found: Mapping[str, Any] | None, image: Image, workloads: str) ->
     return bool(labels.get("rosetta.recipe") == image.recipe and labels.get("rosetta.workloads") == workloads)
 
 
-def inspect_images(tags: Sequence[str]) -> dict[str, dict[str, Any]]:
+def inspect_images(tags: Sequence[str], variables: Mapping[str, str] = os.environ) -> dict[str, dict[str, Any]]:
     """What the engine knows of the images that it has, by tag; raises EngineError without one."""
     if not tags:
         return {}
     try:
-        done = subprocess.run(["docker", "image", "inspect", *tags], capture_output=True, text=True, check=False)
+        command = ["docker", "image", "inspect", *tags]
+        done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise EngineError("The command 'docker' is missing.", remedy="Install Docker with its buildx plugin.") from None
     if done.returncode != 0 and "No such image" not in done.stderr:
@@ -56,11 +60,11 @@ def inspect_images(tags: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {tag: found for found in json.loads(done.stdout or "[]") for tag in found["RepoTags"]}
 
 
-def run_bake(file: Mapping[str, Any], progress: Callable[[str], None]) -> None:
+def run_bake(file: Mapping[str, Any], progress: Callable[[str], None], variables: Mapping[str, str]) -> None:
     """Run ``docker buildx bake`` to its end and hand on its progress; raises BuildError with the end of its log."""
     # The builder "default" is the engine itself: it sees local base images and keeps what it builds.
     command = ["docker", "buildx", "bake", "--builder=default", "--progress=plain", "--provenance=false", "--file=-"]
-    variables = {**os.environ, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets and wheels may lie outside the checkout
+    variables = {**variables, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets and wheels may lie outside the checkout
     with running(command, json.dumps(file), variables) as process:
         log, steps = [], Steps()
         assert process.stdout is not None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
+from orchestrator.engines.client import Connection
 from orchestrator.errors import ConflictError, RefusedError, RegistryError, ResultError
 from orchestrator.images.building import explained
 from orchestrator.images.image import Image
@@ -103,13 +104,13 @@ def digest_there(api: docker.APIClient, name: str, move: bool) -> str | None:
         raise RefusedError(error.what, error.why, f"{error.remedy} Or, {new}.") from None
 
 
-def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> Published:
+def publish(connection: Connection, drafted: Draft, *, move: bool, say: Say) -> Published:
     """Push an image and its SBOM; what is there already is not pushed again.
 
     Raises ConflictError if the tag is another image's, unless it is to ``move``; RegistryError.
     """
-    relabel(drafted)
-    there = drafted.there
+    relabel(drafted, connection.variables)
+    api, there = connection.api, drafted.there
     same = there in registry.own_digests(api, drafted.name)
     if there and not same and not move:
         raise ConflictError(
@@ -132,13 +133,14 @@ def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> P
     )
 
 
-def relabel(drafted: Draft) -> None:
+def relabel(drafted: Draft, variables: Mapping[str, str]) -> None:
     """Make the image to push of the built one: labels are all that is added, and the same ones give the same id."""
     words = [word for name, value in sorted(drafted.labels.items()) for word in ("--label", f"{name}={value}")]
     command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
     with tempfile.TemporaryDirectory() as empty:
         Path(empty, "Dockerfile").write_text(f"FROM {drafted.found.image.tag}\n")
-        done = subprocess.run([*command, "--tag", drafted.name, empty], capture_output=True, text=True, check=False)
+        command += ["--tag", drafted.name, empty]
+        done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise explained(done.stderr)
 

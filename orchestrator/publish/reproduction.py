@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import docker
 from pydantic import ValidationError
 
 from orchestrator.cell import contract, quality
@@ -20,6 +21,7 @@ from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.data.downloads import TIMEOUTS, is_url, printable
+from orchestrator.engines.client import Connection
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import BuildError, ResultError, SelectionError
 from orchestrator.images.definitions import Framework
@@ -90,31 +92,38 @@ class Pair:
     differences: tuple[str, ...]
 
 
-class PullingEngine(DockerEngine):
-    """Docker, whose images are pulled by digest and never built."""
+def pulling_engine() -> DockerEngine:
+    """A Docker engine whose images are pulled by digest and never built; raises EngineError."""
+    return DockerEngine(pulled)
 
-    def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
-        """Pull what is missing; raises RegistryError, or BuildError for an image of another contract."""
-        for image in wanted:
-            assert isinstance(image, PublishedImage)
-            found = self.here(image)
-            if found is None:
-                say(f"{image.reference.pullable}: pulling")
-                found = registry.pull(self.api, image.reference)
-            labels = found["Config"]["Labels"] or {}
-            if labels.get("rosetta.contract") != str(contract.CONTRACT):
-                said = str(labels.get("rosetta.contract", "none"))[:20]
-                raise BuildError(
-                    f"{image.reference} follows contract {said}; this program knows {contract.CONTRACT}.",
-                    remedy="Use the release of Rosetta Matrix that published it.",
-                )
-            self.use({image.tag: str(found["Id"])})
-        return self._digests
 
-    def here(self, image: PublishedImage) -> Mapping[str, Any] | None:
-        """The image if it is here: as it was published, or the one that ran, loaded from an archive."""
-        names = filter(None, (image.reference.pullable, image.built))
-        return next(filter(None, (registry.known(self.api, name) for name in names)), None)
+def pulled(connection: Connection, wanted: Sequence[Image], say: Say) -> dict[str, str]:
+    """Pull what is missing; returns an id for each tag.
+
+    Raises RegistryError, or BuildError for an image of another contract.
+    """
+    ids = {}
+    for image in wanted:
+        assert isinstance(image, PublishedImage)
+        found = here(connection.api, image)
+        if found is None:
+            say(f"{image.reference.pullable}: pulling")
+            found = registry.pull(connection.api, image.reference)
+        labels = found["Config"]["Labels"] or {}
+        if labels.get("rosetta.contract") != str(contract.CONTRACT):
+            said = str(labels.get("rosetta.contract", "none"))[:20]
+            raise BuildError(
+                f"{image.reference} follows contract {said}; this program knows {contract.CONTRACT}.",
+                remedy="Use the release of Rosetta Matrix that published it.",
+            )
+        ids[image.tag] = str(found["Id"])
+    return ids
+
+
+def here(api: docker.APIClient, image: PublishedImage) -> Mapping[str, Any] | None:
+    """The image if it is here: as it was published, or the one that ran, loaded from an archive."""
+    names = filter(None, (image.reference.pullable, image.built))
+    return next(filter(None, (registry.known(api, name) for name in names)), None)
 
 
 def read(source: str) -> "pa.Table":

@@ -15,6 +15,7 @@ from orchestrator.engines.docker import DockerEngine
 from orchestrator.engines.protocol import Task
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError
+from orchestrator.images.building import inspect_images
 from tests.containers.test_docker_engine import BASE, Probe
 
 pytestmark = pytest.mark.container
@@ -69,18 +70,19 @@ def address(engine, tmp_path, monkeypatch):
 def test_cells_run_through_a_tunnel_that_is_opened_again_when_it_breaks(address, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", address)
     docker_engine = DockerEngine()
-    socket_path = docker_engine._tunnel.socket
-    assert os.environ["DOCKER_HOST"] == f"unix://{socket_path}"  # for builds, which are a program of their own
+    tunnel = docker_engine.connection.tunnel
+    there = inspect_images([BASE], docker_engine.connection.variables)  # as builds do, by a program of its own
+    assert list(there) == [BASE]
+    assert os.environ["DOCKER_HOST"] == address
     task = Task(Cell("pytorch", "rnn"), Probe(BASE), "key", "run")
     # The bare image has no harness: that it says so shows that its output came through.
     outcome = docker_engine.run(task, lambda event: None)
     assert (outcome.status, outcome.reason[:14]) == (Status.FAILED, "exit code 127:")
-    docker_engine._tunnel._ssh.kill()
-    docker_engine._tunnel._ssh.wait()
+    tunnel._ssh.kill()
+    tunnel._ssh.wait()
     assert docker_engine.run(task, lambda event: None).reason[:14] == "exit code 127:"
-    docker_engine.api.close()
-    docker_engine._tunnel.close()
-    assert not socket_path.exists()
+    docker_engine.connection.close()
+    assert not tunnel.socket.exists()
 
 
 def test_a_tunnel_ends_with_its_orchestrator(address):
