@@ -4,45 +4,82 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import length, running, selection, steadiness
+from orchestrator.cli.options import (
+    Length,
+    Running,
+    Selection,
+    Steadiness,
+    length,
+    running,
+    selection,
+    steadiness,
+)
 from orchestrator.errors import CellsFailed, SelectionError
 from orchestrator.system.checkout import ROOT
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.console import Console
+
+    from orchestrator.cell.cell import Cell
+    from orchestrator.engines.protocol import Engine
+    from orchestrator.plan.verdicts import Planned
+    from orchestrator.run.context import Tally
+    from orchestrator.run.rounds import Target
+    from orchestrator.system.host import Host
+
+    Show = Callable[[pa.Table, Console], None]
+    Plan = Callable[[list[Cell], Host], list[Planned]]
 
 INTERRUPTED = 130
 
 
-def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
-    """The selected cells and the engine, from the shared options; those of ``length`` may be missing."""
-    from orchestrator.engines.choice import choose_engine
+def note(text: str) -> None:
+    """Tell a person what is no result."""
+    click.echo(f"note: {text}", err=True)
+
+
+def cells_of(selection: Selection, length: Length | None = None) -> "list[Cell]":
+    """The selected cells."""
     from orchestrator.plan.selection import selected_cells
     from orchestrator.report import scripts
 
-    path = options["matrix_file"] or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
+    length = length or Length()
+    path = selection.matrix_file or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
     overrides = {
-        "data": [options["data"]] if options.get("data") else None,
-        "repeat": list(range(options["repeats"])) if options.get("repeats") else None,
-        "epochs": options.get("epochs"),
-        "samples": options.get("samples"),
+        "data": [length.data] if length.data else None,
+        "repeat": list(range(length.repeats)) if length.repeats else None,
+        "epochs": length.epochs,
+        "samples": length.samples,
     }
-
-    def say(text: str) -> None:
-        click.echo(f"note: {text}", err=True)
-
     for orphan in scripts.orphans():
-        say(orphan)
-    cells = selected_cells(path, options["profile"], options["only"], options["skip"], overrides)
-    return cells, choose_engine(options["engine"], say, options["address"])
+        note(orphan)
+    return selected_cells(path, selection.profile, selection.only, selection.skip, overrides)
+
+
+def engine_of(selection: Selection) -> "Engine":
+    """The engine that was asked for, else the best that answers."""
+    from orchestrator.engines.choice import choose_engine
+
+    return choose_engine(selection.engine, note, selection.address)
+
+
+def plan_of_matrix(engine: "Engine", folder: Path, unverified: bool) -> "Plan":
+    """What makes verdicts of the matrix's cells: by its images, the engine, and what the results folder has."""
+    from orchestrator.plan.verdicts import plan_cells
+
+    return lambda cells, host: plan_cells(cells, engine, folder, host, unverified)
 
 
 @click.command()
 @selection
 @length
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
-def plan(as_json: bool, **options: Any) -> None:
+def plan(selection: Selection, length: Length, as_json: bool) -> None:
     """Print every cell with its id and verdict: ready, done, or incompatible and why.
 
     \b
@@ -52,8 +89,8 @@ def plan(as_json: bool, **options: Any) -> None:
     """
     from orchestrator.plan import verdicts as planning
 
-    cells, engine = cells_from(options)
-    planned = planning.plan_cells(cells, engine, options["results"], unverified=options["unverified"])
+    cells, engine = cells_of(selection, length), engine_of(selection)
+    planned = planning.plan_cells(cells, engine, selection.results, unverified=selection.unverified)
     if as_json:
         import json
 
@@ -77,7 +114,7 @@ def plan(as_json: bool, **options: Any) -> None:
 @selection
 @length
 @click.option("--print", "show", is_flag=True, help="Show Dockerfiles and bake file; needs no engine.")
-def build(show: bool, **options: Any) -> None:
+def build(selection: Selection, length: Length, show: bool) -> None:
     """Build the images that the selected cells need, in parallel; those for GPUs also where there is none.
 
     \b
@@ -90,14 +127,13 @@ def build(show: bool, **options: Any) -> None:
     from orchestrator.images.image import image_for
     from orchestrator.plan import verdicts as planning
 
-    if show:
-        options["engine"] = "process"
-    cells, engine = cells_from(options)
+    cells = cells_of(selection, length)
     if show:
         shown = [image_for(cell.library, cell.platform) for cell in cells]
         click.echo(printed(list(dict.fromkeys(image for image in shown if image))))
         return
-    wanted = planning.images_of(cells, engine, options["unverified"])
+    engine = engine_of(selection)
+    wanted = planning.images_of(cells, engine, selection.unverified)
     for tag, digest in engine.prepare(wanted, click.echo).items():
         click.echo(f"{tag}  {digest}")
 
@@ -107,7 +143,7 @@ def build(show: bool, **options: Any) -> None:
 @length
 @running
 @steadiness
-def run(**options: Any) -> None:
+def run(selection: Selection, length: Length, running: Running, steadiness: Steadiness) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
 
     \b
@@ -119,16 +155,20 @@ def run(**options: Any) -> None:
       rosetta run --rerun '*/resnet50/*'
     """
     from orchestrator.report import screen
+    from orchestrator.run.rounds import Target
 
-    cells, engine = cells_from(options)
-    run_cells(cells, engine, options["results"], screen.show, options)
+    percent = steadiness.until_stable
+    target = Target(percent / 100, steadiness.max_repeats) if percent else None
+    cells, engine = cells_of(selection, length), engine_of(selection)
+    plan = plan_of_matrix(engine, selection.results, selection.unverified)
+    run_cells(cells, engine, selection.results, plan, screen.show, running, target)
 
 
 @click.command()
 @selection
 @running
 @click.option("--markdown", is_flag=True, help="Run nothing; print the results so far as Markdown.")
-def parity(markdown: bool, **options: Any) -> None:
+def parity(selection: Selection, running: Running, markdown: bool) -> None:
     """Prove that every library has the same model: same weights and batches, no dropout, a few steps.
 
     Scores, losses and parameters are compared with a reference in double precision; results lie in DIR/parity.
@@ -144,61 +184,63 @@ def parity(markdown: bool, **options: Any) -> None:
     from orchestrator.results.files import read_results
     from orchestrator.results.paths import ResultsFolder
 
-    folder = ResultsFolder(options["results"]).parity
+    folder = ResultsFolder(selection.results).parity
     if markdown:
         click.echo(report.markdown(read_results(folder.merged)), nl=False)
         return
-    cells, engine = cells_from({**options, "data": "synthetic"})
-    run_cells([replace(cell, parity=True) for cell in cells], engine, folder.path, report.show, options)
+    cells = [replace(cell, parity=True) for cell in cells_of(selection, Length(data="synthetic"))]
+    engine = engine_of(selection)
+    plan = plan_of_matrix(engine, folder.path, selection.unverified)
+    run_cells(cells, engine, folder.path, plan, report.show, running)
 
 
 def run_cells(
-    cells: list[Any],
-    engine: Any,
+    cells: "list[Cell]",
+    engine: "Engine",
     folder: Path,
-    show: Callable[[Any, Any], None],
-    options: dict[str, Any],
-    verdicts: Callable[[list[Any], Any], list[Any]] | None = None,
+    plan: "Plan",
+    show: "Show",
+    running: Running,
+    target: "Target | None" = None,
 ) -> None:
     """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted.
 
-    ``verdicts`` make a plan of cells for a host; by default it is the matrix's.
+    With a ``target`` they are run in as many rounds as it takes to reach it.
     """
     from rich.console import Console
 
-    from orchestrator.plan import verdicts as planning
     from orchestrator.results.files import read_results
     from orchestrator.results.paths import ResultsFolder
     from orchestrator.run import running as execution
     from orchestrator.run import screen as showing
-    from orchestrator.run.context import Settings, Tally
-    from orchestrator.run.rounds import Target, in_rounds, run_until_steady
+    from orchestrator.run.context import Settings
+    from orchestrator.run.rounds import in_rounds, run_until_steady
     from orchestrator.system.signals import Interruption
 
     interruption = Interruption()
     interruption.watch()
     host = engine.machine()
-    percent = options.get("until_stable")
-    target = Target(percent / 100, options["max_repeats"]) if percent else None
-    if options["rerun"]:
-        set_aside(in_rounds(cells, target.most) if target else cells, folder, options["rerun"])
+    if running.rerun:
+        set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun)
     console = Console()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    settings = Settings(folder, options["jobs"], options["deadline"], mirror, options["build_deadline"])
-    progress = showing.choose(console, options["as_json"])
+    settings = Settings(folder, running.jobs, running.deadline, mirror, running.build_deadline)
+    progress = showing.choose(console, running.as_json)
 
-    def once(cells: list[Any]) -> tuple[list[Any], Tally]:
-        if verdicts:
-            planned = verdicts(cells, host)
-        else:
-            planned = planning.plan_cells(cells, engine, folder, host, options["unverified"])
+    def once(cells: "list[Cell]") -> "tuple[list[Planned], Tally]":
+        planned = plan(cells, host)
         return planned, execution.run(planned, engine, settings, host, progress, interruption)
 
     tally = run_until_steady(cells, folder, target, once, progress.say) if target else once(cells)[1]
     merged = ResultsFolder(folder).merged
-    if not options["as_json"]:
+    if not running.as_json:
         show(read_results(merged), console)
         console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
+    raise_unless_good(tally)
+
+
+def raise_unless_good(tally: "Tally") -> None:
+    """Raise CellsFailed, or what kept cells from running; exit with 130 after an interruption."""
     if tally.interrupted:
         click.echo("interrupted: finished cells are kept, the others will run next time", err=True)
         sys.exit(INTERRUPTED)
@@ -211,7 +253,7 @@ def run_cells(
         )
 
 
-def set_aside(cells: list[Any], folder: Path, what: str) -> None:
+def set_aside(cells: "list[Cell]", folder: Path, what: str) -> None:
     """Have cells run again whatever their results: ``failed``, ``all``, or a glob; raises SelectionError if none is."""
     from orchestrator.plan.selection import selector
     from orchestrator.results.files import forget

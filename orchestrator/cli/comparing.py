@@ -6,24 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import results_folder, together
+from orchestrator.cli.options import Judging, judging, results_folder
 from orchestrator.errors import SelectionError, SlowerError
 
 if TYPE_CHECKING:
     from orchestrator.compare.comparison import Compared
-
-how = together(
-    click.option(
-        "--threshold",
-        type=click.FloatRange(min=0),
-        default=10.0,
-        show_default=True,
-        metavar="PERCENT",
-        help="How much slower is too slow.",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs."),
-)
-"""Of both: what counts as slower, and how to say it."""
 
 
 @click.command()
@@ -35,8 +22,8 @@ how = together(
     metavar="FILE",
     help="Published results, of the same cells. Default: the figures of 2018.",
 )
-@how
-def verify(paths: tuple[Path, ...], results: Path, against: Path | None, threshold: float, as_json: bool) -> None:
+@judging
+def verify(paths: tuple[Path, ...], results: Path, against: Path | None, judging: Judging) -> None:
     """Is my installation as fast as it should be? Exit code 12 if a cell is slower, or failed.
 
     FILE can be a folder of results; default: what DIR has merged. Shortened runs are never compared with full ones.
@@ -55,14 +42,14 @@ def verify(paths: tuple[Path, ...], results: Path, against: Path | None, thresho
 
     ours = gather(paths) if paths else read_results(ResultsFolder(results).merged)
     find = comparison.of_results(gather([against]), str(against)) if against else comparison.published
-    tell(comparison.verify(ours, find, threshold / 100), str(against or "the figures of 2018"), as_json)
+    tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging.as_json)
 
 
 @click.command()
 @click.argument("old", type=click.Path(path_type=Path), metavar="A")
 @click.argument("new", type=click.Path(path_type=Path), metavar="B")
-@how
-def diff(old: Path, new: Path, threshold: float, as_json: bool) -> None:
+@judging
+def diff(old: Path, new: Path, judging: Judging) -> None:
     """What became slower from results A to results B? Exit code 12 if a cell did, or fails now.
 
     A and B are files or folders. Cells that only one of them has are named and don't count.
@@ -78,9 +65,10 @@ def diff(old: Path, new: Path, threshold: float, as_json: bool) -> None:
 
     before, after = gather([old]), gather([new])
     gone = ", ".join(comparison.missing(after, before))
-    if gone and not as_json:
+    if gone and not judging.as_json:
         click.echo(f"note: only in {old}: {plain(gone)}", err=True)
-    tell(comparison.verify(after, comparison.of_results(before, str(old)), threshold / 100), str(old), as_json)
+    compared = comparison.verify(after, comparison.of_results(before, str(old)), judging.threshold / 100)
+    tell(compared, str(old), judging.as_json)
 
 
 def tell(every: "Sequence[Compared]", baseline: str, as_json: bool) -> None:

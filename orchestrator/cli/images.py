@@ -1,11 +1,10 @@
 """Images: save, load, list; and for those who change one or the matrix: lock, schema."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from orchestrator.cli.options import selection
+from orchestrator.cli.options import Selection, selection
 
 
 @click.group()
@@ -45,19 +44,20 @@ def list_images() -> None:
     metavar="DIR",
     help="Where to write.",
 )
-def save(output: Path, **options: Any) -> None:
+def save(selection: Selection, output: Path) -> None:
     """Write the images of the selected cells as OCI archives, with their sums in SHA256SUMS.
 
     \b
     example:
       rosetta images save --only 'pytorch/*/cpu' --output /media/stick
     """
-    from orchestrator.cli.cells import cells_from
+    from orchestrator.cli.cells import cells_of
+    from orchestrator.engines.docker import DockerEngine
     from orchestrator.plan import verdicts as planning
     from orchestrator.publish import archives
 
-    cells, engine = cells_from({**options, "engine": "docker"})
-    wanted = planning.images_of(cells, engine, options["unverified"])
+    cells, engine = cells_of(selection), DockerEngine()
+    wanted = planning.images_of(cells, engine, selection.unverified)
     archives.save(engine.api, wanted, output, click.echo)
 
 

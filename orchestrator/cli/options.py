@@ -1,22 +1,84 @@
 """The options that several commands share."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
-Option = Callable[[Any], Any]
+Command = Callable[..., None]
+Option = Callable[[Command], Command]
 
 
-def together(*options: Option) -> Callable[[F], F]:
-    """Several options as one decorator; ``--help`` lists them in this order."""
+@dataclass(frozen=True)
+class Selection:
+    """Which cells, where they run, and where their results lie."""
 
-    def decorate(command: F) -> F:
+    matrix_file: Path | None
+    profile: str
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    results: Path
+    engine: str | None
+    address: str | None
+    unverified: bool
+
+
+@dataclass(frozen=True)
+class Length:
+    """What is measured in place of what the matrix file says; None leaves it as it is."""
+
+    data: str | None = None
+    epochs: int | None = None
+    samples: int | None = None
+    repeats: int | None = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """How to run; ``deadline`` and ``build_deadline`` in seconds."""
+
+    jobs: int
+    deadline: float
+    build_deadline: float
+    rerun: str | None
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """How often to run; ``until_stable`` in percent, None for no more often than asked for."""
+
+    until_stable: float | None
+    max_repeats: int
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What counts as slower, in percent, and how to say it."""
+
+    threshold: float
+    as_json: bool
+
+
+def grouped(name: str, kind: type[Any], *options: Option) -> Callable[[Command], Command]:
+    """Several options as one decorator, whose values a command gets as one argument: a ``kind`` under this name.
+
+    ``kind`` has a field for each option. ``--help`` lists them in this order.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_group(**given: Any) -> None:
+            group = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+            command(**given, **{name: group})
+
+        made: Command = with_group
         for option in reversed(options):
-            command = option(command)
-        return command
+            made = option(made)
+        return made
 
     return decorate
 
@@ -35,7 +97,9 @@ results_folder = click.option(
     help="Where results lie.",
 )
 
-selection = together(
+selection = grouped(
+    "selection",
+    Selection,
     click.option(
         "--matrix",
         "matrix_file",
@@ -66,7 +130,9 @@ selection = together(
 )
 """Of plan, build, run and parity: which cells, where, and where their results lie."""
 
-length = together(
+length = grouped(
+    "length",
+    Length,
     click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'."),
     click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
     click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
@@ -74,7 +140,9 @@ length = together(
 )
 """Of plan, build and run: what is measured in place of what the matrix file says."""
 
-running = together(
+running = grouped(
+    "running",
+    Running,
     click.option(
         "--jobs",
         type=click.IntRange(1),
@@ -92,7 +160,9 @@ running = together(
 )
 """Of run and parity: how to run."""
 
-steadiness = together(
+steadiness = grouped(
+    "steadiness",
+    Steadiness,
     click.option(
         "--until-stable",
         type=click.FloatRange(min=0, min_open=True),
@@ -111,3 +181,18 @@ steadiness = together(
     ),
 )
 """Of run: how often."""
+
+judging = grouped(
+    "judging",
+    Judging,
+    click.option(
+        "--threshold",
+        type=click.FloatRange(min=0),
+        default=10.0,
+        show_default=True,
+        metavar="PERCENT",
+        help="How much slower is too slow.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs."),
+)
+"""Of verify and diff: what counts as slower, and how to say it."""

@@ -1,12 +1,17 @@
 """Results and images for others, and from others: publish, reproduce."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import running, selection
+from orchestrator.cli.options import Running, Selection, running, selection
 from orchestrator.errors import CellsFailed, DiffersError
+
+if TYPE_CHECKING:
+    from orchestrator.cell.cell import Cell
+    from orchestrator.plan.verdicts import Planned
+    from orchestrator.system.host import Host
 
 
 @click.command()
@@ -23,7 +28,7 @@ from orchestrator.errors import CellsFailed, DiffersError
     help="Let a tag name this image, also if it has another or if the registry does not tell.",
 )
 @click.option("--sign", is_flag=True, help="Have cosign sign each image.")
-def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: bool, **options: Any) -> None:
+def publish(selection: Selection, registry: str, output: Path, dry_run: bool, move_tags: bool, sign: bool) -> None:
     """Push the images of the selected cells, and write results that others can reproduce.
 
     What DIR of --results has merged is written to published/results.parquet, with references by digest. Credentials
@@ -36,7 +41,8 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     """
     import json
 
-    from orchestrator.cli.cells import cells_from
+    from orchestrator.cli.cells import cells_of
+    from orchestrator.engines.docker import DockerEngine
     from orchestrator.plan import verdicts as planning
     from orchestrator.publish import publishing
     from orchestrator.publish.examination import notes_of
@@ -45,8 +51,8 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     from orchestrator.results.paths import ResultsFolder
 
     checked_registry(registry)
-    cells, engine = cells_from({**options, "engine": "docker"})
-    wanted = planning.images_of(cells, engine, options["unverified"])
+    cells, engine = cells_of(selection), DockerEngine()
+    wanted = planning.images_of(cells, engine, selection.unverified)
     if dry_run:
         drafts = [publishing.draft(engine.api, image, registry, move=move_tags) for image in wanted]
         click.echo(json.dumps([publishing.shown(one, sign) for one in drafts], indent=1))
@@ -62,7 +68,7 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
             click.echo(f"note: {image.name}: {note}", err=True)
         if sign:
             publishing.sign(done[-1])
-    merged = ResultsFolder(options["results"]).merged
+    merged = ResultsFolder(selection.results).merged
     if merged.exists():
         table, count = publishing.with_references(read_results(merged), done)
         write_results(table, output / publishing.RESULTS)
@@ -82,7 +88,9 @@ def publish(registry: str, output: Path, dry_run: bool, move_tags: bool, sign: b
     "--threshold", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="PERCENT",
     help="How much slower is too slow.",
 )  # fmt: skip
-def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], threshold: float, **options: Any) -> None:
+def reproduce(
+    source: str, only: tuple[str, ...], skip: tuple[str, ...], results: Path, running: Running, threshold: float
+) -> None:
     """Run published results again, in the very images that made them, and compare time and quality.
 
     Needs no more than the file: images are pulled by digest. Exit code 12 if a cell is slower, 17 if its quality
@@ -103,21 +111,20 @@ def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], thresho
     from orchestrator.report import screen
     from orchestrator.system.terminal import plain
 
-    folder, as_json = options["results"], options["as_json"]
     published = reproduction.read(source)
     rows = reproduction.chosen(published, only, skip)
     for name, why in reproduction.refused(published, only):
         click.echo(f"note: not run again: {plain(name)}: {plain(why)}", err=True)
     of_cell = {row.cell: row for row in rows}
 
-    def verdicts(cells: list[Any], host: Any) -> list[Any]:
-        return reproduction.plan([of_cell[cell] for cell in cells], folder, host)
+    def plan(cells: "list[Cell]", host: "Host") -> "list[Planned]":
+        return reproduction.plan([of_cell[cell] for cell in cells], results, host)
 
     with suppress(CellsFailed):  # the comparison says which, and what they should have been
-        run_cells(list(of_cell), reproduction.pulling_engine(), folder, screen.show, options, verdicts)
-    mine = reproduction.results_of(rows, folder)
+        run_cells(list(of_cell), reproduction.pulling_engine(), results, plan, screen.show, running)
+    mine = reproduction.results_of(rows, results)
     pairs = reproduction.pairs(rows, mine)
-    report.show(pairs, as_json)
+    report.show(pairs, running.as_json)
     differ = [pair.cell for pair in pairs if not pair.as_good]
     if differ or not pairs:
         raise DiffersError(
@@ -125,4 +132,4 @@ def reproduce(source: str, only: tuple[str, ...], skip: tuple[str, ...], thresho
             remedy="Their logs lie beside their results in DIR/cells.",
         )
     baseline = comparison.of_results(published, source)
-    tell(comparison.verify(mine, baseline, threshold / 100), source, as_json)
+    tell(comparison.verify(mine, baseline, threshold / 100), source, running.as_json)
