@@ -55,14 +55,14 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
     wanted = planning.images_of(cells, engine, selection.unverified)
     if dry_run:
         drafts = [publishing.draft(engine.api, image, registry, move=move_tags) for image in wanted]
-        click.echo(json.dumps([publishing.shown(one, sign) for one in drafts], indent=1))
+        click.echo(json.dumps([publishing.draft_as_json(one, sign) for one in drafts], indent=1))
         return
     engine.prepare(wanted, click.echo)
     done = []
     for image in wanted:
         drafted = publishing.draft(engine.api, image, registry, move=move_tags)
         done.append(publishing.publish(engine.connection, drafted, move=move_tags, say=click.echo))
-        publishing.write_papers(drafted, output)
+        publishing.write_page_and_sbom(drafted, output)
         publishing.write_lock(output, done)
         for note in notes_of(image):
             click.echo(f"note: {image.name}: {note}", err=True)

@@ -40,7 +40,7 @@ def push(location: str, results: Path) -> None:
       rosetta sync push az://account/results/machine-7
       rosetta sync push file:///mnt/share/results/machine-7 --results /data/results
     """
-    carry("push", location, results)
+    transfer("push", location, results)
 
 
 @sync.command()
@@ -54,10 +54,10 @@ def pull(location: str, results: Path) -> None:
       rosetta sync pull az://account/results/machine-7
       rosetta sync pull file:///mnt/share/results/machine-7 --results machine-7
     """
-    carry("pull", location, results)
+    transfer("pull", location, results)
 
 
-def carry(direction: str, location: str, results: Path) -> None:
+def transfer(direction: str, location: str, results: Path) -> None:
     """Push or pull; exits with 130 when interrupted."""
     from orchestrator.results import sync as copying
     from orchestrator.storage.location import storage_at

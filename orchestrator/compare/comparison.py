@@ -164,7 +164,7 @@ def published(question: Question, rows: Sequence[Row]) -> Baseline | str:
         return "shortened: 2018 has full runs only"
     if row["precision"] != "fp32":
         return f"2018 has no {row['precision']}"
-    figure = published_2018.answer(
+    figure = published_2018.figure_for(
         row["library"], row["variant"], row["workload"], row["gpu"], question[1], row["data"]
     )
     if figure is None:

@@ -122,7 +122,7 @@ class Edition:
             if figure.workload == workload
             and figure.variant == "reference"
             and (figure.gpu, figure.n_gpus, figure.data) == (column.gpu, column.n_gpus, column.data)
-            and stood(figure, self)
+            and stood_in(figure, self)
         }
 
 
@@ -175,7 +175,7 @@ AFTER_MARCH = {"2913976", "0c27e52", "HEAD"}
 """The commits that brought what stood in March's edition, and the last with what was then still replaced."""
 
 
-def stood(figure: Figure, edition: Edition) -> bool:
+def stood_in(figure: Figure, edition: Edition) -> bool:
     """Whether a figure stood in an edition."""
     if edition is JUNE:
         return figure.last == "HEAD"
@@ -251,7 +251,7 @@ def with_run(figure: Figure, runs: Sequence[Figure]) -> Figure:
     behind = [run for run in reversed(runs) if abs(run.seconds - figure.seconds) <= last_digit / 2]
     if not behind:
         return figure
-    best = min(behind, key=lambda run: (run.quality is None, trust(run.source)))
+    best = min(behind, key=lambda run: (run.quality is None, trust_rank(run.source)))
     return replace(figure, seconds=best.seconds, quality=best.quality)
 
 
@@ -264,16 +264,16 @@ TRUST = ("README.md", "notebooks/", "", "fork", "https:")
 """How the sources of figures begin, those that were published most widely first; the empty one stands for the rest."""
 
 
-def answer(library: str, variant: str, workload: str, gpu: str, n_gpus: int, data: str) -> Figure | None:
+def figure_for(library: str, variant: str, workload: str, gpu: str, n_gpus: int, data: str) -> Figure | None:
     """The figure to measure a cell by: what the README last said, else the newest run of the best source.
 
     The old lines of libraries that the matrix has twice (pytorch-2018) answer to the same name.
     """
     question = (library.removesuffix("-2018"), variant, workload, gpu, n_gpus, data)
     found = [figure for figure in figures() if figure.question == question and figure.last in ("", "HEAD", "0c27e52")]
-    return min(reversed(found), key=lambda figure: trust(figure.source), default=None)
+    return min(reversed(found), key=lambda figure: trust_rank(figure.source), default=None)
 
 
-def trust(source: str) -> int:
+def trust_rank(source: str) -> int:
     """The place of a source in ``TRUST``."""
     return next((rank for rank, start in enumerate(TRUST) if start and source.startswith(start)), TRUST.index(""))

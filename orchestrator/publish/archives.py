@@ -38,7 +38,7 @@ def save(api: docker.APIClient, images: Sequence[Image], folder: Path, say: Say)
         sums = sums_of(folder) if (folder / SUMS).exists() else {}
         for image in images:
             name = image.tag.removeprefix("rosetta/").replace(":", "-") + ".tar"
-            sums[name] = written(api.get_image(image.tag), folder / name)
+            sums[name] = write_archive(api.get_image(image.tag), folder / name)
             say(f"{folder / name}: {(folder / name).stat().st_size / 2**20:,.0f} MB")
         (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
     except OSError as error:
@@ -47,7 +47,7 @@ def save(api: docker.APIClient, images: Sequence[Image], folder: Path, say: Say)
         raise BuildError("The engine did not give the images.", explain(error)) from None
 
 
-def written(chunks: Iterable[bytes], path: Path) -> str:
+def write_archive(chunks: Iterable[bytes], path: Path) -> str:
     """Write a file, whole or not at all; returns its sha256."""
     partial, digest = path.with_suffix(".partial"), hashlib.sha256()
     try:

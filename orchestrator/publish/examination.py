@@ -139,20 +139,20 @@ def notes_of(image: Image) -> list[str]:
     return [NVIDIA] * (image.platform != "cpu") + [ANACONDA] * (image.stage is not None)
 
 
-def page(name: str, found: Examined, labels: Mapping[str, str]) -> str:
+def page_about(name: str, found: Examined, labels: Mapping[str, str]) -> str:
     """Markdown about an image: what it says of itself, its layers, its packages."""
     lines = [f"# {name}", "", f"Image `{found.id}`, {found.size / 2**20:,.0f} MB.", "", "| label | |", "| --- | --- |"]
-    lines += [f"| `{key}` | {cell(value)} |" for key, value in sorted({**found.labels, **labels}.items())]
+    lines += [f"| `{key}` | {escaped(value)} |" for key, value in sorted({**found.labels, **labels}.items())]
     lines += ["", "## Layers", "", "| made by | MB |", "| --- | ---: |"]
-    lines += [f"| {cell(step)} | {size / 2**20:,.1f} |" for step, size in found.layers]
+    lines += [f"| {escaped(step)} | {size / 2**20:,.1f} |" for step, size in found.layers]
     lines += ["", "## Packages", "", "| | name | version | licence |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| {package.kind} | {cell(package.name)} | {cell(package.version)} | {cell(package.licence or '')} |"
+        f"| {package.kind} | {escaped(package.name)} | {escaped(package.version)} | {escaped(package.licence or '')} |"
         for package in found.inventory.packages
     ]
     return "\n".join(lines) + "\n"
 
 
-def cell(text: str) -> str:
+def escaped(text: str) -> str:
     """Text of others as a table takes it: no markup, no line breaks."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|" else letter for letter in " ".join(text.split()))

@@ -23,7 +23,7 @@ from orchestrator.errors import ConflictError, RefusedError, RegistryError, Resu
 from orchestrator.images.building import explained
 from orchestrator.images.image import Image
 from orchestrator.publish import registry
-from orchestrator.publish.examination import Examined, examine, labels_of, notes_of, page
+from orchestrator.publish.examination import Examined, examine, labels_of, notes_of, page_about
 from orchestrator.publish.image_names import ImageName, checked_registry, is_local
 from orchestrator.publish.sbom import cyclonedx
 from orchestrator.system.checkout import commit
@@ -54,7 +54,7 @@ class Draft:
         return f"{self.repository}:{self.tag}"
 
     @property
-    def bill(self) -> str:
+    def sbom(self) -> str:
         """Its SBOM, as a file."""
         return json.dumps(cyclonedx(self.name, self.found.id, self.found.inventory.packages), indent=1) + "\n"
 
@@ -119,14 +119,14 @@ def publish(connection: Connection, drafted: Draft, *, move: bool, say: Say) -> 
         )
     digest = str(there) if same else registry.push(api, drafted.repository, drafted.tag)
     reference = ImageName(drafted.repository, drafted.tag, digest)
-    bill = registry.digest_of(api, f"{drafted.name}.sbom") if same else None
-    bill = bill or push_bill(api, drafted, digest)
+    sbom = registry.digest_of(api, f"{drafted.name}.sbom") if same else None
+    sbom = sbom or push_sbom(api, drafted, digest)
     say(f"{reference}{'  unchanged' if same else ''}")
     labels, checkout = drafted.found.labels, commit()
     return Published(
         str(reference),
         drafted.found.id,
-        str(ImageName(drafted.repository, f"{drafted.tag}.sbom", bill)),
+        str(ImageName(drafted.repository, f"{drafted.tag}.sbom", sbom)),
         labels.get("rosetta.recipe", ""),
         labels.get("rosetta.workloads", ""),
         checkout[0] if checkout else None,
@@ -145,12 +145,12 @@ def relabel(drafted: Draft, variables: Mapping[str, str]) -> None:
         raise explained(done.stderr)
 
 
-def push_bill(api: docker.APIClient, drafted: Draft, digest: str) -> str:
+def push_sbom(api: docker.APIClient, drafted: Draft, digest: str) -> str:
     """Push the SBOM as an image of one file beside the image; returns its digest.
 
     So the engine's login serves for it as well, and any registry takes it, also those that know no referrers.
     """
-    content, archive, tag = drafted.bill.encode(), io.BytesIO(), f"{drafted.tag}.sbom"
+    content, archive, tag = drafted.sbom.encode(), io.BytesIO(), f"{drafted.tag}.sbom"
     with tarfile.open(fileobj=archive, mode="w") as tar:
         member = tarfile.TarInfo(SBOM)
         member.size, member.mode = len(content), 0o644
@@ -174,12 +174,12 @@ def sign(published: Published) -> None:
 
 
 # --- What is handed out with the images ---------------------------------------------------------------------------
-def write_papers(drafted: Draft, folder: Path) -> None:
+def write_page_and_sbom(drafted: Draft, folder: Path) -> None:
     """The page about an image and its SBOM, as files."""
     folder.mkdir(parents=True, exist_ok=True)
     name = drafted.found.image.tag.removeprefix("rosetta/").replace(":", "-")
-    (folder / f"{name}.md").write_text(page(drafted.name, drafted.found, drafted.labels))
-    (folder / f"{name}.cdx.json").write_text(drafted.bill)
+    (folder / f"{name}.md").write_text(page_about(drafted.name, drafted.found, drafted.labels))
+    (folder / f"{name}.cdx.json").write_text(drafted.sbom)
 
 
 def write_lock(folder: Path, every: Sequence[Published]) -> None:
@@ -215,7 +215,7 @@ def with_references(results: "pa.Table", every: Sequence[Published]) -> "tuple[p
     return results.set_column(place, field, pa.array(found, pa.string())), sum(map(names.__contains__, digests))
 
 
-def shown(drafted: Draft, sign_it: bool) -> dict[str, Any]:
+def draft_as_json(drafted: Draft, sign_it: bool) -> dict[str, Any]:
     """Everything about a draft, for a person who wants to see it before."""
     return {
         "image": drafted.name,

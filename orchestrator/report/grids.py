@@ -110,7 +110,7 @@ def input_lag(real: Entry, synthetic: Entry) -> Entry:
     if real.seconds is None or synthetic.seconds is None:
         return Entry()
     lag = real.seconds - synthetic.seconds
-    return Entry(f"{lag:,.0f} s, {100 * lag / real.seconds:.0f} %", marks=both(real, synthetic))
+    return Entry(f"{lag:,.0f} s, {100 * lag / real.seconds:.0f} %", marks=marks_of_both(real, synthetic))
 
 
 def scaling(one: Entry, many: Entry, n_gpus: int) -> Entry:
@@ -118,9 +118,9 @@ def scaling(one: Entry, many: Entry, n_gpus: int) -> Entry:
     if one.seconds is None or many.seconds is None:
         return Entry()
     gain = one.seconds / many.seconds
-    return Entry(f"{gain:.2f} ×, {100 * gain / n_gpus:.0f} %", marks=both(one, many))
+    return Entry(f"{gain:.2f} ×, {100 * gain / n_gpus:.0f} %", marks=marks_of_both(one, many))
 
 
-def both(a: Entry, b: Entry) -> str:
+def marks_of_both(a: Entry, b: Entry) -> str:
     """The marks of two fields of which a third is made."""
     return "".join(dict.fromkeys(a.marks + b.marks))

@@ -34,13 +34,13 @@ class Claim:
         self._facts: dict[str, Any] = {"started": time.time(), "pid": os.getpid()}
         self._told = 0.0
 
-    def tell_seldom(self, **facts: Any) -> None:
-        """As ``tell``, but what comes too fast waits for the next time."""
+    def update_now_and_then(self, **facts: Any) -> None:
+        """As ``update``, but what comes too fast waits for the next time."""
         self._facts |= facts
         if time.monotonic() - self._told >= SELDOM:
-            self.tell()
+            self.update()
 
-    def tell(self, **facts: Any) -> None:
+    def update(self, **facts: Any) -> None:
         """Note facts for 'rosetta status'."""
         self._facts |= facts
         self._told = time.monotonic()

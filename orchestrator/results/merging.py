@@ -40,7 +40,7 @@ def gather(paths: Iterable[Path], output: Path = Path(MERGED)) -> "pa.Table":
     ``paths`` are files or folders: cell files, merged files, JSON documents of containers run by hand, of this machine
     or others. A run that is found twice counts once; an incompatible cell gives way to any run of the same cell.
     """
-    return together(read_all(found(paths, output)))
+    return as_one_table(read_files(result_files(paths, output)))
 
 
 class Folder:
@@ -49,7 +49,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._seen: dict[Path, int] = {}
-        self._rows = together([])
+        self._rows = as_one_table([])
 
     def read(self) -> "pa.Table":
         """The rows that are there now; the same object as before if no file has changed.
@@ -57,16 +57,16 @@ class Folder:
         Where nothing but a merged file is left of a folder, its rows. Raises ResultError.
         """
         merged = ResultsFolder(self.path).merged
-        files = list(found([self.path], merged)) or [path for path in [merged] if path.exists()]
+        files = list(result_files([self.path], merged)) or [path for path in [merged] if path.exists()]
         there = {path: path.stat().st_mtime_ns for path in files}
         if there != self._seen:
             kept = self._seen.items() <= there.items()
-            new = read_all(path for path in there if not kept or path not in self._seen)
-            self._rows, self._seen = together([self._rows, *new] if kept else new), there
+            new = read_files(path for path in there if not kept or path not in self._seen)
+            self._rows, self._seen = as_one_table([self._rows, *new] if kept else new), there
         return self._rows
 
 
-def together(tables: "Iterable[pa.Table]") -> "pa.Table":
+def as_one_table(tables: "Iterable[pa.Table]") -> "pa.Table":
     """Some tables as one: sorted, the newest run of a cell first, and without duplicates."""
     import pyarrow as pa
 
@@ -74,7 +74,7 @@ def together(tables: "Iterable[pa.Table]") -> "pa.Table":
     return unique(pa.concat_tables([schema().empty_table(), *tables]).sort_by(newest_first))
 
 
-def read_all(files: Iterable[Path]) -> "list[pa.Table]":
+def read_files(files: Iterable[Path]) -> "list[pa.Table]":
     """The tables of result files and of documents; raises ResultError, which names the file."""
     files = sorted(set(files), key=os.fspath)
     documents = [path for path in files if path.suffix == ".json"]
@@ -82,7 +82,7 @@ def read_all(files: Iterable[Path]) -> "list[pa.Table]":
     return [*read_side_by_side(parquet), *(table_of([row_by_hand(path)], path) for path in documents)]
 
 
-def found(paths: Iterable[Path], output: Path) -> Iterator[Path]:
+def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
     """The result files in some paths. In folders, hidden files, reports, merged ones and ``output`` are none."""
 
     def unreadable(error: OSError) -> None:

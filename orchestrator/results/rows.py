@@ -42,9 +42,9 @@ def row_of(
         status, reason = (Status.FAILED, f"the result is of another run: {wrong}") if wrong else quality.judge(document)
         document = None if wrong else document
     return {
-        **empty(cell),
-        **(of_document(document) if document else {}),
-        **of_surroundings(outcome),
+        **unfilled_row(cell),
+        **(document_columns(document) if document else {}),
+        **surroundings_columns(outcome),
         "status": str(status),
         "reason": reason,
         "wall_seconds": outcome.wall_seconds,
@@ -59,7 +59,7 @@ def row_of(
     }
 
 
-def of_surroundings(outcome: Outcome) -> dict[str, Any]:
+def surroundings_columns(outcome: Outcome) -> dict[str, Any]:
     """The columns that only the orchestrator can fill."""
     revision, dirty = commit() or (None, None)
     before, after = outcome.gpus_before, outcome.gpus_after
@@ -75,7 +75,7 @@ def of_surroundings(outcome: Outcome) -> dict[str, Any]:
 def incompatible_row(cell: Cell, reason: str, engine: str) -> dict[str, Any]:
     """The row of a cell that can't run; all machines give it the same ``run``, so a merge keeps one."""
     run = uuid.uuid5(uuid.NAMESPACE_OID, f"{cell.id} {cell.repeat} {cell.data}").hex
-    return {**empty(cell), "status": str(Status.INCOMPATIBLE), "reason": reason, "engine": engine, "run": run}
+    return {**unfilled_row(cell), "status": str(Status.INCOMPATIBLE), "reason": reason, "engine": engine, "run": run}
 
 
 def row_by_hand(path: Path) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def row_by_hand(path: Path) -> dict[str, Any]:
     document = contract.parse(raw, str(path))
     status, reason = quality.judge(document)
     return {
-        **empty(cell_of(document)),
-        **of_document(document),
+        **unfilled_row(cell_of(document)),
+        **document_columns(document),
         "status": str(status),
         "reason": reason,
         "engine": "by hand",
@@ -107,7 +107,7 @@ def cell_of(document: Document) -> Cell:
     return Cell(**axes, gpu=gpu_of(gpus[0].name) if gpus else "none", repeat=document.seed)
 
 
-def empty(cell: Cell) -> dict[str, Any]:
+def unfilled_row(cell: Cell) -> dict[str, Any]:
     """A row that says which cell it is about and how long it was to run, and nothing else."""
     length = quality.asked(cell)
     return {
@@ -124,7 +124,7 @@ def empty(cell: Cell) -> dict[str, Any]:
     }
 
 
-def of_document(document: Document) -> dict[str, Any]:
+def document_columns(document: Document) -> dict[str, Any]:
     """The columns that a document fills, the axes aside."""
     environment, versions = document.environment, document.versions
     gpu = environment.gpus[0] if environment.gpus and document.n_gpus else None

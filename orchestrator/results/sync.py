@@ -97,18 +97,18 @@ def copy(source: Storage, target: Storage, say: Say, interruption: Interruption)
         elif not shared.is_private(entry.name):
             tally.foreign.append(entry.name)
     there = {entry.name: entry for entry in target.entries() if shared.kind_of(entry.name)}
-    courier = Courier(source, target, there, tally, interruption)
+    copier = Copier(source, target, there, tally, interruption)
     try:
-        side_by_side(courier, list(units(entries)), say, interruption)
+        side_by_side(copier, list(units(entries)), say, interruption)
     finally:
         say(str(tally))
     report(tally, source, target, say)
 
 
-def side_by_side(courier: "Courier", wanted: list[list[Entry]], say: Say, interruption: Interruption) -> None:
+def side_by_side(copier: "Copier", wanted: list[list[Entry]], say: Say, interruption: Interruption) -> None:
     """Carry all that is wanted, several at a time; the first error, or an interruption, ends it."""
     with interruption.patience(), ThreadPoolExecutor(WORKERS) as pool, shown(say, len(wanted)) as show:
-        futures = [pool.submit(courier.carry, unit) for unit in wanted]
+        futures = [pool.submit(copier.copy_together, unit) for unit in wanted]
         try:
             for done, future in enumerate(as_completed(futures), start=1):
                 interruption.ask()
@@ -131,7 +131,7 @@ def units(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 
 @dataclass(frozen=True)
-class Courier:
+class Copier:
     """Carries files from one storage to another, which had ``there`` at the start, and counts them in ``tally``."""
 
     source: Storage
@@ -141,7 +141,7 @@ class Courier:
     interruption: Interruption
     lock: Lock = field(default_factory=Lock)
 
-    def carry(self, unit: list[Entry]) -> None:
+    def copy_together(self, unit: list[Entry]) -> None:
         """Copy files that belong together, up to the first that can't be copied."""
         for entry in unit:
             try:

@@ -41,9 +41,9 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
             claim=active.claims.label(planned.key),
         )
         facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": active.engine.host, "gpus": gpus}
-        claim.tell(state="running", expected=active.expected(cell), **facts)
+        claim.update(state="running", expected=active.expected(cell), **facts)
         active.progress.started(cell, lease)
-        outcome, run = attempts(task, claim, active)
+        outcome, run = run_attempts(task, claim, active)
         if active.host.pretended and outcome.document is not None:
             outcome = replace(outcome, document=pretend(outcome.document, lease))
         if active.engine.stopping and outcome.document is None:
@@ -54,24 +54,24 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         active.slots.give_back(lease, cell.gpu)
 
 
-def attempts(task: Task, claim: Claim, active: ActiveRun) -> tuple[Outcome, str]:
+def run_attempts(task: Task, claim: Claim, active: ActiveRun) -> tuple[Outcome, str]:
     """The outcome of a cell and the id of the attempt that had it: one, unless its host was lost meanwhile."""
 
     def on_event(event: Event | Placed) -> None:
         if isinstance(event, Placed):
-            claim.tell(**vars(event))
+            claim.update(**vars(event))
             return active.progress.placed(task.cell, event)
         active.progress.event(task.cell, event)
-        claim.tell_seldom(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
+        claim.update_now_and_then(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
 
     for pause in (*PAUSES, None):
         task = replace(task, run=uuid.uuid4().hex)
-        claim.tell_seldom(state="running")
+        claim.update_now_and_then(state="running")
         outcome = watched(active.engine, task, on_event)
         if outcome.status is not Status.HOST_LOST or pause is None or active.engine.stopping:
             break
         active.progress.again(task.cell, outcome.reason, pause)
-        claim.tell(state="waiting for its host")
+        claim.update(state="waiting for its host")
         if active.stopped.wait(pause):
             break
         with suppress(RosettaError):  # the image may be what was lost; if it can't be had, the attempt says why

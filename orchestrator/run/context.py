@@ -55,7 +55,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has from its start; ``me`` is the claim of this orchestrator."""
+    """What a run has from its start; ``own_claim`` is the claim of this orchestrator."""
 
     engine: Engine
     settings: Settings
@@ -63,7 +63,7 @@ class Run:
     claims: Claims
     progress: Progress
     interruption: Interruption
-    me: Claim
+    own_claim: Claim
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,12 @@ def run(
         write_incompatible(settings.results, impossible, engine.name)
     merged, tally = ResultsFolder(settings.results).merged, Tally()
     unmerged = claims.forget_the_dead() or bool(ready) or not holds(merged, [p.cell for p in planned])
-    me = claims.join()
-    me.tell(host=engine.host, cells=len(ready), waiting=len(ready))
+    own_claim = claims.join()
+    own_claim.update(host=engine.host, cells=len(ready), waiting=len(ready))
     try:
         remove_orphans(engine, claims)
         if ready:
-            base = Run(engine, settings, host, claims, progress, interruption or Interruption(), me)
+            base = Run(engine, settings, host, claims, progress, interruption or Interruption(), own_claim)
             run_ready(ready, base, tally)
     finally:
         if ready:
@@ -74,7 +74,7 @@ def run(
         if unmerged:
             with claims.folder_to_itself():
                 merge([settings.results], merged)
-        me.release()
+        own_claim.release()
         if unmerged:
             give_to_owner(settings.results)
     return tally
@@ -129,7 +129,9 @@ def work_off(queue: Queue, active: ActiveRun, submit: Callable[..., "Future[str]
         active.interruption.ask()
         for planned, claim, lease in queue.startable():
             pending.add(submit(attempts.run_cell, planned, claim, lease, active))
-        active.me.tell_seldom(waiting=len(queue), running=len(pending), building=len(active.builder.building))
+        active.own_claim.update_now_and_then(
+            waiting=len(queue), running=len(pending), building=len(active.builder.building)
+        )
         if not pending and not queue:
             return
         # a wait with a limit, to see whether Ctrl-C has come, and to look at others' locks again

@@ -250,7 +250,7 @@ def test_a_served_page_fills_while_cells_run(page, tmp_path):
             page.goto(f"http://127.0.0.1:{port}/")
             expect(page.locator(".counts")).to_contain_text("No results yet")
             claim = Claims(folder).take(rows[0]["key"])
-            claim.tell(cell=rows[0]["cell"], repeat=0, epoch=1, epochs=3, loss=0.5)
+            claim.update(cell=rows[0]["cell"], repeat=0, epoch=1, epochs=3, loss=0.5)
             expect(page.locator("#now")).to_contain_text(f"{rows[0]['cell']}: epoch 1 of 3, loss 0.500")
             for number, row in enumerate(rows[:3], 1):
                 write_row(row, folder / "cells" / row["key"] / f"{row['cell']}.parquet")

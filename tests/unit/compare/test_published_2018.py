@@ -143,7 +143,7 @@ def test_nobody_edits_the_file():
     ],
 )
 def test_what_a_cell_is_measured_by(question, shown):
-    figure = published_2018.answer(*question)
+    figure = published_2018.figure_for(*question)
     assert (figure and figure.shown) == shown
 
 

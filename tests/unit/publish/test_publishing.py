@@ -157,7 +157,7 @@ def test_labels_tell_cuda_as_installed_and_whose_terms_come_with_it():
 
 def test_a_page_can_not_be_broken_by_what_a_package_calls_itself():
     package = Package(kind="pypi", name="a|b\n<script>", version="1", licence=None)
-    text = examination.page("x:1", examined("pytorch", "cpu", package), {})
+    text = examination.page_about("x:1", examined("pytorch", "cpu", package), {})
     assert "| pypi | a\\|b \\<script\\> | 1 |  |" in text
 
 

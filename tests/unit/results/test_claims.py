@@ -10,7 +10,7 @@ def test_a_cell_is_claimed_once_and_seen_by_others(tmp_path):
     ours, others = Claims(tmp_path), Claims(tmp_path)
     claim = ours.take("0123")
     assert list(living(tmp_path)) == []
-    claim.tell(cell="pytorch/rnn/cpu")
+    claim.update(cell="pytorch/rnn/cpu")
     assert others.take("0123") is None
     ((name, facts),) = living(tmp_path)
     assert (name, facts["cell"]) == ("0123", "pytorch/rnn/cpu")
@@ -40,7 +40,7 @@ def test_many_join_while_others_look_for_the_dead(tmp_path):
 def test_what_the_dead_left_is_removed_and_an_orchestrator_among_them_is_noticed(tmp_path):
     claims = Claims(tmp_path)
     held = claims.take("0123")
-    held.tell(cell="a")
+    held.update(cell="a")
     for name in ("4567.lock", "4567.json"):
         (claims.folder / name).write_text("{}")
     assert not claims.forget_the_dead()

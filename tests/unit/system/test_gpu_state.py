@@ -7,7 +7,7 @@ import pynvml
 import pytest
 
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.results.rows import of_surroundings
+from orchestrator.results.rows import surroundings_columns
 from orchestrator.system.checkout import commit
 from orchestrator.system.gpu_state import GpuState, energy, states
 
@@ -66,10 +66,10 @@ def test_energy_is_that_of_all_gpus_of_a_cell():
 
 def test_the_row_has_both_states_and_the_commit(monkeypatch):
     monkeypatch.setattr("orchestrator.results.rows.commit", lambda: ("c0ffee", True))
-    row = of_surroundings(Outcome(Status.OK, gpus_before=(V100,), gpus_after=(V100,)))
+    row = surroundings_columns(Outcome(Status.OK, gpus_before=(V100,), gpus_after=(V100,)))
     assert json.loads(row["gpus_before"])[0]["throttled"] == ["power cap", "thermal, by the driver"]
     assert (row["commit"], row["dirty"], row["energy"]) == ("c0ffee", True, 0)
-    bare = of_surroundings(Outcome(Status.OK))
+    bare = surroundings_columns(Outcome(Status.OK))
     assert (bare["gpus_before"], bare["gpus_after"], bare["energy"]) == (None, None, None)
 
 
