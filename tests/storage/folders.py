@@ -9,7 +9,7 @@ from orchestrator.cell.cell import Cell
 from orchestrator.results.files import read_results, write_incompatible, write_row
 from orchestrator.results.merging import merge
 from orchestrator.results.paths import MERGED
-from orchestrator.results.rows import empty
+from orchestrator.results.rows import unfilled_row
 from tests.unit.results.test_results import DOCUMENT
 
 PRIVATE = ("merged.parquet", "incompatible.parquet", ".superseded", ".passing.parquet", f"{10**6 + 2:016x}", ".claims")
@@ -19,7 +19,7 @@ PRIVATE = ("merged.parquet", "incompatible.parquet", ".superseded", ".passing.pa
 def row(number: int, **changes: Any) -> dict[str, Any]:
     cell = Cell("pytorch", "rnn", repeat=number)
     told = {"status": "ok", "engine": "docker", "run": f"{number:032x}", "key": f"{number:016x}", "seconds": 1.0}
-    return {**empty(cell), **told, "log_tail": f"log {number}", **changes}
+    return {**unfilled_row(cell), **told, "log_tail": f"log {number}", **changes}
 
 
 def result(folder: Path, number: int, **changes: Any) -> Path:

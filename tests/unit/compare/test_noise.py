@@ -23,7 +23,7 @@ from orchestrator.compare.noise import (
     ratio_interval,
     spread,
 )
-from orchestrator.results.rows import empty
+from orchestrator.results.rows import unfilled_row
 
 seconds = st.floats(0.01, 1e6)
 rounds = st.lists(seconds, min_size=1, max_size=12)
@@ -126,7 +126,7 @@ def test_nothing_measured_is_an_error(call: Any):
 
 def row(**changes: Any) -> dict[str, Any]:
     cell = Cell("pytorch", changes.pop("workload", "rnn"), data=changes.pop("data", "real"))
-    return {**empty(cell), "seconds": 10.0, "shortened": False, **changes}
+    return {**unfilled_row(cell), "seconds": 10.0, "shortened": False, **changes}
 
 
 def hot(*reasons: str) -> str:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from dataclasses import fields
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from flit_core import buildapi
 from orchestrator.cell.parameters import parameters
 from orchestrator.cli import cells
 from orchestrator.cli.main import main
+from orchestrator.cli.options import Length, Selection
 from orchestrator.images.definitions import library_index
 from orchestrator.report import notebook
 from orchestrator.report.scripts import scripts
@@ -62,7 +64,10 @@ def test_the_command_on_a_page_selects_that_cell_alone(change):
     words = shlex.split(next(pages.commands(row)))
     assert words[:2] == ["rosetta", "run"]
     command = main.commands["run"].make_context("run", words[2:])
-    (cell,), _ = cells.cells_from({**command.params, "engine": "process"})
+    selection, length = (
+        kind(**{field.name: command.params[field.name] for field in fields(kind)}) for kind in (Selection, Length)
+    )
+    (cell,) = cells.cells_of(selection, length)
     assert {axis: getattr(cell, axis) for axis in ("library", "workload", "platform", "gpu", "precision", "data")} == {
         axis: row[axis] for axis in ("library", "workload", "platform", "gpu", "precision", "data")
     }

@@ -13,7 +13,7 @@ from orchestrator.cell.cell import Cell
 from orchestrator.report import markdown, rows, screen, tables
 from orchestrator.report.fields import duration
 from orchestrator.results.files import table_of
-from orchestrator.results.rows import empty, incompatible_row
+from orchestrator.results.rows import incompatible_row, unfilled_row
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 TITLES = {"pytorch": "PyTorch", "mxnet": "MXNet", "cntk": "CNTK", "knet": "Julia (Knet)"}
@@ -27,7 +27,7 @@ def ran(library: str, seconds: float, quality: float = 0.857, /, *axes: str, **c
     names = {name: changes[name] for name in ("data", "repeat", "precision", "variant") if name in changes}
     cell = Cell(library, changes.pop("workload", "rnn"), *(axes or ("cpu", "none")), **names)
     measured = {"status": "ok", "seconds": seconds, "quality": quality, "metric": "accuracy", "engine": "docker"}
-    return {**empty(cell), **measured, **EPYC, "started": NOW, "n_gpus": int(bool(axes)), **changes}
+    return {**unfilled_row(cell), **measured, **EPYC, "started": NOW, "n_gpus": int(bool(axes)), **changes}
 
 
 def failed(library: str, status: str, reason: str, *axes: str, **changes: Any) -> dict[str, Any]:
