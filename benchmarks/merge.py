@@ -32,7 +32,7 @@ from orchestrator.results.files import (
     write_results,
     write_row,
 )
-from orchestrator.results.rows import LOG_TAIL, empty
+from orchestrator.results.rows import LOG_TAIL, unfilled_row
 from orchestrator.results.schema import COLUMNS
 
 OURS = """
@@ -96,7 +96,7 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
         cell = Cell(libraries[number % len(libraries)], "cnn", repeat=number // len(libraries))
         epochs = [{"event": "epoch", "epoch": e, "loss": dice.random(), "seconds": dice.random()} for e in range(30)]
         yield {
-            **empty(cell),
+            **unfilled_row(cell),
             **{name: dice.random() * 300 for name, kind in COLUMNS.items() if kind == "real?"},
             **{name: dice.randrange(10**9) for name, kind in COLUMNS.items() if kind == "whole?"},
             **{name: [dice.random() for _ in range(10)] for name in ("epoch_seconds", "epoch_losses")},

@@ -28,7 +28,7 @@ from orchestrator.cell.cell import Cell
 from orchestrator.compare import published_2018
 from orchestrator.report.site import pages
 from orchestrator.results.files import table_of, write_results
-from orchestrator.results.rows import empty
+from orchestrator.results.rows import unfilled_row
 
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))"
 """Milliseconds from the navigation's start until after the frame that is drawn next."""
@@ -71,7 +71,7 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
     for row, (repeat, library, workload, (platform, gpu), precision) in zip(merge.rows(count), points, strict=False):
         cell = Cell(library, workload, platform, gpu, precision, repeat=repeat)
         fixed = ("cell", "library", "workload", "platform", "gpu", "precision", "repeat", "epochs", "samples")
-        own = {**empty(cell), "n_gpus": int(gpu != "none"), "cores": 8}
+        own = {**unfilled_row(cell), "n_gpus": int(gpu != "none"), "cores": 8}
         yield {**row, **{name: own[name] for name in (*fixed, "n_gpus", "workers", "cores")}, "quality": 0.77}
 
 

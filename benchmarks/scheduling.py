@@ -97,9 +97,9 @@ import json, sys
 from pathlib import Path
 from orchestrator.plan.selection import selected_cells
 from orchestrator.results.files import MERGED, table_of, write_results
-from orchestrator.results.rows import empty
+from orchestrator.results.rows import unfilled_row
 cells = selected_cells(Path("matrix.yaml"), "full", [], [], {})
-rows = [{**empty(cell), "status": "ok", "run": str(number), "engine": "docker", "key": "",
+rows = [{**unfilled_row(cell), "status": "ok", "run": str(number), "engine": "docker", "key": "",
          "wall_seconds": int(cell.library.partition("-")[2]) / 1000} for number, cell in enumerate(cells)]
 write_results(table_of(rows), Path("results") / MERGED)
 """
