@@ -45,7 +45,8 @@ def pretended_machine():
     with ExitStack() as stack:
 
         def pretend(machine: str | machines.Machine) -> machines.Machine:
+            told = machines.MACHINES[machine] if isinstance(machine, str) else machine
             stack.close()
-            return stack.enter_context(machines.pretended(machines.MACHINES[machine] if isinstance(machine, str) else machine))
+            return stack.enter_context(machines.pretended(told))
 
         yield pretend

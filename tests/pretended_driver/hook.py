@@ -62,24 +62,22 @@ def visible(gpu, index, names):
     """A GPU with those of its slices that are named; None if it is not named at all."""
     if names & {"all", str(index), gpu["uuid"]}:
         return gpu
-    slices = [
-        part for place, part in enumerate(gpu.get("slices", ())) if names & {part["uuid"], "%d:%d" % (index, place)}
-    ]
+    slices = [part for place, part in enumerate(gpu.get("slices", ())) if names & {part["uuid"], f"{index}:{place}"}]
     return dict(gpu, slices=slices) if slices else None
 
 
 def device(kind, told):
     """The lines of a GPU or slice."""
     numbers = ("mig", "memory", "power_limit", "graphics_clock", "memory_clock", "temperature", "throttle", "energy")
-    lines = ["%s %s" % (kind, told["name"])] + facts(told, ("uuid",) + numbers)
+    lines = [f"{kind} {told['name']}", *facts(told, ("uuid", *numbers))]
     if "capability" in told:
-        lines.append("capability %d %d" % tuple(told["capability"]))
-    return lines + ["process %d %d" % (one["pid"], one["memory"]) for one in told.get("processes", ())]
+        lines.append("capability {} {}".format(*told["capability"]))
+    return lines + [f"process {one['pid']} {one['memory']}" for one in told.get("processes", ())]
 
 
 def facts(told, names):
     """A line for each fact that there is."""
-    return ["%s %s" % (name, told[name]) for name in names if told.get(name) is not None]
+    return [f"{name} {told[name]}" for name in names if told.get(name) is not None]
 
 
 if __name__ == "__main__":

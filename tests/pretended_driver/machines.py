@@ -1,7 +1,7 @@
 """Machines to pretend, as NVIDIA's driver would tell them, and how one is put where the hook finds it.
 
-Names, compute capabilities, memory and clocks are those of NVIDIA's data sheets and CUDA GPUs page; memory is the size on
-the sheet, of which a real driver keeps a little. A driver's version belongs to the time of its card.
+Names are NVIDIA's drivers', compute capabilities those of its page CUDA GPUs; memory is the size on the data sheet, of
+which a real driver keeps a little. Clocks are of the right order; a driver's version belongs to the time of its card.
 """
 
 import json

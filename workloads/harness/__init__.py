@@ -9,7 +9,7 @@ import types
 
 
 class Harness(types.ModuleType):
-    """This package, with Cell and Weights imported when they are first used; Python 3.6 knows no other way."""
+    """The package itself, which imports Cell and Weights when they are first used; Python 3.6 knows no other way."""
 
     @property
     def Cell(self):

@@ -15,7 +15,7 @@ from harness.nvml import Nvml, NvmlError
 
 FIRST_READING = "ROSETTA_GPUS_AT_START"
 
-LEAST_GROWTH = 32 * 2 ** 20
+LEAST_GROWTH = 32 * 2**20
 """Bytes by which a card's used memory grows at least when a process begins to compute there.
 
 A CUDA context alone takes more, before any array: in the order of 60 MB on a K80, hundreds of MB on newer cards. NVML,
@@ -31,7 +31,7 @@ def first_reading(wanted):
     try:
         devices = usable(Nvml())
     except NvmlError as error:
-        raise SystemExit("the cell is to use %s, but %s" % (counted(wanted), error))
+        raise SystemExit("the cell is to use %s, but %s" % (counted(wanted), error)) from None
     if len(devices) < wanted:
         raise SystemExit("the cell is to use %s, but the driver shows %s" % (counted(wanted), counted(len(devices))))
     return json.dumps({device.uuid: reading(device) for device in devices})
@@ -191,7 +191,7 @@ def refusal(cards, used):
     growths = [card.growth for card in idle if card.growth is not None]
     memory = "its memory is not told, and no process has joined"
     if growths:
-        memory = "memory on it grew by %d MB after the first step" % (max(max(growths), 0) // 2 ** 20)
+        memory = "memory on it grew by %d MB after the first step" % (max(max(growths), 0) // 2**20)
     return "the cell was given %s but nothing of it used %s: %s. %s" % (
         given,
         "the card" if len(cards) == 1 else ", ".join(card.device.uuid for card in idle),

@@ -9,7 +9,7 @@ from ctypes import byref, c_char_p, c_int, c_uint, c_ulonglong, c_void_p
 
 LIBRARY = "libnvidia-ml.so.1"
 INSUFFICIENT_SIZE, FUNCTION_NOT_FOUND = 7, 13
-NOT_AVAILABLE = 2 ** 64 - 1  # NVML_VALUE_NOT_AVAILABLE, of a process' memory
+NOT_AVAILABLE = 2**64 - 1  # NVML_VALUE_NOT_AVAILABLE, of a process' memory
 GRAPHICS_CLOCK, MEMORY_CLOCK, TEMPERATURE_OF_GPU = 0, 2, 0
 
 THROTTLED = {
@@ -197,7 +197,7 @@ class Device:
             try:
                 self.nvml.call(name, self.handle, byref(count), found)
             except NvmlError as error:
-                if error.code == INSUFFICIENT_SIZE and room < 2 ** 16:
+                if error.code == INSUFFICIENT_SIZE and room < 2**16:
                     room *= 4
                     continue
                 return None
