@@ -18,7 +18,8 @@ class Cell:
 
     A script imports its framework, creates a Cell with the versions that the framework itself reports, builds its
     model, and ends with ``cell.run``. Attributes: ``params`` (the workload's entry in params.json, by attribute),
-    ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU). ``device`` is what the library calls its GPU.
+    ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU). ``device`` is what the library calls its first GPU, or
+    a function that tells it once there is a model.
 
     Where several GPUs train one model: ``workers`` (their number; on a CPU that of processes or whatever stands for
     GPUs), and with ``processes``, which has the harness start one for each, ``rank``, which of them this is, and
@@ -46,8 +47,7 @@ class Cell:
             "cudnn": str(cudnn) if cudnn else None,
             "packages": packages or {},
         }
-        if self.gpus and device is not None:
-            self.versions["device"] = str(device)
+        self.device = device
         self.cards = cards.of_cell(self.gpus)
         if self.arguments.parity:
             self.params.dropout = [0.0] * len(getattr(self.params, "dropout", []))
@@ -118,6 +118,8 @@ class Cell:
         batch. ``synchronize`` also brings the workers' running statistics together.
         """
         self.synchronize = synchronize or (lambda: None)
+        if self.gpus and self.device is not None:
+            self.versions["device"] = str(self.device() if callable(self.device) else self.device)
         self._phase("build")
         step = train_step or train_epoch
         if step is None:
