@@ -9,10 +9,13 @@ from orchestrator import ROOT
 SCRIPT = """
 import ctypes
 import numpy as np
-from harness import Cell
+from harness import Cell, Weights
 
 cell = Cell("1.0", device=lambda: "pretended:0")
-n_classes = getattr(cell.params, "n_classes", None) or len(cell.params.findings)
+params = vars(cell.params)
+outputs = params.get("features") or params.get("n_classes") or len(params["findings"])
+parameters = []
+weights = Weights(lambda: parameters, lambda given: parameters.__setitem__(slice(None), given))
 uses = {uses!r}
 calls = 0
 
@@ -26,11 +29,20 @@ def step(*batch):
     return 0.5
 
 
-cell.run(cell.data(), lambda x: np.zeros((len(x), n_classes)), {how}=step)
+def predict(x):
+    return np.zeros((len(x), outputs), np.float32)
+
+
+cell.run(cell.data(), predict, weights=weights, **{training})
 """
 
 Uses = Mapping[int, Sequence[tuple[int, int]]]
 """What is taken, by the number of the training step from 0: pairs of a card's number and bytes."""
+
+
+def script(workload: str, uses: Uses, how: str) -> str:
+    """The script for a workload; ResNet-50 only predicts."""
+    return SCRIPT.format(uses=dict(uses), training="{}" if workload == "resnet50" else f"{{{how!r}: step}}")
 
 
 def workloads(folder: Path, uses: Uses, how: str = "train_step") -> Path:
@@ -41,5 +53,5 @@ def workloads(folder: Path, uses: Uses, how: str = "train_step") -> Path:
     shutil.copy(source / "params.json", folder)
     for name in ("cnn", "rnn", "resnet50", "densenet121"):
         (folder / name).mkdir()
-        (folder / name / "tiny.py").write_text(SCRIPT.format(uses=dict(uses), how=how))
+        (folder / name / "tiny.py").write_text(script(name, uses, how))
     return folder

@@ -162,3 +162,10 @@ def test_what_a_container_says_of_its_cards_is_not_trusted(run):
             contract.parse(bad, "here")
     with pytest.raises(ResultError, match="gpus"):
         contract.parse(json.dumps({**good, "gpus": good["gpus"] * 65}).encode(), "here")
+
+
+@pytest.mark.parametrize(("workload", "words"), [("resnet50", ()), ("rnn", ("--parity",))])
+def test_inference_and_parity_are_to_prove_it_too(run, workload, words):
+    done, document = run(MACHINES["t4"], {}, *words, workload=workload)
+    assert (done.returncode, document) == (1, None)
+    assert said(done).endswith("The framework fell back to the CPU.")

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from orchestrator import ROOT
+from harness import nvml
+from orchestrator import ROOT, surroundings
 from orchestrator.compatibility import PRETENDED
 from tests.pretended_driver import hook
 from tests.pretended_driver.machines import CARDS, GIB, MACHINES, STRANGERS, build_library, gpu, machine
@@ -177,3 +178,7 @@ def test_a_driver_that_does_not_answer_says_why(library, tmp_path):
 def test_the_package_needs_numpy_only_for_cells():
     code = "import harness.visible_gpus, sys; assert 'numpy' not in sys.modules; from harness import Cell, Weights"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workloads", check=True)
+
+
+def test_cell_and_orchestrator_have_the_same_words_for_what_throttles_a_card():
+    assert nvml.THROTTLED == surroundings.THROTTLED

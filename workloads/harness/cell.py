@@ -18,8 +18,8 @@ class Cell:
 
     A script imports its framework, creates a Cell with the versions that the framework itself reports, builds its
     model, and ends with ``cell.run``. Attributes: ``params`` (the workload's entry in params.json, by attribute),
-    ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU). ``device`` is what the library calls its first GPU, or
-    a function that tells it once there is a model.
+    ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU). Of its arguments, ``device`` is what the library
+    calls its first GPU, or a function that tells it once there is a model.
 
     Where several GPUs train one model: ``workers`` (their number; on a CPU that of processes or whatever stands for
     GPUs), and with ``processes``, which has the harness start one for each, ``rank``, which of them this is, and
@@ -256,6 +256,12 @@ class Cell:
 
     def _prove(self, arrays, predict, step, mine):
         """A few steps from given weights on given batches, compared with the reference in double precision."""
+
+        def proved_step(x, y):
+            loss = read_scalar(step(x, y))
+            self.cards.after_first_step()
+            return loss
+
         started = self._now()
         errors = parity.compare_training(
             self.arguments.workload,
@@ -264,13 +270,12 @@ class Cell:
             arrays,
             self.canonical,
             predict,
-            lambda x, y: read_scalar(step(x, y)),
+            proved_step,
             self.team,
         )
         if errors is None:
             return
         seconds = self._now() - started
-        self.cards.after_first_step()
         self._phase("train")
         document.event("parity", **errors)
         self._finish(
