@@ -162,7 +162,6 @@ class Card:
         last = reading(self.device)
         self.sample()
         others = self.first["processes"]
-        energies = (self.first["energy"], last["energy"])
         return dict(
             self.device.facts(),
             used=self.used,
@@ -172,11 +171,16 @@ class Card:
             others=None if others is None else len(others),
             others_memory=None if others is None else sum(process["memory"] or 0 for process in others),
             peak_memory=self.peak,
-            energy=None if None in energies else energies[1] - energies[0],
+            energy=difference(self.first["energy"], last["energy"]),
             start=self.first["state"],
             middle=self.middle,
             end=last["state"],
         )
+
+
+def difference(start, end):
+    """Joules from one counter to the next; None if one was not told, or if the driver has begun anew in between."""
+    return None if None in (start, end) or end < start else end - start
 
 
 def pids(processes):
