@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from orchestrator import ROOT
-from orchestrator.contract import Status
-from orchestrator.engines import Task
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
 from orchestrator.engines.docker import DockerEngine
-from orchestrator.matrix import Cell
+from orchestrator.engines.protocol import Task
+from orchestrator.system.checkout import ROOT
 from tests.pretended_driver import tiny_cell
 from tests.pretended_driver.machines import MACHINES, STRANGERS
 

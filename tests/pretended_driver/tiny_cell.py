@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orchestrator import ROOT
+from orchestrator.system.checkout import ROOT
 
 SCRIPT = """
 import ctypes

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from orchestrator import contract
+from orchestrator.cell import contract
 from orchestrator.errors import ResultError
 from tests.pretended_driver import hook, tiny_cell
 from tests.pretended_driver.machines import MACHINES, STRANGERS, build_library, gpu, machine

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from harness import nvml
-from orchestrator import ROOT, surroundings
-from orchestrator.compatibility import PRETENDED
+from orchestrator.system import gpu_state
+from orchestrator.system.checkout import ROOT
+from orchestrator.system.host import PRETENDED
 from tests.pretended_driver import hook
 from tests.pretended_driver.machines import CARDS, GIB, MACHINES, STRANGERS, build_library, gpu, machine
 
@@ -181,4 +182,4 @@ def test_the_package_needs_numpy_only_for_cells():
 
 
 def test_cell_and_orchestrator_have_the_same_words_for_what_throttles_a_card():
-    assert nvml.THROTTLED == surroundings.THROTTLED
+    assert nvml.THROTTLED == gpu_state.THROTTLED
