@@ -10,7 +10,6 @@ from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import ResultError
-from orchestrator.system.gpu_state import GpuState
 
 CONTRACT = 1
 """Version of the contract; also a label on every image."""
@@ -161,8 +160,6 @@ class Outcome:
     image_digest: str = ""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     wall_seconds: float = 0.0
-    gpus_before: tuple[GpuState, ...] = ()
-    gpus_after: tuple[GpuState, ...] = ()
     host: str = ""
 
 

@@ -34,23 +34,27 @@ def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
 
     for orphan in scripts.orphans():
         say(orphan)
-    cells = selected_cells(path, options["profile"], options["only"], options["skip"], overrides)
-    return cells, choose_engine(options["engine"], say, options["address"])
+    engine = choose_engine(options["engine"], say, options["address"])
+    cells = selected_cells(path, options["profile"], options["only"], options["skip"], overrides, engine.machine)
+    return cells, engine
 
 
 @click.command()
 @selection
 @length
+@click.option("--all", "every", is_flag=True, help="Every cell that can't run on a line of its own.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
-def plan(as_json: bool, **options: Any) -> None:
-    """Print every cell with its id and verdict: ready, done, or incompatible and why.
+def plan(as_json: bool, every: bool, **options: Any) -> None:
+    """Print what would run and what can't, by reason; and the GPUs that were found.
 
     \b
     examples:
       rosetta plan --profile quick
+      rosetta plan --all
       rosetta plan --only '{pytorch,jax}/*' --json
     """
     from orchestrator.plan import verdicts as planning
+    from orchestrator.report import plan_screen
 
     cells, engine = cells_from(options)
     planned = planning.plan_cells(cells, engine, options["results"], unverified=options["unverified"])
@@ -59,18 +63,7 @@ def plan(as_json: bool, **options: Any) -> None:
 
         click.echo(json.dumps([p.as_json() for p in planned], indent=1))
         return
-    widths = max(len(p.cell.id) for p in planned), max(len(p.verdict) for p in planned)
-    colours = {"ready": "green", "done": "blue", "incompatible": "bright_black"}
-    lines = []
-    for p in planned:
-        repeat = f"  repeat {p.cell.repeat}" if p.cell.repeat else ""
-        verdict = click.style(f"{p.verdict:{widths[1]}}", fg=colours[p.verdict])
-        lines.append(f"{p.cell.id:{widths[0]}}  {verdict}{repeat}  {p.reason}".rstrip())
-    counts = {verdict: sum(p.verdict == verdict for p in planned) for verdict in planning.Verdict}
-    lines.append(f"\n{len(planned):,} cells: " + ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()))
-    if hidden := sum(p.reason.startswith(planning.UNVERIFIED) for p in planned):
-        lines.append(f"{hidden:,} are only unverified: with --unverified they are built and run like the others")
-    click.echo("\n".join(lines))
+    click.echo("\n".join(plan_screen.lines(planned, engine.machine(), every)))
 
 
 @click.command()
@@ -83,7 +76,7 @@ def build(show: bool, **options: Any) -> None:
     \b
     examples:
       rosetta build --only 'pytorch/*/cpu'
-      rosetta build --only 'jax/*/cuda13/*' --unverified
+      rosetta build --only 'jax/*/cuda13/*'
       rosetta build --only 'cntk/*' --print
     """
     from orchestrator.images.bakefile import printed

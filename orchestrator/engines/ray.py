@@ -19,10 +19,11 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import node
+from orchestrator.engines import client, code_scan, node
 from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
 from orchestrator.engines.protocol import Leases, OnEvent, Task
 from orchestrator.errors import EngineError
+from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, inspect_images
 from orchestrator.images.image import Image
 from orchestrator.system.checkout import ROOT
@@ -66,9 +67,14 @@ class RayEngine:
         """Every image can be built here and brought to every node."""
         return None
 
+    def machine_code(self, image: Image) -> Scan | None:
+        """What was found when the image was built here."""
+        return code_scan.found_in(image)
+
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build here what is missing; a node has it brought when it runs the first cell of it."""
         built = build_images(wanted, progress=say)
+        built |= code_scan.look_into(client.connect(), wanted, say)
         for tag, found in inspect_images(list(built)).items():
             digests = tuple(digest for digest in found.get("RepoDigests") or () if names_registry(digest))
             self._sources[tag] = node.Source(built[tag], digests, self._home)

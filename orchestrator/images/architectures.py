@@ -9,18 +9,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import BuildError
+from orchestrator.images.definitions import Architecture
+from orchestrator.system.gpus import Capability
 
+LABEL = "rosetta.machine-code"
 SCRIPT = Path(__file__).with_name("machine_code.py")
 LARGEST_SCAN = 16 * 2**20
 """Bytes; PyTorch's image with all of CUDA takes 20,000."""
-
-Capability = tuple[int, int]
 
 JETSON = {(3, 2), (5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0)}
 """Machine code for one of these runs on no other GPU, nor that for others on these."""
@@ -30,7 +31,6 @@ NVIDIA = re.compile(
 )
 ALWAYS_CALLED = re.compile(r"libcu(blas|dnn)", re.ASCII)
 
-Architecture = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,2}[af]?$")]
 Architectures = Annotated[tuple[Architecture, ...], Field(max_length=500)]
 Text = Annotated[str, StringConstraints(max_length=5_000)]
 
@@ -99,6 +99,15 @@ def parse(said: bytes) -> Scan:
         ) from None
 
 
+def scan_in(found: Mapping[str, Any]) -> Scan | None:
+    """The scan in the labels of an image as the engine describes it; None without, or if it is none of ours."""
+    said = (found.get("Config", {}).get("Labels") or {}).get(LABEL)
+    try:
+        return None if said is None else Scan.model_validate_json(said, strict=True)
+    except ValidationError:
+        return None
+
+
 def arranged(architectures: Iterable[str]) -> tuple[str, ...]:
     """Each once, from old to new: 90, 90a, 100."""
     return tuple(sorted(set(architectures), key=lambda name: (capability_of(name), name)))
@@ -146,6 +155,12 @@ def needed(libraries: Mapping[str, MachineCode]) -> dict[str, MachineCode]:
     own = {path: code for path, code in libraries.items() if not NVIDIA.match(name_of(path))}
     main = max(own, key=lambda path: (own[path].size, path), default=None)
     return {path: code for path, code in libraries.items() if path == main or ALWAYS_CALLED.match(name_of(path))}
+
+
+def support_of_list(name: str, architectures: tuple[str, ...], ptx: tuple[str, ...], capability: Capability) -> Answer:
+    """How what is declared to have code for these architectures gets on with a GPU; ``name`` is what a reason says."""
+    code = MachineCode(fat_binaries=(FatBinaries(binaries=architectures, ptx=ptx, times=1),), size=0)
+    return support_of(name, code, capability)
 
 
 def support_of(path: str, code: MachineCode, capability: Capability) -> Answer:

@@ -7,8 +7,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from orchestrator.cell.parameters import WORKLOADS
 from orchestrator.errors import (
     BuildError,
     DiskError,
@@ -18,7 +20,11 @@ from orchestrator.errors import (
     UnreachableError,
 )
 from orchestrator.images.bakefile import bake, workloads_digest
-from orchestrator.images.image import Image
+from orchestrator.images.definitions import DEFINITIONS
+from orchestrator.images.image import Image, digest
+from orchestrator.images.sources import mirror, official
+
+PROBE_BASE = "python:3.11-slim-bookworm"
 
 
 def build_images(images: Sequence[Image], *, progress: Callable[[str], None]) -> dict[str, str]:
@@ -35,6 +41,34 @@ def build_images(images: Sequence[Image], *, progress: Callable[[str], None]) ->
         run_bake(bake(stale), progress)
         there = inspect_images([image.tag for image in images])
     return {image.tag: there[image.tag]["Id"] for image in images}
+
+
+def build_probe() -> str:
+    """Build the image that tells which GPUs an engine has, unless it is there; returns its tag. Raises BuildError."""
+    recipe = DEFINITIONS / "probe.Dockerfile"
+    copied = ("harness/__init__.py", "harness/nvml.py", "harness/visible_gpus.py")
+    content = b"\0".join(path.read_bytes() for path in (recipe, *(WORKLOADS / name for name in copied)))
+    tag = f"rosetta/probe:{digest(content)}"
+    if not inspect_images([tag]):
+        command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", f"--tag={tag}"]
+        if place := mirror():
+            command.append(f"--build-context={PROBE_BASE}=docker-image://{place}/{official(PROBE_BASE)}")
+        command += [f"--file={recipe}", str(WORKLOADS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise explained(done.stderr)
+    return tag
+
+
+def add_labels(source: str, target: str, labels: Mapping[str, str]) -> None:
+    """Give an image more labels, under another name or its own; the same ones give the same id. Raises BuildError."""
+    words = [word for name, value in sorted(labels.items()) for word in ("--label", f"{name}={value}")]
+    command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
+    with tempfile.TemporaryDirectory() as empty:
+        Path(empty, "Dockerfile").write_text(f"FROM {source}\n")
+        done = subprocess.run([*command, "--tag", target, empty], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise explained(done.stderr)
 
 
 def is_current(found: Mapping[str, Any] | None, image: Image, workloads: str) -> bool:

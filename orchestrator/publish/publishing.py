@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 
 from orchestrator.errors import ConflictError, RefusedError, RegistryError, ResultError
-from orchestrator.images.building import explained
+from orchestrator.images.building import add_labels
 from orchestrator.images.image import Image
 from orchestrator.publish import registry
 from orchestrator.publish.examination import Examined, examine, labels_of, notes_of, page
@@ -108,7 +107,7 @@ def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> P
 
     Raises ConflictError if the tag is another image's, unless it is to ``move``; RegistryError.
     """
-    relabel(drafted)
+    add_labels(drafted.found.image.tag, drafted.name, drafted.labels)
     there = drafted.there
     same = there in registry.own_digests(api, drafted.name)
     if there and not same and not move:
@@ -130,17 +129,6 @@ def publish(api: docker.APIClient, drafted: Draft, *, move: bool, say: Say) -> P
         labels.get("rosetta.workloads", ""),
         checkout[0] if checkout else None,
     )
-
-
-def relabel(drafted: Draft) -> None:
-    """Make the image to push of the built one: labels are all that is added, and the same ones give the same id."""
-    words = [word for name, value in sorted(drafted.labels.items()) for word in ("--label", f"{name}={value}")]
-    command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
-    with tempfile.TemporaryDirectory() as empty:
-        Path(empty, "Dockerfile").write_text(f"FROM {drafted.found.image.tag}\n")
-        done = subprocess.run([*command, "--tag", drafted.name, empty], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise explained(done.stderr)
 
 
 def push_bill(api: docker.APIClient, drafted: Draft, digest: str) -> str:

@@ -9,7 +9,7 @@ from orchestrator.compare import published_2018
 from orchestrator.compare.noise import SYNTHETIC_TOO
 from orchestrator.images.definitions import library_index
 from orchestrator.results.rows import Row
-from orchestrator.system.gpus import GPUS
+from orchestrator.system.gpus import rank_of, title_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,8 +87,7 @@ def column_of(row: Row, machine: str = "") -> Column:
 
 def gpu_rank(gpu: str) -> tuple[int, str]:
     """A GPU and where it stands among the others, oldest first."""
-    cards = list(GPUS)
-    return -1 if gpu == "none" else cards.index(gpu) if gpu in cards else len(cards), gpu
+    return -1 if gpu == "none" else rank_of(gpu), gpu
 
 
 def platform_title(platform: tuple[str, int]) -> str:
@@ -99,7 +98,7 @@ def platform_title(platform: tuple[str, int]) -> str:
 
 def gpu_title(gpu: str) -> str:
     """A short name as people write it; empty without a GPU."""
-    return "" if gpu == "none" else GPUS[gpu].title if gpu in GPUS else gpu.upper()
+    return "" if gpu == "none" else title_of(gpu)
 
 
 def library_titles() -> dict[str, str]:

@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from harness import nvml
-from orchestrator.system import gpu_state
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import PRETENDED
 from tests.pretended_driver import hook
@@ -179,7 +177,3 @@ def test_a_driver_that_does_not_answer_says_why(library, tmp_path):
 def test_the_package_needs_numpy_only_for_cells():
     code = "import harness.visible_gpus, sys; assert 'numpy' not in sys.modules; from harness import Cell, Weights"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workloads", check=True)
-
-
-def test_cell_and_orchestrator_have_the_same_words_for_what_throttles_a_card():
-    assert nvml.THROTTLED == gpu_state.THROTTLED
