@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import nothing
 from benchmarks.private_engine import PrivateEngine
-from orchestrator.results.files import MERGED
+from orchestrator.results.paths import MERGED
 
 KINDS: Mapping[str, tuple[str, int]] = {
     "p100": ("Tesla P100-PCIE-16GB", 3),
@@ -96,7 +96,8 @@ def write_history(checkout: Path, variables: Mapping[str, str]) -> None:
 import json, sys
 from pathlib import Path
 from orchestrator.plan.selection import selected_cells
-from orchestrator.results.files import MERGED, table_of, write_results
+from orchestrator.results.files import table_of, write_results
+from orchestrator.results.paths import MERGED
 from orchestrator.results.rows import unfilled_row
 cells = selected_cells(Path("matrix.yaml"), "full", [], [], {})
 rows = [{**unfilled_row(cell), "status": "ok", "run": str(number), "engine": "docker", "key": "",

@@ -1,9 +1,14 @@
 """What all tests share."""
 
 import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.pretended_driver import hook, machines
 
 # Two busy cores can be slow at any moment; and in CI, what failed once has to fail again.
 hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
@@ -14,6 +19,7 @@ for variable in ("ROSETTA_PROFILE", "ROSETTA_DATA_MIRROR"):
     os.environ.pop(variable, None)
 
 
+HOOK = "nvidia-container-runtime-hook"
 NEEDY = {"container", "browser", "storage"}
 
 
@@ -25,3 +31,24 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: skipped although ROSETTA_REQUIRE_ENGINE=1: {call.excinfo.value}"
     return report
+
+
+@pytest.fixture
+def pretended_machine():
+    """Pretend NVIDIA's driver and the GPUs of a machine (tests/pretended_driver/machines.py) in new containers.
+
+    By its name there, or as a description; another one replaces it. The engine needs the hook that .ci/engine installs.
+    """
+    if os.getuid() != 0:
+        pytest.skip("only root can put a pretended driver where the engine's hook finds it")
+    installed = shutil.which(HOOK)
+    if not installed or Path(installed).read_bytes() != Path(hook.__file__).read_bytes():
+        pytest.skip(f"{HOOK} is not this checkout's pretended driver: run .ci/engine as root")
+    with ExitStack() as stack:
+
+        def pretend(machine: str | machines.Machine) -> machines.Machine:
+            told = machines.MACHINES[machine] if isinstance(machine, str) else machine
+            stack.close()
+            return stack.enter_context(machines.pretended(told))
+
+        yield pretend

@@ -10,7 +10,6 @@ from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import ResultError
-from orchestrator.system.gpu_state import GpuState
 
 CONTRACT = 1
 """Version of the contract; also a label on every image."""
@@ -21,6 +20,7 @@ LARGEST_DOCUMENT = 4 * 2**20
 Text = Annotated[str, StringConstraints(max_length=500)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
+Amount = Annotated[FiniteFloat, Field(ge=0)]
 LARGEST_INTEGER = 2**63 - 1  # JSON has no limit, a Parquet column has this one
 Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
@@ -39,12 +39,13 @@ class Status(StrEnum):
 
 
 class Versions(Strict):
-    """Versions as the library itself reports them."""
+    """Versions as the library itself reports them, and its own word for the GPU that it uses."""
 
     framework: Text
     cuda: Text | None
     cudnn: Text | None
     packages: dict[Text, Text]
+    device: Text | None = None
 
 
 class Gpu(Strict):
@@ -68,11 +69,48 @@ class Environment(Strict):
     gpus: list[Gpu]
 
 
+class CardState(Strict):
+    """A card at a moment, as NVML told it inside the cell: clocks in MHz, temperature in °C, what throttles it."""
+
+    graphics_clock: Count | None
+    memory_clock: Count | None
+    temperature: Count | None
+    throttled: Annotated[list[Text], Field(max_length=16)] | None
+
+
+class Card(Strict):
+    """A GPU or MIG slice that the cell used. Memory in bytes, energy in joules, power in watts; None is not told.
+
+    ``used`` is True where the card's memory grew or a process joined by the end of the first step, and None where the
+    driver tells neither; ``others`` were on it before.
+    """
+
+    name: Text
+    uuid: Text
+    driver: Text
+    capability: Annotated[list[Count], Field(min_length=2, max_length=2)] | None
+    memory: Count | None
+    power_limit: Amount | None
+    mig: Literal["off", "slice"]
+    used: Literal[True] | None
+    memory_growth: Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)] | None
+    new_processes: Count | None
+    memory_at_start: Count | None
+    others: Count | None
+    others_memory: Count | None
+    peak_memory: Count | None
+    energy: Amount | None
+    start: CardState
+    middle: CardState
+    end: CardState
+
+
 class Document(Strict):
     """The JSON that a container leaves in ``/results``. Times in seconds, memory in bytes.
 
     ``parity`` has the errors against the reference by what was compared, where the run was to prove the model.
     ``workers`` counts what trained one model together, ``findings`` has the AUC of each (None where it is absent).
+    ``gpus`` has the cards that the cell used, where it had some.
     """
 
     contract: Literal[1]
@@ -105,6 +143,7 @@ class Document(Strict):
     parity: dict[Text, Seconds] | None = None
     versions: Versions
     environment: Environment
+    gpus: Annotated[list[Card], Field(max_length=64)] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +160,6 @@ class Outcome:
     image_digest: str = ""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     wall_seconds: float = 0.0
-    gpus_before: tuple[GpuState, ...] = ()
-    gpus_after: tuple[GpuState, ...] = ()
     host: str = ""
 
 

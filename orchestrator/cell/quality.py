@@ -6,7 +6,7 @@ from typing import Any
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Document, Status
 from orchestrator.cell.parameters import parameters
-from orchestrator.system.gpus import gpu_of
+from orchestrator.system.gpus import model_of
 
 Length = tuple[int | None, int | None]
 """Epochs, and training samples in each; None where params.json doesn't know the workload's."""
@@ -33,7 +33,7 @@ def mismatch(cell: Cell, document: Document) -> str | None:
         for key, value in wanted.items()
         if value is not None and getattr(document, key) != value
     ]
-    seen = {gpu_of(gpu.name) for gpu in document.environment.gpus}
+    seen = {model_of(gpu.name) for gpu in document.environment.gpus}
     if cell.gpu != "none" and cell.gpu not in seen:
         wrong.append(f"gpu {', '.join(sorted(seen)) or 'none'} instead of {cell.gpu}")
     return ", ".join(wrong) or None

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,8 @@ def note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
-def cells_of(selection: Selection, length: Length | None = None) -> "list[Cell]":
-    """The selected cells."""
+def cells_of(selection: Selection, engine: "Engine", length: Length | None = None) -> "list[Cell]":
+    """The selected cells; the engine tells what GPUs are here, where the matrix file asks for those."""
     from orchestrator.plan.selection import selected_cells
     from orchestrator.report import scripts
 
@@ -58,7 +59,7 @@ def cells_of(selection: Selection, length: Length | None = None) -> "list[Cell]"
     }
     for orphan in scripts.orphans():
         note(orphan)
-    return selected_cells(path, selection.profile, selection.only, selection.skip, overrides)
+    return selected_cells(path, selection.profile, selection.only, selection.skip, overrides, engine.machine)
 
 
 def engine_of(selection: Selection) -> "Engine":
@@ -78,36 +79,29 @@ def plan_of_matrix(engine: "Engine", folder: Path, unverified: bool) -> "Plan":
 @click.command()
 @selection
 @length
+@click.option("--all", "every", is_flag=True, help="Every cell that can't run on a line of its own.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
-def plan(selection: Selection, length: Length, as_json: bool) -> None:
-    """Print every cell with its id and verdict: ready, done, or incompatible and why.
+def plan(selection: Selection, length: Length, as_json: bool, every: bool) -> None:
+    """Print what would run and what can't, by reason; and the GPUs that were found.
 
     \b
     examples:
       rosetta plan --profile quick
+      rosetta plan --all
       rosetta plan --only '{pytorch,jax}/*' --json
     """
     from orchestrator.plan import verdicts as planning
+    from orchestrator.report import plan_screen
 
-    cells, engine = cells_of(selection, length), engine_of(selection)
+    engine = engine_of(selection)
+    cells = cells_of(selection, engine, length)
     planned = planning.plan_cells(cells, engine, selection.results, unverified=selection.unverified)
     if as_json:
         import json
 
         click.echo(json.dumps([p.as_json() for p in planned], indent=1))
         return
-    widths = max(len(p.cell.id) for p in planned), max(len(p.verdict) for p in planned)
-    colours = {"ready": "green", "done": "blue", "incompatible": "bright_black"}
-    lines = []
-    for p in planned:
-        repeat = f"  repeat {p.cell.repeat}" if p.cell.repeat else ""
-        verdict = click.style(f"{p.verdict:{widths[1]}}", fg=colours[p.verdict])
-        lines.append(f"{p.cell.id:{widths[0]}}  {verdict}{repeat}  {p.reason}".rstrip())
-    counts = {verdict: sum(p.verdict == verdict for p in planned) for verdict in planning.Verdict}
-    lines.append(f"\n{len(planned):,} cells: " + ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()))
-    if hidden := sum(p.reason.startswith(planning.UNVERIFIED) for p in planned):
-        lines.append(f"{hidden:,} are only unverified: with --unverified they are built and run like the others")
-    click.echo("\n".join(lines))
+    click.echo("\n".join(plan_screen.lines(planned, engine.machine(), every)))
 
 
 @click.command()
@@ -120,19 +114,19 @@ def build(selection: Selection, length: Length, show: bool) -> None:
     \b
     examples:
       rosetta build --only 'pytorch/*/cpu'
-      rosetta build --only 'jax/*/cuda13/*' --unverified
+      rosetta build --only 'jax/*/cuda13/*'
       rosetta build --only 'cntk/*' --print
     """
     from orchestrator.images.bakefile import printed
     from orchestrator.images.image import image_for
     from orchestrator.plan import verdicts as planning
 
-    cells = cells_of(selection, length)
+    engine = engine_of(replace(selection, engine="process") if show else selection)
+    cells = cells_of(selection, engine, length)
     if show:
         shown = [image_for(cell.library, cell.platform) for cell in cells]
         click.echo(printed(list(dict.fromkeys(image for image in shown if image))))
         return
-    engine = engine_of(selection)
     wanted = planning.images_of(cells, engine, selection.unverified)
     for tag, digest in engine.prepare(wanted, click.echo).items():
         click.echo(f"{tag}  {digest}")
@@ -159,7 +153,8 @@ def run(selection: Selection, length: Length, running: Running, steadiness: Stea
 
     percent = steadiness.until_stable
     target = Target(percent / 100, steadiness.max_repeats) if percent else None
-    cells, engine = cells_of(selection, length), engine_of(selection)
+    engine = engine_of(selection)
+    cells = cells_of(selection, engine, length)
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
     run_cells(cells, engine, selection.results, plan, screen.show, running, target)
 
@@ -178,8 +173,6 @@ def parity(selection: Selection, running: Running, markdown: bool) -> None:
       rosetta parity
       rosetta parity --only '{jax,pytorch}/cnn/cpu'
     """
-    from dataclasses import replace
-
     from orchestrator.report import parity as report
     from orchestrator.results.files import read_results
     from orchestrator.results.paths import ResultsFolder
@@ -188,8 +181,8 @@ def parity(selection: Selection, running: Running, markdown: bool) -> None:
     if markdown:
         click.echo(report.markdown(read_results(folder.merged)), nl=False)
         return
-    cells = [replace(cell, parity=True) for cell in cells_of(selection, Length(data="synthetic"))]
     engine = engine_of(selection)
+    cells = [replace(cell, parity=True) for cell in cells_of(selection, engine, Length(data="synthetic"))]
     plan = plan_of_matrix(engine, folder.path, selection.unverified)
     run_cells(cells, engine, folder.path, plan, report.show, running)
 

@@ -56,7 +56,8 @@ def save(selection: Selection, output: Path) -> None:
     from orchestrator.plan import verdicts as planning
     from orchestrator.publish import archives
 
-    cells, engine = cells_of(selection), DockerEngine()
+    engine = DockerEngine()
+    cells = cells_of(selection, engine)
     wanted = planning.images_of(cells, engine, selection.unverified)
     archives.save(engine.api, wanted, output, click.echo)
 

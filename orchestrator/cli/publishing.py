@@ -51,7 +51,8 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
     from orchestrator.results.paths import ResultsFolder
 
     checked_registry(registry)
-    cells, engine = cells_of(selection), DockerEngine()
+    engine = DockerEngine()
+    cells = cells_of(selection, engine)
     wanted = planning.images_of(cells, engine, selection.unverified)
     if dry_run:
         drafts = [publishing.draft(engine.api, image, registry, move=move_tags) for image in wanted]

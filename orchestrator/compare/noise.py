@@ -180,6 +180,7 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> tuple[Doubt, ...]:
 
 
 def slowed_by(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What made the GPUs of a run slower than they are, by their driver, before or after it: heat, power."""
-    states = [state for name in ("gpus_before", "gpus_after") for state in json.loads(row[name] or "[]")]
-    return tuple(sorted({reason for state in states for reason in state.get("throttled", ())}))
+    """What made the GPUs of a run slower than they are, by their driver, at its start, middle or end: heat, power."""
+    moments = ("gpus_before", "gpus_during", "gpus_after")
+    states = [state for moment in moments for state in json.loads(row.get(moment) or "[]")]
+    return tuple(sorted({reason for state in states for reason in state.get("throttled") or ()}))

@@ -14,7 +14,7 @@ from ray.exceptions import RayError, RayTaskError
 from orchestrator.cell.cell import Cell
 from orchestrator.engines import node
 from orchestrator.errors import EngineError
-from orchestrator.system.gpus import gpu_of
+from orchestrator.system.gpus import model_of
 from orchestrator.system.host import Host, machine_reason, together
 from orchestrator.system.slots import Lease
 from orchestrator.system.terminal import Say
@@ -132,7 +132,7 @@ class Cluster:
             label,
             int(resources.get("GPU", 0)),
             int(resources.get("CPU", 0)),
-            replace(seen.host, devices=seen.host.of_model(gpu_of(label.upper()))),
+            replace(seen.host, devices=seen.host.of_model(model_of(label))),
         )
 
 

@@ -9,27 +9,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import docker
 from docker.errors import APIError, NotFound
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.engines import code_scan, probe
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
+from orchestrator.engines.isolation import USER, gpu_request, isolation
 from orchestrator.engines.output import Output, failure, success
-from orchestrator.engines.protocol import Event, OnEvent, OnThisHost, Task
+from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.errors import EngineError, ResultError
+from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images
 from orchestrator.images.image import Image
+from orchestrator.system.host import Host, pretended_host
 from orchestrator.system.streams import Limited
 from orchestrator.system.terminal import Say
 
-USER = "10001:10001"
 MOUNT_MARKER = ".complete"
-LARGEST_FILE = 2**29
-"""Bytes of any one file of a cell: room for the checkpoints that some libraries write to /tmp, not for a full disk."""
 CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 """Labels of a cell's container: what it runs for, and one for each GPU that it was given."""
 
@@ -48,8 +49,9 @@ Supply = Callable[[Connection, Sequence[Image], Say], Mapping[str, str]]
 
 
 def built(connection: Connection, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
-    """Build the images that are missing or out of date."""
-    return build_images(wanted, progress=say, variables=connection.variables)
+    """Build the images that are missing or out of date, and look what GPUs those for CUDA have code for."""
+    ids = build_images(wanted, progress=say, variables=connection.variables)
+    return ids | code_scan.look_into(connection, wanted, say)
 
 
 class DockerEngine(OnThisHost):
@@ -67,10 +69,24 @@ class DockerEngine(OnThisHost):
         self._lock = threading.Lock()
         self._volumes: dict[Path, str] = {}
         self._digests: dict[str, str] = {}
+        self._cdi = False
+
+    @cached_property
+    def _machine(self) -> Host:
+        host, self._cdi = probe.of_engine(self.connection)
+        return host
+
+    def machine(self) -> Host:
+        """What the engine's machine has, asked once."""
+        return pretended_host() or self._machine
 
     def unavailable(self, image: Image) -> str | None:
         """Every image can be built where Docker is."""
         return None
+
+    def machine_code(self, image: Image) -> Scan | None:
+        """What was found when the image was built; None if it is not here."""
+        return code_scan.found_in(image, self.connection.variables)
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Get the images that are missing or out of date."""
@@ -135,7 +151,7 @@ class DockerEngine(OnThisHost):
         self._remove_orphans(task)
         host = self.api.create_host_config(
             **isolation(task.memory),
-            **gpu_request(task.gpus),
+            **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
             cpuset_cpus=",".join(map(str, task.cores)) or None,
             binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,
         )
@@ -286,31 +302,6 @@ def refused(error: Exception) -> Outcome:
     return Outcome(Status.HOST_LOST, f"the engine stopped answering: {explain(error)}")
 
 
-def isolation(memory: int) -> dict[str, Any]:
-    """What every cell is denied; ``memory`` in bytes."""
-    return {
-        "network_mode": "none",
-        "read_only": True,
-        "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=2g"},  # Theano compiles and runs there
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "mem_limit": memory,
-        "memswap_limit": memory,
-        "pids_limit": 2048,
-        "ulimits": [docker.types.Ulimit(name="fsize", soft=LARGEST_FILE, hard=LARGEST_FILE)],
-        "shm_size": "1g",
-        "init": True,
-        "log_config": {"type": "none"},  # the attached stream is the log; nothing can fill the host's disk
-    }
-
-
-def gpu_request(gpus: Sequence[str]) -> dict[str, Any]:
-    """GPUs by UUID, or nothing."""
-    if not gpus:
-        return {}
-    return {"device_requests": [docker.types.DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]}
-
-
 def document_of(stream: Iterator[bytes]) -> bytes | None:
     """The one JSON document in a tar stream of /results, read with limits; None if there is none.
 
@@ -334,6 +325,3 @@ def document_of(stream: Iterator[bytes]) -> bytes | None:
     except tarfile.TarError as error:
         raise ResultError(f"The results of the container can't be read: {error}") from None
     return found
-
-
-__all__ = ["DockerEngine", "Event", "document_of"]

@@ -19,10 +19,10 @@ from orchestrator.data import datasets
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.pretended import pretend
-from orchestrator.engines.protocol import Event, OnEvent, Placed, Task, watched
+from orchestrator.engines.protocol import Event, OnEvent, Placed, Task
 from orchestrator.errors import EngineError, GpuError, RosettaError
 from orchestrator.system import file_locks
-from orchestrator.system.host import Device, Host, this_host
+from orchestrator.system.host import Device, Host
 from orchestrator.system.slots import MEMORY, Lease, shares
 
 SELDOM = 1.0
@@ -85,7 +85,7 @@ def look(lost: Collection[str]) -> Seen | str:
     """What is here, or why cells can't run here; a node that comes back still has what it was running, which goes."""
     try:
         forget(lost)
-        return Seen(engine().host, this_host())
+        return Seen(engine().host, engine().machine())
     except RosettaError as error:
         return str(error)
 
@@ -129,7 +129,7 @@ def run_cell(order: Order) -> Iterator[Event | Placed | Outcome]:
 
 def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
     """Bring what the cell needs and run it on the GPUs that Ray has given it; a node that can't is a lost host."""
-    task, host = order.task, this_host()
+    task, host = order.task, engine().machine()
     try:
         with place(order, gpus, host) as lease:
             bring_image(order.image, task.image.tag)
@@ -137,7 +137,7 @@ def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
             uuids = tuple(gpu.uuid for gpu in lease.gpus)
             task = replace(task, gpus=uuids, cores=lease.cores, memory=lease.memory, data=data)
             on_event(Placed(engine().host, uuids))
-            outcome = watched(engine(), task, on_event)
+            outcome = engine().run(task, on_event)
     except (RosettaError, RayError) as error:
         return Outcome(Status.HOST_LOST, str(error))
     if host.pretended and outcome.document is not None:

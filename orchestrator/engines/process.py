@@ -17,17 +17,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.data import datasets
+from orchestrator.engines import probe
 from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.errors import BuildError, ResultError
+from orchestrator.images.architectures import Scan
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
 from orchestrator.system.checkout import ROOT
+from orchestrator.system.host import Host, pretended_host
 from orchestrator.system.terminal import Say
 
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
@@ -47,12 +51,24 @@ class ProcessEngine(OnThisHost):
         self.stopping = False
         self._lock = threading.Lock()
 
+    @cached_property
+    def _machine(self) -> Host:
+        return probe.of_this_process()
+
+    def machine(self) -> Host:
+        """What this machine has, asked once."""
+        return pretended_host() or self._machine
+
     def unavailable(self, image: Image) -> str | None:
         """An image that needs system packages or a Python that is not here can't be had without containers."""
         if image.needs_container:
             return f"without a container engine: {image.needs_container}"
         if python_of(image) is None:
             return f"without a container engine: no Python {image.python} on this machine"
+        return None
+
+    def machine_code(self, image: Image) -> Scan | None:
+        """Environments are not looked into."""
         return None
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:

@@ -1,15 +1,15 @@
 """What every engine can do: get images ready, run a cell, tell what runs, stop."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome
+from orchestrator.images.architectures import Scan
 from orchestrator.images.image import Image
-from orchestrator.system import gpu_state
-from orchestrator.system.host import Host, this_host
+from orchestrator.system.host import Host
 from orchestrator.system.slots import MEMORY, Lease, Slots
 from orchestrator.system.terminal import Say
 
@@ -83,6 +83,9 @@ class Engine(Protocol):
     def unavailable(self, image: Image) -> str | None:
         """Why this engine can't serve an image, or None."""
 
+    def machine_code(self, image: Image) -> Scan | None:
+        """What GPUs an image has code for; None if it is not here, or was not looked into."""
+
     def prepare(self, images: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build what is missing; returns a digest for each image tag. Raises BuildError."""
 
@@ -102,19 +105,6 @@ class Engine(Protocol):
 class OnThisHost:
     """What engines have in common whose cells run on this machine."""
 
-    def machine(self) -> Host:
-        """What this machine has."""
-        return this_host()
-
     def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
         """GPUs of this machine, and shares of the rest."""
         return Slots(host, models, cpu_cells)
-
-
-def watched(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
-    """One attempt, with the state of the task's GPUs before and after."""
-    before = gpu_state.states(task.gpus)
-    outcome = engine.run(task, on_event)
-    if not task.gpus:  # it has none, or has those that its node gave it
-        return outcome
-    return replace(outcome, gpus_before=before, gpus_after=gpu_state.states(task.gpus))

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,10 +19,11 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import node
+from orchestrator.engines import client, code_scan, node
 from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
 from orchestrator.engines.protocol import Leases, OnEvent, Task
 from orchestrator.errors import EngineError
+from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, inspect_images
 from orchestrator.images.image import Image
 from orchestrator.system.checkout import ROOT
@@ -66,10 +67,17 @@ class RayEngine:
         """Every image can be built here and brought to every node."""
         return None
 
+    def machine_code(self, image: Image) -> Scan | None:
+        """What was found when the image was built here."""
+        return code_scan.found_in(image, os.environ)
+
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build here what is missing; a node has it brought when it runs the first cell of it."""
-        built = build_images(wanted, progress=say)
-        for tag, found in inspect_images(list(built)).items():
+        with closing(client.Connection()) as connection:
+            built = build_images(wanted, progress=say, variables=connection.variables)
+            built |= code_scan.look_into(connection, wanted, say)
+            there = inspect_images(list(built), connection.variables)
+        for tag, found in there.items():
             digests = tuple(digest for digest in found.get("RepoDigests") or () if names_registry(digest))
             self._sources[tag] = node.Source(built[tag], digests, self._home)
         return built

@@ -7,8 +7,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from orchestrator.cell.parameters import WORKLOADS
 from orchestrator.errors import (
     BuildError,
     DiskError,
@@ -18,7 +20,11 @@ from orchestrator.errors import (
     UnreachableError,
 )
 from orchestrator.images.bakefile import bake, workloads_digest
-from orchestrator.images.image import Image
+from orchestrator.images.definitions import DEFINITIONS
+from orchestrator.images.image import Image, digest
+from orchestrator.images.sources import mirror, official
+
+PROBE_BASE = "python:3.11-slim-bookworm"
 
 
 def build_images(
@@ -38,6 +44,35 @@ def build_images(
         run_bake(bake(stale), progress, variables)
         there = inspect_images([image.tag for image in images], variables)
     return {image.tag: there[image.tag]["Id"] for image in images}
+
+
+def build_probe(variables: Mapping[str, str] = os.environ) -> str:
+    """Build the image that tells which GPUs an engine has, unless it is there; returns its tag. Raises BuildError."""
+    recipe = DEFINITIONS / "probe.Dockerfile"
+    copied = ("harness/__init__.py", "harness/nvml.py", "harness/visible_gpus.py")
+    content = b"\0".join(path.read_bytes() for path in (recipe, *(WORKLOADS / name for name in copied)))
+    tag = f"rosetta/probe:{digest(content)}"
+    if not inspect_images([tag], variables):
+        command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", f"--tag={tag}"]
+        if place := mirror():
+            command.append(f"--build-context={PROBE_BASE}=docker-image://{place}/{official(PROBE_BASE)}")
+        command += [f"--file={recipe}", str(WORKLOADS)]
+        done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise explained(done.stderr)
+    return tag
+
+
+def add_labels(source: str, target: str, labels: Mapping[str, str], variables: Mapping[str, str] = os.environ) -> None:
+    """Give an image more labels, under another name or its own; the same ones give the same id. Raises BuildError."""
+    words = [word for name, value in sorted(labels.items()) for word in ("--label", f"{name}={value}")]
+    command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
+    with tempfile.TemporaryDirectory() as empty:
+        Path(empty, "Dockerfile").write_text(f"FROM {source}\n")
+        command += ["--tag", target, empty]
+        done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise explained(done.stderr)
 
 
 def is_current(found: Mapping[str, Any] | None, image: Image, workloads: str) -> bool:
@@ -60,7 +95,9 @@ def inspect_images(tags: Sequence[str], variables: Mapping[str, str] = os.enviro
     return {tag: found for found in json.loads(done.stdout or "[]") for tag in found["RepoTags"]}
 
 
-def run_bake(file: Mapping[str, Any], progress: Callable[[str], None], variables: Mapping[str, str]) -> None:
+def run_bake(
+    file: Mapping[str, Any], progress: Callable[[str], None], variables: Mapping[str, str] = os.environ
+) -> None:
     """Run ``docker buildx bake`` to its end and hand on its progress; raises BuildError with the end of its log."""
     # The builder "default" is the engine itself: it sees local base images and keeps what it builds.
     command = ["docker", "buildx", "bake", "--builder=default", "--progress=plain", "--provenance=false", "--file=-"]

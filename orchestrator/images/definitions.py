@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
 from orchestrator.system.checkout import ROOT
-from orchestrator.system.gpus import GPUS, PLATFORMS
+from orchestrator.system.gpus import PLATFORMS
 
 DEFINITIONS = ROOT / "images"
 CUDA, DOCUMENTATION = "cuda.yaml", "documentation.yaml"
@@ -32,6 +32,9 @@ Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
 Quotable = Annotated[str, StringConstraints(pattern=r'^[^"\\$\n]*$')]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Soname = Annotated[str, StringConstraints(pattern=r"^lib[\w.+-]+\.so[\d.]*$")]
+Architecture = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,2}[af]?$")]
+"""A compute capability in one word: 75, 90a."""
+
 Part = Literal["toolkit", "cudnn"]
 Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
 
@@ -177,13 +180,15 @@ class Recipe(Strict):
 class Platform(Recipe):
     """One image: ``extra_index`` is where the packages lie that PyPI does not have.
 
-    ``unavailable_gpus`` says why its packages have no machine code for a GPU that its CUDA version still drives.
+    ``architectures`` and ``ptx`` say what its framework has code for, as ``rosetta build`` finds it in the libraries;
+    an image that is built tells it itself.
     """
 
     version: Annotated[str, StringConstraints(pattern=r"^[0-9][0-9a-z.+]*$")]
     requirements: Annotated[tuple[Line, ...], Field(min_length=1)]
     extra_index: str = ""
-    unavailable_gpus: dict[Name, Line] = {}
+    architectures: tuple[Architecture, ...] = ()
+    ptx: tuple[Architecture, ...] = ()
 
     def pin(self, package: str) -> str | None:
         """The version of a package that the requirements pin; None if they don't."""
@@ -223,9 +228,6 @@ class Framework(Recipe):
         if both := self.platforms.keys() & self.unavailable.keys():
             platform = min(both)
             raise complaint(f"{platform} is both under platforms and unavailable", "Take it out of one of them.")
-        for gpu in (gpu for platform in self.platforms.values() for gpu in platform.unavailable_gpus):
-            if gpu not in GPUS:
-                raise ValueError(f"unknown GPU '{gpu}'; there are {', '.join(GPUS)}")
         return self
 
     @model_validator(mode="after")

@@ -2,23 +2,28 @@
 
 import difflib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cell.cell import AXES, DEFAULTS, Cell
 from orchestrator.errors import MatrixError
-from orchestrator.plan.matrix import EVERY_IMAGE, MatrixFile, Profile, check_words, read, values
+from orchestrator.plan.matrix import EVERY_IMAGE, HERE, MatrixFile, Profile, check_words, read, values
 
 
 def cells_of_file(
-    path: Path, profile: str | None, known: Mapping[str, Iterable[str]], overrides: Mapping[str, Any] | None = None
+    path: Path,
+    profile: str | None,
+    known: Mapping[str, Iterable[str]],
+    overrides: Mapping[str, Any] | None = None,
+    here: Callable[[], Sequence[str]] = tuple,
 ) -> list[Cell]:
     """The cells of a profile of a matrix file, repeat by repeat: rounds over the whole matrix.
 
     ``known`` lists the valid words of each axis; its ``library`` also replaces the ``*``. ``overrides`` are what the
     command line asked for: lists replace axes (``data``, ``repeat``), numbers replace parameters (``epochs``,
-    ``samples``). Raises MatrixError.
+    ``samples``). ``here`` tells the models that the GPU ``here`` stands for, and is asked only where it is named.
+    Raises MatrixError.
     """
     file, lines = read(path)
     check_words(file, lines, known)
@@ -27,12 +32,19 @@ def cells_of_file(
     for needed in ("library", "workload"):
         if needed not in axes:
             raise MatrixError(f"{path}: axes.{needed} is missing.", remedy="Without it there is no cell.")
-    axes["library"] = expand_libraries(axes["library"], known["library"])
+    axes["library"] = expand(axes["library"], EVERY_IMAGE, sorted(known["library"]))
     overrides = {key: value for key, value in (overrides or {}).items() if value is not None}
     asked = {key: value for key, value in overrides.items() if key in AXES}
     parameters = {key: value for key, value in overrides.items() if key not in AXES}
     excludes = [values(point) for point in (*file.exclude, *chosen.exclude)]
     includes = [values(point) for point in (*file.include, *chosen.include)]
+    if HERE in axes.get("gpu", ()) or any(point.get("gpu") == HERE for point in (*includes, *excludes)):
+        models = here()
+        axes["gpu"] = expand(axes.get("gpu", ()), HERE, models)
+        includes, excludes = (
+            [each for p in points for each in with_gpus(p, models)] for points in (includes, excludes)
+        )
+    axes = {axis: words for axis, words in axes.items() if words}
     points = [p for point in combine({**axes, **asked}, includes, excludes) for p in replaced(point, asked)]
     missing = next((p for p in points if not {"library", "workload"} <= p.keys()), None)
     if missing is not None:
@@ -48,11 +60,12 @@ def combine(
 ) -> list[dict[str, Any]]:
     """The product of the axes, less excludes, plus includes, with the semantics of GitHub Actions' matrices.
 
+    The platform cpu goes with no GPU, and the others with one: no other combination is in the product.
     An include whose values contradict no combination of the axes is added to each such combination; one that fits
     none is a combination of its own. An exclude works on the product only and never removes what an include adds.
     """
     product = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
-    originals = [p for p in product if not any(fits(exclude, p) for exclude in excludes)]
+    originals = [p for p in product if makes_sense(p) and not any(fits(exclude, p) for exclude in excludes)]
     combinations, own = [dict(point) for point in originals], []
     for include in includes:
         on_axes = {key: value for key, value in include.items() if key in axes}
@@ -87,7 +100,18 @@ def choose_profile(file: MatrixFile, name: str | None, path: Path) -> Profile:
     return file.profiles[name]
 
 
-def expand_libraries(said: Sequence[str], every: Iterable[str]) -> list[str]:
-    """The axis ``library`` with ``*`` replaced, each library once."""
-    words = itertools.chain.from_iterable(sorted(every) if word == EVERY_IMAGE else [word] for word in said)
+def makes_sense(point: Mapping[str, Any]) -> bool:
+    """Whether platform and GPU go together, where a point has both."""
+    platform, gpu = point.get("platform"), point.get("gpu")
+    return None in (platform, gpu) or (platform == "cpu") == (gpu == DEFAULTS["gpu"])
+
+
+def expand(said: Sequence[str], word: str, meant: Iterable[str]) -> list[str]:
+    """The words of an axis with one replaced by what it stands for, each once."""
+    words = itertools.chain.from_iterable(meant if each == word else [each] for each in said)
     return list(dict.fromkeys(words))
+
+
+def with_gpus(point: dict[str, Any], models: Sequence[str]) -> list[dict[str, Any]]:
+    """A point of include or exclude, for each of these models if it names the GPU ``here``."""
+    return [{**point, "gpu": model} for model in models] if point.get("gpu") == HERE else [point]

@@ -18,6 +18,9 @@ Values = Annotated[list[Word], Field(min_length=1)]
 EVERY_IMAGE = "*"
 """On the axis ``library``: every library that a file in images/ defines."""
 
+HERE = "here"
+"""On the axis ``gpu``: every model that the engine has."""
+
 
 class Point(Strict):
     """An entry of ``include`` or ``exclude``: some axes with one value each, and in ``include`` parameters of a run."""

@@ -11,8 +11,9 @@ from orchestrator.compare import published_2018
 from orchestrator.errors import SelectionError
 from orchestrator.images.definitions import library_index
 from orchestrator.plan.combinations import cells_of_file
-from orchestrator.plan.matrix import read
+from orchestrator.plan.matrix import HERE, read
 from orchestrator.system import gpus
+from orchestrator.system.host import Host, described
 
 
 def selector(only: Sequence[str], skip: Sequence[str]) -> Callable[[Cell], bool]:
@@ -44,35 +45,56 @@ def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> l
     return chosen
 
 
+class Models(tuple[str, ...]):
+    """The words for GPUs that anybody may know; beside them, a word with a digit may be any card's model."""
+
+    __slots__ = ()
+
+    def __contains__(self, word: object) -> bool:
+        return super().__contains__(word) or any(letter.isdigit() for letter in str(word))
+
+
 def known_words() -> dict[str, Iterable[str]]:
     """The valid words of each axis of matrix.yaml."""
     return {
         "library": sorted({*published_2018.LIBRARIES, *library_index()}),
         "workload": tuple(workloads()),
         "platform": gpus.PLATFORMS,
-        "gpu": ("none", *gpus.GPUS),
+        "gpu": Models(("none", HERE, *gpus.KNOWN)),
         "precision": gpus.PRECISIONS,
         "data": ("real", "synthetic"),
     }
 
 
 def selected_cells(
-    path: Path, profile: str | None, only: Sequence[str], skip: Sequence[str], overrides: Mapping[str, Any]
+    path: Path,
+    profile: str | None,
+    only: Sequence[str],
+    skip: Sequence[str],
+    overrides: Mapping[str, Any],
+    machine: Callable[[], Host] = Host,
 ) -> list[Cell]:
     """The selected cells of a matrix file, with the words that images/ and the tables know.
 
-    Raises MatrixError, and SelectionError where the selectors leave none.
+    ``machine`` tells what GPUs are there, where that matters. Raises MatrixError, and SelectionError where the
+    selectors leave none.
     """
     known = known_words()
-    every = cells_of_file(path, profile, known, overrides)
+
+    def here() -> Sequence[str]:
+        return machine().models
+
+    every = cells_of_file(path, profile, known, overrides, here)
     try:
         return select(every, only, skip)
     except SelectionError as error:
+        if any("cuda" in pattern for pattern in only):
+            error.why = f"GPUs: {'; '.join(described(machine()))}."
         keep = selector(only, skip)
         elsewhere = {
             name: found
             for name in read(path)[0].profiles
-            if (found := list(filter(keep, cells_of_file(path, name, known, overrides))))
+            if (found := list(filter(keep, cells_of_file(path, name, known, overrides, here))))
         }
         raise outside_of(profile, every, elsewhere) if elsewhere else error from None
 

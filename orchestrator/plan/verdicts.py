@@ -11,12 +11,14 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.parameters import dataset_of, parameters
 from orchestrator.cell.scripts import script_of
 from orchestrator.errors import RosettaError, SelectionError
+from orchestrator.images.architectures import Answer, Scan, Support, runs_on, support_of_list
 from orchestrator.images.definitions import library_index
 from orchestrator.images.image import Image, image_for
 from orchestrator.plan.keys import data_digest, key
-from orchestrator.results.paths import result_path
+from orchestrator.results.paths import ResultsFolder
 from orchestrator.system import gpus
 from orchestrator.system.checkout import ROOT
+from orchestrator.system.gpus import Capability
 from orchestrator.system.host import Host, machine_reason
 
 UNVERIFIED = "unverified: "
@@ -41,6 +43,9 @@ class Place(Protocol):
     def unavailable(self, image: Image) -> str | None:
         """Why an image can't be had there, or None."""
 
+    def machine_code(self, image: Image) -> Scan | None:
+        """What GPUs the image has code for, if it is there and was looked into."""
+
 
 class Verdict(StrEnum):
     """What is to be done with a cell."""
@@ -52,13 +57,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell with its verdict. ``key`` and ``image`` are set unless the cell is incompatible."""
+    """A cell with its verdict. ``key`` and ``image`` are set unless the cell is incompatible.
+
+    ``note`` is what to know of one that is not; ``lacks_gpu`` says that nothing but this machine's GPUs is in the way.
+    """
 
     cell: Cell
     verdict: Verdict
     reason: str = ""
     image: Image | None = None
     key: str = ""
+    note: str = ""
+    lacks_gpu: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The form of ``rosetta plan --json``."""
@@ -66,6 +76,7 @@ class Planned:
             "id": self.cell.id,
             "verdict": str(self.verdict),
             "reason": self.reason,
+            "note": self.note,
             **vars(self.cell),
             "image": self.image.tag if self.image else None,
             "key": self.key or None,
@@ -75,15 +86,15 @@ class Planned:
 def plan_cells(
     cells: Sequence[Cell], engine: Place, results: Path, host: Host | None = None, unverified: bool = False
 ) -> list[Planned]:
-    """A verdict for every cell, in their order; those that nobody has seen work are ready only if ``unverified``.
+    """A verdict for every cell, in order; what nobody has seen work and needs no GPU is ready only if ``unverified``.
 
     A cell is done when ``results`` holds a file under its key, whatever the status in it.
     """
     if host is None:
         needs_gpu = any(cell.platform != "cpu" for cell in cells)
         host = engine.machine() if needs_gpu else Host()
-    folder = results / "cells"
-    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    folder = ResultsFolder(results)
+    there = {entry.name for entry in folder.cells.iterdir()} if folder.cells.is_dir() else set()
     return [verdict(cell, engine, folder, there, host, unverified) for cell in cells]
 
 
@@ -93,7 +104,7 @@ def images_of(cells: Sequence[Cell], engine: Place, unverified: bool = False) ->
     Raises SelectionError if there is none, with the reasons.
     """
     pairs = [(cell, image_for(cell.library, cell.platform)) for cell in cells]
-    reasons = [lasting_reason(cell, image, engine, unverified) for cell, image in pairs]
+    reasons = [lasting_reason(cell, image, engine, Host(), unverified) for cell, image in pairs]
     wanted = [image for (_, image), reason in zip(pairs, reasons, strict=True) if image and reason is None]
     if not wanted:
         raise hopeless(f"None of the {len(cells)} selected cells has an image.", filter(None, reasons))
@@ -110,37 +121,77 @@ def hopeless(what: str, reasons: Iterable[str], kind: type[RosettaError] = Selec
     return kind(what, f"Reasons: {shown}.", remedy)
 
 
-def verdict(cell: Cell, engine: Place, folder: Path, there: set[str], host: Host, unverified: bool = False) -> Planned:
-    """One cell's verdict; ``there`` are the keys that have a folder of their own in ``folder``."""
+def verdict(
+    cell: Cell, engine: Place, folder: ResultsFolder, there: set[str], host: Host, unverified: bool = False
+) -> Planned:
+    """One cell's verdict; ``there`` are the keys that have a folder of their own."""
     image = image_for(cell.library, cell.platform)
-    reason = lasting_reason(cell, image, engine, unverified) or host_reason(cell, host) or data_reason(cell)
+    lasting = lasting_reason(cell, image, engine, host, unverified)
+    lacking = None if lasting else host_reason(cell, host)
+    reason = lasting or lacking or data_reason(cell)
     if reason is not None or image is None:
-        return Planned(cell, Verdict.INCOMPATIBLE, reason or "")
+        return Planned(cell, Verdict.INCOMPATIBLE, reason or "", lacks_gpu=lacking is not None)
     name = key(cell, image, engine.name, host.pretended and cell.gpu != "none")
-    done = name in there and result_path(folder, name, cell.id).is_file()
-    return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name)
+    done = name in there and folder.result(name, cell.id).is_file()
+    return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name, notes_of(cell, image, engine, host))
 
 
-def lasting_reason(cell: Cell, image: Image | None, engine: Place, unverified: bool = False) -> str | None:
+def lasting_reason(cell: Cell, image: Image | None, engine: Place, host: Host, unverified: bool = False) -> str | None:
     """The most lasting reason why a cell can't run: hardware, library, not written yet, never seen to work, engine.
 
     None if it is up to this machine's GPUs alone.
     """
     return (
-        hardware_reason(cell.platform, cell.gpu, cell.precision)
+        axes_reason(cell.platform, cell.gpu, cell.precision)
         or library_reason(cell.library, cell.platform)
         or precision_reason(cell.library, cell.precision)
-        or (image.spec.unavailable_gpus.get(cell.gpu) if image else None)
+        or (card_reason(cell, image, engine, host) if image and cell.gpu != "none" else None)
         or (None if cell.n_gpus == 1 else parallel_reason(cell.workload))
         or script_reason(cell.library, cell.workload, cell.variant)
         or (lock_reason(image) if image else None)
-        or (UNVERIFIED + image.spec.unverified if image and image.spec.unverified and not unverified else None)
-        or (UNVERIFIED + UNSEEN_VARIANTS[cell.variant] if cell.variant in UNSEEN_VARIANTS and not unverified else None)
+        or (unseen(cell, image) if cell.gpu == "none" and not unverified else None)
         or (engine_reason(engine, image) if image else None)
     )
 
 
-hardware_reason = cache(gpus.hardware_reason)
+axes_reason = cache(gpus.axes_reason)
+
+
+def card_reason(cell: Cell, image: Image, engine: Place, host: Host) -> str | None:
+    """Why no card of the cell's model can run the image; None if one can, or if nobody knows such a card."""
+    capability = host.capability_of(cell.gpu)
+    if capability is None:
+        return None
+    answer = support(image, engine, capability)
+    return gpus.precision_reason(cell.gpu, capability, cell.precision) or (
+        answer.reason if answer.support is Support.MISSING else None
+    )
+
+
+@cache
+def support(image: Image, engine: Place, capability: Capability) -> Answer:
+    """How an image gets on with a GPU: by what was found in it, else by what its YAML or its CUDA version declares."""
+    if (scan := engine.machine_code(image)) is not None:
+        return runs_on(scan.libraries, capability)
+    toolkit, spec = gpus.CUDA[image.platform], image.spec
+    if spec.architectures or spec.ptx:
+        return support_of_list(f"{image.framework.framework} {spec.version}", spec.architectures, spec.ptx, capability)
+    return support_of_list(f"CUDA {gpus.text(toolkit.version)}", toolkit.architectures, (), capability)
+
+
+def unseen(cell: Cell, image: Image | None) -> str | None:
+    """What nobody has seen work of a cell, its image or its variant; None if it has been."""
+    image_unseen = image.spec.unverified if image else ""
+    said = image_unseen or UNSEEN_VARIANTS.get(cell.variant, "")
+    return UNVERIFIED + said if said else None
+
+
+def notes_of(cell: Cell, image: Image, engine: Place, host: Host) -> str:
+    """What a person should know of a cell that is ready: it is the first of its kind, or compiles before it runs."""
+    capability = host.capability_of(cell.gpu) if cell.gpu != "none" else None
+    answer = support(image, engine, capability) if capability else None
+    compiling = answer.reason if answer and answer.support is not Support.NATIVE else ""
+    return "; ".join(filter(None, [unseen(cell, image), compiling]))
 
 
 def host_reason(cell: Cell, host: Host) -> str | None:

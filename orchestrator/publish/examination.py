@@ -3,22 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import docker
 from docker.errors import ImageNotFound
 from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict
-from orchestrator.engines.client import UNREACHABLE, explain
-from orchestrator.engines.docker import USER, isolation
+from orchestrator.engines.scripts import run_script
 from orchestrator.errors import BuildError
 from orchestrator.images.image import Image
 from orchestrator.system.checkout import origin
 
 SCRIPT = Path(__file__).with_name("inventory.py")
-LARGEST_INVENTORY = 16 * 2**20
-"""Bytes; a thousand packages take 100,000."""
 
 NVIDIA = (
     "CUDA and cuDNN are NVIDIA's and come under its terms: https://docs.nvidia.com/cuda/eula and"
@@ -88,26 +85,10 @@ def step_of(command: str) -> str:
 
 
 def inventory_of(api: docker.APIClient, image: str) -> Inventory:
-    """Run the script in a container that has no more than a cell; raises BuildError if it says nothing of use."""
-    host = api.create_host_config(**isolation(2**30))
-    said = bytearray()
+    """What the script finds in an image; raises BuildError if it says nothing of use."""
+    said = run_script(api, image, SCRIPT)
     try:
-        container = api.create_container(
-            image, ["-c", SCRIPT.read_text()], entrypoint=["python"], user=USER, host_config=host,
-            labels={"rosetta": "inventory"},
-        )["Id"]  # fmt: skip
-        try:
-            stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
-            api.start(container)
-            for chunk in stream:
-                said += chunk
-                if len(said) > LARGEST_INVENTORY:
-                    break
-        finally:
-            api.remove_container(container, v=True, force=True)
-        return Inventory.model_validate_json(bytes(said), strict=True)
-    except UNREACHABLE as error:
-        raise BuildError(f"{image} could not be looked into.", explain(error)) from None
+        return Inventory.model_validate_json(said, strict=True)
     except ValidationError:
         raise BuildError(
             f"{image} does not tell what is installed in it.", said[:300].decode(errors="replace")

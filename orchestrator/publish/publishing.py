@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import docker
 
 from orchestrator.engines.client import Connection
 from orchestrator.errors import ConflictError, RefusedError, RegistryError, ResultError
-from orchestrator.images.building import explained
+from orchestrator.images.building import add_labels
 from orchestrator.images.image import Image
 from orchestrator.publish import registry
 from orchestrator.publish.examination import Examined, examine, labels_of, notes_of, page_about
@@ -109,7 +108,7 @@ def publish(connection: Connection, drafted: Draft, *, move: bool, say: Say) -> 
 
     Raises ConflictError if the tag is another image's, unless it is to ``move``; RegistryError.
     """
-    relabel(drafted, connection.variables)
+    add_labels(drafted.found.image.tag, drafted.name, drafted.labels, connection.variables)
     api, there = connection.api, drafted.there
     same = there in registry.own_digests(api, drafted.name)
     if there and not same and not move:
@@ -131,18 +130,6 @@ def publish(connection: Connection, drafted: Draft, *, move: bool, say: Say) -> 
         labels.get("rosetta.workloads", ""),
         checkout[0] if checkout else None,
     )
-
-
-def relabel(drafted: Draft, variables: Mapping[str, str]) -> None:
-    """Make the image to push of the built one: labels are all that is added, and the same ones give the same id."""
-    words = [word for name, value in sorted(drafted.labels.items()) for word in ("--label", f"{name}={value}")]
-    command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
-    with tempfile.TemporaryDirectory() as empty:
-        Path(empty, "Dockerfile").write_text(f"FROM {drafted.found.image.tag}\n")
-        command += ["--tag", drafted.name, empty]
-        done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise explained(done.stderr)
 
 
 def push_sbom(api: docker.APIClient, drafted: Draft, digest: str) -> str:

@@ -17,7 +17,7 @@ from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Edition, Figure
 from orchestrator.images.definitions import library_index
 from orchestrator.results.rows import Row
-from orchestrator.system.gpus import GPUS
+from orchestrator.system.gpus import rank_of, title_of
 from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
-    "cores", "gpus_before", "gpus_after", "started", "run",
+    "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "started", "run",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -202,8 +202,7 @@ def published_column(figures: Iterable[Figure], column: published_2018.Column) -
 
 def gpu_rank(gpu: str) -> tuple[int, str]:
     """A GPU and where it stands among the others, oldest first."""
-    cards = list(GPUS)
-    return -1 if gpu == "none" else cards.index(gpu) if gpu in cards else len(cards), gpu
+    return -1 if gpu == "none" else rank_of(gpu), gpu
 
 
 def platform_title(platform: tuple[str, int]) -> str:
@@ -214,7 +213,7 @@ def platform_title(platform: tuple[str, int]) -> str:
 
 def gpu_title(gpu: str) -> str:
     """A short name as people write it; empty without a GPU."""
-    return "" if gpu == "none" else GPUS[gpu].title if gpu in GPUS else gpu.upper()
+    return "" if gpu == "none" else title_of(gpu)
 
 
 def library_titles() -> dict[str, str]:

@@ -54,17 +54,12 @@ class ResultsFolder:
 
     def result(self, key: str, cell: str) -> Path:
         """The result of a cell, named by its id, once it is there."""
-        return result_path(self.cells, key, cell)
+        return self.cells / key / f"{cell}.parquet"
 
     def results(self) -> Iterator[tuple[str, Path]]:
         """The results that are there, each with the id of its cell, in a fixed order."""
         for path in sorted(self.cells.glob("*/**/*.parquet")):
             yield path.relative_to(self.cells).with_suffix("").as_posix().partition("/")[2], path
-
-
-def result_path(cells: Path, key: str, cell: str) -> Path:
-    """The result of a cell in the folder ``cells``."""
-    return cells / key / f"{cell}.parquet"
 
 
 def log_path(result: Path) -> Path:

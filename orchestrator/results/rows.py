@@ -3,20 +3,18 @@
 import json
 import os
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
-from orchestrator.cell.contract import Document, Outcome, Status
+from orchestrator.cell.contract import Card, Document, Outcome, Status
 from orchestrator.errors import ResultError
 from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION
-from orchestrator.system import gpu_state
 from orchestrator.system.checkout import commit
-from orchestrator.system.gpus import gpu_of
+from orchestrator.system.gpus import model_of
 
 Row = Mapping[str, Any]
 
@@ -44,7 +42,7 @@ def row_of(
     return {
         **unfilled_row(cell),
         **(document_columns(document) if document else {}),
-        **surroundings_columns(outcome),
+        **checkout_columns(),
         "status": str(status),
         "reason": reason,
         "wall_seconds": outcome.wall_seconds,
@@ -59,17 +57,10 @@ def row_of(
     }
 
 
-def surroundings_columns(outcome: Outcome) -> dict[str, Any]:
-    """The columns that only the orchestrator can fill."""
+def checkout_columns() -> dict[str, Any]:
+    """The columns that tell which orchestrator this is."""
     revision, dirty = commit() or (None, None)
-    before, after = outcome.gpus_before, outcome.gpus_after
-    return {
-        "commit": revision,
-        "dirty": dirty,
-        "gpus_before": json.dumps([asdict(gpu) for gpu in before]) if before else None,
-        "gpus_after": json.dumps([asdict(gpu) for gpu in after]) if after else None,
-        "energy": gpu_state.energy(before, after),
-    }
+    return {"commit": revision, "dirty": dirty}
 
 
 def incompatible_row(cell: Cell, reason: str, engine: str) -> dict[str, Any]:
@@ -104,7 +95,7 @@ def cell_of(document: Document) -> Cell:
     gpus = document.environment.gpus if document.n_gpus else []
     axes = {axis: getattr(document, axis) for axis in AXES if axis in Document.model_fields}
     axes["n_gpus"] = document.workers
-    return Cell(**axes, gpu=gpu_of(gpus[0].name) if gpus else "none", repeat=document.seed)
+    return Cell(**axes, gpu=model_of(gpus[0].name) if gpus else "none", repeat=document.seed)
 
 
 def unfilled_row(cell: Cell) -> dict[str, Any]:
@@ -143,7 +134,37 @@ def document_columns(document: Document) -> dict[str, Any]:
         "packages": json.dumps(versions.packages, sort_keys=True),
         "gpu_name": gpu.name if gpu else None,
         "driver": gpu.driver if gpu else None,
+        **of_cards(document),
     }
+
+
+def of_cards(document: Document) -> dict[str, Any]:
+    """The columns about the GPUs of a run, as they were read inside its cell; energy in joules, memory in bytes."""
+    cards = document.gpus or []
+    first = cards[0] if cards else None
+    energies = [card.energy for card in cards]
+    peaks = [card.peak_memory for card in cards if card.peak_memory is not None]
+    others = [card.others for card in cards if card.others is not None]
+    return {
+        "gpus_before": states(cards, "start"),
+        "gpus_during": states(cards, "middle"),
+        "gpus_after": states(cards, "end"),
+        "energy": sum(e for e in energies if e is not None) if cards and None not in energies else None,
+        "gpu_uuids": ",".join(card.uuid for card in cards) or None,
+        "capability": ".".join(map(str, first.capability)) if first and first.capability else None,
+        "gpu_peak_memory": max(peaks, default=None),
+        "gpu_others": sum(others) if others else None,
+        "device": document.versions.device,
+    }
+
+
+def states(cards: Sequence[Card], moment: str) -> str | None:
+    """The cards at a moment of their cell, as a JSON list."""
+    every = [
+        {"uuid": card.uuid, "power_limit": card.power_limit, **getattr(card, moment).model_dump(mode="json")}
+        for card in cards
+    ]
+    return json.dumps(every) if every else None
 
 
 def identity(row: Row) -> tuple[Any, ...]:

@@ -38,6 +38,12 @@ COLUMNS: Mapping[str, str] = {
     "gpu_name": "text?", "driver": "text?",
     # the orchestrator's commit and whether it was changed; the GPUs as JSON lists of their states; energy in joules
     "commit": "text?", "dirty": "truth?", "gpus_before": "text?", "gpus_after": "text?", "energy": "real?",
+    # the GPUs as they were read inside the cell: in the middle, UUIDs, compute capability of the first, the most memory
+    # in use on any, how many processes of others were on them; and the library's own word for its device
+    "gpus_during": "text?", "gpu_uuids": "text?", "capability": "text?", "gpu_peak_memory": "whole?",
+    "gpu_others": "whole?", "device": "text?",
+    # how the image was proved on this card before the cell ran: the run of its parity, or why there was none
+    "proof": "text?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -48,6 +54,7 @@ LATER = (
     *("parity", "warm_up_seconds", "predict_seconds"),
     *("workers", "findings", "pretrained", "validation_losses", "validate_seconds"),
     *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
+    *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof"),
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.pretended import pretend
-from orchestrator.engines.protocol import Event, Placed, Task, watched
+from orchestrator.engines.protocol import Event, Placed, Task
 from orchestrator.errors import RosettaError
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
@@ -67,7 +67,7 @@ def run_attempts(task: Task, claim: Claim, active: ActiveRun) -> tuple[Outcome, 
     for pause in (*PAUSES, None):
         task = replace(task, run=uuid.uuid4().hex)
         claim.update_now_and_then(state="running")
-        outcome = watched(active.engine, task, on_event)
+        outcome = active.engine.run(task, on_event)
         if outcome.status is not Status.HOST_LOST or pause is None or active.engine.stopping:
             break
         active.progress.again(task.cell, outcome.reason, pause)

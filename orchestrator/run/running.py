@@ -84,8 +84,7 @@ def refuse_hopeless(planned: Sequence[Planned], host: Host) -> None:
     """Raise if no cell of the selection can run on this machine: a run that does nothing helps nobody."""
     if any(p.verdict is not Verdict.INCOMPATIBLE for p in planned):
         return
-    lacks_gpu = any(p.reason == verdicts.host_reason(p.cell, host) for p in planned)
-    kind = GpuError if lacks_gpu else SelectionError
+    kind = GpuError if any(p.lacks_gpu for p in planned) else SelectionError
     what = f"None of the {len(planned)} selected cells can run on this machine."
     raise verdicts.hopeless(what, [p.reason for p in planned], kind)
 

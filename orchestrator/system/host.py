@@ -4,20 +4,22 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import GpuError
-from orchestrator.system.gpus import GPUS, OLDEST_DRIVER, Version, gpu_of, text, version_of
+from orchestrator.system.gpus import CUDA, KNOWN, Capability, Version, model_of, text, title_of, version_of
+
+PRETENDED = ("GPU-pretended-", "MIG-pretended-")
+"""How the UUIDs of pretended GPUs and slices begin, so that no real driver ever hands out a GPU for one."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU of a machine as its driver tells it: ``memory`` in bytes, ``power_limit`` in watts, None if it won't say.
+    """A GPU of a machine, or a slice of one, as its driver tells it; None is what it won't say.
 
-    With ``mig`` it is divided into parts, and nobody can have the whole of it.
+    ``memory`` in bytes, ``power_limit`` in watts. With ``mig`` it is divided into slices, and nobody can have the whole
+    of it. ``others`` counts processes that are on it.
     """
 
     name: str
@@ -25,94 +27,98 @@ class Device:
     memory: int | None = None
     power_limit: float | None = None
     mig: bool = False
+    capability: Capability | None = None
+    others: int | None = None
+
+    @property
+    def model(self) -> str:
+        """The card's short name."""
+        return model_of(self.name)
 
 
 @dataclass(frozen=True)
 class Host:
-    """What this machine has: GPUs, and the driver's version, empty without one; ``pretended`` if it has none of it.
+    """What a machine has: GPUs, and the driver's version, empty without one; then ``lacks`` may say why.
 
     Several machines as one have ``nodes``, and a driver only by each of these.
     """
 
     devices: tuple[Device, ...] = ()
     driver: Version = ()
-    pretended: bool = False
+    lacks: str = ""
     nodes: tuple["Host", ...] = ()
+
+    @property
+    def pretended(self) -> bool:
+        """Whether its GPUs are none: a test has made them up."""
+        return any(device.uuid.startswith(PRETENDED) for device in self.devices)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a cell can have, each once, in the driver's order."""
+        return tuple(dict.fromkeys(device.model for device in self.devices if not device.mig))
 
     def of_model(self, model: str) -> tuple[Device, ...]:
         """The GPUs of a model that a cell can have as a whole."""
-        return tuple(device for device in self.devices if gpu_of(device.name) == model and not device.mig)
+        return tuple(device for device in self.devices if device.model == model and not device.mig)
+
+    def capability_of(self, model: str) -> Capability | None:
+        """The compute capability of a model, as its driver tells it or as it is known; None if neither does."""
+        told = (device.capability for device in self.devices if device.model == model and device.capability)
+        return next(told, KNOWN.get(model))
 
 
-PRETENDED = "GPU-pretended-"
-"""How the UUIDs of pretended GPUs begin, so that no real driver ever hands out a GPU for one."""
+def pretended_host() -> Host | None:
+    """The machine that ROSETTA_HOST names, to plan for GPUs that are not there; None if it is not set.
 
-
-def this_host() -> Host:
-    """Ask the NVIDIA driver what is there; no driver is an empty answer, not an error.
-
-    ROSETTA_HOST names a file with a machine to pretend, for tests: see docs/running.md. Raises GpuError if it is not
-    as it must be, or if there are real GPUs.
+    The file is ``{"driver": "470.57", "gpus": [{"name": …, "uuid": "GPU-pretended-…", "capability": [7, 0]}, …]}``.
+    Raises GpuError if it is anything else.
     """
-    path, real = os.environ.get("ROSETTA_HOST"), real_host()
-    if not path:
-        return real
-    if real.devices:
-        raise GpuError(
-            "ROSETTA_HOST pretends GPUs, but this machine has real ones.",
-            f"The driver names {real.devices[0].name}.",
-            "Unset ROSETTA_HOST.",
-        )
-    return pretended_host(Path(path))
-
-
-def real_host() -> Host:
-    """What the NVIDIA driver says."""
-    import pynvml
-
+    name = os.environ.get("ROSETTA_HOST")
+    if not name:
+        return None
     try:
-        pynvml.nvmlInit()
-        driver = version_of(str(pynvml.nvmlSystemGetDriverVersion()))
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return Host(tuple(device_of(handle) for handle in handles), driver)
-    except pynvml.NVMLError:
-        return Host()
-
-
-def device_of(handle: Any) -> Device:
-    """A GPU by NVML's handle; older cards know neither MIG nor a power limit."""
-    import pynvml
-
-    memory: int | None = None
-    limit: float | None = None
-    mig = False
-    with suppress(pynvml.NVMLError):
-        memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    with suppress(pynvml.NVMLError):
-        limit = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
-    with suppress(pynvml.NVMLError):
-        mig = pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
-    name, uuid = str(pynvml.nvmlDeviceGetName(handle)), str(pynvml.nvmlDeviceGetUUID(handle))
-    return Device(name, uuid, memory, limit, mig)
-
-
-def pretended_host(path: Path) -> Host:
-    """The machine in a JSON file: ``{"driver": "470.57", "gpus": [{"name": …, "uuid": "GPU-pretended-…"}, …]}``."""
-    try:
-        content = json.loads(path.read_text())
-        devices = tuple(Device(**gpu) for gpu in content["gpus"])
+        content = json.loads(Path(name).read_text())
+        devices = tuple(Device(**{**gpu, "capability": capability_in(gpu)}) for gpu in content["gpus"])
         driver = version_of(content["driver"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise GpuError(
-            f"ROSETTA_HOST: {path} describes no machine: {error!r}.", remedy="See docs/running.md."
+            f"ROSETTA_HOST: {name} describes no machine: {error!r}.", remedy="See docs/running.md."
         ) from None
     wrong = [device.uuid for device in devices if not device.uuid.startswith(PRETENDED)]
     if wrong or len({device.uuid for device in devices}) < len(devices):
         raise GpuError(
-            f"ROSETTA_HOST: {path} names a GPU twice, or as if it were real.",
-            remedy=f"The UUID of a pretended GPU begins with {PRETENDED}.",
+            f"ROSETTA_HOST: {name} names a GPU twice, or as if it were real.",
+            remedy=f"The UUID of a pretended GPU begins with {PRETENDED[0]}.",
         )
-    return Host(devices, driver, pretended=True)
+    return Host(devices, driver)
+
+
+def capability_in(gpu: dict[str, object]) -> Capability | None:
+    """The capability of a pretended GPU, if its file gives one; raises ValueError or TypeError for what is none."""
+    told = gpu.get("capability")
+    if told is None:
+        return None
+    if not isinstance(told, list) or len(told) != 2 or not all(isinstance(part, int) for part in told):
+        raise ValueError(f"no compute capability: {told!r}")
+    return told[0], told[1]
+
+
+def described(host: Host) -> list[str]:
+    """What was found, a line for each model of GPU: "2 × Tesla V100-SXM2-16GB (v100), driver 470.57"."""
+    if host.nodes:
+        return [f"{number} × {line}" if number > 1 else line for line, number in counted_lines(host.nodes).items()]
+    if not host.devices:
+        return [f"no GPU: {host.lacks or 'no NVIDIA driver on this machine'}"]
+    models = Counter((device.name, device.model) for device in host.devices if not device.mig)
+    lines = [f"{count} × {name} ({model}), driver {text(host.driver)}" for (name, model), count in models.items()]
+    busy = sum(bool(device.others) for device in host.devices)
+    return lines + ([f"somebody else's processes are on {busy} of them"] if busy else [])
+
+
+def counted_lines(nodes: Sequence[Host]) -> Counter[str]:
+    """What several machines have, equal ones counted together."""
+    return Counter(line for node in nodes for line in described(node))
 
 
 def together(nodes: Sequence[Host]) -> Host:
@@ -123,8 +129,7 @@ def together(nodes: Sequence[Host]) -> Host:
         raise GpuError(
             "Some nodes of the cluster pretend GPUs, others have real ones.", remedy="Unset ROSETTA_HOST on the nodes."
         )
-    devices = tuple(device for node in nodes for device in node.devices)
-    return Host(devices, pretended=bool(pretending), nodes=tuple(nodes))
+    return Host(tuple(device for node in nodes for device in node.devices), nodes=tuple(nodes))
 
 
 def machine_reason(platform: str, gpu: str, host: Host, n_gpus: int = 1) -> str | None:
@@ -143,13 +148,14 @@ def lack(platform: str, gpu: str, host: Host, where: str, n_gpus: int) -> str | 
     if platform == "cpu":
         return None
     if not host.driver:
-        return f"no NVIDIA driver{where}"
+        return host.lacks or f"no NVIDIA driver{where}"
     there = len(host.of_model(gpu))
     if 0 < there < n_gpus:
-        return f"{there} × {GPUS[gpu].title}{where}, {n_gpus} are needed"
+        return f"{there} × {title_of(gpu)}{where}, {n_gpus} are needed"
     if not there:
-        divided = any(gpu_of(device.name) == gpu for device in host.devices)
-        return f"no {GPUS[gpu].title}{where}" + (" that is not divided by MIG" if divided else "")
-    if host.driver < OLDEST_DRIVER[platform]:
-        return f"driver {text(host.driver)} is too old for {platform}, which needs {text(OLDEST_DRIVER[platform])}"
+        divided = any(device.model == gpu for device in host.devices)
+        return f"no {title_of(gpu)}{where}" + (" that is not divided by MIG" if divided else "")
+    oldest = CUDA[platform].oldest_driver
+    if host.driver < oldest:
+        return f"driver {text(host.driver)} is too old for {platform}, which needs {text(oldest)}"
     return None

@@ -12,7 +12,8 @@ from harness import Cell, Weights
 cuda = cuda_versions and cuda_versions.cuda_runtime_get_version()
 cudnn = cuda_versions and cuda_versions.cudnn_get_version()
 packages = {"flax": flax.__version__, "optax": optax.__version__}
-cell = Cell(jax.__version__, cuda, cudnn, packages, precisions=("fp32", "tf32", "amp-bf16"))
+precisions = ("fp32", "tf32", "amp-bf16")
+cell = Cell(jax.__version__, cuda, cudnn, packages, precisions, device=lambda: jax.devices()[0].device_kind)
 params = cell.params
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
 # "float32" by name, else newer GPUs take TF32

@@ -4,8 +4,9 @@ import json
 import os
 import runpy
 import sys
+import time
 
-from harness import arguments, cell, document
+from harness import arguments, cards, cell, document, workers
 
 
 def take_identity_of_results_owner():
@@ -25,6 +26,9 @@ def main():
     """Run the script that the arguments name: as ``__main__``, or in place of this process by its interpreter."""
     parsed = arguments.parse(sys.argv[1:])
     take_identity_of_results_owner()
+    if parsed.gpus and not workers.rank():
+        os.environ[cards.FIRST_READING] = cards.first_reading(parsed.gpus)
+        cell.STARTED = time.perf_counter()
     script = arguments.script_of(parsed.library, parsed.workload, parsed.variant)
     interpreter = arguments.INTERPRETERS[script.suffix]
     if interpreter is None:

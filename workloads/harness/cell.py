@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from harness import arguments, auc, batches, data, document, environment, parity, weights, workers
+from harness import arguments, auc, batches, cards, data, document, environment, parity, weights, workers
 from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
@@ -18,7 +18,8 @@ class Cell:
 
     A script imports its framework, creates a Cell with the versions that the framework itself reports, builds its
     model, and ends with ``cell.run``. Attributes: ``params`` (the workload's entry in params.json, by attribute),
-    ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU).
+    ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU). Of its arguments, ``device`` is what the library
+    calls its first GPU, or a function that tells it once there is a model.
 
     Where several GPUs train one model: ``workers`` (their number; on a CPU that of processes or whatever stands for
     GPUs), and with ``processes``, which has the harness start one for each, ``rank``, which of them this is, and
@@ -26,7 +27,9 @@ class Cell:
     library's own way. ``params.learning_rate`` is then already that of the joined batch.
     """
 
-    def __init__(self, version, cuda=None, cudnn=None, packages=None, precisions=("fp32",), processes=False):
+    def __init__(
+        self, version, cuda=None, cudnn=None, packages=None, precisions=("fp32",), processes=False, device=None
+    ):
         self.seconds = {"import": time.perf_counter() - STARTED}
         self.arguments = arguments.parse(arguments.command_line())
         self.seed, self.precision, self.gpus = self.arguments.seed, self.arguments.precision, self.arguments.gpus
@@ -44,6 +47,8 @@ class Cell:
             "cudnn": str(cudnn) if cudnn else None,
             "packages": packages or {},
         }
+        self.device = device
+        self.cards = cards.of_cell(self.gpus)
         if self.arguments.parity:
             self.params.dropout = [0.0] * len(getattr(self.params, "dropout", []))
             vars(self.params).update(self.params.parity.get("with", {}))
@@ -52,12 +57,16 @@ class Cell:
         self.began_with = None
         self.epochs = self.arguments.epochs or self.params.epochs
         self.random = np.random.RandomState(self.seed)
-        self._mark = time.perf_counter()
+        self._mark = self._now()
         document.event("phase", phase="import", seconds=self.seconds["import"])
+
+    def _now(self):
+        """Seconds on a clock that stands still while the GPUs are asked how they are."""
+        return time.perf_counter() - self.cards.seconds
 
     def _phase(self, name):
         """Close the phase that has run since the last one, and say so."""
-        now = time.perf_counter()
+        now = self._now()
         self.seconds[name] = now - self._mark
         self._mark = now
         document.event("phase", phase=name, seconds=self.seconds[name])
@@ -109,6 +118,8 @@ class Cell:
         batch. ``synchronize`` also brings the workers' running statistics together.
         """
         self.synchronize = synchronize or (lambda: None)
+        if self.gpus and self.device is not None:
+            self.versions["device"] = str(self.device() if callable(self.device) else self.device)
         self._phase("build")
         step = train_step or train_epoch
         if step is None:
@@ -147,16 +158,16 @@ class Cell:
         """All epochs, each with its validation as published, then the AUC of every finding over the test set."""
         epochs, validation_losses = [], []
         for number in range(1, self.epochs + 1):
-            started = time.perf_counter()
+            started = self._now()
             pairs = stream.epoch(number)
             losses = [train_epoch(pairs)] if train_epoch else self._losses(train_step, pairs, number, started)
             self.synchronize()
-            trained = time.perf_counter() - started
+            trained = self._now() - started
             scores, labels = self._predict_part(stream, "validation", predict)
             if scores is not None and len(scores):
                 validation_losses.append(float(binary_cross_entropy(scores, labels)[0]))
             told = self.team.gather([np.array([read_scalar(loss) for loss in losses])])
-            seconds = time.perf_counter() - started
+            seconds = self._now() - started
             epochs.append(dict(self._epoch_done(number, np.mean(told or 0), seconds), trained=trained))
         self._phase("train")
         scores, labels = self._predict_part(stream, "test", predict)
@@ -188,9 +199,7 @@ class Cell:
         for x, y in pairs:
             losses.append(train_step(x, y))
             if number == 1 and len(losses) == 1:
-                self.synchronize()
-                read_scalar(losses[0])
-                self.seconds["first_step"] = time.perf_counter() - started
+                self._first_step_done(losses[0], started)
         return losses
 
     def _predict_part(self, stream, name, predict):
@@ -216,6 +225,7 @@ class Cell:
         images = arrays.x_test[: len(arrays.x_test) // batch * batch]
         self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
         self._phase("warm_up")
+        self.cards.after_first_step()
         times, features = self._pass(images, predict, batch)
         self._phase("predict")
         errors = parity.compare_features(self.arguments.workload, given, features, self.canonical)
@@ -239,14 +249,20 @@ class Cell:
         features = np.empty((len(images), self.params.features), np.float32)
         times = []
         for start in range(0, len(images), batch):
-            started = time.perf_counter()
+            started = self._now()
             features[start : start + batch] = predict(images[start : start + batch])
-            times.append(time.perf_counter() - started)
+            times.append(self._now() - started)
         return times, features
 
     def _prove(self, arrays, predict, step, mine):
         """A few steps from given weights on given batches, compared with the reference in double precision."""
-        started = time.perf_counter()
+
+        def proved_step(x, y):
+            loss = read_scalar(step(x, y))
+            self.cards.after_first_step()
+            return loss
+
+        started = self._now()
         errors = parity.compare_training(
             self.arguments.workload,
             self.params,
@@ -254,12 +270,12 @@ class Cell:
             arrays,
             self.canonical,
             predict,
-            lambda x, y: read_scalar(step(x, y)),
+            proved_step,
             self.team,
         )
         if errors is None:
             return
-        seconds = time.perf_counter() - started
+        seconds = self._now() - started
         self._phase("train")
         document.event("parity", **errors)
         self._finish(
@@ -280,18 +296,16 @@ class Cell:
         """An epoch as a loop over batches; the very first step is also timed alone."""
 
         def epoch(x, y, number):
-            started = time.perf_counter()
+            started = self._now()
             order = self.random.permutation(len(x))
             losses = []
             for step in range(steps):
                 index = order[step * batch : (step + 1) * batch]
                 losses.append(train_step(x[index], y[index]))
                 if number == 1 and step == 0:
-                    self.synchronize()
-                    read_scalar(losses[0])
-                    self.seconds["first_step"] = time.perf_counter() - started
+                    self._first_step_done(losses[0], started)
             self.synchronize()
-            seconds = time.perf_counter() - started
+            seconds = self._now() - started
             return self._epoch_done(number, np.mean([read_scalar(loss) for loss in losses]), seconds)
 
         return epoch
@@ -300,18 +314,25 @@ class Cell:
         """An epoch as one call of the library's own loop over the same batches."""
 
         def epoch(x, y, number):
-            started = time.perf_counter()
+            started = self._now()
             order = self.random.permutation(len(x))[: steps * batch]
             loss = train_epoch(x[order], y[order])
             self.synchronize()
-            return self._epoch_done(number, loss, time.perf_counter() - started)
+            return self._epoch_done(number, loss, self._now() - started)
 
         return epoch
+
+    def _first_step_done(self, loss, started):
+        self.synchronize()
+        read_scalar(loss)
+        self.seconds["first_step"] = self._now() - started
+        self.cards.after_first_step()
 
     def _epoch_done(self, number, loss, seconds):
         loss = float(loss)
         if not np.isfinite(loss):
             raise SystemExit("the loss became %s in epoch %d: the run is worth nothing" % (loss, number))
+        self.cards.after_epoch(number, self.epochs)
         document.event("epoch", epoch=number, epochs=self.epochs, loss=loss, seconds=seconds)
         return {"seconds": seconds, "loss": loss}
 
@@ -345,11 +366,11 @@ class Cell:
             "peak_memory": environment.peak_memory(),
             "container_memory": environment.container_memory(),
             "versions": self.versions,
-            "environment": environment.describe(),
+            "environment": environment.describe(self.cards.named),
             "parity": None,
             "pretrained": self.began_with,
         }
-        result.update(measured)
+        result.update(measured, **self.cards.report())
         if self.rank:
             return
         path = document.write(result)

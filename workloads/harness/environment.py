@@ -4,10 +4,11 @@ import os
 import platform
 import re
 import resource
-import subprocess
 import sys
 
 import numpy as np
+
+from harness.nvml import Nvml, NvmlError
 
 
 def first_match(path, pattern):
@@ -21,17 +22,17 @@ def first_match(path, pattern):
 
 
 def gpus():
-    """Name and driver of every GPU that the driver's own tool shows here, as a list of dicts."""
-    command = ["nvidia-smi", "--query-gpu=name,uuid,driver_version", "--format=csv,noheader"]
+    """Name, UUID and driver of every GPU that the driver shows here, as a list of dicts."""
     try:
-        lines = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=20).decode().splitlines()
-    except (OSError, subprocess.SubprocessError):
+        nvml = Nvml()
+        driver, devices = nvml.driver(), nvml.devices()
+    except NvmlError:
         return []
-    return [dict(zip(("name", "uuid", "driver"), line.split(", "))) for line in lines]
+    return [{"name": gpu.name, "uuid": gpu.uuid, "driver": driver} for gpu in devices if gpu.parent is None]
 
 
-def describe():
-    """Operating system, Python, NumPy, CPU, cores this process may use, memory (bytes) and GPUs."""
+def describe(cards=None):
+    """Operating system, Python, NumPy, CPU, cores this process may use, memory (bytes) and GPUs: ``cards``, or all."""
     return {
         "os": first_match("/etc/os-release", r'PRETTY_NAME="?([^"\n]+)') or platform.platform(),
         "kernel": platform.release(),
@@ -40,7 +41,7 @@ def describe():
         "cpu": first_match("/proc/cpuinfo", r"model name\s*:\s*(.+)") or platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpus": gpus(),
+        "gpus": gpus() if cards is None else cards,
     }
 
 

@@ -6,7 +6,8 @@ from torch import nn
 from harness import Cell, Weights
 
 precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
-cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version(), precisions=precisions)
+versions = torch.__version__, torch.version.cuda, torch.backends.cudnn.version()
+cell = Cell(*versions, precisions=precisions, device=torch.cuda.get_device_name)
 params = cell.params
 torch.manual_seed(cell.seed)
 device = torch.device("cuda" if cell.gpus else "cpu")

@@ -8,7 +8,9 @@ from harness import Cell, Weights
 build = tf.sysconfig.get_build_info()  # what the wheel was built with: TensorFlow does not say what it loaded
 precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
 packages = {"keras": tf.keras.__version__}
-cell = Cell(tf.__version__, build.get("cuda_version"), build.get("cudnn_version"), packages, precisions)
+versions = tf.__version__, build.get("cuda_version"), build.get("cudnn_version")
+details = tf.config.experimental.get_device_details
+cell = Cell(*versions, packages, precisions, device=lambda: details(gpus[0])["device_name"])
 params = cell.params
 tf.keras.utils.set_random_seed(cell.seed)
 gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]

@@ -37,7 +37,7 @@ def test_plan_as_json_has_a_verdict_for_every_cell_and_a_reason_where_it_is_no(t
     assert {cell["verdict"] for cell in cells} <= {"ready", "incompatible"}
     assert all(cell["reason"] for cell in cells if cell["verdict"] == "incompatible")
     by_id = {cell["id"]: cell for cell in cells}
-    assert "no machine code for V100" in by_id["pytorch/rnn/cuda8/v100"]["reason"]
+    assert "no machine code for sm_70 in CUDA 8.0" in by_id["pytorch/rnn/cuda8/v100"]["reason"]
     assert by_id["knet/rnn/cpu"]["reason"].startswith("unverified: ")
 
 
@@ -59,9 +59,10 @@ def test_plan_counts_what_is_only_unverified(tmp_path):
         (["plan", "--profile", "quik"], {}, 3, "Did you mean 'quick'"),
         (["plan", "--only", "no-such-library/*"], {}, 4, "No cell of"),
         (["run", "--engine", "docker"], {"DOCKER_HOST": "unix:///nonexistent.sock"}, 5, "No Docker engine answers"),
-        (["run", "--engine", "process", "--only", "*/cuda8/v100"], {}, 4, "no machine code for V100"),
+        (["run", "--engine", "process", "--only", "*/cuda8/v100"], {}, 4, "no machine code for sm_70 in CUDA 8.0"),
         (["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"], {}, 4, "without a build for CUDA 12"),
-        (["build", "--engine", "process", "--only", "jax/*/cuda13/h200"], {}, 4, "--unverified takes also"),
+        (["run", "--engine", "process", "--only", "jax/*/cuda13/h200"], {"ROSETTA_HOST": ""}, 11, "driver"),
+        (["plan", "--only", "pytorch/rnn/cuda12/a100"], {"ROSETTA_HOST": ""}, 4, "GPUs: no GPU:"),
         (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "--unverified takes also"),
         (["table"], {}, 8, "merged.parquet"),
         (["status"], {}, 8, "There is no results"),

@@ -15,6 +15,7 @@ from orchestrator.cell.parameters import parameters
 from orchestrator.cli import cells
 from orchestrator.cli.main import main
 from orchestrator.cli.options import Length, Selection
+from orchestrator.engines.process import ProcessEngine
 from orchestrator.images.definitions import library_index
 from orchestrator.report import notebook
 from orchestrator.report.scripts import scripts
@@ -67,7 +68,7 @@ def test_the_command_on_a_page_selects_that_cell_alone(change):
     selection, length = (
         kind(**{field.name: command.params[field.name] for field in fields(kind)}) for kind in (Selection, Length)
     )
-    (cell,) = cells.cells_of(selection, length)
+    (cell,) = cells.cells_of(selection, ProcessEngine(), length)
     assert {axis: getattr(cell, axis) for axis in ("library", "workload", "platform", "gpu", "precision", "data")} == {
         axis: row[axis] for axis in ("library", "workload", "platform", "gpu", "precision", "data")
     }

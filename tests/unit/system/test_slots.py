@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.engines import pretended
 from orchestrator.system import file_locks, slots
-from orchestrator.system.gpus import gpu_of
+from orchestrator.system.gpus import model_of
 from orchestrator.system.host import Device, Host
 from orchestrator.system.slots import Slots
 from tests.unit.results.test_results import V100, document
@@ -65,11 +65,11 @@ def test_who_is_alone_has_all_cores_and_others_share_them():
 
 
 def test_what_ran_on_a_pretended_gpu_is_marked():
-    lease = Slots(Host((Device("Tesla V100", "GPU-pretended-0"),), (470,), pretended=True), ["v100"], 0).take("v100")
+    lease = Slots(Host((Device("Tesla V100", "GPU-pretended-0"),), (470,)), ["v100"], 0).take("v100")
     for said in (document(**{**V100, "environment": document().environment}), document(**V100)):
         marked = pretended.pretend(said, lease)
         (gpu,) = marked.environment.gpus
-        assert (gpu_of(gpu.name), gpu.driver, gpu.name) == ("v100", "pretended", "pretended Tesla V100")
+        assert (model_of(gpu.name), gpu.driver, gpu.name) == ("v100", "pretended", "pretended Tesla V100")
         assert marked.shortened
         assert marked.environment.cpu.startswith("pretended GPU")
 

@@ -1,0 +1,36 @@
+"""What GPUs an image has code for: looked for in its libraries when it was built, and kept as a label of it."""
+
+from collections.abc import Mapping, Sequence
+
+from orchestrator.engines.client import Connection
+from orchestrator.engines.scripts import run_script
+from orchestrator.images.architectures import LABEL, SCRIPT, Scan, parse, scan_in
+from orchestrator.images.building import add_labels, inspect_images
+from orchestrator.images.image import Image
+from orchestrator.system.terminal import Say
+
+
+def found_in(image: Image, variables: Mapping[str, str]) -> Scan | None:
+    """What the label of an image says; None if it is not here, or was built from another recipe.
+
+    ``variables`` are those of docker's command.
+    """
+    there = inspect_images([image.tag], variables).get(image.tag)
+    if there is None or (there["Config"].get("Labels") or {}).get("rosetta.recipe") != image.recipe:
+        return None
+    return scan_in(there)
+
+
+def look_into(connection: Connection, images: Sequence[Image], say: Say) -> dict[str, str]:
+    """Look into those images for GPUs that nobody has looked into yet; returns the ids of all for GPUs by tag.
+
+    Raises BuildError.
+    """
+    variables = connection.variables
+    tags = [image.tag for image in images if image.platform != "cpu"]
+    for tag, there in inspect_images(tags, variables).items():
+        if scan_in(there) is None:
+            say(f"{tag}: looking for the machine code in its libraries")
+            scan = parse(run_script(connection.api, there["Id"], SCRIPT))
+            add_labels(tag, tag, {LABEL: scan.model_dump_json()}, variables)
+    return {tag: str(there["Id"]) for tag, there in inspect_images(tags, variables).items()}

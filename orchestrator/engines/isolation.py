@@ -1,0 +1,40 @@
+"""What a container of ours is denied, and the GPUs that it is given."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import docker
+
+USER = "10001:10001"
+LARGEST_FILE = 2**29
+"""Bytes of any one file of a cell: room for the checkpoints that some libraries write to /tmp, not for a full disk."""
+
+VENDOR = "nvidia.com/gpu="
+"""How NVIDIA's devices are called where an engine knows GPUs by the Container Device Interface alone."""
+
+
+def isolation(memory: int) -> dict[str, Any]:
+    """What every cell is denied; ``memory`` in bytes."""
+    return {
+        "network_mode": "none",
+        "read_only": True,
+        "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=2g"},  # Theano compiles and runs there
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "pids_limit": 2048,
+        "ulimits": [docker.types.Ulimit(name="fsize", soft=LARGEST_FILE, hard=LARGEST_FILE)],
+        "shm_size": "1g",
+        "init": True,
+        "log_config": {"type": "none"},  # the attached stream is the log; nothing can fill the host's disk
+    }
+
+
+def gpu_request(gpus: Sequence[str] | None, cdi: bool) -> dict[str, Any]:
+    """GPUs by UUID, or all of them; by their names of the Container Device Interface if ``cdi``."""
+    if cdi:
+        names = [f"{VENDOR}{gpu}" for gpu in gpus or ["all"]]
+        return {"device_requests": [docker.types.DeviceRequest(driver="cdi", device_ids=names)]}
+    chosen = {"count": -1} if gpus is None else {"device_ids": list(gpus)}
+    return {"device_requests": [docker.types.DeviceRequest(**chosen, capabilities=[["gpu"]])]}

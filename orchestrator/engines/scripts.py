@@ -1,0 +1,36 @@
+"""A script of ours inside an image that is not trusted: in a container that has no more than a cell."""
+
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from orchestrator.engines.client import UNREACHABLE, explain
+from orchestrator.engines.isolation import USER, isolation
+from orchestrator.errors import BuildError
+
+LARGEST_ANSWER = 16 * 2**20
+"""Bytes of what a script prints; the list of a thousand packages takes 100,000."""
+
+
+def run_script(api: docker.APIClient, image: str, script: Path) -> bytes:
+    """What a Python script prints in a container of an image; raises BuildError if the engine can't run one."""
+    host = api.create_host_config(**isolation(2**30))
+    said = bytearray()
+    try:
+        container = api.create_container(
+            image, ["-c", script.read_text()], entrypoint=["python"], user=USER, host_config=host,
+            labels={"rosetta": "script"},
+        )["Id"]  # fmt: skip
+        try:
+            stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
+            api.start(container)
+            for chunk in stream:
+                said += chunk
+                if len(said) > LARGEST_ANSWER:
+                    break
+        finally:
+            api.remove_container(container, v=True, force=True)
+    except UNREACHABLE as error:
+        raise BuildError(f"{image} could not be looked into.", explain(error)) from None
+    return bytes(said[:LARGEST_ANSWER])

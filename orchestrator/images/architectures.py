@@ -1,0 +1,204 @@
+"""What GPUs an image has code for: what machine_code.py has found in its libraries, and what follows from that.
+
+Sources: NVIDIA's CUDA C++ Programming Guide on binary and PTX compatibility and on architecture- and family-specific
+features; ptxas of CUDA 13.5 on which architectures form a family.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from orchestrator.cell.strict import Strict
+from orchestrator.errors import BuildError
+from orchestrator.images.definitions import Architecture
+from orchestrator.system.gpus import Capability
+
+LABEL = "rosetta.machine-code"
+SCRIPT = Path(__file__).with_name("machine_code.py")
+LARGEST_SCAN = 16 * 2**20
+"""Bytes; PyTorch's image with all of CUDA takes 20,000."""
+
+JETSON = {(3, 2), (5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0)}
+"""Machine code for one of these runs on no other GPU, nor that for others on these."""
+
+NVIDIA = re.compile(
+    r"lib(cu(blas|dart|dnn|fft|file|pti|rand|solver|sparse|tensor)|n(ccl|pp|vjpeg|vJitLink|vrtc|vshmem))", re.ASCII
+)
+ALWAYS_CALLED = re.compile(r"libcu(blas|dnn)", re.ASCII)
+
+Architectures = Annotated[tuple[Architecture, ...], Field(max_length=500)]
+Text = Annotated[str, StringConstraints(max_length=5_000)]
+
+
+class FatBinaries(Strict):
+    """So many fat binaries that have machine code and PTX for the same architectures."""
+
+    binaries: Architectures
+    ptx: Architectures
+    times: Annotated[int, Field(ge=1)]
+
+
+class MachineCode(Strict):
+    """The device code of one library, ``size`` in bytes."""
+
+    fat_binaries: Annotated[tuple[FatBinaries, ...], Field(min_length=1, max_length=1_000)]
+    size: Annotated[int, Field(ge=0)]
+
+    @property
+    def binaries(self) -> tuple[str, ...]:
+        """All architectures with machine code, from old to new."""
+        return arranged(name for each in self.fat_binaries for name in each.binaries)
+
+    @property
+    def ptx(self) -> tuple[str, ...]:
+        """All architectures with PTX, from old to new."""
+        return arranged(name for each in self.fat_binaries for name in each.ptx)
+
+    @property
+    def total(self) -> int:
+        """How many fat binaries there are."""
+        return sum(each.times for each in self.fat_binaries)
+
+
+class Scan(Strict):
+    """What the script has found inside an image, by path: libraries with device code, and why others can't be read."""
+
+    libraries: Annotated[dict[Text, MachineCode], Field(max_length=20_000)]
+    unreadable: Annotated[dict[Text, Text], Field(max_length=20_000)]
+
+
+class Support(StrEnum):
+    """How code gets on with a GPU, from best to worst; ``compiles`` is done by the driver at the first start."""
+
+    NATIVE = "native"
+    COMPILES = "compiles"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether an image runs on a GPU, and if not at once, why."""
+
+    support: Support
+    reason: str = ""
+
+
+def parse(said: bytes) -> Scan:
+    """The scan of an image from what the script has printed; raises BuildError."""
+    try:
+        return Scan.model_validate_json(said, strict=True)
+    except ValidationError:
+        raise BuildError(
+            "An image does not tell what its libraries have machine code for.", said[:300].decode(errors="replace")
+        ) from None
+
+
+def scan_in(found: Mapping[str, Any]) -> Scan | None:
+    """The scan in the labels of an image as the engine describes it; None without, or if it is none of ours."""
+    said = (found.get("Config", {}).get("Labels") or {}).get(LABEL)
+    try:
+        return None if said is None else Scan.model_validate_json(said, strict=True)
+    except ValidationError:
+        return None
+
+
+def arranged(architectures: Iterable[str]) -> tuple[str, ...]:
+    """Each once, from old to new: 90, 90a, 100."""
+    return tuple(sorted(set(architectures), key=lambda name: (capability_of(name), name)))
+
+
+def capability_of(architecture: str) -> Capability:
+    """The first GPUs that an architecture was made for: "90a" → (9, 0)."""
+    major, minor = divmod(int(architecture.rstrip("af")), 10)
+    return major, minor
+
+
+def loads(architecture: str, capability: Capability) -> bool:
+    """Whether machine code runs on a GPU: on its own generation from its own version on, or with "a" on just that one.
+
+    Code for a family, as 100f, runs as far as other code: on all of its generation but Jetson.
+    """
+    own = capability_of(architecture)
+    if architecture.endswith("a") or own in JETSON or capability in JETSON:
+        return own == capability
+    return own[0] == capability[0] and own[1] <= capability[1]
+
+
+def compiles(architecture: str, capability: Capability) -> bool:
+    """Whether the driver can make machine code from PTX: for all GPUs since, but with "a" and "f" as machine code."""
+    if architecture.endswith(("a", "f")):
+        return loads(architecture, capability)
+    return capability_of(architecture) <= capability
+
+
+def runs_on(libraries: Mapping[str, MachineCode], capability: Capability) -> Answer:
+    """Whether an image with these libraries (by path) runs on a GPU: as well as the worst of those that are needed."""
+    answers = [support_of(path, code, capability) for path, code in needed(libraries).items()]
+    if not answers:
+        return Answer(Support.UNKNOWN, "no library with device code that is always called")
+    return max(answers, key=lambda answer: list(Support).index(answer.support))
+
+
+def needed(libraries: Mapping[str, MachineCode]) -> dict[str, MachineCode]:
+    """The libraries that a workload can't do without: the framework's main one, cuBLAS and cuDNN.
+
+    The main one is that with the most device code which is not NVIDIA's. Beside it lie small ones with operations that
+    no workload here calls, such as linear algebra, which in PyTorch 2.13 has nothing for T4. NVIDIA's others, such as
+    NCCL and cuSPARSE, are not called either, and cuFFT links its kernels at run time: what is read here are others.
+    """
+    own = {path: code for path, code in libraries.items() if not NVIDIA.match(name_of(path))}
+    main = max(own, key=lambda path: (own[path].size, path), default=None)
+    return {path: code for path, code in libraries.items() if path == main or ALWAYS_CALLED.match(name_of(path))}
+
+
+def support_of_list(name: str, architectures: tuple[str, ...], ptx: tuple[str, ...], capability: Capability) -> Answer:
+    """How what is declared to have code for these architectures gets on with a GPU; ``name`` is what a reason says."""
+    code = MachineCode(fat_binaries=(FatBinaries(binaries=architectures, ptx=ptx, times=1),), size=0)
+    return support_of(name, code, capability)
+
+
+def support_of(path: str, code: MachineCode, capability: Capability) -> Answer:
+    """How one library gets on with a GPU.
+
+    cuBLAS and cuDNN choose among their kernels, many of which are for one generation alone: any will do. A framework's
+    own are compiled with the same options, but for a few and those of libraries linked into it: most must be there.
+    """
+    native = count(code, capability, ptx=False)
+    usable = count(code, capability, ptx=True)
+    enough = 1 if ALWAYS_CALLED.match(name_of(path)) else code.total // 2 + 1
+    if native >= enough:
+        return Answer(Support.NATIVE)
+    support = Support.COMPILES if usable >= enough else Support.MISSING
+    return Answer(support, reason(path, code, capability, native, usable, support))
+
+
+def count(code: MachineCode, capability: Capability, *, ptx: bool) -> int:
+    """How many fat binaries have machine code for a GPU, or PTX from which the driver makes it."""
+    return sum(
+        each.times
+        for each in code.fat_binaries
+        if any(loads(name, capability) for name in each.binaries)
+        or (ptx and any(compiles(name, capability) for name in each.ptx))
+    )
+
+
+def reason(path: str, code: MachineCode, capability: Capability, native: int, usable: int, support: Support) -> str:
+    """What a person reads: "no machine code for sm_100 in libtensorflow_cc.so.2 (has 80, 89, 90; PTX 90): …"."""
+    there = ", ".join(code.binaries) or "none"
+    has = f"(has {there}; PTX {', '.join(code.ptx)})" if code.ptx else f"(has {there})"
+    found = usable if support is Support.MISSING else native
+    part = f" in {code.total - found:,} of {code.total:,} parts of" if found else " in"
+    what = "neither machine code nor PTX" if support is Support.MISSING and code.ptx else "no machine code"
+    end = ": the driver compiles it at the first start" if support is Support.COMPILES else ""
+    return f"{what} for sm_{capability[0]}{capability[1]}{part} {name_of(path)} {has}{end}"
+
+
+def name_of(path: str) -> str:
+    """The file's name, as a table takes it."""
+    return "".join(letter for letter in path.rsplit("/", 1)[-1] if letter.isprintable())[:80]

@@ -1,0 +1,242 @@
+"""Run inside an image: prints what GPUs its libraries have machine code for, as JSON. Python 3.6 and nothing else.
+
+A library carries its kernels in fat binaries: containers of CUDA's compilers that hold the same kernels as machine code
+for some architectures and as PTX, which the driver compiles, for others. Their format is not documented. What is read
+here are the headers alone, and NVIDIA's cuobjdump finds the same in them: benchmarks/machine_code.py.
+"""
+
+import json
+import os
+import struct
+import sys
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+ELF = b"\x7fELF\x02\x01"  # of 64 bits, little-endian
+FAT_BINARY = struct.pack("<I", 0xBA55ED50)
+EM_CUDA = 190
+SHT_NOBITS = 8
+
+ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+SECTION = struct.Struct("<IIQQQQIIQQ")
+CONTAINER = struct.Struct("<4sHHQ")  # magic, version, size of this header, size of what follows
+ENTRY = struct.Struct("<HHIQ12xI8xQ16x")  # kind, version, size of this header, size of the code, architecture, flags
+
+PTX, MACHINE_CODE = 1, 2
+EXACT, FAMILY = 1 << 20, 1 << 21  # flags: sm_90a, sm_100f
+
+EXECUTABLE, RELOCATABLE = b".nv_fatbin", b"__nv_relfatbin"
+
+UPX, UPX_TRAILER = b"UPX!", 64
+"""MXNet's wheel for CUDA 9 is packed, which leaves no table of sections."""
+
+MOST_SECTIONS = 100000
+MOST_ENTRIES = 200000
+"""In one file, fat binaries included; libcublasLt 13 has 9,000."""
+MOST_COMBINATIONS = 1000
+LONGEST_HEADER = 1 << 20
+"""Bytes of an entry's header, which also holds names and options; 3,952 were seen."""
+LONGEST_PADDING = 1 << 12
+
+UNSEEN = ("/proc", "/sys", "/dev", "/data", "/results")
+"""What is not the image's own."""
+
+
+class Unreadable(ValueError):
+    """The numbers in a file contradict its size or each other."""
+
+
+class FatBinaries(NamedTuple):
+    """So many fat binaries of a file that have code for the same architectures, from old to new, as "90a"."""
+
+    binaries: Tuple[str, ...]
+    ptx: Tuple[str, ...]
+    times: int
+
+
+class Found(NamedTuple):
+    """What device code a file has, in how many bytes."""
+
+    fat_binaries: Tuple[FatBinaries, ...]
+    size: int
+
+
+class Part:
+    """A part of a file, whose end nothing is read beyond."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self.file, self.start, self.end = file, start, start + size
+
+    def at(self, offset: int, size: int) -> bytes:
+        """Bytes from an offset in the file; raises Unreadable if they don't lie within."""
+        if not self.start <= offset <= offset + size <= self.end:
+            raise Unreadable("{:,} bytes at {:,} lie outside {:,} to {:,}".format(size, offset, self.start, self.end))
+        self.file.seek(offset)
+        found = self.file.read(size)
+        if len(found) != size:
+            raise Unreadable("the file ends before {:,}".format(offset + size))
+        return found
+
+    def part(self, start: int, size: int) -> "Part":
+        """A part of it; raises Unreadable if it doesn't lie within."""
+        self.at(start, 0), self.at(start + size, 0)
+        return Part(self.file, start, size)
+
+
+def read(file: BinaryIO) -> Optional[Found]:
+    """What device code a file holds: a library, a program, a cubin or a fat binary; None without any.
+
+    Of relocatable code only what no executable code stands beside: the driver can't load it before it is linked.
+    Raises Unreadable.
+    """
+    whole = Part(file, 0, file.seek(0, os.SEEK_END))
+    head = whole.at(0, min(whole.end, ELF_HEADER.size))
+    if head.startswith(FAT_BINARY):
+        return collect([whole])
+    if not head.startswith(ELF) or len(head) < ELF_HEADER.size:
+        return None
+    header = ELF_HEADER.unpack(head)
+    tail = min(whole.end, UPX_TRAILER)
+    if UPX in whole.at(whole.end - tail, tail):
+        raise Unreadable("it is packed by UPX")
+    if header[2] == EM_CUDA:
+        return Found((FatBinaries((of_cubin(abi=head[8], flags=header[7]),), (), 1),), whole.end)
+    parts = list(sections(whole, header))
+    return collect([part for name, part in parts if name == EXECUTABLE]) or collect(
+        [part for name, part in parts if name == RELOCATABLE]
+    )
+
+
+def of_cubin(abi: int, flags: int) -> str:
+    """The architecture of a cubin from its ELF header.
+
+    Since ABI 8 it stands in the second byte of the flags. Whether it is an exact one is told by another bit, which had
+    other meanings before sm_90, and which CUDA 13 leaves at 0.
+    """
+    if abi >= 8:
+        return str(flags >> 8 & 0xFF) + ("a" if flags & 0x8 else "")
+    number = flags & 0xFF
+    return str(number) + ("a" if number >= 90 and flags & 0x800 else "")
+
+
+def sections(whole: Part, header: Tuple[Any, ...]) -> Iterator[Tuple[bytes, Part]]:
+    """The sections with fat binaries, and their names."""
+    offset, size, count, of_names = header[6], header[11], header[12], header[13]
+    if not offset:
+        return
+    if size != SECTION.size:
+        raise Unreadable("section headers of {:,} bytes".format(size))
+    first = SECTION.unpack(whole.at(offset, size))
+    count, of_names = count or first[5], first[6] if of_names == 0xFFFF else of_names
+    if count > MOST_SECTIONS or of_names >= count:
+        raise Unreadable("{:,} sections, with names in the {:,}th".format(count, of_names))
+    table = list(SECTION.iter_unpack(whole.at(offset, size * count)))
+    names = whole.part(table[of_names][4], table[of_names][5])
+    for section in table:
+        for name in (EXECUTABLE, RELOCATABLE):
+            start = names.start + section[0]
+            if section[1] == SHT_NOBITS or start + len(name) + 1 > names.end:
+                continue
+            if names.at(start, len(name) + 1) == name + b"\0":
+                yield name, whole.part(section[4], section[5])
+
+
+def collect(parts: List[Part]) -> Optional[Found]:
+    """What the fat binaries in some parts of a file have; None if no code is in them."""
+    found: Dict[Tuple[Tuple[str, ...], Tuple[str, ...]], int] = {}
+    left = MOST_ENTRIES
+    for container in (container for part in parts for container in containers(part)):
+        code: Dict[int, Set[str]] = {PTX: set(), MACHINE_CODE: set()}
+        left -= 1
+        for kind, architecture in entries(container):
+            left -= 1
+            if left < 0:
+                raise Unreadable("more than {:,} pieces of device code".format(MOST_ENTRIES))
+            code.setdefault(kind, set()).add(architecture)
+        architectures = arranged(code[MACHINE_CODE]), arranged(code[PTX])
+        if any(architectures):
+            found[architectures] = found.get(architectures, 0) + 1
+        if left < 0 or len(found) > MOST_COMBINATIONS:
+            raise Unreadable("too many fat binaries")
+    size = sum(part.end - part.start for part in parts)
+    return Found(tuple(FatBinaries(*each, times) for each, times in sorted(found.items())), size) if found else None
+
+
+def arranged(architectures: Iterable[str]) -> Tuple[str, ...]:
+    """From old to new: 90, 90a, 100."""
+    return tuple(sorted(architectures, key=lambda name: (int(name.rstrip("af")), name)))
+
+
+def containers(part: Part) -> Iterator[Part]:
+    """What stands in each fat binary, without its header."""
+    offset = next_container(part, part.start)
+    while offset is not None:
+        _, version, header, size = CONTAINER.unpack(part.at(offset, CONTAINER.size))
+        if version != 1 or header < CONTAINER.size:
+            raise Unreadable("a fat binary of version {}, with a header of {:,} bytes".format(version, header))
+        container = part.part(offset + header, size)
+        yield container
+        offset = next_container(part, container.end)
+
+
+def entries(container: Part) -> Iterator[Tuple[int, str]]:
+    """Kind and architecture of each piece of code in a fat binary."""
+    offset = container.start
+    while offset < container.end:
+        kind, _, header, size, number, flags = ENTRY.unpack(container.at(offset, ENTRY.size))
+        if not ENTRY.size <= header <= LONGEST_HEADER or not 10 <= number <= 999:
+            raise Unreadable("code for {}, with a header of {:,} bytes".format(number, header))
+        yield kind, str(number) + ("a" if flags & EXACT else "f" if flags & FAMILY else "")
+        offset = container.part(offset + header, size).end
+
+
+def next_container(part: Part, offset: int) -> Optional[int]:
+    """Where the next container begins: here, or behind the zeros that a linker has filled in."""
+    left = part.end - offset
+    if left >= len(FAT_BINARY) and part.at(offset, len(FAT_BINARY)) == FAT_BINARY:
+        return offset
+    size = min(LONGEST_PADDING, left)
+    found = part.at(offset, size)
+    padding = size - len(found.lstrip(b"\0"))
+    if padding == left:
+        return None
+    if not found.startswith(FAT_BINARY, padding):
+        raise Unreadable("no fat binary at {:,}".format(offset + padding))
+    return offset + padding
+
+
+def libraries(root: str) -> Iterator[str]:
+    """Regular files under a folder that are named as libraries, cubins or fat binaries; links are not followed."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if os.path.join(folder, name) not in UNSEEN)
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            named = ".so" in name or name.endswith((".cubin", ".fatbin"))
+            if named and os.path.isfile(path) and not os.path.islink(path):
+                yield path
+
+
+def scan(root: str) -> Dict[str, Dict[str, Any]]:
+    """What each library under a folder has, by its path in it, and why others can't be read."""
+    readable: Dict[str, Any] = {}
+    unreadable: Dict[str, Any] = {}
+    for path in libraries(root):
+        name = os.fsencode(os.path.relpath(path, root)).decode("utf-8", "replace")
+        try:
+            with open(path, "rb") as file:
+                found = read(file)
+        except (Unreadable, OSError) as error:
+            unreadable[name] = str(error)[:200]
+        else:
+            if found:
+                fat_binaries = [dict(each._asdict()) for each in found.fat_binaries]
+                readable[name] = {"fat_binaries": fat_binaries, "size": found.size}
+    return {"libraries": readable, "unreadable": unreadable}
+
+
+def main() -> None:
+    """Print it, of the whole image or of a folder."""
+    json.dump(scan(sys.argv[1] if len(sys.argv) > 1 else "/"), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
