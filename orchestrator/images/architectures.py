@@ -5,7 +5,7 @@ features; ptxas of CUDA 13.5 on which architectures form a family.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -79,8 +79,8 @@ class Support(StrEnum):
 
     NATIVE = "native"
     COMPILES = "compiles"
-    MISSING = "missing"
     UNKNOWN = "unknown"
+    MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -130,24 +130,23 @@ def compiles(architecture: str, capability: Capability) -> bool:
     return capability_of(architecture) <= capability
 
 
-def runs_on(libraries: Mapping[str, MachineCode], capability: Capability) -> Answer:
-    """Whether an image with these libraries (by path) runs on a GPU: as well as the worst of those that are needed."""
-    answers = [support_of(path, code, capability) for path, code in needed(libraries).items()]
-    if not answers:
-        return Answer(Support.UNKNOWN, "no library with device code that is always called")
-    return max(answers, key=lambda answer: list(Support).index(answer.support))
+def runs_on(scan: Scan, capability: Capability) -> Answer:
+    """Whether an image runs on a GPU: as well as the worst of the libraries that it needs.
 
-
-def needed(libraries: Mapping[str, MachineCode]) -> dict[str, MachineCode]:
-    """The libraries that a workload can't do without: the framework's main one, cuBLAS and cuDNN.
-
-    The main one is that with the most device code which is not NVIDIA's. Beside it lie small ones with operations that
-    no workload here calls, such as linear algebra, which in PyTorch 2.13 has nothing for T4. NVIDIA's others, such as
-    NCCL and cuSPARSE, are not called either, and cuFFT links its kernels at run time: what is read here are others.
+    These are the framework's main one, cuBLAS and cuDNN. The main one is that with the most device code which is not
+    NVIDIA's. Beside it lie small ones with operations that no workload here calls, such as linear algebra, which in
+    PyTorch 2.13 has nothing for T4. NVIDIA's others, such as NCCL and cuSPARSE, are not called either, and cuFFT links
+    its kernels at run time: what is read here are others.
     """
-    own = {path: code for path, code in libraries.items() if not NVIDIA.match(name_of(path))}
-    main = max(own, key=lambda path: (own[path].size, path), default=None)
-    return {path: code for path, code in libraries.items() if path == main or ALWAYS_CALLED.match(name_of(path))}
+    libraries = scan.libraries
+    own = {path: code.size for path, code in libraries.items() if not NVIDIA.match(name_of(path))}
+    main = max(own, key=lambda path: (own[path], path), default=None)
+    needed = [path for path in libraries if path == main or ALWAYS_CALLED.match(name_of(path))]
+    answers = [support_of(path, libraries[path], capability) for path in needed]
+    if main is None:
+        why = "; ".join(f"{name_of(path)} can't be read: {why}" for path, why in scan.unreadable.items())
+        answers.append(Answer(Support.UNKNOWN, why or "no library of the framework's own has device code"))
+    return max(answers, key=lambda answer: list(Support).index(answer.support))
 
 
 def support_of(path: str, code: MachineCode, capability: Capability) -> Answer:
