@@ -166,7 +166,7 @@ def listed(tool: Path, path: str, kind: str) -> set[str] | None:
 def release(tool: Path) -> str:
     """Its version: "13.5"."""
     said = subprocess.run([tool, "--version"], check=True, capture_output=True, text=True).stdout
-    return re.findall(r"release (\d+\.\d+)", said)[-1]
+    return str(re.findall(r"release (\d+\.\d+)", said)[-1])
 
 
 def line(wheel: Wheel, found: Compared) -> str:
@@ -194,7 +194,7 @@ def joined(names: Iterable[str]) -> str:
 def print_images(images: dict[str, list[Wheel]], compared: dict[Wheel, Compared]) -> None:
     """The second table, of the images all of whose wheels were read, and below it why some don't run at once."""
     print(f"\n| image | {' | '.join(CARDS)} |\n| --- |{' --- |' * len(CARDS)}")
-    reasons = []
+    reasons: list[str] = []
     for image, wheels in images.items():
         if all(wheel in compared for wheel in wheels):
             answers = marks(image, [compared[wheel].scan for wheel in wheels], reasons)
@@ -208,7 +208,7 @@ def marks(image: str, scans: list[Scan], reasons: list[str]) -> Iterator[str]:
         libraries={path: code for scan in scans for path, code in scan.libraries.items()},
         unreadable={path: why for scan in scans for path, why in scan.unreadable.items()},
     )
-    for card, capability in CARDS.items():
+    for capability in CARDS.values():
         answer = architectures.runs_on(whole, capability)
         if answer.reason:
             reasons.append(f"{image}: {re.sub(r' for sm_[0-9]+', '', answer.reason)}")

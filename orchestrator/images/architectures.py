@@ -137,6 +137,9 @@ def runs_on(scan: Scan, capability: Capability) -> Answer:
     NVIDIA's. Beside it lie small ones with operations that no workload here calls, such as linear algebra, which in
     PyTorch 2.13 has nothing for T4. NVIDIA's others, such as NCCL and cuSPARSE, are not called either, and cuFFT links
     its kernels at run time: what is read here are others.
+
+    Kernels that are compiled while a workload runs, as CuPy, XLA and Triton do it, are in no library. For these the
+    compiler in the image has to know the GPU, which is not seen here: NVRTC of CUDA 8 knows none after Pascal.
     """
     libraries = scan.libraries
     own = {path: code.size for path, code in libraries.items() if not NVIDIA.match(name_of(path))}

@@ -1,5 +1,6 @@
 """What GPUs a library has code for: bytes as CUDA's compilers write them, bytes that lie, and the verdicts."""
 
+import ast
 import io
 import json
 import os
@@ -92,6 +93,15 @@ def test_relocatable_code_counts_only_by_itself():
     both = library((b"__nv_relfatbin", relocatable), (b".nv_fatbin", executable))
     assert read(both).fat_binaries == (found(["70"]),)
     assert read(library((b"__nv_relfatbin", relocatable))).fat_binaries == (found(["35"]),)
+
+
+def test_many_sections_are_counted_in_the_first():
+    content = bytearray(library((b".nv_fatbin", fat_binary(entry(ELF, 70)))))
+    (table,) = struct.unpack_from("<Q", content, 40)
+    count, of_names = struct.unpack_from("<HH", content, 60)
+    struct.pack_into("<HH", content, 60, 0, 0xFFFF)
+    struct.pack_into("<QI", content, table + 32, count, of_names)
+    assert read(bytes(content)).fat_binaries == (found(["70"]),)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +216,10 @@ def test_a_scan_tells_of_each_library_and_follows_no_links(tmp_path):
         "usr/lib/libmxnet.so": "it is packed by UPX",
         "usr/lib/lib\ufffd.so": "no fat binary at 64",
     }
+
+
+def test_the_script_is_written_for_python_3_6():
+    assert ast.parse(architectures.SCRIPT.read_text(), feature_version=(3, 6)).body
 
 
 @pytest.mark.parametrize(
