@@ -30,7 +30,7 @@ NVIDIA = re.compile(
 ALWAYS_CALLED = re.compile(r"libcu(blas|dnn)", re.ASCII)
 
 Architecture = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,2}[af]?$")]
-Architectures = Annotated[tuple[Architecture, ...], Field(max_length=500)]
+Architectures = Annotated[tuple[Architecture, ...], Field(max_length=3_000)]
 Text = Annotated[str, StringConstraints(max_length=5_000)]
 
 

@@ -28,6 +28,9 @@ EXECUTABLE, RELOCATABLE = b".nv_fatbin", b"__nv_relfatbin"
 COMPATIBILITY = b".nv.compat"
 EXACT_CUBIN = bytes([2, 9, 1])
 
+OLDEST, NEWEST = 10, 999
+"""Numbers of architectures, as 75 for 7.5."""
+
 UPX, UPX_TRAILER = b"UPX!", 64
 """MXNet's wheel for CUDA 9 is packed, which leaves no table of sections."""
 
@@ -73,10 +76,14 @@ class Part:
         """In bytes."""
         return self.end - self.start
 
-    def at(self, offset: int, size: int) -> bytes:
-        """Bytes from an offset in the file; raises Unreadable if they don't lie within."""
+    def check(self, offset: int, size: int) -> None:
+        """Raise Unreadable if some bytes don't lie within."""
         if not self.start <= offset <= offset + size <= self.end:
             raise Unreadable("{:,} bytes at {:,} lie outside {:,} to {:,}".format(size, offset, self.start, self.end))
+
+    def at(self, offset: int, size: int) -> bytes:
+        """Bytes from an offset in the file; raises Unreadable."""
+        self.check(offset, size)
         self.file.seek(offset)
         found = self.file.read(size)
         if len(found) != size:
@@ -84,8 +91,8 @@ class Part:
         return found
 
     def part(self, start: int, size: int) -> "Part":
-        """A part of it; raises Unreadable if it doesn't lie within."""
-        self.at(start, 0), self.at(start + size, 0)
+        """A part of it; raises Unreadable."""
+        self.check(start, size)
         return Part(self.file, start, size)
 
 
@@ -119,9 +126,11 @@ def of_cubin(abi: int, flags: int, compatibility: List[bytes]) -> str:
     """The architecture of a cubin from its ELF header, where it stands in the second byte of the flags since ABI 8.
 
     Whether it is an exact one is told by another bit, which had other meanings before sm_90, and since CUDA 13 by the
-    first attribute of a section of its own.
+    first attribute of a section of its own. Raises Unreadable.
     """
     number = flags >> 8 & 0xFF if abi >= 8 else flags & 0xFF
+    if number < OLDEST:
+        raise Unreadable("a cubin for {}".format(number))
     exact = EXACT_CUBIN in compatibility or (number >= 90 and flags & (0x8 if abi >= 8 else 0x800))
     return str(number) + ("a" if exact else "")
 
@@ -192,7 +201,7 @@ def entries(container: Part) -> Iterator[Tuple[int, str]]:
     offset = container.start
     while offset < container.end:
         kind, _, header, size, number, flags = ENTRY.unpack(container.at(offset, ENTRY.size))
-        if not ENTRY.size <= header <= LONGEST_HEADER or not 10 <= number <= 999:
+        if not ENTRY.size <= header <= LONGEST_HEADER or not OLDEST <= number <= NEWEST:
             raise Unreadable("code for {}, with a header of {:,} bytes".format(number, header))
         yield kind, str(number) + ("a" if flags & EXACT else "f" if flags & FAMILY else "")
         offset = container.part(offset + header, size).end

@@ -137,9 +137,10 @@ def test_a_file_without_device_code_says_nothing(content):
         (library((b".nv_fatbin", fat_binary() * 200_001)), "more than 200,000"),
         (library((b".nv_fatbin", fat_binary(entry(ELF, 70, payload=b"") * 200_001))), "more than 200,000"),
         (library((b".text", b"x"))[:-1], "lie outside"),
+        (library(machine=190, flags=3), "a cubin for 3"),
         (library((b".text", b"x")) + b"UPX!" + bytes(32), "packed by UPX"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_numbers_that_contradict_the_file_are_refused(content, why):
     with pytest.raises(Unreadable, match=why):
@@ -177,7 +178,12 @@ def test_bytes_that_were_changed_give_a_result_or_a_refusal(data):
         result = read(bytes(content))
     except Unreadable:
         return
-    assert result is None or all(each.binaries or each.ptx for each in result.fat_binaries)
+    if result:
+        fat_binaries = [each._asdict() for each in result.fat_binaries]
+        said = json.dumps(
+            {"libraries": {"a.so": {"fat_binaries": fat_binaries, "size": result.size}}, "unreadable": {}}
+        )
+        assert architectures.parse(said.encode()).libraries["a.so"].size <= len(content) * 4
 
 
 def test_what_nvidia_has_packed():
