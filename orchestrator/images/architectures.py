@@ -31,7 +31,7 @@ NVIDIA = re.compile(
 )
 ALWAYS_CALLED = re.compile(r"libcu(blas|dnn)", re.ASCII)
 
-Architectures = Annotated[tuple[Architecture, ...], Field(max_length=500)]
+Architectures = Annotated[tuple[Architecture, ...], Field(max_length=3_000)]
 Text = Annotated[str, StringConstraints(max_length=5_000)]
 
 
@@ -77,8 +77,8 @@ class Support(StrEnum):
 
     NATIVE = "native"
     COMPILES = "compiles"
-    MISSING = "missing"
     UNKNOWN = "unknown"
+    MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -137,24 +137,31 @@ def compiles(architecture: str, capability: Capability) -> bool:
     return capability_of(architecture) <= capability
 
 
-def runs_on(libraries: Mapping[str, MachineCode], capability: Capability) -> Answer:
-    """Whether an image with these libraries (by path) runs on a GPU: as well as the worst of those that are needed."""
-    answers = [support_of(path, code, capability) for path, code in needed(libraries).items()]
-    if not answers:
-        return Answer(Support.UNKNOWN, "no library with device code that is always called")
-    return max(answers, key=lambda answer: list(Support).index(answer.support))
+def runs_on(scan: Scan, capability: Capability) -> Answer:
+    """Whether an image runs on a GPU: as well as the worst of the libraries that it needs.
 
+    These are the framework's main one, cuBLAS and cuDNN. The main one is that with the most device code which is not
+    NVIDIA's. Beside it lie small ones with operations that no workload here calls, such as linear algebra, which in
+    PyTorch 2.13 has nothing for T4. NVIDIA's others, such as NCCL and cuSPARSE, are not called either, and cuFFT links
+    its kernels at run time: what is read here are others.
 
-def needed(libraries: Mapping[str, MachineCode]) -> dict[str, MachineCode]:
-    """The libraries that a workload can't do without: the framework's main one, cuBLAS and cuDNN.
-
-    The main one is that with the most device code which is not NVIDIA's. Beside it lie small ones with operations that
-    no workload here calls, such as linear algebra, which in PyTorch 2.13 has nothing for T4. NVIDIA's others, such as
-    NCCL and cuSPARSE, are not called either, and cuFFT links its kernels at run time: what is read here are others.
+    Kernels that are compiled while a workload runs, as CuPy, XLA and Triton do it, are in no library. For these the
+    compiler in the image has to know the GPU, which is not seen here: NVRTC of CUDA 8 knows none after Pascal.
     """
-    own = {path: code for path, code in libraries.items() if not NVIDIA.match(name_of(path))}
-    main = max(own, key=lambda path: (own[path].size, path), default=None)
-    return {path: code for path, code in libraries.items() if path == main or ALWAYS_CALLED.match(name_of(path))}
+    libraries = scan.libraries
+    own = {path: code.size for path, code in libraries.items() if not NVIDIA.match(name_of(path))}
+    main = max(own, key=lambda path: (own[path], path), default=None)
+    needed = [path for path in libraries if path == main or ALWAYS_CALLED.match(name_of(path))]
+    answers = [support_of(path, libraries[path], capability) for path in needed]
+    if main is None:
+        why = "; ".join(f"{name_of(path)} can't be read: {why}" for path, why in scan.unreadable.items())
+        answers.append(Answer(Support.UNKNOWN, why or "no library of the framework's own has device code"))
+    return worst(*answers)
+
+
+def worst(*answers: Answer) -> Answer:
+    """The answer that decides among several."""
+    return max(answers, key=lambda answer: list(Support).index(answer.support))
 
 
 def support_of_list(name: str, architectures: tuple[str, ...], ptx: tuple[str, ...], capability: Capability) -> Answer:

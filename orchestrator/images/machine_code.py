@@ -25,6 +25,11 @@ PTX, MACHINE_CODE = 1, 2
 EXACT, FAMILY = 1 << 20, 1 << 21  # flags: sm_90a, sm_100f
 
 EXECUTABLE, RELOCATABLE = b".nv_fatbin", b"__nv_relfatbin"
+COMPATIBILITY = b".nv.compat"
+EXACT_CUBIN = bytes([2, 9, 1])
+
+OLDEST, NEWEST = 10, 999
+"""Numbers of architectures, as 75 for 7.5."""
 
 UPX, UPX_TRAILER = b"UPX!", 64
 """MXNet's wheel for CUDA 9 is packed, which leaves no table of sections."""
@@ -66,10 +71,19 @@ class Part:
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         self.file, self.start, self.end = file, start, start + size
 
-    def at(self, offset: int, size: int) -> bytes:
-        """Bytes from an offset in the file; raises Unreadable if they don't lie within."""
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.end - self.start
+
+    def check(self, offset: int, size: int) -> None:
+        """Raise Unreadable if some bytes don't lie within."""
         if not self.start <= offset <= offset + size <= self.end:
             raise Unreadable("{:,} bytes at {:,} lie outside {:,} to {:,}".format(size, offset, self.start, self.end))
+
+    def at(self, offset: int, size: int) -> bytes:
+        """Bytes from an offset in the file; raises Unreadable."""
+        self.check(offset, size)
         self.file.seek(offset)
         found = self.file.read(size)
         if len(found) != size:
@@ -77,8 +91,8 @@ class Part:
         return found
 
     def part(self, start: int, size: int) -> "Part":
-        """A part of it; raises Unreadable if it doesn't lie within."""
-        self.at(start, 0), self.at(start + size, 0)
+        """A part of it; raises Unreadable."""
+        self.check(start, size)
         return Part(self.file, start, size)
 
 
@@ -99,27 +113,30 @@ def read(file: BinaryIO) -> Optional[Found]:
     if UPX in whole.at(whole.end - tail, tail):
         raise Unreadable("it is packed by UPX")
     if header[2] == EM_CUDA:
-        return Found((FatBinaries((of_cubin(abi=head[8], flags=header[7]),), (), 1),), whole.end)
-    parts = list(sections(whole, header))
+        compatibility = [part for _, part in sections(whole, header, (COMPATIBILITY,))]
+        architecture = of_cubin(head[8], header[7], [part.at(part.start, min(part.size, 3)) for part in compatibility])
+        return Found((FatBinaries((architecture,), (), 1),), whole.end)
+    parts = list(sections(whole, header, (EXECUTABLE, RELOCATABLE)))
     return collect([part for name, part in parts if name == EXECUTABLE]) or collect(
         [part for name, part in parts if name == RELOCATABLE]
     )
 
 
-def of_cubin(abi: int, flags: int) -> str:
-    """The architecture of a cubin from its ELF header.
+def of_cubin(abi: int, flags: int, compatibility: List[bytes]) -> str:
+    """The architecture of a cubin from its ELF header, where it stands in the second byte of the flags since ABI 8.
 
-    Since ABI 8 it stands in the second byte of the flags. Whether it is an exact one is told by another bit, which had
-    other meanings before sm_90, and which CUDA 13 leaves at 0.
+    Whether it is an exact one is told by another bit, which had other meanings before sm_90, and since CUDA 13 by the
+    first attribute of a section of its own. Raises Unreadable.
     """
-    if abi >= 8:
-        return str(flags >> 8 & 0xFF) + ("a" if flags & 0x8 else "")
-    number = flags & 0xFF
-    return str(number) + ("a" if number >= 90 and flags & 0x800 else "")
+    number = flags >> 8 & 0xFF if abi >= 8 else flags & 0xFF
+    if number < OLDEST:
+        raise Unreadable("a cubin for {}".format(number))
+    exact = EXACT_CUBIN in compatibility or (number >= 90 and flags & (0x8 if abi >= 8 else 0x800))
+    return str(number) + ("a" if exact else "")
 
 
-def sections(whole: Part, header: Tuple[Any, ...]) -> Iterator[Tuple[bytes, Part]]:
-    """The sections with fat binaries, and their names."""
+def sections(whole: Part, header: Tuple[Any, ...], wanted: Tuple[bytes, ...]) -> Iterator[Tuple[bytes, Part]]:
+    """The sections with some names, each with its name."""
     offset, size, count, of_names = header[6], header[11], header[12], header[13]
     if not offset:
         return
@@ -132,7 +149,7 @@ def sections(whole: Part, header: Tuple[Any, ...]) -> Iterator[Tuple[bytes, Part
     table = list(SECTION.iter_unpack(whole.at(offset, size * count)))
     names = whole.part(table[of_names][4], table[of_names][5])
     for section in table:
-        for name in (EXECUTABLE, RELOCATABLE):
+        for name in wanted:
             start = names.start + section[0]
             if section[1] == SHT_NOBITS or start + len(name) + 1 > names.end:
                 continue
@@ -150,14 +167,15 @@ def collect(parts: List[Part]) -> Optional[Found]:
         for kind, architecture in entries(container):
             left -= 1
             if left < 0:
-                raise Unreadable("more than {:,} pieces of device code".format(MOST_ENTRIES))
+                break
             code.setdefault(kind, set()).add(architecture)
         architectures = arranged(code[MACHINE_CODE]), arranged(code[PTX])
         if any(architectures):
             found[architectures] = found.get(architectures, 0) + 1
         if left < 0 or len(found) > MOST_COMBINATIONS:
-            raise Unreadable("too many fat binaries")
-    size = sum(part.end - part.start for part in parts)
+            limits = "more than {:,} pieces of device code, or {:,} combinations of architectures"
+            raise Unreadable(limits.format(MOST_ENTRIES, MOST_COMBINATIONS))
+    size = sum(part.size for part in parts)
     return Found(tuple(FatBinaries(*each, times) for each, times in sorted(found.items())), size) if found else None
 
 
@@ -183,7 +201,7 @@ def entries(container: Part) -> Iterator[Tuple[int, str]]:
     offset = container.start
     while offset < container.end:
         kind, _, header, size, number, flags = ENTRY.unpack(container.at(offset, ENTRY.size))
-        if not ENTRY.size <= header <= LONGEST_HEADER or not 10 <= number <= 999:
+        if not ENTRY.size <= header <= LONGEST_HEADER or not OLDEST <= number <= NEWEST:
             raise Unreadable("code for {}, with a header of {:,} bytes".format(number, header))
         yield kind, str(number) + ("a" if flags & EXACT else "f" if flags & FAMILY else "")
         offset = container.part(offset + header, size).end

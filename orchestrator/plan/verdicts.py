@@ -11,7 +11,7 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.parameters import dataset_of, parameters
 from orchestrator.cell.scripts import script_of
 from orchestrator.errors import RosettaError, SelectionError
-from orchestrator.images.architectures import Answer, Scan, Support, runs_on, support_of_list
+from orchestrator.images.architectures import Answer, Scan, Support, runs_on, support_of_list, worst
 from orchestrator.images.definitions import library_index
 from orchestrator.images.image import Image, image_for
 from orchestrator.plan.keys import data_digest, key
@@ -115,7 +115,7 @@ def hopeless(what: str, reasons: Iterable[str], kind: type[RosettaError] = Selec
     """The error for a selection of which nothing is left, with the first few of its reasons."""
     distinct = sorted(set(reasons))
     shown = "; ".join(distinct[:3]) + ("; …" if len(distinct) > 3 else "")
-    remedy = "'rosetta plan' prints every cell with its reason."
+    remedy = "'rosetta plan --all' prints every cell with its reason."
     if any(reason.startswith(UNVERIFIED) for reason in distinct):
         remedy = "--unverified takes also what nobody has seen work. " + remedy
     return kind(what, f"Reasons: {shown}.", remedy)
@@ -170,12 +170,19 @@ def card_reason(cell: Cell, image: Image, engine: Place, host: Host) -> str | No
 
 @cache
 def support(image: Image, engine: Place, capability: Capability) -> Answer:
-    """How an image gets on with a GPU: by what was found in it, else by what its YAML or its CUDA version declares."""
-    if (scan := engine.machine_code(image)) is not None:
-        return runs_on(scan.libraries, capability)
-    toolkit, spec = gpus.CUDA[image.platform], image.spec
+    """How an image gets on with a GPU: by what was found in it, and by what its YAML or its CUDA version declares.
+
+    What its YAML declares holds beside what was found: some compile their kernels while they run, and their compiler
+    knows no newer card. What CUDA's own libraries have serves where nothing else is known.
+    """
+    scan, spec, toolkit = engine.machine_code(image), image.spec, gpus.CUDA[image.platform]
+    name = f"{image.framework.framework} {spec.version}"
+    found = runs_on(scan, capability) if scan else Answer(Support.UNKNOWN)
     if spec.architectures or spec.ptx:
-        return support_of_list(f"{image.framework.framework} {spec.version}", spec.architectures, spec.ptx, capability)
+        declared = support_of_list(name, spec.architectures, spec.ptx, capability)
+        return declared if found.support is Support.UNKNOWN else worst(found, declared)
+    if found.support is not Support.UNKNOWN:
+        return found
     return support_of_list(f"CUDA {gpus.text(toolkit.version)}", toolkit.architectures, (), capability)
 
 

@@ -37,7 +37,7 @@ def test_plan_as_json_has_a_verdict_for_every_cell_and_a_reason_where_it_is_no(t
     assert {cell["verdict"] for cell in cells} <= {"ready", "incompatible"}
     assert all(cell["reason"] for cell in cells if cell["verdict"] == "incompatible")
     by_id = {cell["id"]: cell for cell in cells}
-    assert "no machine code for sm_70 in CUDA 8.0" in by_id["pytorch/rnn/cuda8/v100"]["reason"]
+    assert "no machine code for sm_70 in CUDA 8.0" in by_id["mxnet-2018/rnn/cuda8/v100"]["reason"]
     assert by_id["knet/rnn/cpu"]["reason"].startswith("unverified: ")
 
 
@@ -46,10 +46,35 @@ def test_plan_names_ready_cells(tmp_path):
     assert done.stdout.splitlines()[0].split() == ["pytorch/rnn/cpu", "ready"]
 
 
-def test_plan_counts_what_is_only_unverified(tmp_path):
-    words = ["plan", "--only", "jax/{rnn,cnn}/cuda13/*", "--engine", "process"]
-    assert "\n2 are only unverified: with --unverified" in rosetta(*words, cwd=tmp_path).stdout
-    assert "unverified" not in rosetta(*words, "--unverified", cwd=tmp_path).stdout
+MACHINE = {
+    "driver": "580.65",
+    "gpus": [
+        {"name": "NVIDIA GeForce RTX 4090", "uuid": "GPU-pretended-0", "capability": [8, 9]},
+        {"name": "NVIDIA GeForce RTX 4090", "uuid": "GPU-pretended-1", "capability": [8, 9]},
+        {"name": "NVIDIA GeForce RTX 2080 Ti", "uuid": "GPU-pretended-2", "capability": [7, 5]},
+    ],
+}
+
+
+def test_plan_ends_with_the_cards_that_were_found_and_what_each_can_run(tmp_path):
+    (tmp_path / "host.json").write_text(json.dumps(MACHINE))
+    words = ["plan", "--only", "{jax,pytorch}/rnn/*/{rtx-4090,rtx-2080-ti}"]
+    done = rosetta(*words, cwd=tmp_path, ROSETTA_HOST="host.json", DOCKER_HOST="unix:///nonexistent.sock")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("  ready") == 8
+    assert "unverified: " in done.stdout
+    assert "found 2 × NVIDIA GeForce RTX 4090 (rtx-4090), driver 580.65: 4 cells on cuda12, cuda13\n" in done.stdout
+    assert "found 1 × NVIDIA GeForce RTX 2080 Ti (rtx-2080-ti), driver 580.65: 4 cells on cuda12" in done.stdout
+
+
+def test_plan_groups_what_cannot_run_by_reason(tmp_path):
+    words = ["plan", "--only", "{jax,pytorch}/*/cuda8/*", "--engine", "process"]
+    done = rosetta(*words, cwd=tmp_path)
+    assert "32 cells can't run; --all lists them one by one:\n" in done.stdout
+    assert "     16  PyTorch 2 began with CUDA 11: pytorch\n" in done.stdout
+    assert "found no GPU: " in done.stdout
+    every = rosetta(*words, "--all", cwd=tmp_path).stdout
+    assert every.count("  incompatible  ") == 32
 
 
 @pytest.mark.parametrize(
@@ -59,10 +84,15 @@ def test_plan_counts_what_is_only_unverified(tmp_path):
         (["plan", "--profile", "quik"], {}, 3, "Did you mean 'quick'"),
         (["plan", "--only", "no-such-library/*"], {}, 4, "No cell of"),
         (["run", "--engine", "docker"], {"DOCKER_HOST": "unix:///nonexistent.sock"}, 5, "No Docker engine answers"),
-        (["run", "--engine", "process", "--only", "*/cuda8/v100"], {}, 4, "no machine code for sm_70 in CUDA 8.0"),
+        (
+            ["run", "--engine", "process", "--only", "mxnet-2018/*/cuda8/v100"],
+            {},
+            4,
+            "no machine code for sm_70 in CUDA 8.0",
+        ),
         (["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"], {}, 4, "without a build for CUDA 12"),
         (["run", "--engine", "process", "--only", "jax/*/cuda13/h200"], {"ROSETTA_HOST": ""}, 11, "driver"),
-        (["plan", "--only", "pytorch/rnn/cuda12/a100"], {"ROSETTA_HOST": ""}, 4, "GPUs: no GPU:"),
+        (["plan", "--only", "pytorch/rnn/cuda12/a10g"], {"ROSETTA_HOST": ""}, 4, "GPUs: no GPU:"),
         (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "--unverified takes also"),
         (["table"], {}, 8, "merged.parquet"),
         (["status"], {}, 8, "There is no results"),

@@ -138,8 +138,8 @@ def test_a_new_library_is_one_file(definitions):
         ({"platforms": {"cpu": {"cudnn": "7", **TOY["platforms"]["cpu"]}}}, "platforms.cpu.cudnn: unknown key"),
         ({"cuda": ["nccl"]}, "toy.yaml: cuda.0: Input should be 'toolkit' or 'cudnn'"),
         (
-            {"platforms": {"cuda9": {**TOY["platforms"]["cpu"], "unavailable_gpus": {"v10": "no"}}}},
-            "unknown GPU 'v10'; there are k80, p100",
+            {"platforms": {"cuda9": {**TOY["platforms"]["cpu"], "architectures": ["sm_70"]}}},
+            "architectures",
         ),
         ({"platforms": {"cuda31": TOY["platforms"]["cpu"]}}, "unknown platform 'cuda31'; there are cpu, cuda8"),
         ({"unavailable": {"cuda31": "no"}}, "unknown platform 'cuda31'"),

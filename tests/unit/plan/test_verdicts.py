@@ -8,6 +8,7 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.errors import SelectionError
+from orchestrator.images.architectures import Scan
 from orchestrator.images.definitions import library_index
 from orchestrator.images.image import image_for
 from orchestrator.plan import verdicts
@@ -28,6 +29,9 @@ class Anything:
     stopping = False
 
     def unavailable(self, image):
+        return None
+
+    def machine_code(self, image):
         return None
 
 
@@ -66,7 +70,10 @@ def test_the_key_covers_the_engine(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "host", "reason"),
     [
-        (Cell("pytorch", "rnn", "cuda8", "v100"), Host(), "CUDA 8.0 has no machine code for V100"),
+        (Cell("mxnet-2018", "rnn", "cuda8", "v100"), Host(), "no machine code for sm_70 in CUDA 8.0 (has 20, 30"),
+        (Cell("chainer-2018", "rnn", "cuda9", "a100"), Host(), "no machine code for sm_80 in chainer-2018 4.5.0"),
+        (Cell("mxnet-2018", "cnn", "cuda9", "k80", precision="fp32"), Host(), "no NVIDIA driver on this machine"),
+        (Cell("pytorch", "rnn", "cuda8", "v100"), Host(), "PyTorch 2 began with CUDA 11"),
         (Cell("chainer", "rnn", "cuda13", "h200"), Host(), "Chainer ended"),
         (Cell("no-such-library", "rnn"), Host(), "not implemented yet: no image for no-such-library"),
         (Cell("knet", "rnn"), Host(), "unverified: Julia's package registry was out of reach"),
@@ -95,12 +102,61 @@ JAX_GPU = Cell("jax", "rnn", "cuda13", "h200")
 H200 = Host((Device("NVIDIA H200", "GPU-1"),), (580,))
 
 
-def test_what_nobody_has_seen_work_runs_only_if_asked_for(tmp_path):
-    assert only(JAX_GPU, tmp_path, H200).reason.startswith(verdicts.UNVERIFIED)
-    (planned,) = verdicts.plan_cells([JAX_GPU], ENGINE, tmp_path, H200, unverified=True)
+def test_what_nobody_has_seen_work_is_ready_where_its_card_is_and_says_so(tmp_path):
+    planned = only(JAX_GPU, tmp_path, H200)
     assert planned.verdict is Verdict.READY
-    (planned,) = verdicts.plan_cells([JAX_GPU], ENGINE, tmp_path, Host(), unverified=True)
-    assert planned.reason == "no NVIDIA driver on this machine"
+    assert planned.note.startswith(verdicts.UNVERIFIED)
+    planned = only(JAX_GPU, tmp_path)
+    assert (planned.reason, planned.lacks_gpu) == ("no NVIDIA driver on this machine", True)
+
+
+def host_of(name: str, capability: tuple[int, int] | None, driver: tuple[int, ...] = (580,)) -> Host:
+    return Host((Device(name, "GPU-1", capability=capability),), driver)
+
+
+def test_a_card_that_no_table_knows_is_judged_by_its_capability(tmp_path):
+    ready = only(Cell("pytorch", "rnn", "cuda12", "rtx-4090"), tmp_path, host_of("NVIDIA GeForce RTX 4090", (8, 9)))
+    assert ready.verdict is Verdict.READY  # code for 8.6 runs on 8.9
+    old = only(Cell("pytorch", "rnn", "cuda12", "gtx-1080-ti"), tmp_path, host_of("GeForce GTX 1080 Ti", (6, 1)))
+    assert old.reason.startswith("no machine code for sm_61 in pytorch 2.10.0 (has 70, 75")
+    absent = only(Cell("pytorch", "rnn", "cuda12", "rtx-9090"), tmp_path, host_of("NVIDIA GeForce RTX 4090", (8, 9)))
+    assert absent.reason == "no RTX 9090 on this machine"
+    new = only(Cell("jax", "rnn", "cuda13", "x300"), tmp_path, host_of("NVIDIA X300", (14, 0)))
+    assert new.reason.startswith("no machine code for sm_140 in CUDA 13.0")
+
+
+class Looked(Anything):
+    """An engine whose images have code for these."""
+
+    def __init__(self, **code):
+        self.scan = Scan.model_validate(
+            {"libraries": {"libframework.so": {"fat_binaries": [{"times": 3, **code}], "size": 9}}, "unreadable": {}}
+        )
+
+    def machine_code(self, image):
+        return self.scan
+
+
+def test_what_was_found_in_an_image_decides(tmp_path):
+    cell, host = Cell("jax", "rnn", "cuda12", "l40s"), host_of("NVIDIA L40S", (8, 9))
+    (native,) = verdicts.plan_cells([cell], Looked(binaries=["80"], ptx=[]), tmp_path, host)
+    assert (native.verdict, "compiles" in native.note) == (Verdict.READY, False)
+    (compiling,) = verdicts.plan_cells([cell], Looked(binaries=["70"], ptx=["70"]), tmp_path, host)
+    assert compiling.verdict is Verdict.READY
+    assert "no machine code for sm_89" in compiling.note
+    assert compiling.note.endswith("the driver compiles it at the first start")
+    (missing,) = verdicts.plan_cells([cell], Looked(binaries=["70", "90"], ptx=[]), tmp_path, host)
+    assert missing.reason == "no machine code for sm_89 in libframework.so (has 70, 90)"
+
+
+def test_a_slice_of_a_divided_card_is_a_card_of_its_own(tmp_path):
+    whole = Device("NVIDIA A100-SXM4-40GB", "GPU-1", mig=True, capability=(8, 0))
+    part = Device("NVIDIA A100-SXM4-40GB MIG 3g.20gb", "MIG-1", capability=(8, 0))
+    host = Host((whole, part), (535, 104, 5))
+    assert host.models == ("a100-3g-20gb",)
+    assert only(Cell("pytorch", "rnn", "cuda12", "a100-3g-20gb"), tmp_path, host).verdict is Verdict.READY
+    refused = only(Cell("pytorch", "rnn", "cuda12", "a100"), tmp_path, host)
+    assert refused.reason == "no A100 on this machine that is not divided by MIG"
 
 
 def test_weights_of_a_hub_are_fetched_and_belong_to_the_key(tmp_path):
@@ -112,20 +168,20 @@ def test_weights_of_a_hub_are_fetched_and_belong_to_the_key(tmp_path):
 
 
 def test_a_build_can_lack_machine_code_for_a_gpu_that_its_cuda_drives(tmp_path):
-    assert "begin with V100" in only(Cell("pytorch", "rnn", "cuda12", "p100"), tmp_path).reason
-    assert only(Cell("pytorch", "rnn", "cuda12", "v100"), tmp_path).reason.startswith(verdicts.UNVERIFIED)
+    said = "no machine code for sm_60 in pytorch 2.10.0 (has 70, 75, 80, 86, 90, 100, 120)"
+    assert only(Cell("pytorch", "rnn", "cuda12", "p100"), tmp_path).reason == said
+    assert only(Cell("pytorch", "rnn", "cuda12", "v100"), tmp_path).lacks_gpu
 
 
 def test_an_image_can_be_built_where_no_gpu_is():
     cells = [CELL, replace(CELL, workload="cnn"), JAX_GPU]
-    assert verdicts.images_of(cells, ENGINE) == [image_for("pytorch", "cpu")]
-    assert verdicts.images_of([JAX_GPU], ENGINE, unverified=True) == [image_for("jax", "cuda13")]
+    assert verdicts.images_of(cells, ENGINE) == [image_for("pytorch", "cpu"), image_for("jax", "cuda13")]
 
 
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        (JAX_GPU, "--unverified takes also what nobody has seen work"),
+        (Cell("knet", "rnn"), "--unverified takes also what nobody has seen work"),
         (Cell("mxnet", "rnn", "cuda12", "v100"), "MXNet was retired in 2023 without a build for CUDA 12"),
         (Cell("pytorch-2018", "rnn", "cuda8", "p100"), "PyPI has it for CUDA 9 alone"),
     ],

@@ -26,14 +26,14 @@ from orchestrator.system.host import Host
 from tests.unit.results.test_results import DOCUMENT
 
 
-def hopeless(cell: Cell, reason: str) -> list[Planned]:
-    return [Planned(cell, Verdict.INCOMPATIBLE, reason)]
+def hopeless(cell: Cell, reason: str, lacks_gpu: bool = False) -> list[Planned]:
+    return [Planned(cell, Verdict.INCOMPATIBLE, reason, lacks_gpu=lacks_gpu)]
 
 
 def test_a_missing_gpu_is_told_from_cells_that_run_nowhere():
     cell = Cell("pytorch", "rnn", "cuda13", "h200")
     with pytest.raises(GpuError, match="no NVIDIA driver"):
-        running.refuse_hopeless(hopeless(cell, "no NVIDIA driver on this machine"), Host())
+        running.refuse_hopeless(hopeless(cell, "no NVIDIA driver on this machine", lacks_gpu=True), Host())
     with pytest.raises(SelectionError, match="not implemented yet"):
         running.refuse_hopeless(hopeless(cell, "not implemented yet: no image"), Host())
 
