@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import length, running, selection, steadiness
 from orchestrator.errors import CellsFailed, SelectionError
-from orchestrator.system.checkout import ROOT
 
 INTERRUPTED = 130
 
@@ -21,7 +21,8 @@ def cells_from(options: dict[str, Any]) -> tuple[list[Any], Any]:
     from orchestrator.plan.selection import selected_cells
     from orchestrator.report import scripts
 
-    path = options["matrix_file"] or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
+    path = matrix_path(options["matrix_file"])
+    take_in_libraries(options["own"], path)
     overrides = {
         "data": [options["data"]] if options.get("data") else None,
         "repeat": list(range(options["repeats"])) if options.get("repeats") else None,

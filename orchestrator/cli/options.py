@@ -35,14 +35,24 @@ results_folder = click.option(
     help="Where results lie.",
 )
 
+own_libraries = click.option(
+    "--with",
+    "own",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Libraries of your own: DIR/images and DIR/workloads. Repeatable.",
+)
+
 selection = together(
     click.option(
         "--matrix",
         "matrix_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Default: matrix.yaml here, else the one beside the program.",
+        help="Default: matrix.yaml here, else the program's.",
     ),
+    own_libraries,
     click.option(
         "--profile",
         metavar="NAME",

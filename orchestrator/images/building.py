@@ -28,9 +28,8 @@ def build_images(images: Sequence[Image], *, progress: Callable[[str], None]) ->
     with the likely cause; KeyboardInterrupt stops the build.
     """
     images = list(dict.fromkeys(images))
-    workloads = workloads_digest()
     there = inspect_images([image.tag for image in images])
-    stale = [image for image in images if not is_current(there.get(image.tag), image, workloads)]
+    stale = [image for image in images if not is_current(there.get(image.tag), image, workloads_digest(image))]
     if stale:
         run_bake(bake(stale), progress)
         there = inspect_images([image.tag for image in images])
@@ -60,7 +59,7 @@ def run_bake(file: Mapping[str, Any], progress: Callable[[str], None]) -> None:
     """Run ``docker buildx bake`` to its end and hand on its progress; raises BuildError with the end of its log."""
     # The builder "default" is the engine itself: it sees local base images and keeps what it builds.
     command = ["docker", "buildx", "bake", "--builder=default", "--progress=plain", "--provenance=false", "--file=-"]
-    variables = {**os.environ, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets and wheels may lie outside the checkout
+    variables = {**os.environ, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets, wheels and own libraries lie elsewhere
     with running(command, json.dumps(file), variables) as process:
         log, steps = [], Steps()
         assert process.stdout is not None
