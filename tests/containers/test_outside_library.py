@@ -32,7 +32,7 @@ def test_tinygrad_goes_from_a_yaml_and_a_script_to_lock_row_page_notebook_and_pa
     rosetta("run", *CELL, "--epochs", "1", "--samples", "64")
     (row,) = pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist()
     assert (row["status"], row["library"], row["framework"], row["samples"]) == ("ok", "tinygrad", "tinygrad", 64)
-    assert row["versions_framework" if "versions_framework" in row else "version"] == "0.14.0"
+    assert row["framework_version"] == "0.14.0"
 
     rosetta("report")
     pages = {path.name: path.read_text() for path in (tmp_path / "site").rglob("*.html")}
