@@ -13,6 +13,7 @@ from orchestrator.errors import BuildError
 from orchestrator.images.definitions import frameworks
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
+from orchestrator.system.library_folders import PACKED
 
 
 def write_locks(framework: str, platform: str, upgrade: bool = False) -> list[Path]:
@@ -30,13 +31,17 @@ def write_locks(framework: str, platform: str, upgrade: bool = False) -> list[Pa
 
 
 def make_writable(folder: Path) -> None:
-    """Make the folder of the locks; raises BuildError where nothing can be written into it."""
+    """Make the folder of the locks; raises BuildError for those of an installed program, and where it can't write."""
+    remedy = (
+        "The program's own locks are made in a checkout; those of your own libraries: rosetta lock NAME --with DIR."
+    )
+    if folder.is_relative_to(PACKED):
+        raise BuildError(f"{folder} belongs to the installed program.", remedy=remedy)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        remedy = "The program's own locks are made in a checkout; those of your own libraries: --with DIR."
         raise BuildError(f"Nothing can be written into {folder}.", f"{error.strerror}.", remedy) from None
 
 

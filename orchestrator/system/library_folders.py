@@ -6,11 +6,14 @@ Each of these folders has images/ and workloads/. The program's lie at the top o
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import _lru_cache_wrapper, cache
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.errors import MatrixError
+
+if TYPE_CHECKING:
+    from functools import _lru_cache_wrapper
 
 R = TypeVar("R")
 

@@ -76,6 +76,8 @@ def test_one_cell_by_hand_as_the_readme_has_it(here, tmp_path):
 
 
 def test_nothing_is_written_beside_the_installed_files(installed, here):
+    refused = installed.rosetta("lock", "pytorch", cwd=here)
+    assert (refused.returncode, "belongs to the installed program" in refused.stderr) == (6, True)
     (program,) = installed.environment.glob("lib/python*/site-packages/orchestrator/program")
     there = {path.relative_to(program).as_posix() for path in program.rglob("*") if path.is_file()}
     with zipfile.ZipFile(installed.wheel) as wheel:
