@@ -51,7 +51,7 @@ lock: $(DEV) ## resolve this program's own dependencies anew; UPGRADE=1 takes th
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
 # uv takes no notice of pip's settings.
-COMPILE = $(if $(PIP_CERT),SSL_CERT_FILE=$(PIP_CERT)) $(BIN)/uv pip compile pyproject.toml --quiet \
+COMPILE = $(if $(PIP_CERT),SSL_CERT_FILE=$(PIP_CERT)) $(BIN)/uv pip compile pyproject.toml --extra azure --extra report --quiet \
 	--universal --python-version 3.11 --group build --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 

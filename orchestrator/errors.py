@@ -119,6 +119,12 @@ class RefusedError(RegistryError):
     """A registry does not let this login do it, or see whether what was asked for is there."""
 
 
+class MissingPartError(RosettaError):
+    """An optional part of this program is not installed."""
+
+    exit_code = 18
+
+
 class DiffersError(RosettaError):
     """What was run again is not as good as published, or could not be run."""
 

@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from orchestrator.cell.cell import Cell
-from orchestrator.system.checkout import ROOT
+from orchestrator.system import library_folders
+from orchestrator.system.library_folders import remembered
 
-WORKLOADS = ROOT / "workloads"
 
-
-@cache
+@remembered
 def parameters() -> Mapping[str, Mapping[str, Any]]:
     """workloads/params.json."""
-    content: dict[str, dict[str, Any]] = json.loads((WORKLOADS / "params.json").read_text())
+    content: dict[str, dict[str, Any]] = json.loads((library_folders.PROGRAM.workloads / "params.json").read_text())
     return content
 
 

@@ -2,10 +2,14 @@
 
 import hashlib
 import json
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.cell.parameters import WORKLOADS, parameters
+from orchestrator.cell.parameters import parameters
+from orchestrator.cell.workloads import workloads
+from orchestrator.errors import MatrixError
+from orchestrator.system import library_folders
+from orchestrator.system.library_folders import remembered
 
 SUFFIXES = (".py", ".R", ".jl")
 """Of scripts, by their language; INTERPRETERS of harness/arguments.py says what runs each."""
@@ -14,15 +18,35 @@ SUFFIXES = (".py", ".R", ".jl")
 def script_of(library: str, workload: str, variant: str = "reference") -> Path:
     """The script of a library for a workload: ``workloads/cnn/keras_tf.py``; see harness/arguments.py."""
     name = library if variant == "reference" else f"{library}_{variant}"
-    paths = [WORKLOADS / workload / f"{name.replace('-', '_')}{suffix}" for suffix in SUFFIXES]
+    files = [f"{name.replace('-', '_')}{suffix}" for suffix in SUFFIXES]
+    paths = [folder.workloads / workload / file for folder in library_folders.library_folders() for file in files]
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-@cache
+def scripts_of(workload: str) -> Sequence[Path]:
+    """Every script of a workload, by name; raises MatrixError if two folders have one of the same name."""
+    found: dict[str, Path] = {}
+    for folder in library_folders.library_folders():
+        there = folder.workloads / workload
+        for path in sorted(there.iterdir()) if there.is_dir() else []:
+            if path.suffix in SUFFIXES and found.setdefault(path.stem, path) != path:
+                what = f"{found[path.stem]} and {path} are the same script of the same library."
+                raise MatrixError(what, remedy="Rename one of them.")
+    return sorted(found.values(), key=lambda path: path.name)
+
+
+def check_names() -> None:
+    """Raise MatrixError if a script is there twice: which one runs would be up to the order of the folders."""
+    for workload in workloads():
+        scripts_of(workload)
+
+
+@remembered
 def sources(library: str, workload: str, variant: str) -> str:
     """Hash of what runs inside the cell: the script, the harness, the workload's parameters."""
     digest = hashlib.sha256(json.dumps(parameters()[workload], sort_keys=True).encode())
-    shared = [path for folder in ("harness", "reference") for path in sorted((WORKLOADS / folder).glob("*.py"))]
+    workloads = library_folders.PROGRAM.workloads
+    shared = [path for folder in ("harness", "reference") for path in sorted((workloads / folder).glob("*.py"))]
     for path in (script_of(library, workload, variant), *shared):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from functools import cache
 
-from orchestrator.cell.parameters import WORKLOADS
 from orchestrator.cell.strict import Strict
+from orchestrator.system import library_folders
 
 
 class Workload(Strict):
@@ -30,7 +30,7 @@ class Workload(Strict):
 @cache
 def workloads() -> Mapping[str, Workload]:
     """The workloads by name, in the order in which they were published."""
-    content = json.loads((WORKLOADS / "workloads.json").read_text())
+    content = json.loads((library_folders.PROGRAM.workloads / "workloads.json").read_text())
     return {name: Workload.model_validate(facts) for name, facts in content.items()}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import (
     Length,
     Running,
@@ -20,7 +21,6 @@ from orchestrator.cli.options import (
     steadiness,
 )
 from orchestrator.errors import CellsFailed, SelectionError
-from orchestrator.system.checkout import ROOT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,8 @@ def cells_of(selection: Selection, engine: "Engine", length: Length | None = Non
     from orchestrator.report import scripts
 
     length = length or Length()
-    path = selection.matrix_file or (Path("matrix.yaml") if Path("matrix.yaml").exists() else ROOT / "matrix.yaml")
+    path = matrix_path(selection.matrix_file)
+    take_in_libraries(selection.own, path)
     overrides = {
         "data": [length.data] if length.data else None,
         "repeat": list(range(length.repeats)) if length.repeats else None,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import Selection, selection
+from orchestrator.cli.libraries import take_in_libraries
+from orchestrator.cli.options import Selection, own_libraries, selection
 
 
 @click.group()
@@ -104,16 +105,19 @@ def versions_table(write: bool, check: bool) -> None:
 @click.command()
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK]...")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit, not those of the lock.")
-def lock(frameworks: tuple[str, ...], upgrade: bool) -> None:
-    """Resolve what images/*.yaml ask for into locks with hashes. For those who change an image; needs uv ('make dev').
+@own_libraries
+def lock(frameworks: tuple[str, ...], upgrade: bool, own: tuple[Path, ...]) -> None:
+    """Resolve what images/*.yaml ask for into locks with hashes. For those who change an image; needs uv.
 
     \b
-    example:
+    examples:
       rosetta lock pytorch
+      rosetta lock tinygrad --with my-libraries
     """
     from orchestrator.images.definitions import chosen
     from orchestrator.images.locks import write_locks
 
+    take_in_libraries(own)
     for framework in chosen(frameworks):
         for platform in framework.platforms:
             for path in write_locks(framework.framework, platform, upgrade):

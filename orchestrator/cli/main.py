@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from orchestrator import __version__
-from orchestrator.cli import cells, comparing, data, images, pages, publishing, results, sync
+from orchestrator.cli import cells, comparing, data, images, pages, publishing, results, starting, sync
 from orchestrator.errors import RosettaError
 
 
@@ -23,12 +22,13 @@ class Rosetta(click.Group):
 
 
 @click.group(cls=Rosetta, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="rosetta")
+@click.version_option(package_name="rosetta-matrix", prog_name="rosetta")
 def main() -> None:
     """Deep-learning workloads in many libraries, measured in containers, from one matrix file.
 
     \b
     examples:
+      rosetta init                         a matrix.yaml of one's own, to start from
       rosetta plan --profile quick         what would run, and what can't and why
       rosetta run --profile quick          minutes, on built-in synthetic data
       rosetta data fetch                   CIFAR-10 and IMDB from their publishers
@@ -40,6 +40,7 @@ def main() -> None:
 
 
 for command in (
+    starting.init,
     cells.plan,
     cells.build,
     cells.run,

@@ -20,6 +20,7 @@ class Selection:
     profile: str
     only: tuple[str, ...]
     skip: tuple[str, ...]
+    own: tuple[Path, ...]
     results: Path
     engine: str | None
     address: str | None
@@ -97,6 +98,15 @@ results_folder = click.option(
     help="Where results lie.",
 )
 
+own_libraries = click.option(
+    "--with",
+    "own",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Libraries of your own: DIR/images and DIR/workloads. Repeatable.",
+)
+
 selection = grouped(
     "selection",
     Selection,
@@ -105,8 +115,9 @@ selection = grouped(
         "matrix_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Default: matrix.yaml here, else the one beside the program.",
+        help="Default: matrix.yaml here, else the program's.",
     ),
+    own_libraries,
     click.option(
         "--profile",
         metavar="NAME",

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.libraries import take_in_libraries
+from orchestrator.cli.options import own_libraries
 from orchestrator.errors import SelectionError
+from orchestrator.system.extras import need
 
 
 @click.command()
@@ -22,7 +25,8 @@ from orchestrator.errors import SelectionError
 @click.option("--serve", is_flag=True, help="Write nothing; serve the pages as long as this runs, always up to date.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where --serve listens.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N", help="And there.")
-def report(source: Path, output: Path, serve: bool, host: str, port: int) -> None:
+@own_libraries
+def report(source: Path, output: Path, serve: bool, host: str, port: int, own: tuple[Path, ...]) -> None:
     """Write results as pages that open from the disk and load nothing from elsewhere, or serve them while cells run.
 
     \b
@@ -31,10 +35,12 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int) -> Non
       rosetta report all.parquet -o site/
       rosetta report --serve               http://localhost:8080, filled while 'rosetta run' runs
     """
+    need("report")
     from orchestrator.report import scripts
     from orchestrator.report.site.pages import write
     from orchestrator.report.site.serving import serve as serve_pages
 
+    take_in_libraries(own)
     for orphan in scripts.orphans():
         click.echo(f"note: {orphan}", err=True)
     if serve:
@@ -58,7 +64,10 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int) -> Non
     metavar="PATH",
     help="The file, or with --all the folder. Default: LIBRARY-WORKLOAD.ipynb; notebooks.",
 )
-def notebook(library: str | None, workload: str | None, variant: str, every: bool, output: Path | None) -> None:
+@own_libraries
+def notebook(
+    library: str | None, workload: str | None, variant: str, every: bool, output: Path | None, own: tuple[Path, ...]
+) -> None:
     """Write a workload script as a Jupyter notebook that runs as it is, a cell for each section.
 
     With another suffix, say .py, the file has jupytext's percent form.
@@ -69,10 +78,12 @@ def notebook(library: str | None, workload: str | None, variant: str, every: boo
       rosetta notebook keras-r rnn -o gru.ipynb
       rosetta notebook --all -o notebooks/
     """
+    need("report")
     from orchestrator.cell.parameters import parameters
     from orchestrator.report import notebook as notebooks
     from orchestrator.report.scripts import orphans, scripts
 
+    take_in_libraries(own)
     for orphan in orphans():
         click.echo(f"note: {orphan}", err=True)
     wanted = [script for name in parameters() for script in scripts(name)]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import results_folder
+from orchestrator.cli.libraries import take_in_libraries
+from orchestrator.cli.options import own_libraries, results_folder
 
 
 @click.command()
@@ -72,7 +73,15 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
     type=click.Choice(["2018-03", "2018-06"]),
     help="No results, but the four tables of a README of 2018 as they stood there.",
 )
-def table(paths: tuple[Path, ...], results: Path, markdown: bool, into: Path | None, published: str | None) -> None:
+@own_libraries
+def table(
+    paths: tuple[Path, ...],
+    results: Path,
+    markdown: bool,
+    into: Path | None,
+    published: str | None,
+    own: tuple[Path, ...],
+) -> None:
     """Print the results as the published tables have them: library × GPU and CUDA, time beside quality.
 
     The figures of 2018 have columns of their own. FILE can be a folder of results; default: what DIR has merged.
@@ -92,6 +101,7 @@ def table(paths: tuple[Path, ...], results: Path, markdown: bool, into: Path | N
     from orchestrator.results.merging import gather
     from orchestrator.results.paths import ResultsFolder
 
+    take_in_libraries(own)
     every: list[tables.Table]
     marks: list[notes.Note]
     if published:

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 
 from orchestrator.cell.cell import Cell
-from orchestrator.cell.parameters import WORKLOADS, parameters
+from orchestrator.cell.parameters import parameters
 from orchestrator.errors import DataError
+from orchestrator.system import library_folders
 
 
 def check(cells: Iterable[Cell]) -> None:
     """Raise DataError if the weights that one of the cells is given have another shape or sum than declared."""
-    given = runpy.run_path(str(WORKLOADS / "harness" / "weights.py"))["given"]
+    given = runpy.run_path(str(library_folders.PROGRAM.workloads / "harness" / "weights.py"))["given"]
     for workload in sorted({cell.workload for cell in cells if are_given_to(cell)}):
         try:
             given(workload, SimpleNamespace(**parameters()[workload]))

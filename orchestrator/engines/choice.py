@@ -2,6 +2,7 @@
 
 from orchestrator.engines.protocol import Engine
 from orchestrator.errors import EngineError
+from orchestrator.system.extras import need
 from orchestrator.system.terminal import Say
 
 
@@ -28,11 +29,8 @@ def choose_engine(name: str | None, say: Say = lambda text: None, address: str |
 
 
 def ray_engine(address: str | None, say: Say) -> Engine:
-    """The engine of a cluster; raises EngineError, also where Ray is not installed."""
-    try:
-        from orchestrator.engines.ray import RayEngine
-    except ModuleNotFoundError as error:
-        if error.name != "ray":
-            raise
-        raise EngineError("Ray is not installed.", remedy="Install it: pip install 'rosetta-matrix[ray]'.") from None
+    """The engine of a cluster; raises EngineError, or MissingPartError where Ray is not installed."""
+    need("ray")
+    from orchestrator.engines.ray import RayEngine
+
     return RayEngine(address, say)

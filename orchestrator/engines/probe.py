@@ -15,12 +15,12 @@ import docker
 from docker.errors import APIError
 from pydantic import Field, StringConstraints, ValidationError
 
-from orchestrator.cell.parameters import WORKLOADS
 from orchestrator.cell.strict import Strict
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.isolation import USER, gpu_request, isolation
 from orchestrator.errors import BuildError, EngineError
 from orchestrator.images.building import build_probe
+from orchestrator.system import library_folders
 from orchestrator.system.gpus import version_of
 from orchestrator.system.host import Device, Host
 
@@ -87,7 +87,14 @@ def of_this_process() -> Host:
     variables = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     command = [sys.executable, "-B", "-m", MODULE]
     try:
-        done = subprocess.run(command, cwd=WORKLOADS, env=variables, capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            command,
+            cwd=library_folders.PROGRAM.workloads,
+            env=variables,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return Host(lacks=f"NVIDIA's driver did not answer in {PATIENCE:.0f} s")
     return host_in(done.stdout[:LARGEST_ANSWER])

@@ -28,9 +28,9 @@ from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.errors import BuildError, ResultError
 from orchestrator.images.architectures import Scan
+from orchestrator.images.bakefile import files_in
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
-from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Host, pretended_host
 from orchestrator.system.terminal import Say
 
@@ -119,7 +119,7 @@ class ProcessEngine(OnThisHost):
             pinned = ["taskset", "--cpu-list", ",".join(map(str, task.cores))] if task.cores else []
             process = subprocess.Popen(
                 [*pinned, python, "-m", "harness", *contract.arguments(task.cell)],
-                cwd=ROOT / "workloads",
+                cwd=workloads_for(task.image, folder),
                 env=cell_variables(task, folder),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -143,6 +143,19 @@ class ProcessEngine(OnThisHost):
             with self._lock:
                 self._running.discard(process.pid)
         return judge(task, folder / "results", output.close(), exit_code, late.is_set())
+
+
+def workloads_for(image: Image, folder: Path) -> Path:
+    """The folder that stands for /workloads of the image: the program's, or a copy in ``folder`` with own scripts."""
+    program, *own = image.workload_folders
+    if not own:
+        return program.workloads
+    for source in (program, *own):
+        for name, path in files_in(source.workloads):
+            target = folder / "workloads" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    return folder / "workloads"
 
 
 def judge(task: Task, results: Path, log: str, exit_code: int, late: bool) -> Outcome:

@@ -26,8 +26,8 @@ from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, inspect_images
 from orchestrator.images.image import Image
-from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Host, machine_reason
+from orchestrator.system.library_folders import PACKAGE
 from orchestrator.system.terminal import Say
 
 HERE = "127.0.0.1:6379"
@@ -207,7 +207,7 @@ def connect(address: str | None) -> str:
             address,
             log_to_driver=False,
             configure_logging=False,
-            runtime_env={"py_modules": [str(ROOT / "orchestrator")], "env_vars": sent},
+            runtime_env={"py_modules": [str(PACKAGE)], "env_vars": sent},
         )
     except (RayError, OSError, RuntimeError, ValueError) as error:
         raise EngineError(f"No Ray cluster answers at {address}.", cause(error), remedy) from None

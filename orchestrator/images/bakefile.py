@@ -2,38 +2,39 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.images.image import Image, digest, dockerfile
 from orchestrator.images.sources import APT_MIRROR, Sources
-from orchestrator.system.checkout import ROOT
-
-WORKLOADS = ROOT / "workloads"
+from orchestrator.system import library_folders
 
 
 def bake(images: Sequence[Image], sources: Sources | None = None) -> dict[str, Any]:
     """What ``docker buildx bake -f -`` takes as JSON: a target per image, the group "default" with all of them."""
     sources = sources or Sources.from_environment()
-    workloads = workloads_digest()
     return {
         "group": {"default": {"targets": [image.name for image in images]}},
-        "target": {image.name: target(image, sources, workloads) for image in images},
+        "target": {image.name: target(image, sources) for image in images},
     }
 
 
-def target(image: Image, sources: Sources, workloads: str) -> dict[str, Any]:
+def target(image: Image, sources: Sources) -> dict[str, Any]:
     """The target of one image."""
     secrets = [f"id={name},src={path}" for name, path in (("ca", sources.ca), ("pip_conf", sources.pip_conf)) if path]
     if sources.apt_mirror:
         secrets.append(f"id=apt_mirror,env={APT_MIRROR}")
+    own = own_workloads(image)
+    copies = [f"COPY --from={name} --chmod=755 . /workloads\n" for name in own]
+    locks = {"locks": str(image.framework.folder.locks)} if image.framework.is_own else {}
     return {
-        "context": str(ROOT),
-        "contexts": sources.contexts(image),
-        "dockerfile-inline": dockerfile(image),
+        "context": str(library_folders.PROGRAM.path),
+        "contexts": {**sources.contexts(image), **locks, **own},
+        "dockerfile-inline": "".join([dockerfile(image), *copies]),
         "args": {**sources.pip_variables(image), **dict(sources.proxies)},
         "secret": secrets,
-        "labels": {"rosetta.recipe": image.recipe, "rosetta.workloads": workloads},
+        "labels": {"rosetta.recipe": image.recipe, "rosetta.workloads": workloads_digest(image)},
         "tags": [image.tag],
         "platforms": ["linux/amd64"],
         "output": ["type=docker"],
@@ -47,12 +48,24 @@ def printed(images: Sequence[Image]) -> str:
     return "\n".join([*parts, f"# ----- bake.json, for: docker buildx bake --file bake.json\n{file}"])
 
 
-def workloads_digest() -> str:
-    """Content hash of all that is copied into the last layer."""
-    files = {path.relative_to(WORKLOADS): path for path in sorted(WORKLOADS.rglob("*")) if path.is_file()}
+def own_workloads(image: Image) -> dict[str, str]:
+    """The build contexts with scripts of a user's own, by their names, which come on top of the program's."""
+    return {f"workloads{number}": str(folder.workloads) for number, folder in enumerate(image.workload_folders[1:], 1)}
+
+
+def workloads_digest(image: Image) -> str:
+    """Content hash of all that is copied into the last layers."""
     content = [
         (name.as_posix(), digest(path.read_bytes()))
-        for name, path in files.items()
-        if not any(part == "__pycache__" or part.startswith(".") for part in name.parts)
+        for folder in image.workload_folders
+        for name, path in files_in(folder.workloads)
     ]
     return digest(json.dumps(content).encode())
+
+
+def files_in(workloads: Path) -> Iterator[tuple[Path, Path]]:
+    """The files of a folder with workloads, by their names in it; no caches and nothing hidden."""
+    for path in sorted(workloads.rglob("*")):
+        name = path.relative_to(workloads)
+        if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in name.parts):
+            yield name, path

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cell.parameters import WORKLOADS
 from orchestrator.errors import (
     BuildError,
     DiskError,
@@ -20,9 +19,9 @@ from orchestrator.errors import (
     UnreachableError,
 )
 from orchestrator.images.bakefile import bake, workloads_digest
-from orchestrator.images.definitions import DEFINITIONS
 from orchestrator.images.image import Image, digest
 from orchestrator.images.sources import mirror, official
+from orchestrator.system import library_folders
 
 PROBE_BASE = "python:3.11-slim-bookworm"
 
@@ -37,9 +36,8 @@ def build_images(
     with the likely cause; KeyboardInterrupt stops the build.
     """
     images = list(dict.fromkeys(images))
-    workloads = workloads_digest()
     there = inspect_images([image.tag for image in images], variables)
-    stale = [image for image in images if not is_current(there.get(image.tag), image, workloads)]
+    stale = [image for image in images if not is_current(there.get(image.tag), image, workloads_digest(image))]
     if stale:
         run_bake(bake(stale), progress, variables)
         there = inspect_images([image.tag for image in images], variables)
@@ -48,15 +46,16 @@ def build_images(
 
 def build_probe(variables: Mapping[str, str] = os.environ) -> str:
     """Build the image that tells which GPUs an engine has, unless it is there; returns its tag. Raises BuildError."""
-    recipe = DEFINITIONS / "probe.Dockerfile"
+    program = library_folders.PROGRAM
+    recipe = program.images / "probe.Dockerfile"
     copied = ("harness/__init__.py", "harness/nvml.py", "harness/visible_gpus.py")
-    content = b"\0".join(path.read_bytes() for path in (recipe, *(WORKLOADS / name for name in copied)))
+    content = b"\0".join(path.read_bytes() for path in (recipe, *(program.workloads / name for name in copied)))
     tag = f"rosetta/probe:{digest(content)}"
     if not inspect_images([tag], variables):
         command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", f"--tag={tag}"]
         if place := mirror():
             command.append(f"--build-context={PROBE_BASE}=docker-image://{place}/{official(PROBE_BASE)}")
-        command += [f"--file={recipe}", str(WORKLOADS)]
+        command += [f"--file={recipe}", str(program.workloads)]
         done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise explained(done.stderr)
@@ -101,7 +100,7 @@ def run_bake(
     """Run ``docker buildx bake`` to its end and hand on its progress; raises BuildError with the end of its log."""
     # The builder "default" is the engine itself: it sees local base images and keeps what it builds.
     command = ["docker", "buildx", "bake", "--builder=default", "--progress=plain", "--provenance=false", "--file=-"]
-    variables = {**variables, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets and wheels may lie outside the checkout
+    variables = {**variables, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets, wheels and own libraries lie elsewhere
     with running(command, json.dumps(file), variables) as process:
         log, steps = [], Steps()
         assert process.stdout is not None

@@ -3,7 +3,6 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import (
     BaseModel,
     Field,
+    PrivateAttr,
     RootModel,
     StringConstraints,
     ValidationError,
@@ -21,12 +21,12 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
-from orchestrator.system.checkout import ROOT
+from orchestrator.system import library_folders
 from orchestrator.system.gpus import PLATFORMS
+from orchestrator.system.library_folders import LibraryFolder, remembered
 
-DEFINITIONS = ROOT / "images"
 CUDA, DOCUMENTATION = "cuda.yaml", "documentation.yaml"
-"""The files of the folder that define no framework."""
+"""The files of images/ that define no framework."""
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
 Quotable = Annotated[str, StringConstraints(pattern=r'^[^"\\$\n]*$')]
@@ -204,6 +204,22 @@ class Framework(Recipe):
     libraries: Annotated[dict[Name, Library], Field(min_length=1)]
     platforms: dict[Name, Platform]
     unavailable: dict[Name, Line] = {}
+    _folder: LibraryFolder = PrivateAttr(default_factory=lambda: library_folders.PROGRAM)
+
+    @property
+    def folder(self) -> LibraryFolder:
+        """Where its file lies, its locks and its scripts."""
+        return self._folder
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it lies in a folder of the user's own."""
+        return self._folder != library_folders.PROGRAM
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self._folder.images / f"{self.framework}.yaml"
 
     def __hash__(self) -> int:
         return hash(self.framework)
@@ -296,14 +312,22 @@ def read_framework(path: Path) -> Framework:
     framework = read(path, Framework)
     if framework.framework != path.stem:
         raise MatrixError(f"{path}: framework: {framework.framework} must have the name of its file.")
+    framework._folder = LibraryFolder(path.parent.parent)
     return framework
 
 
-@cache
+@remembered
 def frameworks() -> Mapping[str, Framework]:
-    """All files of images/, by framework."""
-    files = (path for path in sorted(DEFINITIONS.glob("*.yaml")) if path.name not in (CUDA, DOCUMENTATION))
-    return {path.stem: read_framework(path) for path in files}
+    """All files of images/, by framework; raises MatrixError if two folders have one of the same name."""
+    found: dict[str, Framework] = {}
+    for folder in library_folders.library_folders():
+        for path in sorted(folder.images.glob("*.yaml")):
+            if path.name in (CUDA, DOCUMENTATION):
+                continue
+            if path.stem in found:
+                raise MatrixError(f"{found[path.stem].path} and {path} have one name.", remedy="Rename one of them.")
+            found[path.stem] = read_framework(path)
+    return found
 
 
 def chosen(names: Sequence[str]) -> Sequence[Framework]:
@@ -317,26 +341,32 @@ def chosen(names: Sequence[str]) -> Sequence[Framework]:
     return [there[name] for name in names] if names else list(there.values())
 
 
-@cache
+@remembered
 def cuda() -> Cuda:
     """The file images/cuda.yaml."""
-    return read(DEFINITIONS / CUDA, Cuda)
+    return read(library_folders.PROGRAM.images / CUDA, Cuda)
 
 
-@cache
+@remembered
 def documentation() -> Mapping[str, SharedLinks]:
-    """The rules of images/documentation.yaml by their names; none without the file."""
-    path = DEFINITIONS / DOCUMENTATION
-    return read(path, Documentation).root if path.is_file() else {}
+    """The rules of images/documentation.yaml by their names; raises MatrixError if two folders have one of a name."""
+    found: dict[str, SharedLinks] = {}
+    for path in (folder.images / DOCUMENTATION for folder in library_folders.library_folders()):
+        rules = read(path, Documentation).root if path.is_file() else {}
+        for name in found.keys() & rules.keys():
+            raise MatrixError(f"{path} has rules {name}, which are there already.", remedy="Rename them.")
+        found |= rules
+    return found
 
 
-@cache
+@remembered
 def library_index() -> Mapping[str, Framework]:
     """The framework that serves each library; raises MatrixError if two claim one."""
     index: dict[str, Framework] = {}
     for framework in frameworks().values():
         for library in framework.libraries:
             if library in index:
-                raise MatrixError(f"{library} is defined by {index[library].framework} and by {framework.framework}.")
+                both = f"{index[library].path} and by {framework.path}"
+                raise MatrixError(f"The library {library} is defined by {both}.", remedy="Rename one of them.")
             index[library] = framework
     return index

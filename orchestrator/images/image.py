@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from orchestrator.cell import contract
 from orchestrator.errors import BuildError, MatrixError
 from orchestrator.images import definitions
 from orchestrator.images.definitions import Framework, Platform, Stage, frameworks, library_index
-from orchestrator.system.checkout import ROOT
-
-LOCKS = ROOT / "images" / "locks"
+from orchestrator.system import library_folders
+from orchestrator.system.library_folders import LibraryFolder, remembered
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,13 @@ class Image:
     @property
     def lock_path(self) -> Path:
         """Its packages, all of them, with hashes."""
-        return LOCKS / f"{self.name}.txt"
+        return self.framework.folder.locks / f"{self.name}.txt"
 
     @property
     def locks(self) -> tuple[Path, ...]:
         """The files to install, one after the other: what builds packages, where any has to be built, comes first."""
-        return (*([LOCKS / f"{self.name}.build.txt"] if self.spec.build else []), self.lock_path)
+        locks = self.framework.folder.locks
+        return (*([locks / f"{self.name}.build.txt"] if self.spec.build else []), self.lock_path)
 
     @cached_property
     def recipe(self) -> str:
@@ -84,16 +84,29 @@ class Image:
         return digest("\n".join(lines).encode())
 
     @property
+    def workload_folders(self) -> tuple[LibraryFolder, ...]:
+        """Where its scripts come from: the program, and folders of a user's own with scripts of its libraries."""
+        own = (folder for folder in library_folders.library_folders() if folder != library_folders.PROGRAM)
+        return (library_folders.PROGRAM, *(folder for folder in own if self._serves(folder)))
+
+    def _serves(self, folder: LibraryFolder) -> bool:
+        names = (path.stem.replace("_", "-") for path in folder.workloads.glob("*/*.*"))
+        return any(f"{name}-".startswith(f"{library}-") for name in names for library in self.framework.libraries)
+
+    @property
     def columns(self) -> dict[str, str]:
         """What a row says of it."""
         return {"image": self.tag, "recipe": self.recipe, "framework": self.framework.framework}
 
-    def pip_installs(self, locks: Path = LOCKS, wheels: Path | None = None) -> list[list[str]]:
+    def pip_installs(self, locks: Path | None = None, wheels: Path | None = None) -> list[list[str]]:
         """The arguments of the calls of ``pip install`` that install it, for ``locks`` and ``wheels`` as pip sees them.
+
+        The locks are those of ``self.locks`` unless another folder is named.
 
         Indexes, proxies and authorities are not among them: they are given to pip by ``Sources``.
         """
         links = [f"--find-links={wheels}"] if wheels else []
+        locks = locks or self.framework.folder.locks
         installs = [[*links, "--require-hashes", "--no-deps", f"--requirement={locks / p.name}"] for p in self.locks]
         for install in installs[:-1]:
             install.append("--only-binary=:all:")
@@ -101,7 +114,7 @@ class Image:
         return installs
 
 
-@cache
+@remembered
 def image_for(library: str, platform: str) -> Image | None:
     """The image in which a library runs on a platform, or None."""
     framework = library_index().get(library)
@@ -127,12 +140,12 @@ def packages_of(image: Image) -> list[str]:
     return [line.split()[0] for path in image.locks for line in read_lock(path) if re.match(r"\w", line)]
 
 
-@cache
+@remembered
 def template() -> Any:
     """images/Dockerfile.j2; a name that it can't fill is an error."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(definitions.DEFINITIONS)
+    loader = jinja2.FileSystemLoader(library_folders.PROGRAM.images)
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True, autoescape=False
     )
@@ -140,7 +153,7 @@ def template() -> Any:
 
 
 def dockerfile(image: Image) -> str:
-    """The Dockerfile of an image, to be built with the checkout as its context; raises MatrixError."""
+    """The Dockerfile of an image, to be built in the contexts of bakefile.py; raises MatrixError."""
     import jinja2
 
     framework, spec, stage = image.framework, image.spec, image.stage
@@ -157,6 +170,7 @@ def dockerfile(image: Image) -> str:
             platform=image.platform,
             titles=[library.title for library in framework.libraries.values()],
             system_steps=[*apt_steps(spec.packages), *spec.setup],
+            own_locks=framework.is_own,
             locks=[path.name for path in image.locks],
             pip_steps=[
                 shlex.join(["pip", "--disable-pip-version-check", "install", *arguments])
@@ -164,7 +178,7 @@ def dockerfile(image: Image) -> str:
             ],
         )
     except jinja2.TemplateError as error:
-        path = definitions.DEFINITIONS / "Dockerfile.j2"
+        path = library_folders.PROGRAM.images / "Dockerfile.j2"
         raise MatrixError(f"{path} can't be filled for {image.name}: {error}.") from None
     return text
 

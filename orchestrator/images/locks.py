@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,19 +13,36 @@ from orchestrator.errors import BuildError
 from orchestrator.images.definitions import frameworks
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
+from orchestrator.system.library_folders import PACKED
 
 
 def write_locks(framework: str, platform: str, upgrade: bool = False) -> list[Path]:
     """Resolve the requirements of an image into its locks: every package, one version, the hashes of its files.
 
-    Versions that a lock already has are kept unless ``upgrade``. Needs uv, which is among the tools for development.
+    Versions that a lock already has are kept unless ``upgrade``. Needs uv.
     Raises BuildError.
     """
     image = Image(frameworks()[framework], platform)
+    make_writable(image.framework.folder.locks)
     inputs = [image.spec.build] if image.spec.build else []
     for path, requirements in zip(image.locks, [*inputs, image.spec.requirements], strict=True):
         resolve(image, requirements, path, upgrade)
     return list(image.locks)
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder of the locks; raises BuildError for those of an installed program, and where it can't write."""
+    remedy = (
+        "The program's own locks are made in a checkout; those of your own libraries: rosetta lock NAME --with DIR."
+    )
+    if folder.is_relative_to(PACKED):
+        raise BuildError(f"{folder} belongs to the installed program.", remedy=remedy)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BuildError(f"Nothing can be written into {folder}.", f"{error.strerror}.", remedy) from None
 
 
 def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool) -> None:
@@ -32,7 +50,7 @@ def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool
     beside = Path(sys.executable).parent  # the environment need not be activated
     uv = shutil.which("uv", path=os.pathsep.join([str(beside), os.environ.get("PATH", "")]))
     if uv is None:
-        raise BuildError("uv is not installed.", remedy="It comes with the tools for development: make dev.")
+        raise BuildError("uv is not installed.", remedy="pip install uv; in a checkout: make dev.")
     sources = Sources.from_environment()
     command = [uv, "pip", "compile", "-", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
     command += ["--python-version", image.python, "--python-platform", "x86_64-manylinux_2_28"]
@@ -71,4 +89,7 @@ def remedy(message: str, image: Image) -> str:
     if found is None:
         return ""
     match, text = found
-    return match.expand(text).format(file=f"images/{image.framework.framework}.yaml", python=image.python)
+    return match.expand(text).format(
+        file=image.framework.path if image.framework.is_own else f"images/{image.framework.framework}.yaml",
+        python=image.python,
+    )

@@ -68,12 +68,17 @@ class Profile(Strict):
 
 
 class MatrixFile(Strict):
-    """The whole of matrix.yaml."""
+    """The whole of matrix.yaml. ``with`` are folders with libraries of the user's own, seen from the file."""
 
     axes: Axes
     include: list[Point] = []
     exclude: list[Point] = []
     profiles: dict[Word, Profile] = {}
+    own: Annotated[list[str], Field(alias="with")] = []
+
+    def own_folders(self, beside: Path) -> list[Path]:
+        """The folders of ``with``, for a file that lies in ``beside``."""
+        return [beside / Path(name).expanduser() for name in self.own]
 
 
 def read(path: Path) -> tuple[MatrixFile, "Lines"]:
@@ -178,7 +183,7 @@ def known_keys(where: Sequence[str]) -> list[str]:
             model = next((kind for kind in kinds if hasattr(kind, "model_fields")), model)
         if step == "profiles":
             model = Profile
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def values(model: BaseModel) -> dict[str, Any]:

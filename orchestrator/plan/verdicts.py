@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +16,9 @@ from orchestrator.images.image import Image, image_for
 from orchestrator.plan.keys import data_digest, key
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.system import gpus
-from orchestrator.system.checkout import ROOT
 from orchestrator.system.gpus import Capability
 from orchestrator.system.host import Host, machine_reason
+from orchestrator.system.library_folders import remembered
 
 UNVERIFIED = "unverified: "
 """How the reason begins of a cell that is not run only because nobody has seen it work."""
@@ -154,7 +153,7 @@ def lasting_reason(cell: Cell, image: Image | None, engine: Place, host: Host, u
     )
 
 
-axes_reason = cache(gpus.axes_reason)
+axes_reason = remembered(gpus.axes_reason)
 
 
 def card_reason(cell: Cell, image: Image, engine: Place, host: Host) -> str | None:
@@ -168,7 +167,7 @@ def card_reason(cell: Cell, image: Image, engine: Place, host: Host) -> str | No
     )
 
 
-@cache
+@remembered
 def support(image: Image, engine: Place, capability: Capability) -> Answer:
     """How an image gets on with a GPU: by what was found in it, and by what its YAML or its CUDA version declares.
 
@@ -218,13 +217,13 @@ def parallel_reason(workload: str) -> str | None:
     return None if parameters().get(workload, {}).get("parallel") else f"{workload} is measured on one GPU"
 
 
-@cache
+@remembered
 def engine_reason(engine: Place, image: Image) -> str | None:
     """Why the engine can't serve an image."""
     return engine.unavailable(image)
 
 
-@cache
+@remembered
 def library_reason(library: str, platform: str) -> str | None:
     """Why a library has no image for a platform."""
     framework = library_index().get(library)
@@ -237,22 +236,26 @@ def library_reason(library: str, platform: str) -> str | None:
     return None
 
 
-@cache
+@remembered
 def precision_reason(library: str, precision: str) -> str | None:
     """Why the scripts of a library can't run in a precision."""
     known = library_index()[library].libraries[library].precisions
     return None if precision in known else f"{library} runs in {', '.join(known)} only"
 
 
-@cache
+@remembered
 def script_reason(library: str, workload: str, variant: str) -> str | None:
     """Why a library has no script for a workload."""
     path = script_of(library, workload, variant)
-    return None if path.is_file() else f"not implemented yet: no {path.relative_to(ROOT)}"
+    return None if path.is_file() else f"not implemented yet: no workloads/{workload}/{path.name}"
 
 
 def lock_reason(image: Image) -> str | None:
     """Why an image can't be built yet: one of its locks was never made."""
     missing = next((path for path in image.locks if not path.is_file()), None)
-    remedy = f"rosetta lock {image.framework.framework}"
-    return f"images/locks/{missing.name} is missing: {remedy}" if missing else None
+    if missing is None:
+        return None
+    name, folder = image.framework.framework, image.framework.folder.path
+    if image.framework.is_own:
+        return f"{missing} is missing: rosetta lock {name} --with {folder}"
+    return f"images/locks/{missing.name} is missing: rosetta lock {name}"

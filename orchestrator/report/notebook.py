@@ -12,8 +12,7 @@ from typing import Any
 from orchestrator.cell import quality
 from orchestrator.cell.parameters import parameters
 from orchestrator.errors import ResultError
-from orchestrator.report.scripts import Script
-from orchestrator.system.checkout import ROOT
+from orchestrator.report.scripts import Script, place
 
 SETUP: Mapping[str, str] = {
     "python": """\
@@ -87,7 +86,7 @@ def about(script: Script) -> str:
     framework = library_index()[script.library]
     return ABOUT.format(
         summary=script.summary.rstrip("."),
-        path=script.path.relative_to(ROOT),
+        path=place(script.path),
         image=f"rosetta/{framework.framework}",
         published=json.dumps(arguments_of(script, short=False)),
     )

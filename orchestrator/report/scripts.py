@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.cell.parameters import WORKLOADS, parameters
+from orchestrator.cell.parameters import parameters
+from orchestrator.cell.scripts import scripts_of
 from orchestrator.images.definitions import library_index
 
 HEADER = re.compile(r"^# --- (.+?) -+\n", re.MULTILINE)
@@ -49,17 +50,16 @@ class Script:
 
 def scripts(workload: str) -> Iterator[Script]:
     """Every script of a workload whose library images/ defines, by library and variant."""
-    for path in paths(workload):
+    for path in scripts_of(workload):
         library = library_of(path)
         if library is not None:
             variant = name_of(path).removeprefix(library).lstrip("-")
             yield Script(library, workload, variant or "reference", path)
 
 
-def paths(workload: str) -> Sequence[Path]:
-    """The files of a workload that are scripts by their suffix."""
-    folder = WORKLOADS / workload
-    return sorted(path for path in folder.iterdir() if path.suffix in LANGUAGES) if folder.is_dir() else []
+def place(path: Path) -> Path:
+    """A script as it is called from its own folder: ``workloads/cnn/pytorch.py``."""
+    return path.relative_to(path.parents[2])
 
 
 def name_of(path: Path) -> str:
@@ -75,7 +75,7 @@ def library_of(path: Path) -> str | None:
 
 def orphans() -> Iterator[str]:
     """What is to be said of each script whose library no file of images/ defines."""
-    for path in (path for workload in parameters() for path in paths(workload)):
+    for path in (path for workload in parameters() for path in scripts_of(workload)):
         if library_of(path) is None:
             remedy = f"Define it in images/{name_of(path)}.yaml; until then the script is left out."
-            yield f"{path.relative_to(WORKLOADS.parent)}: images/ defines no library {name_of(path)}. {remedy}"
+            yield f"{place(path)}: images/ defines no library {name_of(path)}. {remedy}"

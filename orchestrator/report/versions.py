@@ -19,19 +19,26 @@ def tables() -> Mapping[str, str]:
     return {"README.md": by_python(every), "docs/platforms.md": by_platform(every)}
 
 
-def write(root: Path = ROOT) -> Iterator[tuple[str, bool]]:
+def write(root: Path | None = ROOT) -> Iterator[tuple[str, bool]]:
     """Put the tables into the documents of a checkout; says of each whether that changed it. Raises ResultError."""
     for document, table in tables().items():
-        yield document, put_into(root / document, table, BEGIN, END)
+        yield document, put_into(place(root, document), table, BEGIN, END)
 
 
-def check(root: Path = ROOT) -> None:
+def check(root: Path | None = ROOT) -> None:
     """Raise RosettaError if the documents of a checkout say anything else; ResultError if they have no place for it."""
     for document, table in tables().items():
-        old, new = replaced(root / document, table, BEGIN, END)
+        old, new = replaced(place(root, document), table, BEGIN, END)
         if old != new:
             why = "Its table of versions is not what images/ says."
             raise RosettaError(f"{document} is stale.", why, "Run 'rosetta images table --write'.")
+
+
+def place(root: Path | None, document: str) -> Path:
+    """Where a document lies; raises RosettaError where there is no checkout."""
+    if root is None:
+        raise RosettaError("An installed package has no documents.", remedy="Run it in a checkout.")
+    return root / document
 
 
 def by_python(frameworks: Sequence[Framework]) -> str:

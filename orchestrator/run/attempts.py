@@ -15,7 +15,9 @@ from orchestrator.results.claims import Claim
 from orchestrator.results.files import write_row
 from orchestrator.results.paths import ResultsFolder, log_path, partials_of, passing_path
 from orchestrator.results.rows import row_of
+from orchestrator.run import proof
 from orchestrator.run.context import ActiveRun
+from orchestrator.run.proof import Proof
 from orchestrator.system.slots import Lease
 
 PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
@@ -43,12 +45,16 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": active.engine.host, "gpus": gpus}
         claim.update(state="running", expected=active.expected(cell), **facts)
         active.progress.started(cell, lease)
-        outcome, run = run_attempts(task, claim, active)
+        proved = Proof()
+        if proof.is_needed(planned, active):
+            proved = proof.prove(planned, task, active, lambda asked: run_attempts(asked, claim, active)[0])
+        outcome, run = (proved.outcome, uuid.uuid4().hex) if proved.outcome else run_attempts(task, claim, active)
         if active.host.pretended and outcome.document is not None:
             outcome = replace(outcome, document=pretend(outcome.document, lease))
         if active.engine.stopping and outcome.document is None:
             return "stopped"  # no result: it will be run again
-        return finish(planned, outcome, run, active, lasting=outcome.status is not Status.HOST_LOST)
+        lasting = outcome.status is not Status.HOST_LOST and not proved.outcome
+        return finish(planned, outcome, run, active, lasting=lasting, proved=proved.said)
     finally:
         claim.release()
         active.slots.give_back(lease, cell.gpu)
@@ -79,10 +85,11 @@ def run_attempts(task: Task, claim: Claim, active: ActiveRun) -> tuple[Outcome, 
     return outcome, task.run
 
 
-def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, lasting: bool) -> str:
+def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, lasting: bool, proved: str = "") -> str:
     """Write the row of a cell and its log, whoever holds its claim; return its status.
 
-    Not ``lasting`` is what was not the cell's own doing: it has a row, and is run again next time.
+    Not ``lasting`` is what was not the cell's own doing: it has a row, and is run again next time. ``proved`` says how
+    its image was proved on its card.
     """
     assert planned.image is not None
     engine, cell = active.engine, planned.cell
@@ -90,6 +97,7 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
     if active.host.pretended and cell.gpu != "none":
         host = f"{host} (pretended GPUs)"
     row = row_of(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image.columns, host=host)
+    row["proof"] = proved or None
     path = result_of(planned, active)
     path.parent.mkdir(parents=True, exist_ok=True)
     for partial in partials_of(path):  # of an orchestrator that was killed

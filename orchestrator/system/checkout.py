@@ -1,17 +1,25 @@
-"""The checkout of this program: where it lies, its commit, its origin."""
+"""The git checkout that this program runs from, or the one that it was installed from: its commit, its origin."""
 
+import json
 import subprocess
 from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout: matrix.yaml, images/ and workloads/ lie here."""
+from orchestrator.system.library_folders import PACKAGE, PACKED
+
+ROOT: Path | None = None if PACKED.is_dir() else PACKAGE.parent
+"""The checkout, with README.md, docs/ and tests/; None where the program is an installed package."""
 
 
 @cache
 def commit() -> tuple[str, bool] | None:
-    """The commit that this orchestrator was checked out at, and whether it was changed since; None without git."""
+    """The commit of this program, and whether it was changed since; None where nobody knows it."""
+    if ROOT is None:
+        revision = installed_from().get("vcs_info", {}).get("commit_id")
+        return (str(revision), False) if revision else None
     try:
         revision, changes = (
             subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout
@@ -24,9 +32,23 @@ def commit() -> tuple[str, bool] | None:
 
 def origin() -> str:
     """The address that the checkout was cloned from, if it is a web address; without what logs in to it."""
-    command = ["git", "-C", str(ROOT), "remote", "get-url", "origin"]
     try:
-        url = urlsplit(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+        url = urlsplit(installed_from().get("url", "") if ROOT is None else remote(ROOT))
     except (OSError, ValueError, subprocess.CalledProcessError):
         return ""
     return f"https://{url.netloc.rpartition('@')[2]}{url.path}" if url.scheme == "https" else ""
+
+
+def remote(checkout: Path) -> str:
+    """What git calls its origin."""
+    command = ["git", "-C", str(checkout), "remote", "get-url", "origin"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def installed_from() -> dict[str, Any]:
+    """Where pip took an installed package from, where that was no index: PEP 610's direct_url.json."""
+    try:
+        content = json.loads(distribution("rosetta-matrix").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -40,12 +40,14 @@ class Device:
 class Host:
     """What a machine has: GPUs, and the driver's version, empty without one; then ``lacks`` may say why.
 
+    One that is ``imagined`` has not even a pretended driver: cells are planned for it, and nothing is proved there.
     Several machines as one have ``nodes``, and a driver only by each of these.
     """
 
     devices: tuple[Device, ...] = ()
     driver: Version = ()
     lacks: str = ""
+    imagined: bool = False
     nodes: tuple["Host", ...] = ()
 
     @property
@@ -91,7 +93,7 @@ def pretended_host() -> Host | None:
             f"ROSETTA_HOST: {name} names a GPU twice, or as if it were real.",
             remedy=f"The UUID of a pretended GPU begins with {PRETENDED[0]}.",
         )
-    return Host(devices, driver)
+    return Host(devices, driver, imagined=True)
 
 
 def capability_in(gpu: dict[str, object]) -> Capability | None:
@@ -129,7 +131,8 @@ def together(nodes: Sequence[Host]) -> Host:
         raise GpuError(
             "Some nodes of the cluster pretend GPUs, others have real ones.", remedy="Unset ROSETTA_HOST on the nodes."
         )
-    return Host(tuple(device for node in nodes for device in node.devices), nodes=tuple(nodes))
+    devices = tuple(device for node in nodes for device in node.devices)
+    return Host(devices, imagined=any(node.imagined for node in nodes), nodes=tuple(nodes))
 
 
 def machine_reason(platform: str, gpu: str, host: Host, n_gpus: int = 1) -> str | None:

@@ -5,13 +5,52 @@ that would be skipped fails.
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 import pytest
 
 from orchestrator.errors import EngineError
+from orchestrator.system.checkout import ROOT
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The program as pip installs it: a wheel in a virtual environment of its own, and no checkout anywhere near."""
+
+    environment: Path
+    wheel: Path
+
+    def pip(self, *words: str) -> None:
+        """``pip install``, from the index; ``[extra]`` stands for that extra of the wheel."""
+        wanted = [f"rosetta-matrix{word} @ {self.wheel.as_uri()}" if word.startswith("[") else word for word in words]
+        command = [self.environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
+        subprocess.run(command, check=True)
+
+    def rosetta(self, *words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+        """The command as a user of the environment types it."""
+        outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        path = f"{self.environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        command = [str(self.environment / "bin" / "rosetta"), *map(str, words)]
+        return subprocess.run(
+            command, cwd=cwd, env={**outside, "PATH": path}, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def installed(engine, tmp_path_factory) -> Installed:
+    """The wheel of this checkout, without optional parts."""
+    folder = tmp_path_factory.mktemp("installed")
+    code = f"from hatchling import build; print(build.build_wheel({str(folder)!r}))"
+    built = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    subprocess.run([sys.executable, "-m", "venv", folder / "environment"], check=True)
+    program = Installed(folder / "environment", folder / built.stdout.split()[-1])
+    program.pip(str(program.wheel))
+    return program
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,9 @@ from orchestrator.images.building import run_bake
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
+from orchestrator.system import library_folders
 from orchestrator.system.checkout import ROOT
+from orchestrator.system.library_folders import LibraryFolder
 from tests.containers.planted import places
 from tests.unit.images.test_images import TOY, wheel
 
@@ -27,13 +29,15 @@ pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch) -> Callable[..., dict[str, Any]]:
+def toy(tmp_path, monkeypatch) -> Iterator[Callable[..., dict[str, Any]]]:
     """What makes the file to build a toy from, with a checkout and wheels of its own; ``sources`` as for Sources."""
     locks, wheels = tmp_path / "images" / "locks", tmp_path / "wheels"
     for folder in (locks, wheels, tmp_path / "workloads"):
         folder.mkdir(parents=True)
-    shutil.copy(ROOT / "images" / "apt-mirror.sh", tmp_path / "images")
-    monkeypatch.setattr("orchestrator.images.image.LOCKS", locks)
+    for name in ("apt-mirror.sh", "Dockerfile.j2"):
+        shutil.copy(ROOT / "images" / name, tmp_path / "images")
+    monkeypatch.setattr(library_folders, "PROGRAM", LibraryFolder(tmp_path))
+    library_folders.forget()
 
     def made(definition: Mapping[str, Any] = TOY, version: str = "1.0", tag: str = "py3-none-any", **sources: Any):
         digest = hashlib.sha256(wheel(wheels, "toy", version, tag=tag).read_bytes()).hexdigest()
@@ -41,12 +45,13 @@ def toy(tmp_path, monkeypatch) -> Callable[..., dict[str, Any]]:
         image = Image(Framework.model_validate(definition), "cpu")
         file = bake([image], Sources(wheels=wheels, **sources))
         # Anew, with the secrets of now: they are no part of what a layer is found by that was built before.
-        anew = {"context": str(tmp_path), "contexts": {"wheels": str(wheels)}, "no-cache": True}
+        anew = {"contexts": {"wheels": str(wheels)}, "no-cache": True}
         file["target"]["toy-cpu"] |= anew
         file["target"]["toy-cpu"]["args"]["PIP_NO_INDEX"] = "1"
         return file
 
-    return made
+    yield made
+    library_folders.forget()
 
 
 @pytest.mark.parametrize(

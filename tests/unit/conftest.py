@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.data import catalogue, downloads
 from orchestrator.data.catalogue import DataSet
-from orchestrator.images.definitions import DEFINITIONS, documentation, frameworks, library_index
-from orchestrator.images.image import image_for, template
+from orchestrator.system import library_folders
+from orchestrator.system.library_folders import LibraryFolder
 from tests.unit.data.publisher import LABELS, PIXELS, REVIEWS, Site, file, handler
 
 
@@ -70,13 +70,11 @@ def publish(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Da
 @pytest.fixture
 def definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder in place of images/, with the real template."""
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "Dockerfile.j2").write_text((DEFINITIONS / "Dockerfile.j2").read_text())
-    monkeypatch.setattr("orchestrator.images.definitions.DEFINITIONS", tmp_path)
-    monkeypatch.setattr("orchestrator.images.image.LOCKS", tmp_path / "locks")
-    caches = (frameworks, library_index, image_for, documentation, template)
-    for cached in caches:
-        cached.cache_clear()
-    yield tmp_path
-    for cached in caches:
-        cached.cache_clear()
+    program, folder = library_folders.PROGRAM, LibraryFolder(tmp_path / "program")
+    folder.locks.mkdir(parents=True)
+    folder.workloads.symlink_to(program.workloads)
+    (folder.images / "Dockerfile.j2").write_text((program.images / "Dockerfile.j2").read_text())
+    monkeypatch.setattr(library_folders, "PROGRAM", folder)
+    library_folders.forget()
+    yield folder.images
+    library_folders.forget()

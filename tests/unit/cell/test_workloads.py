@@ -2,13 +2,14 @@
 
 import pytest
 
-from orchestrator.cell.parameters import WORKLOADS, parameters
+from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import Workload, heading, ranks_synthetic, trains, workloads
+from orchestrator.system.library_folders import PROGRAM
 
 
 def test_both_files_name_the_same_workloads():
     assert list(workloads()) == list(parameters())
-    assert all((WORKLOADS / name).is_dir() for name in workloads())
+    assert all((PROGRAM.workloads / name).is_dir() for name in workloads())
 
 
 @pytest.mark.parametrize("name", workloads())

@@ -11,7 +11,7 @@ from orchestrator.engines.cluster import cause
 from orchestrator.engines.node import Order, Source, place
 from orchestrator.engines.protocol import Task
 from orchestrator.engines.ray import names_registry
-from orchestrator.errors import EngineError, GpuError
+from orchestrator.errors import EngineError, GpuError, MissingPartError
 from orchestrator.system.host import Device, Host
 from orchestrator.system.slots import MEMORY
 
@@ -74,7 +74,7 @@ def test_of_an_error_remains_what_a_person_needs():
 def test_without_ray_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "orchestrator.engines.ray", raising=False)
-    with pytest.raises(EngineError, match="Ray is not installed") as caught:
+    with pytest.raises(MissingPartError, match="'ray'") as caught:
         choose_engine("ray")
     assert "rosetta-matrix[ray]" in caught.value.remedy
 

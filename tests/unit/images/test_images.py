@@ -189,7 +189,7 @@ def test_a_platform_says_what_differs_from_its_framework():
 def test_two_frameworks_can_not_claim_one_library(definitions):
     written(definitions, TOY)
     written(definitions, {**TOY, "framework": "doll"}, "doll")
-    with pytest.raises(MatrixError, match="toy is defined by doll and by toy"):
+    with pytest.raises(MatrixError, match=r"toy is defined by .*doll\.yaml and by .*toy\.yaml"):
         library_index()
 
 
@@ -353,15 +353,16 @@ def test_a_missing_lock_says_how_to_make_it(definitions):
 
 
 # --- Recipe ---------------------------------------------------------------------------------------------------------
-def test_recipe_changes_with_lock_and_definition_only(definitions, tmp_path, monkeypatch):
+def test_recipe_changes_with_lock_and_definition_only(definitions):
     lock = definitions / "locks" / "toy-cpu.txt"
     lock.write_text("toy==1.0 --hash=sha256:00\n")
     before = toy().recipe
     assert re.fullmatch("[0-9a-f]{16}", before)
 
-    monkeypatch.setattr("orchestrator.images.bakefile.WORKLOADS", tmp_path / "workloads")
-    (tmp_path / "workloads" / "cnn").mkdir(parents=True)
-    (tmp_path / "workloads" / "cnn" / "toy.py").write_text("edited = True\n")
+    workloads = definitions.parent / "workloads"
+    workloads.unlink()
+    (workloads / "cnn").mkdir(parents=True)
+    (workloads / "cnn" / "toy.py").write_text("edited = True\n")
     with (definitions / "Dockerfile.j2").open("a") as file:
         file.write("# a remark\n")
     template.cache_clear()
@@ -373,20 +374,21 @@ def test_recipe_changes_with_lock_and_definition_only(definitions, tmp_path, mon
     assert toy().recipe != before
 
 
-def test_workloads_digest_changes_with_a_script_but_not_with_caches(tmp_path, monkeypatch):
-    monkeypatch.setattr("orchestrator.images.bakefile.WORKLOADS", tmp_path)
-    script = tmp_path / "cnn" / "toy.py"
-    script.parent.mkdir()
+def test_workloads_digest_changes_with_a_script_but_not_with_caches(definitions):
+    workloads = definitions.parent / "workloads"
+    workloads.unlink()
+    script = workloads / "cnn" / "toy.py"
+    script.parent.mkdir(parents=True)
     script.write_text("one = 1\n")
-    before = workloads_digest()
+    before = workloads_digest(toy())
     for cache in ("__pycache__", ".ruff_cache"):
-        (tmp_path / "cnn" / cache).mkdir()
-        (tmp_path / "cnn" / cache / "toy.pyc").write_bytes(b"")
-    assert workloads_digest() == before
+        (script.parent / cache).mkdir()
+        (script.parent / cache / "toy.pyc").write_bytes(b"")
+    assert workloads_digest(toy()) == before
     script.write_text("one = 2\n")
-    edited = workloads_digest()
+    edited = workloads_digest(toy())
     script.rename(script.with_name("doll.py"))
-    assert len({before, edited, workloads_digest()}) == 3
+    assert len({before, edited, workloads_digest(toy())}) == 3
 
 
 # --- Bake file ------------------------------------------------------------------------------------------------------
@@ -400,7 +402,7 @@ def test_bake_file_has_a_target_per_image():
         "dockerfile-inline": dockerfile(PYTORCH),
         "args": {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"},
         "secret": [],
-        "labels": {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": workloads_digest()},
+        "labels": {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": workloads_digest(PYTORCH)},
         "tags": ["rosetta/pytorch:2.13.0-cpu"],
         "platforms": ["linux/amd64"],
         "output": ["type=docker"],

@@ -4,12 +4,10 @@ import shlex
 import socket
 import subprocess
 import sys
-import zipfile
 from dataclasses import fields
 
 import pytest
 from click.testing import CliRunner
-from flit_core import buildapi
 
 from orchestrator.cell.parameters import parameters
 from orchestrator.cli import cells
@@ -145,10 +143,3 @@ def test_where_a_port_is_taken_the_way_out_is_told(tmp_path):
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 15
     assert "--port N" in done.stderr
-
-
-def test_an_installed_package_has_the_templates_and_assets(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    names = zipfile.ZipFile(tmp_path / buildapi.build_wheel(str(tmp_path))).namelist()
-    for path in (ROOT / "orchestrator" / "report" / "site").glob("*/*.*[!c]"):
-        assert path.relative_to(ROOT).as_posix() in names

@@ -4,19 +4,15 @@ import re
 
 import pytest
 
-from orchestrator.cell.parameters import WORKLOADS, parameters
+from orchestrator.cell.parameters import parameters
+from orchestrator.cell.scripts import scripts_of
 from orchestrator.images.definitions import library_index
 
 SECTIONS = ("Data", "Model", "Loss and optimiser", "Training step", "Prediction", "Weights")
 PREDICTING = ("Data", "Model", "Prediction", "Weights")
 LONGEST = {"densenet121": 155}  # a larger network, and several workers; 120 lines for the others
 
-SCRIPTS = sorted(
-    path
-    for workload in parameters()
-    for path in (WORKLOADS / workload).iterdir()
-    if path.suffix in (".py", ".R", ".jl")
-)
+SCRIPTS = sorted(path for workload in parameters() for path in scripts_of(workload))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -1,0 +1,97 @@
+"""Where libraries lie: in the program itself, and in folders of a user's own that a command takes in.
+
+Each of these folders has images/ and workloads/. The program's lie at the top of a checkout, and in its folder
+``program`` where a wheel has installed it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.errors import MatrixError
+
+if TYPE_CHECKING:
+    from functools import _lru_cache_wrapper
+
+R = TypeVar("R")
+
+PACKAGE = Path(__file__).resolve().parents[1]
+PACKED = PACKAGE / "program"
+"""In a wheel, the files of the program that are no Python modules of its own; in a checkout there is no such folder."""
+
+SHARED = ("harness", "reference", "params.json")
+"""What all scripts share: the program's alone."""
+
+
+@dataclass(frozen=True)
+class LibraryFolder:
+    """A folder with libraries: ``images/NAME.yaml``, ``images/locks/`` and ``workloads/WORKLOAD/NAME.py``."""
+
+    path: Path
+
+    @property
+    def images(self) -> Path:
+        """The definitions."""
+        return self.path / "images"
+
+    @property
+    def locks(self) -> Path:
+        """The locks of its images."""
+        return self.path / "images" / "locks"
+
+    @property
+    def workloads(self) -> Path:
+        """The scripts."""
+        return self.path / "workloads"
+
+
+PROGRAM = LibraryFolder(PACKED if PACKED.is_dir() else PACKAGE.parent)
+"""The program's own, with matrix.yaml beside images/ and workloads/. Installed, they can be read-only."""
+
+_own: list[LibraryFolder] = []
+_remembered: list["_lru_cache_wrapper[Any]"] = []
+
+
+def library_folders() -> tuple[LibraryFolder, ...]:
+    """The program's, then the user's own in the order in which they were named."""
+    return (PROGRAM, *_own)
+
+
+def take_in(folders: Iterable[Path]) -> None:
+    """Have libraries looked for in these folders too, and in no others of a user's own.
+
+    Raises MatrixError for a folder that is not there, has neither images/ nor workloads/, or replaces what all share.
+    """
+    own = [LibraryFolder(path) for path in dict.fromkeys(path.resolve() for path in folders)]
+    for folder in own:
+        check(folder)
+    if own != _own:
+        _own[:] = own
+        forget()
+
+
+def check(folder: LibraryFolder) -> None:
+    """Raise MatrixError for a folder that can hold no libraries."""
+    if not folder.path.is_dir():
+        raise MatrixError(f"There is no folder {folder.path}.", remedy="It is named by --with, or in the matrix file.")
+    if not (folder.images.is_dir() or folder.workloads.is_dir()):
+        raise MatrixError(f"{folder.path} has neither images/ nor workloads/.", remedy="docs/libraries.md shows one.")
+    for name in SHARED:
+        if (folder.workloads / name).exists():
+            why = "All libraries share the program's."
+            raise MatrixError(f"{folder.workloads / name} can't be taken in.", why, "Remove or rename it.")
+
+
+def remembered(function: Callable[..., R]) -> "_lru_cache_wrapper[R]":
+    """``functools.cache`` for what is read from these folders: forgotten when others are taken in."""
+    wrapped = cache(function)
+    _remembered.append(wrapped)
+    return wrapped
+
+
+def forget() -> None:
+    """Have everything ``remembered`` read anew."""
+    for each in _remembered:
+        each.cache_clear()
