@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.pretended import pretend
@@ -47,8 +48,8 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         active.progress.started(cell, lease)
         proved = Proof()
         if proof.is_needed(planned, active):
-            proved = proof.prove(planned, task, active, lambda asked: run_attempts(asked, claim, active)[0])
-        outcome, run = (proved.outcome, uuid.uuid4().hex) if proved.outcome else run_attempts(task, claim, active)
+            proved = proof.prove(planned, task, active, lambda asked: run_attempts(asked, claim, active, cell)[0])
+        outcome, run = (proved.outcome, uuid.uuid4().hex) if proved.outcome else run_attempts(task, claim, active, cell)
         if active.host.pretended and outcome.document is not None:
             outcome = replace(outcome, document=pretend(outcome.document, lease))
         if active.engine.stopping and outcome.document is None:
@@ -60,14 +61,17 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         active.slots.give_back(lease, cell.gpu)
 
 
-def run_attempts(task: Task, claim: Claim, active: ActiveRun) -> tuple[Outcome, str]:
-    """The outcome of a cell and the id of the attempt that had it: one, unless its host was lost meanwhile."""
+def run_attempts(task: Task, claim: Claim, active: ActiveRun, cell: Cell) -> tuple[Outcome, str]:
+    """The outcome of a task and the id of the attempt that had it: one, unless its host was lost meanwhile.
+
+    What it does is shown as done for ``cell``: a task may also be the proof that its cell waits for.
+    """
 
     def on_event(event: Event | Placed) -> None:
         if isinstance(event, Placed):
             claim.update(**vars(event))
-            return active.progress.placed(task.cell, event)
-        active.progress.event(task.cell, event)
+            return active.progress.placed(cell, event)
+        active.progress.event(cell, event)
         claim.update_now_and_then(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
 
     for pause in (*PAUSES, None):
@@ -76,7 +80,7 @@ def run_attempts(task: Task, claim: Claim, active: ActiveRun) -> tuple[Outcome, 
         outcome = active.engine.run(task, on_event)
         if outcome.status is not Status.HOST_LOST or pause is None or active.engine.stopping:
             break
-        active.progress.again(task.cell, outcome.reason, pause)
+        active.progress.again(cell, outcome.reason, pause)
         claim.update(state="waiting for its host")
         if active.stopped.wait(pause):
             break

@@ -1,0 +1,105 @@
+"""Before a card's first timed cell its image is proved there, once; with an engine that does as it is told."""
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Outcome, Status
+from orchestrator.engines.output import success
+from orchestrator.plan import verdicts
+from orchestrator.results.files import read_results
+from orchestrator.results.paths import ResultsFolder
+from orchestrator.run import proof, running, screen
+from orchestrator.run.context import Settings
+from orchestrator.system.host import Device, Host
+from tests.unit.run.test_running import Engine, document
+
+CARD = {"name": "NVIDIA H200", "uuid": "GPU-1", "driver": "580.65"}
+HOST = Host((Device("NVIDIA H200", "GPU-1", capability=(9, 0)),), (580, 65))
+CELL = Cell("pytorch", "rnn", "cuda13", "h200", data="synthetic", epochs=1, samples=64)
+CELLS = [CELL, replace(CELL, repeat=1), replace(CELL, precision="amp-bf16")]
+GOOD = {"scores": 1e-7, "loss": 1e-7, "parameters": 1e-7, "updates": 1e-5}
+
+
+def answer(cell: Cell, driver: str, errors: dict[str, float]) -> Outcome:
+    """What a real card would answer."""
+    said = document(cell)
+    environment = said.environment.model_validate(
+        {**said.environment.model_dump(), "gpus": [{**CARD, "driver": driver}]}
+    )
+    facts = {"platform": cell.platform, "n_gpus": 1, "precision": cell.precision, "environment": environment}
+    proving = {"parity": errors, "metric": "parity", "quality": 1.0} if cell.parity else {}
+    return success(said.model_copy(update={**facts, **proving}), "said")
+
+
+@pytest.fixture
+def go(tmp_path, monkeypatch):
+    """Run the cells on a machine; the cells that the engine ran, and the rows by repeat and precision."""
+    monkeypatch.setenv("ROSETTA_LOCKS", str(tmp_path / "locks"))
+
+    def go(cells=CELLS, host=HOST, errors=GOOD, driver="580.65", does=None):
+        engine = Engine(lambda task: (does(task) if does else None) or answer(task.cell, driver, errors))
+        engine.machine_code = lambda image: None
+        planned = verdicts.plan_cells(cells, engine, tmp_path, host)
+        with (tmp_path / "shown").open("w") as file:
+            running.run(planned, engine, Settings(tmp_path), host, screen.Lines(Console(file=file)))
+        rows = read_results(ResultsFolder(tmp_path).merged).to_pylist()
+        timed = {(row["repeat"], row["precision"]): row for row in rows if row["parity"] is None}
+        return engine.ran, timed
+
+    go.folder = tmp_path
+    return go
+
+
+def test_an_image_is_proved_once_on_a_card_whatever_the_repeat_and_precision(go):
+    ran, rows = go()
+    assert [(cell.parity, cell.precision) for cell in ran if cell.parity] == [(True, "fp32")]
+    assert ran[0] == proof.proving(CELL)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    (proved,) = ResultsFolder(go.folder).parity.results()
+    (row,) = read_results(proved[1]).to_pylist()
+    assert {each["proof"] for each in rows.values()} == {f"parity on this card, run {row['run']}"}
+    again, _ = go([*CELLS, replace(CELL, repeat=2)])
+    assert again == [replace(CELL, repeat=2)]
+
+
+def test_another_driver_asks_for_another_proof(go):
+    go([CELL])
+    ran, _ = go([replace(CELL, repeat=1)], replace(HOST, driver=(590, 1)), driver="590.1")
+    assert [cell.parity for cell in ran] == [True, False]
+    assert len(list((go.folder / "parity").rglob("*.superseded"))) == 1
+
+
+def test_what_is_not_proved_is_not_timed_and_says_why(go):
+    ran, rows = go(errors={**GOOD, "scores": 0.5})
+    assert [cell.parity for cell in ran] == [True]
+    assert {row["status"] for row in rows.values()} == {"failed"}
+    reason = "not proved on this card, so not timed: not the same model: scores differ by 0.5"
+    assert all(row["reason"].startswith(reason) for row in rows.values())
+    ran, rows = go(errors={**GOOD, "scores": 0.5})
+    assert ran == []  # the failed proof is kept; the cells are still ready
+    assert {row["status"] for row in rows.values()} == {"failed"}
+
+
+def test_a_proof_that_ran_on_the_cpu_is_none(go):
+    refusal = Outcome(Status.FAILED, "exit code 1: the cell was given GPU-1 but nothing of it used the card")
+    ran, rows = go([CELL], does=lambda task: refusal)
+    assert [cell.parity for cell in ran] == [True]
+    assert "nothing of it used the card" in rows[0, "fp32"]["reason"]
+
+
+def test_cells_without_gpu_and_comparisons_need_none(go):
+    cells = [replace(CELL, platform="cpu", gpu="none"), proof.proving(CELL)]
+    ran, _ = go([cells[0]], does=lambda task: success(document(task.cell), "said"))
+    assert ran == cells[:1]
+    ran, _ = go([cells[1]])
+    assert ran == cells[1:]
+
+
+def test_on_a_machine_that_is_only_imagined_nothing_can_be_proved(go):
+    card = Device("NVIDIA H200", "GPU-pretended-0", capability=(9, 0))
+    ran, rows = go([CELL], Host((card,), (580, 65), imagined=True))
+    assert ran == [CELL]
+    assert rows[0, "fp32"]["proof"] is None
