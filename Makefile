@@ -41,8 +41,8 @@ containers: $(DEV) ## tests with real containers and services, skipped where no 
 browser: $(DEV) ## tests of the pages in headless Chromium, skipped where there is none
 	$(BIN)/pytest tests/browser
 
-golden: $(DEV) ## write the Dockerfiles that the unit tests compare with: see the difference before you commit it
-	ROSETTA_GOLDEN=write $(BIN)/pytest --quiet tests/unit/images/test_images.py -k golden
+golden: $(DEV) ## write what the unit tests compare with (Dockerfiles, a table): see the difference before you commit it
+	ROSETTA_GOLDEN=write $(BIN)/pytest --quiet tests/unit/images/test_images.py tests/unit/plan/test_cards.py -k 'golden or document'
 
 dev: $(DEV) ## install the tools for development into .venv
 

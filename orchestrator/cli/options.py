@@ -124,7 +124,7 @@ selection = grouped(
         envvar="ROSETTA_PROFILE",
         default="full",
         show_default=True,
-        help="A profile of the matrix file: quick, try, precisions, full.",
+        help="A profile of the matrix file: quick, try, precisions, scaling, workers, full.",
     ),
     click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable."),
     click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable."),
@@ -137,7 +137,7 @@ selection = grouped(
     click.option(
         "--address", metavar="HOST:PORT", help="Of the Ray cluster's head.  [default: RAY_ADDRESS, else this host]"
     ),
-    click.option("--unverified", is_flag=True, help="Also what nobody has seen work: GPU images, by and large."),
+    click.option("--unverified", is_flag=True, help="Include CPU images and variants nobody has verified yet."),
 )
 """Of plan, build, run and parity: which cells, where, and where their results lie."""
 

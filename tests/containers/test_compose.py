@@ -155,3 +155,22 @@ def test_ctrl_c_stops_the_cells_and_keeps_what_has_finished_and_the_pages_show_i
     rows = rows_by_cell(checkout / "results")
     assert {row["status"] for row in rows.values()} == {"ok", "incompatible"}, said
     assert any(row["status"] == "ok" for row in rows.values())
+
+
+def test_further_options_are_handed_on(checkout):
+    arguments = "--only '*/rnn/cpu' --repeats 3"
+    with compose(checkout, "config", "--format", "json", ROSETTA_ARGS=arguments) as config:
+        assert config.stdout is not None
+        said = json.loads("".join(line for line in config.stdout if not line.startswith("time=")))
+    words = ["run", "--profile", "quick", "--engine", "docker", "--only", "*/rnn/cpu", "--repeats", "3"]
+    assert said["services"]["rosetta"]["command"] == words
+
+
+def test_the_orchestrator_needs_no_gpu_to_find_those_of_its_engine(checkout, pretended_machine):
+    words = ("run", "--rm", "--build", "rosetta", "plan", "--only", "{jax,pytorch}/rnn/cuda13/*", "--engine", "docker")
+    pretended_machine("h100")
+    with compose(checkout, *words) as plan:
+        assert plan.stdout is not None
+        said = plan.stdout.read()
+    assert re.search(r"^jax/rnn/cuda13/h100 +ready", said, re.M), said
+    assert "found 1 × NVIDIA H100 80GB HBM3 (h100), driver 580.65.6: 2 cells on cuda13" in said

@@ -1,0 +1,87 @@
+"""What a probe tells of a machine's GPUs is not trusted: it is a typed answer, or a reason why there are none."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.engines import probe
+from orchestrator.system.host import Host
+
+GPU = {
+    "name": "NVIDIA A10G", "uuid": "GPU-8c1c4a9e", "capability": [8, 6], "memory": 24 * 2**30, "power_limit": 300.0,
+    "mig": "off", "parent": None, "memory_used": 2**20, "processes": [{"pid": 1, "memory": None}], "energy": 1.0,
+    "graphics_clock": 1320, "memory_clock": 6251, "temperature": 40, "throttled": [],
+}  # fmt: skip
+ANSWER = {"driver": "535.104.05", "cuda": [12, 2], "gpus": [GPU]}
+
+
+def said(**changes) -> Host:
+    return probe.host_in(json.dumps({**ANSWER, **changes}).encode())
+
+
+def test_an_answer_becomes_a_machine():
+    host = said()
+    (device,) = host.devices
+    assert (host.driver, host.models, host.lacks) == ((535, 104, 5), ("a10g",), "")
+    assert (device.capability, device.memory, device.others, device.mig) == ((8, 6), 24 * 2**30, 1, False)
+
+
+def test_a_divided_card_is_its_slices():
+    part = {**GPU, "name": "NVIDIA A100-SXM4-40GB MIG 3g.20gb", "uuid": "MIG-1", "mig": "slice", "parent": "GPU-1"}
+    host = said(gpus=[{**GPU, "mig": "divided"}, part])
+    assert host.models == ("a100-3g-20gb",)
+
+
+def test_without_a_driver_there_is_a_reason():
+    host = said(driver=None, cuda=None, gpus=[], reason="no driver: libnvidia-ml.so.1 not found")
+    assert (host.devices, host.driver, host.lacks) == ((), (), "no driver: libnvidia-ml.so.1 not found")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"driver": "580; rm -rf /"},
+        {"driver": "9" * 400},
+        {"gpus": [{**GPU, "uuid": "all"}]},
+        {"gpus": [{**GPU, "uuid": "GPU-1\n--privileged"}]},
+        {"gpus": [{**GPU, "name": ""}]},
+        {"gpus": [{**GPU, "memory": -1}]},
+        {"gpus": [{**GPU, "capability": [8]}]},
+        {"gpus": [{**GPU, "more": 1}]},
+        {"gpus": {}},
+        {"gpus": [GPU] * 2000},
+    ],
+    ids=str,
+)
+def test_what_no_driver_says_is_no_machine(changes):
+    host = said(**changes)
+    assert host.devices == ()
+    assert host.lacks.startswith("the driver could not be asked: ")
+    assert len(host.lacks) <= 300
+
+
+@given(st.binary(max_size=500) | st.text(max_size=200).map(str.encode))
+def test_whatever_a_probe_prints_there_is_an_answer(printed):
+    host = probe.host_in(printed)
+    assert host.devices == ()
+    assert host.lacks
+
+
+@pytest.mark.parametrize(
+    ("refusal", "meant"),
+    [
+        ('could not select device driver "" with capabilities: [[gpu]]', "the NVIDIA Container Toolkit is missing"),
+        ("nvidia-container-cli: initialization error: nvml error: driver not loaded", "no working NVIDIA driver"),
+        ("unresolvable CDI devices nvidia.com/gpu=all", "it has no CDI device for them"),
+        ("something new", "the engine hands out no GPUs: something new"),
+    ],
+)
+def test_what_an_engine_refuses_is_told_in_words_that_help(refusal, meant):
+    assert meant in probe.refusal(refusal)
+
+
+def test_this_process_can_ask_its_own_driver():
+    host = probe.of_this_process()
+    assert host.devices or host.lacks
