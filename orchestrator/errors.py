@@ -129,3 +129,9 @@ class DiffersError(RosettaError):
     """What was run again is not as good as published, or could not be run."""
 
     exit_code = 17
+
+
+class LackingError(RosettaError):
+    """What a run needs is lacking on this machine."""
+
+    exit_code = 19

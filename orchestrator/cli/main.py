@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli import cells, comparing, data, images, pages, publishing, results, starting, sync
+from orchestrator.cli import cells, comparing, data, doctor, images, pages, publishing, results, starting, sync
 from orchestrator.errors import RosettaError
 
 
@@ -29,6 +29,7 @@ def main() -> None:
     \b
     examples:
       rosetta init                         a matrix.yaml of one's own, to start from
+      rosetta doctor                       what this machine has, and what it lacks
       rosetta plan --profile quick         what would run, and what can't and why
       rosetta run --profile quick          minutes, on built-in synthetic data
       rosetta data fetch                   CIFAR-10 and IMDB from their publishers
@@ -41,6 +42,7 @@ def main() -> None:
 
 for command in (
     starting.init,
+    doctor.doctor,
     cells.plan,
     cells.build,
     cells.run,

@@ -1,0 +1,171 @@
+"""What this machine has of what a run needs, and the remedy for what it lacks."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from orchestrator.data import datasets
+from orchestrator.data.catalogue import DATA_SETS
+from orchestrator.data.downloads import printable
+from orchestrator.engines.protocol import Engine
+from orchestrator.errors import RosettaError
+from orchestrator.images.sources import PROXIES
+from orchestrator.system import file_locks
+from orchestrator.system.certificates import ca_bundle
+from orchestrator.system.gpus import CUDA, text
+from orchestrator.system.host import Host, described
+from orchestrator.system.terminal import plain
+
+ROOM = 20 * 2**30
+"""Bytes that the disk should have free: an image for GPUs takes 5 GB, and building it as much again."""
+
+
+class State(StrEnum):
+    """How a thing stands: there, not there but not needed by all, or lacking."""
+
+    OK = "ok"
+    NOTE = "note"
+    LACKING = "lacking"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing, and what to do about it."""
+
+    about: str
+    state: State
+    said: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of ``rosetta doctor --json``."""
+        return asdict(self)
+
+
+Check = Callable[[Engine, Path], Iterator[Finding]]
+
+
+def examine(engine: Engine, results: Path) -> Iterator[Finding]:
+    """All findings, as they are made; text of an engine or a driver is made harmless."""
+    for check in CHECKS:
+        for found in check(engine, results):
+            yield Finding(found.about, found.state, str(plain(found.said)), found.remedy)
+
+
+def of_engine(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Which engine runs the cells."""
+    if engine.name != "process":
+        yield Finding("engine", State.OK, f"{engine.name} on {engine.host}")
+        return
+    remedy = "Install and start Docker: without it cells are plain processes, and not isolated."
+    yield Finding("engine", State.NOTE, "no container engine answers: cells run as processes", remedy)
+
+
+def of_builds(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Whether images can be built."""
+    if engine.name == "process":
+        return
+    try:
+        done = subprocess.run(["docker", "buildx", "version"], capture_output=True, text=True, check=False)
+        said = done.stdout.strip() if done.returncode == 0 else ""
+    except OSError:
+        said = ""
+    if said:
+        yield Finding("builds", State.OK, said)
+    else:
+        remedy = "Install Docker's command with its buildx plugin."
+        yield Finding("builds", State.LACKING, "the command 'docker buildx' does not work here", remedy)
+
+
+REMEDIES: Mapping[str, str] = {
+    "Container Toolkit": "Install the NVIDIA Container Toolkit, run 'nvidia-ctk runtime configure', restart Docker.",
+    "CDI": "Make the device list: 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'.",
+    "driver": "Install NVIDIA's driver on the engine's machine, and see that 'nvidia-smi' works there.",
+}
+"""What to do where no GPU was found, by a word of the reason."""
+
+
+def of_gpus(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Which GPUs there are, who is on them, and which platforms their driver runs."""
+    host = engine.machine()
+    if not host.devices and not host.nodes:
+        remedy = next((text for word, text in REMEDIES.items() if word in host.lacks), REMEDIES["driver"])
+        yield Finding("GPUs", State.NOTE, f"none: {host.lacks or 'no NVIDIA driver'}", f"For cells on GPUs: {remedy}")
+        return
+    for line in described(host):
+        yield Finding("GPUs", State.OK, line)
+    for machine in host.nodes or (host,):
+        yield from of_driver(machine)
+
+
+def of_driver(host: Host) -> Iterator[Finding]:
+    """Which platforms a driver runs, and what the others need."""
+    if not host.driver:
+        return
+    able = [name for name, toolkit in CUDA.items() if host.driver >= toolkit.oldest_driver]
+    state = State.OK if able else State.LACKING
+    yield Finding("driver", state, f"{text(host.driver)} runs {', '.join(able) or 'none of the platforms'}")
+    for name, toolkit in CUDA.items():
+        if name not in able:
+            needed = text(toolkit.oldest_driver)
+            yield Finding("driver", State.NOTE, f"too old for {name}", f"Update NVIDIA's driver to {needed} or newer.")
+
+
+def of_disk(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Room for images and results on this machine."""
+    folder = next(path for path in (results.absolute(), *results.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
+    said = f"{free / 2**30:,.0f} GiB free at {folder}"
+    if not os.access(folder, os.W_OK):
+        yield Finding("results", State.LACKING, f"{folder} can't be written", "Name another folder with --results.")
+    remedy = "" if free >= ROOM else f"Images for GPUs take several GB each: have {ROOM / 2**30:.0f} GiB free."
+    yield Finding("disk", State.OK if free >= ROOM else State.NOTE, said, remedy)
+
+
+def of_network(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Proxies and authorities; never what logs in to them."""
+    for name in PROXIES:
+        if value := os.environ.get(name):
+            yield Finding("network", State.OK, f"{name} is {printable(value)}")
+    try:
+        bundle = ca_bundle()
+        said = f"authorities from {bundle}" if isinstance(bundle, str) else "the usual authorities"
+        yield Finding("network", State.OK, said)
+    except RosettaError as error:
+        yield Finding("network", State.LACKING, error.what, error.remedy)
+
+
+def of_data(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Which data sets are fetched already; the others come with the first cell that needs them."""
+    for name in DATA_SETS:
+        there = datasets.folder(name).is_dir()
+        remedy = "" if there else f"Before the first cell that needs it: 'rosetta data fetch {name}'."
+        yield Finding("data", State.OK if there else State.NOTE, f"{name} {'is here' if there else 'not yet'}", remedy)
+
+
+def of_locks(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Where GPUs are locked for all orchestrators of this machine."""
+    try:
+        yield Finding("locks", State.OK, str(file_locks.host_folder()))
+    except OSError as error:
+        remedy = "Let ROSETTA_LOCKS name a folder that all orchestrators of this machine can write to."
+        yield Finding("locks", State.LACKING, f"GPUs can't be locked: {error}", remedy)
+
+
+def of_parts(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Optional parts of this program."""
+    for module, extra in (("altair", "report"), ("azure.storage.blob", "azure"), ("ray", "ray")):
+        there = importlib.util.find_spec(module.partition(".")[0]) is not None
+        remedy = "" if there else f"pip install 'rosetta-matrix[{extra}]'"
+        yield Finding(
+            "parts", State.OK if there else State.NOTE, f"{extra} {'is' if there else 'not'} installed", remedy
+        )
+
+
+CHECKS: tuple[Check, ...] = (of_engine, of_builds, of_gpus, of_disk, of_network, of_data, of_locks, of_parts)
