@@ -16,13 +16,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.data import datasets
+from orchestrator.engines import probe
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.pretended import pretend
 from orchestrator.engines.protocol import Event, OnEvent, Placed, Task
 from orchestrator.errors import EngineError, GpuError, RosettaError
 from orchestrator.system import file_locks
-from orchestrator.system.host import Device, Host
+from orchestrator.system.host import Device, Host, pretended_host
 from orchestrator.system.slots import MEMORY, Lease, shares
 
 SELDOM = 1.0
@@ -81,11 +82,17 @@ def engine() -> DockerEngine:
     return DockerEngine()
 
 
+@cache
+def machine() -> Host:
+    """What the node has, read by the harness that came along: a node is where its GPUs are."""
+    return pretended_host() or probe.of_harness()
+
+
 def look(lost: Collection[str]) -> Seen | str:
     """What is here, or why cells can't run here; a node that comes back still has what it was running, which goes."""
     try:
         forget(lost)
-        return Seen(engine().host, engine().machine())
+        return Seen(engine().host, machine())
     except RosettaError as error:
         return str(error)
 
@@ -129,7 +136,7 @@ def run_cell(order: Order) -> Iterator[Event | Placed | Outcome]:
 
 def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
     """Bring what the cell needs and run it on the GPUs that Ray has given it; a node that can't is a lost host."""
-    task, host = order.task, engine().machine()
+    task, host = order.task, machine()
     try:
         with place(order, gpus, host) as lease:
             bring_image(order.image, task.image.tag)

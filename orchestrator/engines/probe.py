@@ -4,6 +4,8 @@ The orchestrator may sit in a container without a driver, or on another machine 
 it runs an image with nothing in it but the harness' own reading of the driver, with all its GPUs.
 """
 
+import importlib
+import json
 import os
 import re
 import subprocess
@@ -80,6 +82,12 @@ def host_in(said: bytes) -> Host:
     if told.driver is None:
         return Host(lacks=told.reason)
     return Host(tuple(gpu.device() for gpu in told.gpus), version_of(told.driver))
+
+
+def of_harness() -> Host:
+    """The machine that this process runs on, where the harness can be imported."""
+    visible_gpus = importlib.import_module(MODULE)
+    return host_in(json.dumps(visible_gpus.visible()).encode())
 
 
 def of_this_process() -> Host:

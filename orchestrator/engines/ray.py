@@ -26,8 +26,8 @@ from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, inspect_images
 from orchestrator.images.image import Image
+from orchestrator.system import library_folders
 from orchestrator.system.host import Host, machine_reason
-from orchestrator.system.library_folders import PACKAGE
 from orchestrator.system.terminal import Say
 
 HERE = "127.0.0.1:6379"
@@ -201,13 +201,14 @@ def connect(address: str | None) -> str:
     # Ray prints what befalls nodes where programs read our events, and has no public switch for that.
     ray._private.worker._worker_logs_enabled = False
     sent = {name: os.environ[name] for name in SENT if name in os.environ}
+    modules = [str(library_folders.PACKAGE), str(library_folders.PROGRAM.workloads / "harness")]
     try:
         socket.create_connection((host, int(port)), timeout=10).close()  # Ray would try for minutes
         ray.init(
             address,
             log_to_driver=False,
             configure_logging=False,
-            runtime_env={"py_modules": [str(PACKAGE)], "env_vars": sent},
+            runtime_env={"py_modules": modules, "env_vars": sent},
         )
     except (RayError, OSError, RuntimeError, ValueError) as error:
         raise EngineError(f"No Ray cluster answers at {address}.", cause(error), remedy) from None
