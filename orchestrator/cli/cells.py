@@ -156,8 +156,25 @@ def run(selection: Selection, length: Length, running: Running, steadiness: Stea
     target = Target(percent / 100, steadiness.max_repeats) if percent else None
     engine = engine_of(selection)
     cells = cells_of(selection, engine, length)
+    tell_of_gpus(selection, engine.machine())
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
     run_cells(cells, engine, selection.results, plan, screen.show, running, target)
+
+
+def tell_of_gpus(selection: Selection, host: "Host") -> None:
+    """Say before a run what is in the way of GPU cells that were asked for, and who else is on the cards."""
+    from orchestrator.system.host import described
+    from orchestrator.system.terminal import plain
+
+    found = [str(plain(line)) for line in described(host)]
+    asked = any("cuda" in pattern for pattern in selection.only)
+    if asked and not host.devices:
+        note(f"cells on GPUs were asked for, and none can run: {found[0]}")
+        note("where a card is: NVIDIA's driver, and its Container Toolkit or a CDI device list for the engine")
+        note("'rosetta doctor' says what is there and what to do")
+    for line in found:
+        if line.startswith("somebody else"):
+            note(f"{line}: times may be longer than they would be alone")
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.parameters import dataset_of, parameters
 from orchestrator.cell.scripts import script_of
-from orchestrator.errors import RosettaError, SelectionError
+from orchestrator.errors import GpuError, RosettaError, SelectionError
 from orchestrator.images.architectures import Answer, Scan, Support, runs_on, support_of_list, worst
 from orchestrator.images.definitions import library_index
 from orchestrator.images.image import Image, image_for
@@ -117,6 +117,8 @@ def hopeless(what: str, reasons: Iterable[str], kind: type[RosettaError] = Selec
     remedy = "'rosetta plan --all' prints every cell with its reason."
     if any(reason.startswith(UNVERIFIED) for reason in distinct):
         remedy = "--unverified takes also what nobody has seen work. " + remedy
+    if kind is GpuError:
+        remedy = f"'rosetta doctor' says what is missing, and what to do. {remedy}"
     return kind(what, f"Reasons: {shown}.", remedy)
 
 

@@ -67,6 +67,14 @@ def test_plan_ends_with_the_cards_that_were_found_and_what_each_can_run(tmp_path
     assert "found 1 × NVIDIA GeForce RTX 2080 Ti (rtx-2080-ti), driver 580.65: 4 cells on cuda12" in done.stdout
 
 
+def test_a_run_that_asks_for_gpus_says_in_three_lines_what_is_in_the_way(tmp_path):
+    done = rosetta("run", "--engine", "process", "--only", "jax/*/cuda13/h200", cwd=tmp_path)
+    notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 3
+    assert notes[0].startswith("note: cells on GPUs were asked for, and none can run: no GPU: ")
+    assert notes[2] == "note: 'rosetta doctor' says what is there and what to do"
+
+
 def test_plan_groups_what_cannot_run_by_reason(tmp_path):
     words = ["plan", "--only", "{jax,pytorch}/*/cuda8/*", "--engine", "process"]
     done = rosetta(*words, cwd=tmp_path)
@@ -91,7 +99,12 @@ def test_plan_groups_what_cannot_run_by_reason(tmp_path):
             "no machine code for sm_70 in CUDA 8.0",
         ),
         (["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"], {}, 4, "without a build for CUDA 12"),
-        (["run", "--engine", "process", "--only", "jax/*/cuda13/h200"], {"ROSETTA_HOST": ""}, 11, "driver"),
+        (
+            ["run", "--engine", "process", "--only", "jax/*/cuda13/h200"],
+            {"ROSETTA_HOST": ""},
+            11,
+            "'rosetta doctor' says",
+        ),
         (["plan", "--only", "pytorch/rnn/cuda12/a10g"], {"ROSETTA_HOST": ""}, 4, "GPUs: no GPU:"),
         (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "--unverified takes also"),
         (["table"], {}, 8, "merged.parquet"),
