@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.engines.client import Connection
 from orchestrator.engines.scripts import run_script
+from orchestrator.errors import BuildError
 from orchestrator.images.architectures import LABEL, SCRIPT, Scan, parse, scan_in
 from orchestrator.images.building import add_labels, inspect_images
 from orchestrator.images.image import Image
@@ -24,13 +25,16 @@ def found_in(image: Image, variables: Mapping[str, str]) -> Scan | None:
 def look_into(connection: Connection, images: Sequence[Image], say: Say) -> dict[str, str]:
     """Look into those images for GPUs that nobody has looked into yet; returns the ids of all for GPUs by tag.
 
-    Raises BuildError.
+    An image that does not tell is run all the same: what is declared counts for it, as before it was built.
     """
     variables = connection.variables
     tags = [image.tag for image in images if image.platform != "cpu"]
     for tag, there in inspect_images(tags, variables).items():
         if scan_in(there) is None:
             say(f"{tag}: looking for the machine code in its libraries")
-            scan = parse(run_script(connection.api, there["Id"], SCRIPT))
-            add_labels(tag, tag, {LABEL: scan.model_dump_json()}, variables)
+            try:
+                scan = parse(run_script(connection.api, there["Id"], SCRIPT))
+                add_labels(tag, tag, {LABEL: scan.model_dump_json()}, variables)
+            except BuildError as error:
+                say(f"{tag}: {error.what}")
     return {tag: str(there["Id"]) for tag, there in inspect_images(tags, variables).items()}
