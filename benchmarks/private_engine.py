@@ -2,7 +2,7 @@
 
 It has its own folders, socket and network namespace, so that the engine of the machine notices nothing of it; its
 containers have no network. Needs root and the program dockerd. GPUs are granted, though there are none, because the
-engine finds a program named nvidia-container-runtime-hook on its PATH.
+engine finds a program named nvidia-container-runtime-hook on its PATH: one that does nothing, or what a test gives it.
 """
 
 import ctypes
@@ -16,23 +16,34 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-FLAGS = "--bridge=none --iptables=false --ip6tables=false --ip-forward=false --log-level=error"
+FLAGS = "--bridge=none --iptables=false --ip6tables=false --ip-forward=false --userland-proxy=false --log-level=error"
 PR_SET_CHILD_SUBREAPER = 36
 """Makes this process the parent of what a killed dockerd leaves, which has to be buried by somebody."""
 
 HOOK = "nvidia-container-runtime-hook"
+PROGRAMS = ("unshare", "dockerd", "containerd", "containerd-shim-runc-v2", "runc", "docker-init")
+DOES_NOTHING = "#!/bin/sh\nexit 0\n"
 
 
 class PrivateEngine:
-    """An engine whose files all lie in a ``folder`` of their own; a context that ends it and removes them."""
+    """An engine whose files all lie in a ``folder`` of their own; a context that ends it and removes them.
 
-    def __init__(self) -> None:
+    ``hook`` is the text of its NVIDIA hook, in which ``{folder}`` stands for that folder; None: it has none.
+    """
+
+    def __init__(self, hook: str | None = DOES_NOTHING) -> None:
         self.folder = folder = Path(tempfile.mkdtemp(prefix="rosetta-engine-", dir="/tmp"))  # a socket's path is short
         self.socket = f"unix://{folder}/docker.sock"
         self.daemon: subprocess.Popen[bytes] | None = None
         (folder / "bin").mkdir(parents=True)
-        (folder / "bin" / HOOK).write_text("#!/bin/sh\nexit 0\n")
-        (folder / "bin" / HOOK).chmod(0o755)
+        self.path = str(folder / "bin")
+        if hook is None:  # no other program than it needs is on its path: the machine's own hook may lie beside them
+            for name in PROGRAMS:
+                (folder / "bin" / name).symlink_to(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") or name)
+        else:
+            self.path += f":{os.environ['PATH']}"
+            (folder / "bin" / HOOK).write_text(hook.replace("{folder}", str(folder)))
+            (folder / "bin" / HOOK).chmod(0o755)
         (folder / "daemon.json").write_text("{}")
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -43,7 +54,7 @@ class PrivateEngine:
         command = ["unshare", "--net", "dockerd", f"--host={self.socket}", *FLAGS.split(), *folders]
         (self.folder / "pid").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
-            variables = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"}
+            variables = {**os.environ, "PATH": self.path}
             self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=variables)
         until = time.monotonic() + 120
         while not self.answers():

@@ -24,7 +24,7 @@ from orchestrator.engines.protocol import Event, OnEvent, Placed, Task
 from orchestrator.errors import EngineError, GpuError, RosettaError
 from orchestrator.system import file_locks
 from orchestrator.system.host import Device, Host, pretended_host
-from orchestrator.system.slots import MEMORY, Lease, shares
+from orchestrator.system.slots import MEMORY, Lease, lock_name, shares
 
 SELDOM = 1.0
 """Seconds between two events of a cell; those between them are dropped, since a container may print millions."""
@@ -162,7 +162,7 @@ def place(order: Order, gpus: Sequence[str], host: Host) -> Iterator[Lease]:
     cores = tuple(sorted({core for number in mine for core in parts[number]}))
     with ExitStack() as locks:
         for each in held:
-            locks.enter_context(file_locks.waited_for(file_locks.host_folder() / f"{each.uuid}.lock"))
+            locks.enter_context(file_locks.waited_for(file_locks.host_folder() / lock_name(each.uuid)))
         yield Lease(tuple(held), cores, MEMORY // len(parts) * len(mine))
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import docker
 from docker.errors import APIError
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from orchestrator.cell.strict import Strict
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
@@ -25,6 +25,7 @@ from orchestrator.images.building import build_probe
 from orchestrator.system import library_folders
 from orchestrator.system.gpus import version_of
 from orchestrator.system.host import Device, Host
+from orchestrator.system.terminal import plain
 
 MODULE = "harness.visible_gpus"
 LARGEST_ANSWER = 2**20
@@ -33,14 +34,20 @@ LARGEST_ANSWER = 2**20
 PATIENCE = 60.0
 """Seconds for the answer; a driver that is loaded for the first time takes some."""
 
-Text = Annotated[str, StringConstraints(max_length=500)]
+
+def one_line(text: str) -> str:
+    """Text that neither steers a terminal nor begins a line of its own."""
+    return str(plain(text)).replace("\n", " ")
+
+
+Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(one_line)]
 Whole = Annotated[int, Field(ge=0, le=2**62)]
 
 
 class VisibleGpu(Strict):
     """A GPU or slice as the probe tells it; memory in bytes, power in watts."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(one_line)]
     uuid: Annotated[str, StringConstraints(pattern=r"^(GPU|MIG)-[A-Za-z0-9/-]{1,120}$")]
     capability: Annotated[list[Whole], Field(min_length=2, max_length=2)] | None
     memory: Whole | None
@@ -70,6 +77,13 @@ class Visible(Strict):
     gpus: Annotated[list[VisibleGpu], Field(max_length=1024)]
     reason: Text = ""
 
+    @model_validator(mode="after")
+    def _tell_apart(self) -> "Visible":
+        """Refuse two GPUs of one UUID: a lock stands for each."""
+        if len({gpu.uuid for gpu in self.gpus}) < len(self.gpus):
+            raise ValueError("two GPUs have the same UUID")
+        return self
+
 
 def host_in(said: bytes) -> Host:
     """The machine that a probe has told of."""
@@ -77,8 +91,8 @@ def host_in(said: bytes) -> Host:
         told = Visible.model_validate_json(said, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        return Host(lacks=f"the driver could not be asked: {place}: {first['msg']}"[:300])
+        place = ".".join(map(str, first["loc"])) or "its answer"
+        return Host(lacks=one_line(f"the driver could not be asked: {place}: {first['msg']}"[:300]))
     if told.driver is None:
         return Host(lacks=told.reason)
     return Host(tuple(gpu.device() for gpu in told.gpus), version_of(told.driver))
@@ -138,7 +152,7 @@ def of_engine(connection: Connection) -> tuple[Host, bool]:
 def refusal(said: str) -> str:
     """What is lacking where an engine refuses to hand out GPUs."""
     meant = (meaning for pattern, meaning in REFUSALS if re.search(pattern, said))
-    return next(meant, f"the engine hands out no GPUs: {said.strip()[:200]}")
+    return next(meant, one_line(f"the engine hands out no GPUs: {said.strip()[:200]}"))
 
 
 def said_by(api: docker.APIClient, image: str, *, cdi: bool) -> bytes:

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from orchestrator.errors import EngineError
 
 REMOTE = "/var/run/docker.sock"
+"""Where the engine listens on the other host; an address may name another socket, as that of a rootless engine."""
+
 OPTIONS = ("BatchMode=yes", "ExitOnForwardFailure=yes", "StreamLocalBindUnlink=yes", "ServerAliveInterval=15")
 
 
@@ -87,4 +89,5 @@ class Tunnel:
     def _command(self) -> list[str]:
         options = [word for option in OPTIONS for word in ("-o", option)]
         program, *where = self._destination()
-        return [program, *options, "-L", f"{self.socket}:{REMOTE}", *where, "cat"]
+        remote = urlsplit(self.address).path.rstrip("/") or REMOTE
+        return [program, *options, "-L", f"{self.socket}:{remote}", *where, "cat"]

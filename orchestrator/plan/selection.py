@@ -46,12 +46,12 @@ def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> l
 
 
 class Models(tuple[str, ...]):
-    """The words for GPUs that anybody may know; beside them, a word with a digit may be any card's model."""
+    """The words for GPUs that anybody may know; beside them, one with a digit or hyphen may be any card's: titan-v."""
 
     __slots__ = ()
 
     def __contains__(self, word: object) -> bool:
-        return super().__contains__(word) or any(letter.isdigit() for letter in str(word))
+        return super().__contains__(word) or any(letter.isdigit() or letter == "-" for letter in str(word))
 
 
 def known_words() -> dict[str, Iterable[str]]:

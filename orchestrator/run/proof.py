@@ -85,6 +85,7 @@ def found(path: Path, active: ActiveRun) -> Row | None:
 def made(task: Task, path: Path, active: ActiveRun, run: Callable[[Task], Outcome]) -> Row:
     """Compare with the reference now; a card or host that is lost meanwhile leaves no file."""
     outcome = run(replace(task, deadline=min(task.deadline, LONGEST)))
+    host = outcome.host or active.engine.host
     row = row_of(
         task.cell,
         outcome,
@@ -92,7 +93,7 @@ def made(task: Task, path: Path, active: ActiveRun, run: Callable[[Task], Outcom
         run=task.run,
         engine=active.engine.name,
         image=task.image.columns,
-        host=outcome.host or active.engine.host,
+        host=f"{host} (pretended GPUs)" if active.host.pretended else host,
     )
     if row["status"] != Status.HOST_LOST and not active.engine.stopping:
         log_path(path).write_text(outcome.log)

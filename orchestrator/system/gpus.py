@@ -52,6 +52,8 @@ FORM = re.compile(r"pcie|sxm\d*|nvl|hbm\w*|\d+gb", re.ASCII)
 """Parts of a name that tell makers, connectors and sizes of memory, not chips."""
 
 LONGEST_MODEL = 40
+NO_MODELS = ("none", "here")
+"""Words that mean something else where a matrix file names a GPU."""
 
 
 def model_of(name: str) -> str:
@@ -65,7 +67,7 @@ def model_of(name: str) -> str:
     if "geforce" not in card:
         words = [word for word in words if not FORM.fullmatch(word)] or words
     model = re.sub(r"[^a-z0-9]+", "-", "-".join([*words, profile])).strip("-")[:LONGEST_MODEL].strip("-")
-    return model or "unnamed"
+    return "unnamed" if model in ("", *NO_MODELS) else model
 
 
 def title_of(model: str) -> str:

@@ -69,7 +69,7 @@ class Slots:
         self._folder = self._folder or file_locks.host_folder()
         held: list[tuple[Device, file_locks.Lock]] = []
         for device in self._devices[model]:
-            lock = file_locks.take(self._folder / f"{device.uuid}.lock") if len(held) < count else None
+            lock = file_locks.take(self._folder / lock_name(device.uuid)) if len(held) < count else None
             if lock is not None:
                 held.append((device, lock))
         if len(held) < count:
@@ -77,6 +77,11 @@ class Slots:
                 lock.release()
             return (), ()
         return tuple(device for device, _ in held), tuple(lock for _, lock in held)
+
+
+def lock_name(uuid: str) -> str:
+    """The file that stands for a GPU; drivers before 470 call slices ``MIG-GPU-…/1/0``."""
+    return f"{uuid.replace('/', '-')}.lock"
 
 
 def shares(cores: list[int], count: int) -> list[tuple[int, ...]]:

@@ -5,17 +5,23 @@ that would be skipped fails.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 import pytest
 
+from benchmarks.private_engine import PrivateEngine
 from orchestrator.errors import EngineError
+from orchestrator.images.building import build_probe
 from orchestrator.system.checkout import ROOT
+from tests.containers import ssh_daemon
+from tests.pretended_driver import machines
 
 
 @dataclass(frozen=True)
@@ -86,3 +92,45 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("ROSETTA_TEST_DATA names no folder with the data sets' original files")
     return Path(folder)
+
+
+@pytest.fixture
+def address(engine, tmp_path, monkeypatch) -> Iterator[str]:
+    """``ssh://…`` of a host that this machine plays, and the way in on the path."""
+    sshd = ssh_daemon.program()
+    if sshd is None:
+        pytest.skip("an ssh daemon of its own needs root and OpenSSH's server")
+    with ssh_daemon.listening(sshd, tmp_path) as (where, programs):
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        yield where
+
+
+class SecondEngine:
+    """An engine with pretended machines of its own, whatever the machine's engine pretends meanwhile."""
+
+    def __init__(self, private: PrivateEngine, stack: ExitStack) -> None:
+        self.private, self.stack = private, stack
+        self.socket = private.socket
+
+    def pretend(self, machine: str | machines.Machine) -> machines.Machine:
+        """Have it be this machine, by its name in machines.py or as a description, in place of any other."""
+        told = machines.MACHINES[machine] if isinstance(machine, str) else machine
+        self.stack.close()
+        return self.stack.enter_context(machines.pretended(told, self.private.folder / "driver"))
+
+
+@pytest.fixture(scope="session")
+def private_engine(engine) -> Iterator[PrivateEngine]:
+    """An engine with a hook of its own, and with the image of the probe."""
+    if os.getuid() != 0 or shutil.which("dockerd") is None:
+        pytest.skip("a private engine needs root and dockerd")
+    with PrivateEngine(machines.hook_of("{folder}/driver")) as private:
+        private.take_image(build_probe())
+        yield private
+
+
+@pytest.fixture
+def second_engine(private_engine) -> Iterator[SecondEngine]:
+    """A second engine, without a machine until the test names one."""
+    with ExitStack() as stack:
+        yield SecondEngine(private_engine, stack)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +19,7 @@ import requests
 
 from orchestrator.images.sources import Sources
 from orchestrator.system import file_locks
-from orchestrator.system.checkout import ROOT
+from tests.pretended_driver import tiny_checkout
 
 pytestmark = pytest.mark.container
 
@@ -70,19 +69,8 @@ def what_compose_does_not_find() -> Mapping[str, str]:
 def checkout(engine, tmp_path) -> Path:
     """A copy of what git would have in a fresh clone, uncommitted changes included, owned by the caller."""
     copy = tmp_path / f"rosetta-test-{os.getpid()}"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copy / name)
-    if os.getuid() == 0:
-        for path in (copy, *copy.rglob("*")):
-            os.chown(path, CALLER, CALLER)
+    tiny_checkout.copy_of_checkout(copy)
+    tiny_checkout.give_to(copy, CALLER)
     return copy
 
 

@@ -1,11 +1,7 @@
 """An engine on another host, by ssh: this machine plays that host, with an ssh daemon of the test's own."""
 
-import getpass
 import os
-import shutil
 import socket
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -19,52 +15,6 @@ from orchestrator.images.building import inspect_images
 from tests.containers.test_docker_engine import BASE, Probe
 
 pytestmark = pytest.mark.container
-
-DAEMON = """
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {folder}/host
-AuthorizedKeysFile {folder}/user.pub
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-"""
-
-
-def key(path: Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def address(engine, tmp_path, monkeypatch):
-    """Where an ssh daemon answers, and an ``ssh`` on the path that knows the way in, as ~/.ssh/config has it."""
-    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if os.getuid() != 0 or sshd is None:
-        pytest.skip("an ssh daemon of its own needs root and OpenSSH's server")
-    key(tmp_path / "host")
-    key(tmp_path / "user")
-    Path("/run/sshd").mkdir(exist_ok=True)
-    port = free_port()
-    (tmp_path / "sshd_config").write_text(DAEMON.format(port=port, folder=tmp_path))
-    ssh = tmp_path / "bin" / "ssh"
-    ssh.parent.mkdir()
-    ssh.write_text(
-        f"#!/bin/sh\nexec {shutil.which('ssh')} -F none -i {tmp_path}/user -o StrictHostKeyChecking=no"
-        ' -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "$@"\n'
-    )
-    ssh.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
-    with subprocess.Popen([sshd, "-f", tmp_path / "sshd_config", "-D", "-e"], stderr=subprocess.PIPE) as daemon:
-        daemon.stderr.readline()  # "Server listening on …"
-        yield f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
-        daemon.terminate()
 
 
 def test_cells_run_through_a_tunnel_that_is_opened_again_when_it_breaks(address, monkeypatch):
@@ -93,7 +43,9 @@ def test_a_tunnel_ends_with_its_orchestrator(address):
 
 
 def test_an_address_where_nobody_listens_is_told_with_its_remedy(address):
-    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
     with pytest.raises(EngineError, match="No Docker engine answers at") as told:
         Tunnel(f"ssh://127.0.0.1:{port}")
     assert "Connection refused" in told.value.why

@@ -108,10 +108,17 @@ def build_library(driver: str, folder: Path) -> Path:
     return library
 
 
+def hook_of(folder: str) -> str:
+    """The text of a hook that looks for machines in another folder, so that an engine has machines of its own."""
+    return Path(hook.__file__).read_text().replace(f'FOLDER = "{hook.FOLDER}"', f'FOLDER = "{folder}"')
+
+
 @contextmanager
-def pretended(told: Machine) -> Iterator[Machine]:
-    """The machine of this host's engine until the end, one at a time; waits for whoever else pretends one."""
-    folder = Path(hook.FOLDER)
+def pretended(told: Machine, folder: Path = Path(hook.FOLDER)) -> Iterator[Machine]:
+    """The machine of this host's engine until the end, one at a time; waits for whoever else pretends one.
+
+    Another engine has one of its own, by a hook with another ``folder``.
+    """
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):
         partial, path = folder / ".machine.json", folder / "machine.json"

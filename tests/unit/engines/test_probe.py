@@ -1,13 +1,14 @@
 """What a probe tells of a machine's GPUs is not trusted: it is a typed answer, or a reason why there are none."""
 
 import json
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.engines import probe
-from orchestrator.system.host import Host
+from orchestrator.system.host import Host, described
 
 GPU = {
     "name": "NVIDIA A10G", "uuid": "GPU-8c1c4a9e", "capability": [8, 6], "memory": 24 * 2**30, "power_limit": 300.0,
@@ -15,6 +16,8 @@ GPU = {
     "graphics_clock": 1320, "memory_clock": 6251, "temperature": 40, "throttled": [],
 }  # fmt: skip
 ANSWER = {"driver": "535.104.05", "cuda": [12, 2], "gpus": [GPU]}
+
+KEYS = st.sampled_from([*GPU, *ANSWER, "reason"])
 
 
 def said(**changes) -> Host:
@@ -52,6 +55,11 @@ def test_without_a_driver_there_is_a_reason():
         {"gpus": [{**GPU, "more": 1}]},
         {"gpus": {}},
         {"gpus": [GPU] * 2000},
+        {"gpus": [GPU, GPU]},
+        {"gpus": [{**GPU, "memory": 10**30}]},
+        {"gpus": [{**GPU, "power_limit": float("inf")}]},
+        {"gpus": [{**GPU, "\x1b[2J": 1}]},
+        {"cuda": {"\x1b]0;title\x07": []}},
     ],
     ids=str,
 )
@@ -60,13 +68,45 @@ def test_what_no_driver_says_is_no_machine(changes):
     assert host.devices == ()
     assert host.lacks.startswith("the driver could not be asked: ")
     assert len(host.lacks) <= 300
+    assert host.lacks.isprintable()
 
 
-@given(st.binary(max_size=500) | st.text(max_size=200).map(str.encode))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=10) | KEYS, inside, max_size=6),
+    max_leaves=20,
+)
+
+
+@given(
+    st.binary(max_size=500) | st.text(max_size=200).map(str.encode) | JSON.map(lambda value: json.dumps(value).encode())
+)
+@example(b"")
+@example(b"[" * 2**20)
+@example(b'{"driver": "580.1", "gpus": [' + b"{}," * 2**18)
+@example(json.dumps(ANSWER).encode()[:-1])
+@example(json.dumps(ANSWER).encode() * 2)
+@example(b"\x1b[2J\x00" + json.dumps(ANSWER).encode())
 def test_whatever_a_probe_prints_there_is_an_answer(printed):
     host = probe.host_in(printed)
     assert host.devices == ()
     assert host.lacks
+    assert host.lacks.isprintable()
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_whatever_a_card_is_called_it_has_a_model_and_steers_no_terminal(name):
+    host = said(gpus=[{**GPU, "name": name}])
+    (device,) = host.devices
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", device.model)
+    assert device.model not in ("none", "here")
+    assert all(line.isprintable() for line in described(host))
+
+
+@given(st.text(max_size=500))
+def test_a_reason_stays_a_line(reason):
+    assert said(driver=None, cuda=None, gpus=[], reason=reason).lacks.isprintable()
+    assert probe.refusal(reason).isprintable()
 
 
 @pytest.mark.parametrize(

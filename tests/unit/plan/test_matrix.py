@@ -206,6 +206,19 @@ def test_the_committed_variants_have_scripts_and_leave_the_quick_profile_alone()
     assert {cell.variant for cell in quick} == {"reference"}
 
 
+def test_a_matrix_may_name_any_card_and_a_mistyped_word_is_none(tmp_path):
+    from orchestrator.plan.selection import known_words
+
+    path = tmp_path / "matrix.yaml"
+    text = "axes: {{library: [pytorch], workload: [rnn], platform: [cuda12], gpu: [{}]}}"
+    for gpu in ("titan-v", "rtx-9090", "a100-3g-20gb"):
+        path.write_text(text.format(gpu))
+        assert [cell.gpu for cell in cells_of_file(path, None, known_words())] == [gpu]
+    path.write_text(text.format("heer"))
+    with pytest.raises(MatrixError, match="Did you mean 'here'"):
+        cells_of_file(path, None, known_words())
+
+
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(MatrixError, match="can't be read"):
         cells_of_file(Path(tmp_path, "none.yaml"), None, KNOWN)

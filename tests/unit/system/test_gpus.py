@@ -83,7 +83,10 @@ NAMES = [
     ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada", "RTX 6000 ADA"),
     ("NVIDIA A100-SXM4-40GB MIG 3g.20gb", "a100-3g-20gb", "A100 3g.20gb"),
     ("NVIDIA H100 80GB HBM3 MIG 1g.10gb+me", "h100-1g-10gb-me", "H100 1g.10gb-me"),
+    ("NVIDIA TITAN V", "titan-v", "Titan V"),
+    ("NVIDIA Graphics Device", "graphics-device", "Graphics Device"),
     ("GPU", "unnamed", "Unnamed"),
+    ("NVIDIA None", "unnamed", "Unnamed"),
     ("\x1b]0;title\x07 <b>", "0-title-b", "0 Title B"),
 ]
 
@@ -97,6 +100,7 @@ def test_drivers_names_become_short_ones(name, model, title):
 @given(st.text(max_size=300))
 def test_whatever_a_driver_says_a_model_is_a_word_of_the_matrix(name):
     assert re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,39}", gpus.model_of(name))
+    assert gpus.model_of(name) not in gpus.NO_MODELS
 
 
 OLD, GPULESS = Host((Device("Tesla V100", "GPU-3"),), (340,)), Host()

@@ -32,6 +32,15 @@ def test_a_gpu_belongs_to_one_cell_of_all_orchestrators():
     assert ours.take("v100").gpus == second.gpus
 
 
+def test_slices_as_drivers_before_470_call_them_have_locks_beside_all_others(tmp_path):
+    slices = [Device("NVIDIA A100-SXM4-40GB MIG 1g.5gb", f"MIG-GPU-8c1c/{number}/0") for number in (1, 2)]
+    ours, others = (Slots(Host(tuple(slices), (450,)), ["a100-1g-5gb"], 0) for _ in range(2))
+    held = [ours.take("a100-1g-5gb"), others.take("a100-1g-5gb")]
+    assert {lease.gpus for lease in held} == {(each,) for each in slices}
+    assert ours.take("a100-1g-5gb") is None
+    assert {path.name for path in (tmp_path / "locks").iterdir()} == {"MIG-GPU-8c1c-1-0.lock", "MIG-GPU-8c1c-2-0.lock"}
+
+
 def test_a_process_that_is_killed_gives_its_gpu_back(tmp_path):
     code = f"""
 import sys, time
