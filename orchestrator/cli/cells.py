@@ -156,9 +156,16 @@ def run(selection: Selection, length: Length, running: Running, steadiness: Stea
     target = Target(percent / 100, steadiness.max_repeats) if percent else None
     engine = engine_of(selection)
     cells = cells_of(selection, engine, length)
-    tell_of_gpus(selection, engine.machine())
+    tell_of_gpus(selection, machine_of(cells, engine))
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
     run_cells(cells, engine, selection.results, plan, screen.show, running, target)
+
+
+def machine_of(cells: "list[Cell]", engine: "Engine") -> "Host":
+    """What the engine's machine has; where no cell is for a GPU, it is not asked."""
+    from orchestrator.system.host import Host
+
+    return engine.machine() if any(cell.platform != "cpu" for cell in cells) else Host()
 
 
 def tell_of_gpus(selection: Selection, host: "Host") -> None:
@@ -230,7 +237,7 @@ def run_cells(
 
     interruption = Interruption()
     interruption.watch()
-    host = engine.machine()
+    host = machine_of(cells, engine)
     if running.rerun:
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun)
     console = Console()

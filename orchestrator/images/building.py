@@ -49,7 +49,10 @@ def build_probe(variables: Mapping[str, str] = os.environ) -> str:
     program = library_folders.PROGRAM
     recipe = program.images / "probe.Dockerfile"
     copied = ("harness/__init__.py", "harness/nvml.py", "harness/visible_gpus.py")
-    content = b"\0".join(path.read_bytes() for path in (recipe, *(program.workloads / name for name in copied)))
+    try:
+        content = b"\0".join(path.read_bytes() for path in (recipe, *(program.workloads / name for name in copied)))
+    except OSError as error:
+        raise BuildError(f"The program lacks {error.filename}.", remedy="Install it again.") from None
     tag = f"rosetta/probe:{digest(content)}"
     if not inspect_images([tag], variables):
         command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", f"--tag={tag}"]
