@@ -163,10 +163,13 @@ def said_by(api: docker.APIClient, image: str, *, cdi: bool) -> bytes:
         stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
         api.start(container)
         said = bytearray()
-        for chunk in stream:
-            said += chunk
-            if len(said) > LARGEST_ANSWER:
-                break
+        try:
+            for chunk in stream:
+                said += chunk
+                if len(said) > LARGEST_ANSWER:
+                    break
+        finally:
+            stream._response.close()  # else the engine waits for somebody to read on, and removes nothing
         return bytes(said[:LARGEST_ANSWER])
     finally:
         api.remove_container(container, v=True, force=True)

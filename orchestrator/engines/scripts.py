@@ -24,11 +24,14 @@ def run_script(api: docker.APIClient, image: str, script: Path) -> bytes:
         )["Id"]  # fmt: skip
         try:
             stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
-            api.start(container)
-            for chunk in stream:
-                said += chunk
-                if len(said) > LARGEST_ANSWER:
-                    break
+            try:
+                api.start(container)
+                for chunk in stream:
+                    said += chunk
+                    if len(said) > LARGEST_ANSWER:
+                        break
+            finally:
+                stream._response.close()  # else the engine waits for somebody to read on, and removes nothing
         finally:
             api.remove_container(container, v=True, force=True)
     except UNREACHABLE as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.private_engine import PrivateEngine
+from orchestrator.engines import probe
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.images.building import build_probe
 from orchestrator.system.checkout import ROOT
@@ -56,6 +57,21 @@ def test_an_engine_without_nvidias_hook_says_what_is_missing(engine, machine_of,
 def test_an_engine_whose_hook_finds_no_driver_says_so(second_engine, machine_of):
     host = machine_of(second_engine.socket)
     assert (host.devices, host.lacks) == ((), "no driver: libnvidia-ml.so.1 not found")
+
+
+def test_a_probe_that_does_not_stop_printing_is_ended(second_engine, tmp_path, monkeypatch):
+    (tmp_path / "Dockerfile").write_text(f'FROM {build_probe()}\nENTRYPOINT ["yes", "\\u001b[2J"]\n')
+    assert second_engine.private.docker("build", "--tag", "rosetta-test/endless", str(tmp_path)).returncode == 0
+    second_engine.pretend("h100")
+    monkeypatch.setenv("DOCKER_HOST", second_engine.socket)
+    docker_engine = DockerEngine()
+    said = probe.said_by(docker_engine.api, "rosetta-test/endless", cdi=False)
+    docker_engine.connection.close()
+    assert len(said) == probe.LARGEST_ANSWER
+    host = probe.host_in(said)
+    assert host.devices == ()
+    assert host.lacks.isprintable()
+    assert second_engine.private.docker("ps", "--all", "--quiet").stdout == b""
 
 
 @pytest.mark.parametrize("name", ["gtx-1080-ti", "v100", "rtx-3090", "gh200", "b200", "throttled", "hidden-processes"])
