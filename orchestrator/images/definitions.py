@@ -294,8 +294,10 @@ def read(path: Path, model: type[Model]) -> Model:
         # BaseLoader leaves every scalar as text: YAML itself would read 3.10 and 9.0 as numbers.
         content = yaml.load(path.read_text(), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         return model.model_validate(content)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise MatrixError(f"{path} is not valid YAML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MatrixError(f"{path} can't be read as text in UTF-8.", f"{error}.") from None
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         key = ".".join(map(str, problem["loc"])) or "the file"

@@ -1,6 +1,7 @@
 """matrix.yaml → cells: axes, include and exclude, profiles, cell ids, selectors."""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -78,7 +79,7 @@ class MatrixFile(Strict):
 
     def own_folders(self, beside: Path) -> list[Path]:
         """The folders of ``with``, for a file that lies in ``beside``."""
-        return [beside / Path(name).expanduser() for name in self.own]
+        return [beside / os.path.expanduser(name) for name in self.own]  # Path's own raises for an unknown user
 
 
 def read(path: Path) -> tuple[MatrixFile, "Lines"]:
@@ -91,6 +92,11 @@ def read(path: Path) -> tuple[MatrixFile, "Lines"]:
     try:
         text = path.read_text()
         root = yaml.compose(text, Loader=yaml.BaseLoader)
+        content = yaml.load(text, Loader=yaml.BaseLoader)
+    except UnicodeDecodeError:
+        raise MatrixError(f"{path} is no text in UTF-8.", remedy="Save it as UTF-8.") from None
+    except RecursionError:
+        raise MatrixError(f"{path} is nested too deeply to be a matrix.") from None
     except OSError as error:
         why = f"{path} can't be read: {error.strerror}."
         raise MatrixError(why, remedy="Name another with --matrix FILE.") from None
@@ -101,9 +107,11 @@ def read(path: Path) -> tuple[MatrixFile, "Lines"]:
     lines = Lines(path, root)
     try:
         # BaseLoader leaves every scalar as text: YAML itself would read 9.0 and 3.10 as numbers.
-        return MatrixFile.model_validate(cuda_as_platform(yaml.load(text, Loader=yaml.BaseLoader))), lines
+        return MatrixFile.model_validate(cuda_as_platform(content)), lines
     except ValidationError as error:
         raise lines.error(error) from None
+    except RecursionError:  # an alias to what it is part of
+        raise MatrixError(f"{path} refers to itself.", remedy="Write out what its alias stands for.") from None
 
 
 def cuda_as_platform(node: Any) -> Any:

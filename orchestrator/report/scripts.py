@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.scripts import scripts_of
+from orchestrator.errors import MatrixError
 from orchestrator.images.definitions import library_index
 
 HEADER = re.compile(r"^# --- (.+?) -+\n", re.MULTILINE)
@@ -37,13 +38,21 @@ class Script:
         return LANGUAGES[self.path.suffix]
 
     @property
+    def text(self) -> str:
+        """All of it; raises MatrixError if it is no text."""
+        try:
+            return self.path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise MatrixError(f"{self.path} can't be read as text in UTF-8.", f"{error}.") from None
+
+    @property
     def summary(self) -> str:
         """Its first line, without the signs of a comment: "CNN on CIFAR-10 in PyTorch."."""
-        return self.path.read_text().split("\n", 1)[0].strip('"# ')
+        return self.text.split("\n", 1)[0].strip('"# ')
 
     def sections(self) -> Sequence[Section]:
         """Its sections in their order, the first without a heading."""
-        start, *rest = HEADER.split(self.path.read_text())
+        start, *rest = HEADER.split(self.text)
         pairs = zip(rest[::2], rest[1::2], strict=True)
         return [Section("", start.strip("\n")), *(Section(title, code.strip("\n")) for title, code in pairs)]
 

@@ -38,5 +38,9 @@ def test_one_wrong_import_breaks_the_contract(tmp_path, module, line, form):
 
 def test_packages_have_no_code_in_their_init():
     for path in (ROOT / "orchestrator").rglob("__init__.py"):
-        code = [line for line in path.read_text().split('"""')[-1].splitlines() if line.strip()]
-        assert not code or path.parent.name == "orchestrator", path
+        assert not [line for line in path.read_text().split('"""')[-1].splitlines() if line.strip()], path
+
+
+def test_every_folder_with_modules_is_a_package_that_the_contract_sees():
+    for path in (ROOT / "orchestrator").rglob("*.py"):
+        assert (path.parent / "__init__.py").is_file(), path

@@ -51,7 +51,7 @@ def columns(workload: str, figures: Mapping[str, Figures]) -> Iterator[Column]:
 
 def parts(script: Script) -> Iterator[Part]:
     """The sections of a script."""
-    names = calls.origins(script.path.read_text())
+    names = calls.origins(script.text)
     for section in script.sections():
         links = list(calls.links(section.code, names, script.library)) if section.title else []
         yield Part(section.title or "Start", highlighted(section.code, script.language), links)

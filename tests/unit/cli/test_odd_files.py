@@ -1,0 +1,48 @@
+"""Files that are no text, or refer to themselves: one message that names the file, and never a traceback."""
+
+import pytest
+
+from tests.unit.cli.test_cli import rosetta
+
+MATRICES = {
+    "not UTF-8": b"\xff\xfea\0x\0e\0s\0",
+    "a list as a key": b"axes: {library: [pytorch], workload: [rnn]}\n? [a, b]\n: c\n",
+    "an alias within itself": b"axes: &a {library: *a}\n",
+    "a list within itself": b"a: &a [*a]\n",
+    "nested without end": b"axes: " + b"[" * 3000 + b"]" * 3000,
+}
+
+
+@pytest.mark.parametrize("content", MATRICES.values(), ids=MATRICES)
+def test_an_odd_matrix_file_is_named(tmp_path, content):
+    (tmp_path / "matrix.yaml").write_bytes(content)
+    done = rosetta("plan", "--engine", "process", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "matrix.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def broken(path):
+    path.write_bytes(b"\xff\xfe\0")
+
+
+def dangling(path):
+    path.symlink_to("nowhere.yaml")
+
+
+@pytest.mark.parametrize("make", [broken, dangling, lambda path: path.mkdir()], ids=["bytes", "dangling", "folder"])
+def test_an_odd_definition_is_named(tmp_path, make):
+    (tmp_path / "own" / "images").mkdir(parents=True)
+    make(tmp_path / "own" / "images" / "x.yaml")
+    done = rosetta("plan", "--engine", "process", "--with", "own", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "own/images/x.yaml can't be read as text in UTF-8." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_home_of_nobody_is_no_folder(tmp_path):
+    text = "with: ['~nobody-here/x']\naxes: {library: [pytorch], workload: [rnn]}\nprofiles: {full: {}}\n"
+    (tmp_path / "matrix.yaml").write_text(text)
+    done = rosetta("plan", "--engine", "process", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
