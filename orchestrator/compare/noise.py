@@ -36,6 +36,7 @@ class Doubt(StrEnum):
     SYNTHETIC = "synthetic"
     SHORTENED = "shortened"
     THROTTLED = "throttled"
+    SHARED = "shared"
     NOISY = "noisy"
 
 
@@ -174,6 +175,7 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> tuple[Doubt, ...]:
         Doubt.SYNTHETIC: any(row["data"] != "real" and not ranks_synthetic(row["workload"]) for row in rows),
         Doubt.SHORTENED: any(row["shortened"] for row in rows),
         Doubt.THROTTLED: any(slowed_by(row) for row in rows),
+        Doubt.SHARED: any(row.get("gpu_others") for row in rows),
         Doubt.NOISY: (spread([row["seconds"] for row in rows if row["seconds"] is not None]) or 0) > NOISY,
     }
     return tuple(doubt for doubt, holds in found.items() if holds)

@@ -10,9 +10,15 @@ from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.rows import distance, started
 from orchestrator.results.rows import Row
 
-SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
-SLOWED, UNSTEADY, DOUBTED = "§", "≈", "?"
-MARKS = {Doubt.SHORTENED: SHORT, Doubt.SYNTHETIC: SHORT, Doubt.THROTTLED: SLOWED, Doubt.NOISY: UNSTEADY}
+SHORT, BARE, BAD, ABSENT, NOTED = "†", "‡", "✗", "–", "·"
+SLOWED, SHARED, UNSTEADY, DOUBTED = "§", "‖", "≈", "?"
+MARKS = {
+    Doubt.SHORTENED: SHORT,
+    Doubt.SYNTHETIC: SHORT,
+    Doubt.THROTTLED: SLOWED,
+    Doubt.SHARED: SHARED,
+    Doubt.NOISY: UNSTEADY,
+}
 
 
 @dataclass(frozen=True)

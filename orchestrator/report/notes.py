@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
 from orchestrator.compare.noise import NOISY
-from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, SHORT, SLOWED, UNSTEADY, Entry, word
+from orchestrator.images.definitions import library_index
+from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, NOTED, SHARED, SHORT, SLOWED, UNSTEADY, Entry, word
 from orchestrator.report.grids import Grid
 from orchestrator.report.rows import Answer, Published, WorkloadRows, gpu_title, platform_title
 from orchestrator.results.rows import Row
@@ -17,6 +18,7 @@ LONGEST_REASON = 160
 
 LEGEND = {
     SLOWED: "heat or the power limit slowed the GPU down: not ranked",
+    SHARED: "somebody else's processes were on the card during the run: not ranked",
     UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart, from quartile to quartile: not ranked",
     BARE: "run without a container: the machine's own Python and system libraries, no isolation",
 }
@@ -34,6 +36,7 @@ def below(rows: WorkloadRows, grid: Grid) -> Iterator[Note]:
     """All notes below a table, but the legend, which several have together."""
     shown = {column.anywhere for column in grid.columns}
     yield from failures(rows.ran, say_where=len(grid.columns) > 1)
+    yield from unseen(rows.ran)
     yield from reasons([answer for answer in rows.absent if answer.column in shown])
     elsewhere = [answer for answer in rows.absent if answer.column not in shown]
     yield from left_out(elsewhere, "left out, nothing runs there" if grid.columns else "nothing has run")
@@ -50,6 +53,25 @@ def failures(ran: Sequence[Answer], say_where: bool) -> Iterator[Note]:
             places[reason_of(answer.row) or word(status)].add(answer.title + where)
     for reason, names in sorted(places.items()):
         yield Note(BAD, f"{listed(names)}: {reason}")
+
+
+def unseen(ran: Sequence[Answer]) -> Iterator[Note]:
+    """Images that the project itself never saw on a GPU, although they ran here: what stands behind those times."""
+    groups = defaultdict(set)
+    for answer in ran:
+        row = answer.row
+        if row["gpu"] != "none" and row["status"] == Status.OK and never_seen(row["library"], row["platform"]):
+            groups[bool(row["proof"])].add(answer.title)
+    for proved, names in sorted(groups.items(), reverse=True):
+        said = "the same weights gave the reference's numbers on this card" if proved else "not proved on this card"
+        yield Note(NOTED, f"first seen on a GPU here, never by this project; {said}: {listed(names)}")
+
+
+def never_seen(library: str, platform: str) -> bool:
+    """Whether a library's YAML says that nobody has seen its image for a platform work; false for one without YAML."""
+    framework = library_index().get(library)
+    spec = framework.platforms.get(platform) if framework else None
+    return bool(spec and spec.unverified)
 
 
 def reasons(absent: Sequence[Answer]) -> Iterator[Note]:

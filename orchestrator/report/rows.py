@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
-    "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "started", "run",
+    "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run",
 )  # fmt: skip
 """What of a row the tables show."""
 

@@ -144,6 +144,7 @@ def hot(*reasons: str) -> str:
         ([row(data="synthetic", workload="densenet121")], ()),
         ([row(gpus_after=hot())], ()),
         ([row(gpus_after=hot("power cap"))], (Doubt.THROTTLED,)),
+        ([row(gpu_others=0), row(gpu_others=2)], (Doubt.SHARED,)),
         ([row(), row(gpus_before=hot("thermal, by the driver"), seconds=13.0)], (Doubt.THROTTLED, Doubt.NOISY)),
     ],
 )

@@ -250,6 +250,29 @@ def test_what_was_slowed_down_or_disturbed_is_marked_and_not_ranked():
     assert "**20 s**" in markdown.document(table_of(rows), TITLES)
 
 
+def test_a_card_that_others_used_is_marked_and_not_ranked():
+    card = ("cuda12", "l40s")
+    rows = [ran("pytorch", 9, 0.86, *card, gpu_others=1), ran("jax", 10, 0.86, *card), ran("mxnet", 11, 0.86, *card)]
+    (table, *_), legend = tables.tables(table_of(rows), TITLES)
+    assert [(name, entry.time + entry.marks, entry.fastest) for name, (entry,) in table.rows.items()] == [
+        ("jax", "10 s", True), ("MXNet", "11 s", False), ("PyTorch", "9.0 s‖", False),
+    ]  # fmt: skip
+    assert "somebody else's processes were on the card during the run: not ranked" in {note.text for note in legend}
+
+
+def test_an_image_that_the_project_never_saw_on_a_gpu_has_a_note_and_its_time():
+    proved = "parity on this card, run 0123"
+    card = ("cuda9", "v100")
+    rows = [ran("cntk", 9, 0.86, *card, proof=proved), ran("tensorflow-2018", 9, 0.86, *card), ran("pytorch", 9, 0.86)]
+    (table, *_), _ = tables.tables(table_of(rows), {**TITLES, "tensorflow-2018": "TF 1.12"})
+    first = "first seen on a GPU here, never by this project"
+    assert [note.text for note in table.notes] == [
+        f"{first}; the same weights gave the reference's numbers on this card: CNTK",
+        f"{first}; not proved on this card: TF 1.12",
+    ]
+    assert [entry.time for entry in table.rows["CNTK"]] == ["", "9.0 s"]
+
+
 def test_what_can_t_be_told_from_the_fastest_is_marked_too():
     def rounds(library: str, *seconds: float) -> list[dict[str, Any]]:
         return [ran(library, value, repeat=n) for n, value in enumerate(seconds)]
