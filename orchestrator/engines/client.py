@@ -30,6 +30,11 @@ class Connection:
         self.api = connect(self.variables)
 
     @property
+    def is_local(self) -> bool:
+        """Whether the engine is reached through a socket of this machine."""
+        return self.tunnel is None and not os.environ.get("DOCKER_HOST", "").startswith("tcp://")
+
+    @property
     def variables(self) -> dict[str, str]:
         """The variables with which docker's own command, which builds, takes the same way."""
         return {**os.environ, **({"DOCKER_HOST": f"unix://{self.tunnel.socket}"} if self.tunnel else {})}

@@ -71,6 +71,18 @@ class DockerEngine(OnThisHost):
         self._digests: dict[str, str] = {}
         self._cdi = False
 
+    @property
+    def version(self) -> str:
+        """Of the engine and of its interface."""
+        told = self.api.version()
+        return f"Docker {told['Version']}, API {told['ApiVersion']}"
+
+    @property
+    def image_folder(self) -> Path | None:
+        """Docker's own folder, if the engine is this machine's and the folder can be seen."""
+        folder = Path(str(self.api.info()["DockerRootDir"]))
+        return folder if self.connection.is_local and folder.is_dir() else None
+
     @cached_property
     def _machine(self) -> Host:
         host, self._cdi = probe.of_engine(self.connection)

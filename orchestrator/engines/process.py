@@ -51,6 +51,17 @@ class ProcessEngine(OnThisHost):
         self.stopping = False
         self._lock = threading.Lock()
 
+    @property
+    def version(self) -> str:
+        """That there is none."""
+        return "processes, without containers"
+
+    @property
+    def image_folder(self) -> Path | None:
+        """Where the environments lie that stand for images."""
+        folder = environments()
+        return folder if folder.is_dir() else None
+
     @cached_property
     def _machine(self) -> Host:
         return probe.of_this_process()
@@ -206,9 +217,14 @@ def kill_session(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def environments() -> Path:
+    """The folder of all virtual environments."""
+    return datasets.cache_folder() / "environments"
+
+
 def environment_of(image: Image) -> Path:
     """The folder of an image's virtual environment, named after its pins."""
-    return datasets.cache_folder() / "environments" / f"{image.name}-{image.recipe[:12]}"
+    return environments() / f"{image.name}-{image.recipe[:12]}"
 
 
 def is_complete(environment: Path) -> bool:

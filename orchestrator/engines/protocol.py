@@ -74,6 +74,14 @@ class Engine(Protocol):
 
     def __hash__(self) -> int: ...
 
+    @property
+    def version(self) -> str:
+        """What it is, with its version, for a person."""
+
+    @property
+    def image_folder(self) -> Path | None:
+        """Where on this machine its images lie; None if that is elsewhere, or nobody knows."""
+
     def machine(self) -> Host:
         """What the machine has on which cells run."""
 

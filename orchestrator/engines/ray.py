@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -53,6 +54,16 @@ class RayEngine:
         self._running: dict[str, Any] = {}
         self._seats: dict[str, tuple[str, int]] = {}
         self._lock = threading.Lock()
+
+    @property
+    def version(self) -> str:
+        """Of Ray, which is the same on all nodes."""
+        return f"Ray {ray.__version__}, {len(self.cluster.nodes)} nodes"
+
+    @property
+    def image_folder(self) -> Path | None:
+        """Each node has its own."""
+        return None
 
     def machine(self) -> Host:
         """What the nodes have."""

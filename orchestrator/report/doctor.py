@@ -15,7 +15,10 @@ from orchestrator.data.catalogue import DATA_SETS
 from orchestrator.data.downloads import printable
 from orchestrator.engines.protocol import Engine
 from orchestrator.errors import RosettaError
+from orchestrator.images.architectures import Support
+from orchestrator.images.image import every_image
 from orchestrator.images.sources import PROXIES
+from orchestrator.plan.verdicts import support
 from orchestrator.system import file_locks
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.gpus import CUDA, text
@@ -61,26 +64,31 @@ def examine(engine: Engine, results: Path) -> Iterator[Finding]:
 def of_engine(engine: Engine, results: Path) -> Iterator[Finding]:
     """Which engine runs the cells."""
     if engine.name != "process":
-        yield Finding("engine", State.OK, f"{engine.name} on {engine.host}")
+        yield Finding("engine", State.OK, f"{engine.version}, on {engine.host}")
         return
     remedy = "Install and start Docker: without it cells are plain processes, and not isolated."
     yield Finding("engine", State.NOTE, "no container engine answers: cells run as processes", remedy)
 
 
 def of_builds(engine: Engine, results: Path) -> Iterator[Finding]:
-    """Whether images can be built."""
+    """Docker's plugins: without buildx no image can be built, without compose only 'docker compose up' is lost."""
     if engine.name == "process":
         return
+    for plugin, otherwise in (("buildx", State.LACKING), ("compose", State.NOTE)):
+        if said := answer("docker", plugin, "version"):
+            yield Finding("builds", State.OK, said)
+        else:
+            remedy = f"Install Docker's command with its {plugin} plugin."
+            yield Finding("builds", otherwise, f"the command 'docker {plugin}' does not work here", remedy)
+
+
+def answer(*command: str) -> str:
+    """The first line that a command prints; nothing if it can't be run or fails."""
     try:
-        done = subprocess.run(["docker", "buildx", "version"], capture_output=True, text=True, check=False)
-        said = done.stdout.strip() if done.returncode == 0 else ""
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
-        said = ""
-    if said:
-        yield Finding("builds", State.OK, said)
-    else:
-        remedy = "Install Docker's command with its buildx plugin."
-        yield Finding("builds", State.LACKING, "the command 'docker buildx' does not work here", remedy)
+        return ""
+    return next(iter(done.stdout.splitlines()), "") if done.returncode == 0 else ""
 
 
 REMEDIES: Mapping[str, str] = {
@@ -117,15 +125,42 @@ def of_driver(host: Host) -> Iterator[Finding]:
             yield Finding("driver", State.NOTE, f"too old for {name}", f"Update NVIDIA's driver to {needed} or newer.")
 
 
+def of_images(engine: Engine, results: Path) -> Iterator[Finding]:
+    """Which of the images for GPUs that are built have code for each card here."""
+    images = [image for image in every_image() if image.platform != "cpu" and engine.machine_code(image)]
+    host = engine.machine()
+    for model in host.models if images else ():
+        capability = host.capability_of(model)
+        answers = [(image.name, support(image, engine, capability)) for image in images] if capability else []
+        lacking = [(name, answer.reason) for name, answer in answers if answer.support is Support.MISSING]
+        said = (
+            f"{model}: {len(answers) - len(lacking)} of {len(answers)} images for GPUs that are built have code for it"
+        )
+        yield Finding("images", State.OK, said)
+        for name, reason in lacking:
+            yield Finding(
+                "images", State.NOTE, f"{model}: {name} has {reason}", "'rosetta plan' lists what runs there."
+            )
+
+
 def of_disk(engine: Engine, results: Path) -> Iterator[Finding]:
-    """Room for images and results on this machine."""
+    """Room for images where the engine keeps them, and whether results can be written."""
     folder = next(path for path in (results.absolute(), *results.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free
-    said = f"{free / 2**30:,.0f} GiB free at {folder}"
     if not os.access(folder, os.W_OK):
         yield Finding("results", State.LACKING, f"{folder} can't be written", "Name another folder with --results.")
-    remedy = "" if free >= ROOM else f"Images for GPUs take several GB each: have {ROOM / 2**30:.0f} GiB free."
-    yield Finding("disk", State.OK if free >= ROOM else State.NOTE, said, remedy)
+    images = engine.image_folder
+    if images is None:
+        yield Finding("disk", State.NOTE, f"the engine's disk is not this machine's; {room(folder)} for results")
+        return
+    remedy = f"Images for GPUs take several GB each: have {ROOM / 2**30:.0f} GiB free."
+    enough = shutil.disk_usage(images).free >= ROOM
+    said = f"{room(images)} for images, {room(folder)} for results"
+    yield Finding("disk", State.OK if enough else State.NOTE, said, "" if enough else remedy)
+
+
+def room(folder: Path) -> str:
+    """What is free on the disk of a folder."""
+    return f"{shutil.disk_usage(folder).free / 2**30:,.0f} GiB free at {folder}"
 
 
 def of_network(engine: Engine, results: Path) -> Iterator[Finding]:
@@ -168,4 +203,4 @@ def of_parts(engine: Engine, results: Path) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check, ...] = (of_engine, of_builds, of_gpus, of_disk, of_network, of_data, of_locks, of_parts)
+CHECKS: tuple[Check, ...] = (of_engine, of_builds, of_gpus, of_images, of_disk, of_network, of_data, of_locks, of_parts)

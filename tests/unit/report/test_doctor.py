@@ -5,6 +5,7 @@ import json
 import pytest
 
 from orchestrator.engines.process import ProcessEngine
+from orchestrator.images.architectures import Scan
 from orchestrator.report.doctor import State, examine
 from orchestrator.system.host import Device, Host
 from tests.unit.cli.test_cli import rosetta
@@ -19,6 +20,13 @@ class Somewhere(ProcessEngine):
 
     def machine(self) -> Host:
         return self.told
+
+
+class WithAnImage(Somewhere):
+    """The same with one image for GPUs, which has the code that its YAML declares."""
+
+    def machine_code(self, image):
+        return Scan(libraries={}, unreadable={}) if image.name == "pytorch-2018-cuda9" else None
 
 
 def findings(host: Host, folder) -> dict[str, list]:
@@ -38,6 +46,16 @@ def test_a_machine_with_a_card_says_what_its_driver_runs(tmp_path):
     runs, newer = found["driver"]
     assert (runs.state, runs.said) == (State.OK, "525.60 runs cuda8, cuda9, cuda12")
     assert (newer.said, newer.remedy) == ("too old for cuda13", "Update NVIDIA's driver to 580 or newer.")
+
+
+def test_the_images_that_are_built_are_held_against_each_card(tmp_path):
+    cards = Device("Tesla V100", "GPU-1", capability=(7, 0)), Device("NVIDIA A100", "GPU-2", capability=(8, 0))
+    found = [each for each in examine(WithAnImage(Host(cards, (580,))), tmp_path) if each.about == "images"]
+    assert [(each.state, each.said.partition(" (has")[0]) for each in found] == [
+        (State.OK, "v100: 1 of 1 images for GPUs that are built have code for it"),
+        (State.OK, "a100: 0 of 1 images for GPUs that are built have code for it"),
+        (State.NOTE, "a100: pytorch-2018-cuda9 has no machine code for sm_80 in CUDA 9.0"),
+    ]
 
 
 @pytest.mark.parametrize(
