@@ -58,8 +58,8 @@ def cells_of(selection: Selection, engine: "Engine", length: Length | None = Non
         "epochs": length.epochs,
         "samples": length.samples,
     }
-    for orphan in scripts.orphans():
-        note(orphan)
+    for said in scripts.left_out():
+        note(said)
     return selected_cells(path, selection.profile, selection.only, selection.skip, overrides, engine.machine)
 
 

@@ -41,8 +41,8 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int, own: t
     from orchestrator.report.site.serving import serve as serve_pages
 
     take_in_libraries(own)
-    for orphan in scripts.orphans():
-        click.echo(f"note: {orphan}", err=True)
+    for said in scripts.left_out():
+        click.echo(f"note: {said}", err=True)
     if serve:
         serve_pages(source, host, port, say=click.echo)
     else:
@@ -81,11 +81,11 @@ def notebook(
     need("report")
     from orchestrator.cell.parameters import parameters
     from orchestrator.report import notebook as notebooks
-    from orchestrator.report.scripts import orphans, scripts
+    from orchestrator.report.scripts import left_out, scripts
 
     take_in_libraries(own)
-    for orphan in orphans():
-        click.echo(f"note: {orphan}", err=True)
+    for said in left_out():
+        click.echo(f"note: {said}", err=True)
     wanted = [script for name in parameters() for script in scripts(name)]
     known = [words(script.library, script.workload, script.variant) for script in wanted]
     if not every:

@@ -10,6 +10,9 @@ from orchestrator.cell.cell import AXES, DEFAULTS, Cell
 from orchestrator.errors import MatrixError
 from orchestrator.plan.matrix import EVERY_IMAGE, HERE, MatrixFile, Profile, check_words, read, values
 
+USUAL = "full"
+"""The profile of the command line where none is named."""
+
 
 def cells_of_file(
     path: Path,
@@ -89,14 +92,14 @@ def fits(wanted: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
 
 
 def choose_profile(file: MatrixFile, name: str | None, path: Path) -> Profile:
-    """A profile by name; None is the file without any."""
-    if name is None:
+    """A profile by name; None is the file without any, and so is the usual name in a file that has no profiles."""
+    if name is None or (name == USUAL and not file.profiles):
         return Profile()
     if name not in file.profiles:
         near = difflib.get_close_matches(name, file.profiles, n=1, cutoff=0.5)
         hint = f"Did you mean '{near[0]}'? " if near else ""
-        there = ", ".join(file.profiles) or "none"
-        raise MatrixError(f"{path} has no profile '{name}'.", remedy=f"{hint}There are: {there}.")
+        there = f"There are: {', '.join(file.profiles)}." if file.profiles else "It has none: leave --profile out."
+        raise MatrixError(f"{path} has no profile '{name}'.", remedy=hint + there)
     return file.profiles[name]
 
 

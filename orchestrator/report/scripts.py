@@ -1,6 +1,8 @@
 """The workload scripts as texts to be read: which there are, and the sections that all of them have."""
 
+import difflib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from orchestrator.cell.parameters import parameters
 from orchestrator.cell.scripts import scripts_of
 from orchestrator.errors import MatrixError
 from orchestrator.images.definitions import library_index
+from orchestrator.system.library_folders import PROGRAM, SHARED, LibraryFolder, library_folders
 
 HEADER = re.compile(r"^# --- (.+?) -+\n", re.MULTILINE)
 LANGUAGES = {".py": "python", ".R": "r", ".jl": "julia"}
@@ -82,9 +85,33 @@ def library_of(path: Path) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def orphans() -> Iterator[str]:
-    """What is to be said of each script whose library no file of images/ defines."""
+def left_out() -> Iterator[str]:
+    """What is to be said of files that nothing reads, since their name or place is none that counts."""
+    for folder in library_folders():
+        yield from unread(folder)
+    scripts_without: dict[str, list[Path]] = defaultdict(list)
     for path in (path for workload in parameters() for path in scripts_of(workload)):
         if library_of(path) is None:
-            remedy = f"Define it in images/{name_of(path)}.yaml; until then the script is left out."
-            yield f"{place(path)}: images/ defines no library {name_of(path)}. {remedy}"
+            scripts_without[name_of(path)].append(path)
+    for name, (first, *others) in scripts_without.items():
+        more = f" and {len(others)} more" if others else ""
+        remedy = f"Define it in images/{name}.yaml; until then {'they are' if others else 'the script is'} left out."
+        yield f"{named(first)}{more}: images/ defines no library {name}. {remedy}"
+
+
+def unread(folder: LibraryFolder) -> Iterator[str]:
+    """Definitions with another ending, and folders of scripts that are named like no workload."""
+    for path in sorted(folder.images.glob("*.yml")):
+        yield f"{path}: not read. Rename it to {path.stem}.yaml"
+    known = (*parameters(), *SHARED, "__pycache__")
+    for path in sorted(folder.workloads.iterdir()) if folder.workloads.is_dir() else []:
+        if path.is_dir() and path.name not in known and not path.name.startswith("."):
+            near = difflib.get_close_matches(path.name, parameters(), n=1)
+            hint = f"Did you mean '{near[0]}'? " if near else ""
+            known_ones = ", ".join(parameters())
+            yield f"{path}: no workload has this name, so its scripts are left out. {hint}Known: {known_ones}"
+
+
+def named(path: Path) -> Path:
+    """A script as a note names it: in full where it lies in a folder of the user's own."""
+    return place(path) if path.is_relative_to(PROGRAM.path) else path

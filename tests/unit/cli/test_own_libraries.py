@@ -107,12 +107,37 @@ def test_the_process_engine_finds_script_and_harness_in_one_folder(own, tmp_path
 def test_the_matrix_file_names_folders_beside_itself(own, tmp_path):
     matrix = tmp_path / "matrix.yaml"
     text = "axes: {library: [toy], workload: [cnn], platform: [cpu], gpu: [none]}\n"
-    matrix.write_text(f"{text}profiles: {{full: {{}}}}\nwith: [own]\n")
+    matrix.write_text(f"{text}with: [own]\n")  # without profiles it is the file as it stands
     done = rosetta("plan", "--engine", "process", "--json", "--data", "synthetic", cwd=tmp_path)
     (cell,) = json.loads(done.stdout)
     assert (cell["id"].split("/")[0], cell["verdict"]) == ("toy", "ready")
     take_in_libraries([], matrix)
     assert "toy" in frameworks()
+
+
+def test_a_profile_that_a_file_without_any_lacks_says_how_to_go_on(own, tmp_path):
+    (tmp_path / "matrix.yaml").write_text("axes: {library: [toy], workload: [cnn]}\nwith: [own]\n")
+    done = rosetta("plan", "--profile", "quick", cwd=tmp_path)
+    assert (done.returncode, "It has none: leave --profile out." in done.stderr) == (3, True)
+
+
+def test_what_lies_where_nothing_is_read_is_said_once_each(own, tmp_path):
+    (own / "images" / "doll.yml").write_text("framework: doll\n")
+    (own / "workloads" / "rnm").mkdir()
+    for workload in ("cnn", "rnn", "resnet50"):
+        (own / "workloads" / workload).mkdir(exist_ok=True)
+        (own / "workloads" / workload / "doll.py").write_text(SCRIPT)
+    done = rosetta(
+        "plan", "--engine", "process", "--only", "toy/cnn/cpu", "--profile", "try", "--with", own, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("note: ")] == [
+        f"note: {own}/images/doll.yml: not read. Rename it to doll.yaml",
+        f"note: {own}/workloads/rnm: no workload has this name, so its scripts are left out. Did you mean 'rnn'? "
+        "Known: cnn, rnn, resnet50, densenet121",
+        f"note: {own}/workloads/cnn/doll.py and 2 more: images/ defines no library doll. "
+        "Define it in images/doll.yaml; until then they are left out.",
+    ]
 
 
 @pytest.mark.parametrize(
