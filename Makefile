@@ -13,7 +13,7 @@ DEV := .venv/dev.installed
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint unit containers browser golden dev lock clean
+.PHONY: help run test lint unit containers browser golden pictures dev lock clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
@@ -43,6 +43,10 @@ browser: $(DEV) ## tests of the pages in headless Chromium, skipped where there 
 
 golden: $(DEV) ## write what the unit tests compare with (Dockerfiles, a table): see the difference before you commit it
 	ROSETTA_GOLDEN=write $(BIN)/pytest --quiet tests/unit/images/test_images.py tests/unit/plan/test_cards.py -k 'golden or document'
+
+pictures: $(DEV) ## make README's tables and the pictures in docs/ from docs/results
+	$(BIN)/rosetta table docs/results --into README.md
+	$(BIN)/python docs/pictures/make.py
 
 dev: $(DEV) ## install the tools for development into .venv
 
