@@ -49,7 +49,7 @@ class Task:
 
 
 class Leases(Protocol):
-    """What cells hold while they run is had from here; see ``Slots``."""
+    """Hands out and takes back GPUs, cores and memory; see ``Slots``."""
 
     @property
     def count(self) -> int:

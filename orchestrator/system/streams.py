@@ -1,4 +1,4 @@
-"""Archives from untrusted places are read as streams with an end."""
+"""Size-limited streams for untrusted archives."""
 
 import io
 from collections.abc import Iterable

@@ -278,3 +278,8 @@ int nvmlDeviceGetComputeRunningProcesses_v3(device *d, unsigned *count, char *ou
     return processes(d, count, out, sizeof(process_of_slice));
 }
 #endif
+
+/* What frameworks that are linked with NVML need to be loaded; nothing of it is asked for here. */
+int nvmlDeviceGetUtilizationRates(device *d, void *out) { (void)d, (void)out; return NOT_SUPPORTED; }
+int nvmlDeviceGetPciInfo_v3(device *d, void *out) { (void)d, (void)out; return NOT_SUPPORTED; }
+int nvmlSystemGetProcessName(unsigned pid, char *out, unsigned room) { (void)pid, (void)out, (void)room; return NOT_SUPPORTED; }
