@@ -81,7 +81,8 @@ def test_hadolint_has_no_complaint():
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
 def test_the_workloads_are_the_last_layer(image):
     instructions = re.findall(r"(?m)^[A-Z]+", dockerfile(image).rpartition("\nFROM ")[2])
-    assert [word for word in instructions if word in ("RUN", "COPY", "ADD", "WORKDIR")][-1] == "COPY"
+    assert [word for word in instructions if word in ("RUN", "COPY", "ADD", "WORKDIR")][-2:] == ["WORKDIR", "RUN"]
+    assert "source=workloads,target=/from" in dockerfile(image).rpartition("\nWORKDIR /workloads\n")[2]
     assert "USER" not in instructions
 
 
@@ -98,7 +99,7 @@ def test_folders_of_other_images_are_there_before_the_system_is_set_up():
     place = {line: number for number, line in enumerate(lines)}
     first, then = "FROM julia:1.9-bookworm AS copy1", "FROM python:3.11-slim-bookworm AS toy-cpu"
     copy = "COPY --from=copy1 /usr/local/julia /usr/local/julia"
-    assert place[first] < place[then] < place[copy] < place["RUN true"]
+    assert place[first] < place[then] < place[copy] < place[" && true \\"]
 
 
 def test_what_builds_packages_is_installed_first_and_without_isolation():
