@@ -22,11 +22,11 @@ take_over_packages() {
     mv /tmp/packages "$folder"
 }
 
-# Byte code, by one process in one order: pip's own differs from run to run. It notes the time of its source, which is
-# fixed by then. Some packages have files for other versions of Python, which this one can't compile.
+# Byte code for all of Python, by one process in one order: pip's own differs from run to run. It notes the time of its
+# source, which is fixed by then. Some packages have files for other versions of Python, which this one can't compile.
 compile_python() {
     fix_times
-    folder=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    folder=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
     env --unset=SOURCE_DATE_EPOCH python -m compileall -qq "$folder" || true
     fix_times
 }

@@ -1,6 +1,7 @@
 """One platform of a framework: its Dockerfile, its locks, and the content hash of both."""
 
 import hashlib
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ EPOCH = 1_577_836_800
 images at all times, so that equal content has an equal digest; wheels can have none before 1980."""
 
 FIXED_TIMES = "fixed-times.sh"
+APT_SNAPSHOT = "ROSETTA_APT_SNAPSHOT"
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def dockerfile(image: Image) -> str:
             platform=image.platform,
             titles=[library.title for library in framework.libraries.values()],
             epoch=EPOCH,
+            apt_snapshot=apt_snapshot(),
             system_steps=[f". /{FIXED_TIMES}", *apt_steps(spec.packages), *spec.setup, "fix_times"],
             own_locks=framework.is_own,
             locks=[path.name for path in image.locks],
@@ -189,6 +192,14 @@ def dockerfile(image: Image) -> str:
         path = library_folders.PROGRAM.images / "Dockerfile.j2"
         raise MatrixError(f"{path} can't be filled for {image.name}: {error}.") from None
     return text
+
+
+def apt_snapshot() -> str:
+    """The time of which Debian's packages are to be, from ROSETTA_APT_SNAPSHOT, or nothing; raises BuildError."""
+    value = os.environ.get(APT_SNAPSHOT, "")
+    if value and not re.fullmatch(r"\d{8}T\d{6}Z", value):
+        raise BuildError(f"{APT_SNAPSHOT} is no time.", remedy="It has to be like 20260101T000000Z, in UTC.")
+    return value
 
 
 def apt_steps(packages: Sequence[str]) -> list[str]:
