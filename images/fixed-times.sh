@@ -22,11 +22,13 @@ take_over_packages() {
     mv /tmp/packages "$folder"
 }
 
-# Byte code for all of Python, by one process in one order: pip's own differs from run to run. It notes the time of its
-# source, which is fixed by then. Some packages have files for other versions of Python, which this one can't compile.
+# Byte code, by one process in one order: pip's own differs from run to run. It notes the time of its source, which is
+# fixed by then. Some packages have files for other versions of Python, which this one can't compile. Of Python's own
+# library it is what NumPy asks for: all of it would take longer than many a framework.
 compile_python() {
     fix_times
-    folder=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+    folder=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     env --unset=SOURCE_DATE_EPOCH python -m compileall -qq "$folder" || true
+    env --unset=SOURCE_DATE_EPOCH PYTHONDONTWRITEBYTECODE= python -c 'import numpy' 2>/dev/null || true
     fix_times
 }

@@ -92,14 +92,17 @@ def repository_of(name: str) -> str:
 
 # --- The lock -------------------------------------------------------------------------------------------------------
 def wanted_bases(frameworks: Sequence[Framework]) -> dict[LibraryFolder, list[str]]:
-    """The bases to lock, by the folder whose lock has them: a library of a user's own may have bases of its own."""
-    wanted: dict[LibraryFolder, set[str]] = {library_folders.PROGRAM: {PYTHON}}
+    """The bases to lock, by the folder whose lock has them: libraries of a user's own add what the program has not."""
+    program = library_folders.PROGRAM
+    wanted: dict[LibraryFolder, set[str]] = {}
     for framework in frameworks:
         for platform in framework.platforms:
             names = bases_of(Image(framework, platform))
             wanted.setdefault(framework.folder, set()).update(name for name in names if "@" not in name)
-    ours = wanted[library_folders.PROGRAM]
-    return {folder: sorted(names if names is ours else names - ours) for folder, names in wanted.items()}
+    if program in wanted:
+        wanted[program].add(PYTHON)
+    ours = wanted.get(program, set()) | read_digests(program.locks / FILE).keys()
+    return {folder: sorted(names if folder == program else names - ours) for folder, names in wanted.items()}
 
 
 def lock_bases(

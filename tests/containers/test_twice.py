@@ -11,9 +11,7 @@ from benchmarks.twice import twice
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
-from orchestrator.system import library_folders
 from orchestrator.system.checkout import ROOT
-from orchestrator.system.library_folders import LibraryFolder
 from tests.unit.images.test_images import TOY, wheel
 
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
@@ -39,19 +37,6 @@ def source_of(folder, name="toy-1.0"):
             member.size = len(text)
             archive.addfile(member, io.BytesIO(text.encode()))
     return path
-
-
-@pytest.fixture
-def program(tmp_path, monkeypatch):
-    """A checkout with no libraries but those of a test, and the program's scripts."""
-    (tmp_path / "images" / "locks").mkdir(parents=True)
-    for name in ("apt-mirror.sh", "fixed-times.sh", "Dockerfile.j2"):
-        shutil.copy(ROOT / "images" / name, tmp_path / "images")
-    shutil.copytree(ROOT / "workloads", tmp_path / "workloads")
-    monkeypatch.setattr(library_folders, "PROGRAM", LibraryFolder(tmp_path))
-    library_folders.forget()
-    yield tmp_path
-    library_folders.forget()
 
 
 @pytest.mark.parametrize("definition", [TOY, ON_3_6], ids=["a wheel", "system packages, and a package that is built"])
