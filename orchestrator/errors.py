@@ -131,6 +131,12 @@ class DiffersError(RosettaError):
     exit_code = 17
 
 
+class MovedError(RosettaError):
+    """What the locks name is not there any more as it was: a package, or a base image."""
+
+    exit_code = 21
+
+
 class LackingError(RosettaError):
     """What a run needs is lacking on this machine."""
 

@@ -1,5 +1,6 @@
 """Images: save, load, list; and for those who change one or the matrix: lock, schema."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -105,23 +106,88 @@ def versions_table(write: bool, check: bool) -> None:
 @click.command()
 @click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK]...")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit, not those of the lock.")
+@click.option("--bases", is_flag=True, help="Lock the digests of the base images instead; needs Docker.")
+@click.option("--check", is_flag=True, help="Write nothing; say what has moved since. Exit code 21 if something has.")
 @own_libraries
-def lock(frameworks: tuple[str, ...], upgrade: bool, own: tuple[Path, ...]) -> None:
+def lock(frameworks: tuple[str, ...], upgrade: bool, bases: bool, check: bool, own: tuple[Path, ...]) -> None:
     """Resolve what images/*.yaml ask for into locks with hashes. For those who change an image; needs uv.
+
+    With --check, asks the indexes for what the locks name: withdrawn and yanked packages; and with --bases, the
+    registry for base images that were updated.
 
     \b
     examples:
       rosetta lock pytorch
       rosetta lock tinygrad --with my-libraries
+      rosetta lock --bases --upgrade
+      rosetta lock --check --bases
     """
     from orchestrator.images.definitions import chosen
     from orchestrator.images.locks import write_locks
 
     take_in_libraries(own)
+    if check and upgrade:
+        raise click.UsageError("--check and --upgrade exclude each other.")
+    if check:
+        return check_locks(frameworks, bases)
+    if bases:
+        return lock_bases(frameworks, upgrade)
     for framework in chosen(frameworks):
         for platform in framework.platforms:
             for path in write_locks(framework.framework, platform, upgrade):
                 click.echo(path)
+
+
+def lock_bases(names: Sequence[str], anew: bool) -> None:
+    """Write the digests of the bases of some frameworks, or all."""
+    from orchestrator.images import bases
+    from orchestrator.images.definitions import chosen
+    from orchestrator.images.locks import make_writable
+    from orchestrator.system.library_folders import PROGRAM
+
+    ask = registry_asked()
+    for folder, wanted in bases.wanted_bases(chosen(names)).items():
+        if wanted:
+            make_writable(folder.locks)
+            click.echo(bases.lock_bases(folder, wanted, ask, anew))
+            if folder == PROGRAM:
+                click.echo(bases.write_own_base())
+
+
+def check_locks(names: Sequence[str], bases: bool) -> None:
+    """Print what has moved since the locks of some frameworks were made; raises MovedError, UnreachableError."""
+    from itertools import chain
+
+    from orchestrator.errors import MovedError
+    from orchestrator.images import moved
+    from orchestrator.images.bases import wanted_bases
+    from orchestrator.images.definitions import chosen
+    from orchestrator.images.image import Image
+
+    frameworks = chosen(names)
+    images = [Image(framework, platform) for framework in frameworks for platform in framework.platforms]
+    found = list(moved.moved_packages(images))
+    if bases:
+        wanted = set(chain.from_iterable(wanted_bases(frameworks).values()))
+        found += moved.moved_bases(wanted, registry_asked())
+    for each in found:
+        click.echo(each)
+    known = [each for each in found if not each.unknown]
+    if known:
+        remedy = "'rosetta lock --upgrade' and 'rosetta lock --bases --upgrade' lock what is there now."
+        raise MovedError(f"{len(known)} of what is locked has moved.", remedy=remedy)
+    moved.refuse_unknown(found)
+    click.echo(f"Nothing has moved: {len(moved.pins_of(images)):,} packages{' and the bases' if bases else ''}.")
+
+
+def registry_asked() -> Callable[[str], str | None]:
+    """What asks a base's registry, or the mirror of it, for the digest of its tag."""
+    from orchestrator.engines.client import Connection
+    from orchestrator.images.sources import asked_for
+    from orchestrator.publish.registry import digest_of
+
+    api = Connection().api
+    return lambda base: digest_of(api, asked_for(base))
 
 
 @click.command(hidden=True)

@@ -24,7 +24,7 @@ from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.errors import EngineError, ResultError
 from orchestrator.images.architectures import Scan
-from orchestrator.images.building import build_images
+from orchestrator.images.building import build_images, built_on
 from orchestrator.images.image import Image
 from orchestrator.system.host import Host, pretended_host
 from orchestrator.system.streams import Limited
@@ -99,6 +99,10 @@ class DockerEngine(OnThisHost):
     def machine_code(self, image: Image) -> Scan | None:
         """What was found when the image was built; None if it is not here."""
         return code_scan.found_in(image, self.connection.variables)
+
+    def built_on(self, image: Image) -> str:
+        """Its bases as this engine has them."""
+        return built_on(image, self.connection.variables)
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Get the images that are missing or out of date."""

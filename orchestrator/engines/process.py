@@ -82,6 +82,10 @@ class ProcessEngine(OnThisHost):
         """Environments are not looked into."""
         return None
 
+    def built_on(self, image: Image) -> str:
+        """Environments have no base."""
+        return ""
+
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Install the environments that are missing, one after the other."""
         for number, image in enumerate(wanted, 1):

@@ -94,6 +94,9 @@ class Engine(Protocol):
     def machine_code(self, image: Image) -> Scan | None:
         """What GPUs an image has code for; None if it is not here, or was not looked into."""
 
+    def built_on(self, image: Image) -> str:
+        """What an image is, or will be, built on, as its rows have it: bases by digest; empty where there is none."""
+
     def prepare(self, images: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build what is missing; returns a digest for each image tag. Raises BuildError."""
 

@@ -25,7 +25,7 @@ from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots,
 from orchestrator.engines.protocol import Leases, OnEvent, Task
 from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan
-from orchestrator.images.building import build_images, inspect_images
+from orchestrator.images.building import build_images, built_on, inspect_images
 from orchestrator.images.image import Image
 from orchestrator.system import library_folders
 from orchestrator.system.host import Host, machine_reason
@@ -81,6 +81,10 @@ class RayEngine:
     def machine_code(self, image: Image) -> Scan | None:
         """What was found when the image was built here."""
         return code_scan.found_in(image, os.environ)
+
+    def built_on(self, image: Image) -> str:
+        """Its bases as the engine here has them, which builds it."""
+        return built_on(image, os.environ)
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build here what is missing; a node has it brought when it runs the first cell of it."""

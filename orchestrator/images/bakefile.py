@@ -2,39 +2,50 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from orchestrator.images.image import Image, digest, dockerfile
+from orchestrator.images.bases import LABEL, Base, bases_of, described
+from orchestrator.images.image import EPOCH, Image, digest, dockerfile, workloads_step
 from orchestrator.images.sources import APT_MIRROR, Sources
 from orchestrator.system import library_folders
 
 
-def bake(images: Sequence[Image], sources: Sources | None = None) -> dict[str, Any]:
-    """What ``docker buildx bake -f -`` takes as JSON: a target per image, the group "default" with all of them."""
+def bake(
+    images: Sequence[Image], sources: Sources | None = None, bases: Mapping[str, Base] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What ``docker buildx bake -f -`` takes as JSON: a target per image, the group "default" with all of them.
+
+    ``bases`` says of which bases the engine has images, and what those are.
+    """
     sources = sources or Sources.from_environment()
     return {
         "group": {"default": {"targets": [image.name for image in images]}},
-        "target": {image.name: target(image, sources) for image in images},
+        "target": {image.name: target(image, sources, bases) for image in images},
     }
 
 
-def target(image: Image, sources: Sources) -> dict[str, Any]:
+def target(image: Image, sources: Sources, bases: Mapping[str, Base]) -> dict[str, Any]:
     """The target of one image."""
     secrets = [f"id={name},src={path}" for name, path in (("ca", sources.ca), ("pip_conf", sources.pip_conf)) if path]
     if sources.apt_mirror:
         secrets.append(f"id=apt_mirror,env={APT_MIRROR}")
     own = own_workloads(image)
-    copies = [f"COPY --from={name} --chmod=755 . /workloads\n" for name in own]
+    steps = [workloads_step(f"from={name}") for name in own]
     locks = {"locks": str(image.framework.folder.locks)} if image.framework.is_own else {}
     return {
         "context": str(library_folders.PROGRAM.path),
-        "contexts": {**sources.contexts(image), **locks, **own},
-        "dockerfile-inline": "".join([dockerfile(image), *copies]),
-        "args": {**sources.pip_variables(image), **dict(sources.proxies)},
+        "contexts": {**sources.contexts(image, bases), **locks, **own},
+        "dockerfile-inline": "".join([dockerfile(image), *steps]),
+        "args": {"SOURCE_DATE_EPOCH": str(EPOCH), **sources.pip_variables(image), **dict(sources.proxies)},
         "secret": secrets,
-        "labels": {"rosetta.recipe": image.recipe, "rosetta.workloads": workloads_digest(image)},
+        "labels": {
+            "rosetta.recipe": image.recipe,
+            "rosetta.workloads": workloads_digest(image),
+            LABEL: described(bases_of(image), bases),
+        },
         "tags": [image.tag],
         "platforms": ["linux/amd64"],
         "output": ["type=docker"],

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.errors import (
@@ -19,11 +20,11 @@ from orchestrator.errors import (
     UnreachableError,
 )
 from orchestrator.images.bakefile import bake, workloads_digest
-from orchestrator.images.image import Image, digest
-from orchestrator.images.sources import mirror, official
+from orchestrator.images.bases import LABEL, PYTHON, Base, base_here, bases_of, described
+from orchestrator.images.image import EPOCH, Image, digest
+from orchestrator.images.pins import pinned
+from orchestrator.images.sources import asked_for, is_mirrored, mirror
 from orchestrator.system import library_folders
-
-PROBE_BASE = "python:3.11-slim-bookworm"
 
 
 def build_images(
@@ -37,9 +38,10 @@ def build_images(
     """
     images = list(dict.fromkeys(images))
     there = inspect_images([image.tag for image in images], variables)
-    stale = [image for image in images if not is_current(there.get(image.tag), image, workloads_digest(image))]
+    bases = bases_here(images, variables)
+    stale = [image for image in images if not is_current(there.get(image.tag), image, workloads_digest(image), bases)]
     if stale:
-        run_bake(bake(stale), progress, variables)
+        run_bake(bake(stale, bases=bases), progress, variables)
         there = inspect_images([image.tag for image in images], variables)
     return {image.tag: there[image.tag]["Id"] for image in images}
 
@@ -53,11 +55,12 @@ def build_probe(variables: Mapping[str, str] = os.environ) -> str:
         content = b"\0".join(path.read_bytes() for path in (recipe, *(program.workloads / name for name in copied)))
     except OSError as error:
         raise BuildError(f"The program lacks {error.filename}.", remedy="Install it again.") from None
-    tag = f"rosetta/probe:{digest(content)}"
+    base = str(base_here(PYTHON, inspect_images([PYTHON], variables).get(PYTHON), is_mirrored(PYTHON, mirror())))
+    tag = f"rosetta/probe:{digest(content + base.encode())}"
     if not inspect_images([tag], variables):
         command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", f"--tag={tag}"]
-        if place := mirror():
-            command.append(f"--build-context={PROBE_BASE}=docker-image://{place}/{official(PROBE_BASE)}")
+        if "@" in base or mirror():
+            command.append(f"--build-context={PYTHON}=docker-image://{asked_for(pinned(PYTHON))}")
         command += [f"--file={recipe}", str(program.workloads)]
         done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -69,6 +72,7 @@ def add_labels(source: str, target: str, labels: Mapping[str, str], variables: M
     """Give an image more labels, under another name or its own; the same ones give the same id. Raises BuildError."""
     words = [word for name, value in sorted(labels.items()) for word in ("--label", f"{name}={value}")]
     command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
+    command.append(f"--build-arg=SOURCE_DATE_EPOCH={EPOCH}")
     with tempfile.TemporaryDirectory() as empty:
         Path(empty, "Dockerfile").write_text(f"FROM {source}\n")
         command += ["--tag", target, empty]
@@ -77,10 +81,32 @@ def add_labels(source: str, target: str, labels: Mapping[str, str], variables: M
         raise explained(done.stderr)
 
 
-def is_current(found: Mapping[str, Any] | None, image: Image, workloads: str) -> bool:
-    """Whether this image was built from the recipe and the scripts of now."""
-    labels = (found or {}).get("Config", {}).get("Labels") or {}
-    return bool(labels.get("rosetta.recipe") == image.recipe and labels.get("rosetta.workloads") == workloads)
+def is_current(
+    found: Mapping[str, Any] | None, image: Image, workloads: str, bases: Mapping[str, Base] = MappingProxyType({})
+) -> bool:
+    """Whether this image was built from the recipe and the scripts of now, on the bases of now."""
+    labels = labels_of(found)
+    expected = {"rosetta.recipe": image.recipe, "rosetta.workloads": workloads}
+    expected[LABEL] = described(bases_of(image), bases, labels.get(LABEL, ""))
+    return all(labels.get(name) == value for name, value in expected.items())
+
+
+def labels_of(found: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """The labels of an image, as the engine tells them."""
+    return (found or {}).get("Config", {}).get("Labels") or {}
+
+
+def bases_here(images: Sequence[Image], variables: Mapping[str, str] = os.environ) -> dict[str, Base]:
+    """The bases of some images as builds on this engine take them, by their tags."""
+    names = list(dict.fromkeys(name for image in images for name in bases_of(image)))
+    there, registry = inspect_images(names, variables), mirror()
+    return {name: base_here(name, there.get(name), is_mirrored(name, registry)) for name in names}
+
+
+def built_on(image: Image, variables: Mapping[str, str] = os.environ) -> str:
+    """What an image is, or will be, built on: each base by digest, or as what stands in for it."""
+    found = labels_of(inspect_images([image.tag], variables).get(image.tag))
+    return described(bases_of(image), bases_here([image], variables), found.get(LABEL, ""))
 
 
 def inspect_images(tags: Sequence[str], variables: Mapping[str, str] = os.environ) -> dict[str, dict[str, Any]]:

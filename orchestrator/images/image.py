@@ -1,6 +1,7 @@
 """One platform of a framework: its Dockerfile, its locks, and the content hash of both."""
 
 import hashlib
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,16 @@ from orchestrator.cell import contract
 from orchestrator.errors import BuildError, MatrixError
 from orchestrator.images import definitions
 from orchestrator.images.definitions import Framework, Platform, Stage, frameworks, library_index
+from orchestrator.images.pins import pinned
 from orchestrator.system import library_folders
 from orchestrator.system.library_folders import LibraryFolder, remembered
+
+EPOCH = 1_577_836_800
+"""The time of an image and of all files that its layers add, in seconds since 1970: 2020-01-01. It is the same for all
+images at all times, so that equal content has an equal digest; wheels can have none before 1980."""
+
+FIXED_TIMES = "fixed-times.sh"
+APT_SNAPSHOT = "ROSETTA_APT_SNAPSHOT"
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class Image:
         """Content hash of everything in the image but the workloads, comments left out: 16 hexadecimal digits."""
         lines = [line for line in dockerfile(self).splitlines() if not line.startswith("#")]
         lines += [line for path in self.locks for line in read_lock(path) if not line.lstrip().startswith("#")]
+        lines.append((library_folders.PROGRAM.images / FIXED_TIMES).read_text())
         return digest("\n".join(lines).encode())
 
     @property
@@ -149,6 +159,7 @@ def template() -> Any:
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True, autoescape=False
     )
+    environment.filters["pinned"] = pinned
     return environment.get_template("Dockerfile.j2")
 
 
@@ -169,18 +180,26 @@ def dockerfile(image: Image) -> str:
             license=framework.license,
             platform=image.platform,
             titles=[library.title for library in framework.libraries.values()],
-            system_steps=[*apt_steps(spec.packages), *spec.setup],
+            epoch=EPOCH,
+            apt_snapshot=apt_snapshot(),
+            system_steps=[f". /{FIXED_TIMES}", *apt_steps(spec.packages), *spec.setup, "fix_times"],
             own_locks=framework.is_own,
             locks=[path.name for path in image.locks],
-            pip_steps=[
-                shlex.join(["pip", "--disable-pip-version-check", "install", *arguments])
-                for arguments in image.pip_installs(Path("/locks"), Path("/wheels"))
-            ],
+            pip_steps=pip_steps(image),
+            workloads_step=workloads_step("source=workloads").rstrip(),
         )
     except jinja2.TemplateError as error:
         path = library_folders.PROGRAM.images / "Dockerfile.j2"
         raise MatrixError(f"{path} can't be filled for {image.name}: {error}.") from None
     return text
+
+
+def apt_snapshot() -> str:
+    """The time of which Debian's packages are to be, from ROSETTA_APT_SNAPSHOT, or nothing; raises BuildError."""
+    value = os.environ.get(APT_SNAPSHOT, "")
+    if value and not re.fullmatch(r"\d{8}T\d{6}Z", value):
+        raise BuildError(f"{APT_SNAPSHOT} is no time.", remedy="It has to be like 20260101T000000Z, in UTC.")
+    return value
 
 
 def apt_steps(packages: Sequence[str]) -> list[str]:
@@ -189,6 +208,22 @@ def apt_steps(packages: Sequence[str]) -> list[str]:
         return []
     install = shlex.join(["apt-get", "install", "-y", "--no-install-recommends", *packages])
     return [". /apt-mirror.sh", "apt-get update", install, "rm -rf /var/lib/apt/lists/*"]
+
+
+def pip_steps(image: Image) -> list[str]:
+    """Shell lines that install all of an image's packages."""
+    command = ["pip", "--disable-pip-version-check", "install", "--no-compile"]
+    installs = [shlex.join([*command, *arguments]) for arguments in image.pip_installs(Path("/locks"), Path("/wheels"))]
+    return ["take_over_packages", *installs, "compile_python"]
+
+
+def workloads_step(source: str) -> str:
+    """The step that adds scripts. A COPY would keep the times of the checkout's files."""
+    return f"""\
+RUN --mount=type=bind,source=images/{FIXED_TIMES},target=/{FIXED_TIMES} \\
+    --mount=type=bind,{source},target=/from \\
+    . /{FIXED_TIMES} && cp --recursive /from/. . && chmod --recursive 755 . && fix_times
+"""
 
 
 def digest(content: bytes) -> str:

@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import BuildError
-from orchestrator.images.definitions import cuda
+from orchestrator.images.bases import Base, bases_of
 from orchestrator.images.image import Image, packages_of
+from orchestrator.images.pins import pinned
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
@@ -61,12 +62,18 @@ class Sources:
         for package in packages_of(image):
             yield package, tuple(package.split("==")) in normal
 
-    def contexts(self, image: Image) -> dict[str, str]:
+    def contexts(self, image: Image, bases: Mapping[str, Base]) -> dict[str, str]:
         """What stands in for stages of its Dockerfile: folders, wheels only where it finds something in them; a mirror.
 
-        Raises BuildError if libraries of CUDA are here, but not those of its platform.
+        A local image without a digest stands in for its base too, whatever digest that should have. Raises BuildError
+        if libraries of CUDA are here, but not those of its platform.
         """
-        contexts = {base: f"docker-image://{self.registry}/{official(base)}" for base in self.bases(image)}
+        contexts = {}
+        for name in bases_of(image, cuda=not self.cuda):
+            if is_mirrored(name, self.registry):
+                contexts[pinned(name)] = f"docker-image://{self.registry}/{official(pinned(name))}"
+            elif name in bases and bases[name].stand_in and pinned(name) != name:
+                contexts[pinned(name)] = f"docker-image://{name}"
         if any(here for _, here in self.holds(image)):
             contexts["wheels"] = str(self.wheels)
         if self.cuda and image.stage:
@@ -76,13 +83,6 @@ class Sources:
                 raise BuildError(f"ROSETTA_CUDA names {self.cuda}, which has no folder {image.platform}.", "", remedy)
             contexts["cuda"] = str(folder)
         return contexts
-
-    def bases(self, image: Image) -> list[str]:
-        """The images of Docker Hub that it is built on, where they are to come from a mirror."""
-        every = [image.spec.base, *(copy.image for copy in image.spec.copies)]
-        if image.stage and not self.cuda:
-            every.append(cuda().base)
-        return [base for base in every if self.registry and "." not in base.partition("/")[0].partition(":")[0]]
 
     def pip_variables(self, image: Image) -> dict[str, str]:
         """What pip is told by variables, and a build by arguments of the same names.
@@ -109,6 +109,17 @@ def mirror() -> str:
     if value and not re.fullmatch(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)*", value):
         raise BuildError("ROSETTA_REGISTRY_MIRROR is no HOST or HOST/PATH.", remedy="Credentials go to 'docker login'.")
     return value
+
+
+def is_mirrored(base: str, registry: str) -> bool:
+    """Whether a base is Docker Hub's, and ``registry`` a mirror of it."""
+    return bool(registry) and "." not in base.partition("/")[0].partition(":")[0]
+
+
+def asked_for(base: str) -> str:
+    """What a registry is asked for to have a base: its tag there."""
+    place = mirror()
+    return f"{place}/{official(base)}" if is_mirrored(base, place) else base
 
 
 def mirrors_debian() -> bool:

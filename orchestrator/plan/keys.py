@@ -12,10 +12,11 @@ from orchestrator.data import datasets
 from orchestrator.images.image import Image
 
 
-def key(cell: Cell, image: Image, engine: str, pretended: bool = False) -> str:
+def key(cell: Cell, image: Image, engine: str, pretended: bool = False, base: str = "") -> str:
     """Content hash of everything that may change the result: 16 hexadecimal digits.
 
-    What ran on a ``pretended`` GPU is no result of the cell.
+    What ran on a ``pretended`` GPU is no result of the cell. ``base`` is what the image is built on, where that is more
+    than its recipe says: a locked digest is part of that already, a local stand-in is not.
     """
     content = {
         "cell": vars(cell),  # asdict copies deeply, which for thousands of cells takes longer than all the rest
@@ -24,6 +25,7 @@ def key(cell: Cell, image: Image, engine: str, pretended: bool = False) -> str:
         "recipe": image.recipe,
         "sources": sources(cell.library, cell.workload, cell.variant),
         "data": data_digest(dataset) if (dataset := dataset_of(cell)) else "",
+        **({"base": base} if base else {}),
         **({"pretended": True} if pretended else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -45,6 +45,9 @@ class Place(Protocol):
     def machine_code(self, image: Image) -> Scan | None:
         """What GPUs the image has code for, if it is there and was looked into."""
 
+    def built_on(self, image: Image) -> str:
+        """The bases of the image, by digest or as what stands in for them; empty where there are none."""
+
 
 class Verdict(StrEnum):
     """What is to be done with a cell."""
@@ -59,6 +62,7 @@ class Planned:
     """A cell with its verdict. ``key`` and ``image`` are set unless the cell is incompatible.
 
     ``note`` is what to know of one that is not; ``lacks_gpu`` says that nothing but this machine's GPUs is in the way.
+    ``base`` is what its image is built on.
     """
 
     cell: Cell
@@ -68,6 +72,13 @@ class Planned:
     key: str = ""
     note: str = ""
     lacks_gpu: bool = False
+    base: str = ""
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """What a row says of its image."""
+        assert self.image is not None
+        return {**self.image.columns, "base": self.base or None}
 
     def as_json(self) -> dict[str, Any]:
         """The form of ``rosetta plan --json``."""
@@ -78,6 +89,7 @@ class Planned:
             "note": self.note,
             **vars(self.cell),
             "image": self.image.tag if self.image else None,
+            "base": self.base or None,
             "key": self.key or None,
         }
 
@@ -132,9 +144,11 @@ def verdict(
     reason = lasting or lacking or data_reason(cell)
     if reason is not None or image is None:
         return Planned(cell, Verdict.INCOMPATIBLE, reason or "", lacks_gpu=lacking is not None)
-    name = key(cell, image, engine.name, host.pretended and cell.gpu != "none")
+    base = built_on(engine, image)
+    name = key(cell, image, engine.name, host.pretended and cell.gpu != "none", base)
     done = name in there and folder.result(name, cell.id).is_file()
-    return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name, notes_of(cell, image, engine, host))
+    note = notes_of(cell, image, engine, host)
+    return Planned(cell, Verdict.DONE if done else Verdict.READY, "", image, name, note, base=base)
 
 
 def lasting_reason(cell: Cell, image: Image | None, engine: Place, host: Host, unverified: bool = False) -> str | None:
@@ -223,6 +237,12 @@ def parallel_reason(workload: str) -> str | None:
 def engine_reason(engine: Place, image: Image) -> str | None:
     """Why the engine can't serve an image."""
     return engine.unavailable(image)
+
+
+@remembered
+def built_on(engine: Place, image: Image) -> str:
+    """The bases of an image where the engine builds it."""
+    return engine.built_on(image)
 
 
 @remembered

@@ -235,7 +235,7 @@ def plan(rows: Sequence[PublishedRow], folder: Path, host: Host) -> list[Planned
         reason = machine_reason(cell.platform, cell.gpu, host)
         done = ResultsFolder(folder).result(key, cell.id).exists()
         verdict = Verdict.INCOMPATIBLE if reason else Verdict.DONE if done else Verdict.READY
-        planned.append(Planned(cell, verdict, reason or "", row.image, key))
+        planned.append(Planned(cell, verdict, reason or "", row.image, key, base=row.row.get("base") or ""))
     return planned
 
 

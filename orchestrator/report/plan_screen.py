@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from orchestrator.images.bases import unlocked
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.system.gpus import CUDA
 from orchestrator.system.host import Host, described
@@ -28,8 +29,16 @@ def lines(planned: Sequence[Planned], host: Host | None, every: bool) -> Iterato
         yield from by_reason([p for p in planned if p.verdict is Verdict.INCOMPATIBLE])
     counts = Counter(p.verdict for p in planned)
     yield f"\n{len(planned):,} cells: " + ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in Verdict)
+    yield from bases(planned)
     if host is not None:
         yield from found(planned, host)
+
+
+def bases(planned: Sequence[Planned]) -> Iterator[str]:
+    """The bases of images that no digest names, and how many cells stand on each."""
+    counts = Counter(base for p in planned for base in unlocked(p.base))
+    for base, count in sorted(counts.items()):
+        yield f"base without a digest, {count:,} cells: {base}"
 
 
 def coloured(verdict: Verdict) -> str:

@@ -25,12 +25,12 @@ PHASES = ("import", "data", "build", "first_step", "train", "validate", "warm_up
 
 
 def row_of(
-    cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image: Mapping[str, str], host: str
+    cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image: Mapping[str, str | None], host: str
 ) -> dict[str, Any]:
     """The row of an attempt at a cell, judged: a document of another run or of bad quality is not ok.
 
     ``key`` is the cell's content hash, ``run`` unique to the attempt, ``host`` the machine's name. ``image`` are the
-    columns that tell the image: its tag (``image``), ``recipe`` and ``framework``.
+    columns that tell the image: its tag (``image``), ``recipe``, ``framework`` and what it was built on (``base``).
     """
     document, status, reason = outcome.document, outcome.status, outcome.reason
     if status is Status.OK and document is None:

@@ -42,6 +42,8 @@ COLUMNS: Mapping[str, str] = {
     # in use on any, how many processes of others were on them; and the library's own word for its device
     "gpus_during": "text?", "gpu_uuids": "text?", "capability": "text?", "gpu_peak_memory": "whole?",
     "gpu_others": "whole?", "device": "text?",
+    # the image's bases, by digest; a local image without one that stands in for its base, by id
+    "base": "text?",
     # how the image was proved on this card before the cell ran: the run of its parity, or why there was none
     "proof": "text?",
     # bookkeeping
@@ -54,7 +56,7 @@ LATER = (
     *("parity", "warm_up_seconds", "predict_seconds"),
     *("workers", "findings", "pretrained", "validation_losses", "validate_seconds"),
     *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
-    *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof"),
+    *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof", "base"),
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

@@ -100,7 +100,7 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
     host = outcome.host or engine.host
     if active.host.pretended and cell.gpu != "none":
         host = f"{host} (pretended GPUs)"
-    row = row_of(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.image.columns, host=host)
+    row = row_of(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.columns, host=host)
     row["proof"] = proved or None
     path = result_of(planned, active)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,9 @@ import pytest
 from benchmarks.private_engine import PrivateEngine
 from orchestrator.errors import EngineError
 from orchestrator.images.building import build_probe
+from orchestrator.system import library_folders
 from orchestrator.system.checkout import ROOT
+from orchestrator.system.library_folders import LibraryFolder
 from tests.containers import ssh_daemon
 from tests.pretended_driver import machines
 
@@ -57,6 +59,19 @@ def installed(engine, tmp_path_factory) -> Installed:
     program = Installed(folder / "environment", folder / built.stdout.split()[-1])
     program.pip(str(program.wheel))
     return program
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A checkout with no libraries but those of a test, and the program's scripts."""
+    (tmp_path / "images" / "locks").mkdir(parents=True)
+    for name in ("apt-mirror.sh", "fixed-times.sh", "Dockerfile.j2"):
+        shutil.copy(ROOT / "images" / name, tmp_path / "images")
+    shutil.copytree(ROOT / "workloads", tmp_path / "workloads")
+    monkeypatch.setattr(library_folders, "PROGRAM", LibraryFolder(tmp_path))
+    library_folders.forget()
+    yield tmp_path
+    library_folders.forget()
 
 
 @pytest.fixture(scope="session")

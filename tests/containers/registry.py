@@ -33,16 +33,17 @@ class Registry:
 
 
 @contextmanager
-def registry(engine: PrivateEngine, folder: Path) -> Iterator[Registry]:
-    """A registry in the engine's network, with nothing in it."""
+def registry(engine: PrivateEngine | None, folder: Path) -> Iterator[Registry]:
+    """A registry with nothing in it, in the network of a private engine, or else in this machine's."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder.mkdir()
     (folder / "htpasswd").write_text(f"{USER}:{HTPASSWD}\n")
     (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port))
-    inside = ["nsenter", f"--net=/proc/{engine.daemon.pid}/ns/net"]
-    subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
+    inside = ["nsenter", f"--net=/proc/{engine.daemon.pid}/ns/net"] if engine else []
+    if engine:
+        subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*inside, PROGRAM, "serve", folder / "config.yml"], stdout=log, stderr=log)
     try:

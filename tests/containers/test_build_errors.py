@@ -34,7 +34,7 @@ def toy(tmp_path, monkeypatch) -> Iterator[Callable[..., dict[str, Any]]]:
     locks, wheels = tmp_path / "images" / "locks", tmp_path / "wheels"
     for folder in (locks, wheels, tmp_path / "workloads"):
         folder.mkdir(parents=True)
-    for name in ("apt-mirror.sh", "Dockerfile.j2"):
+    for name in ("apt-mirror.sh", "fixed-times.sh", "Dockerfile.j2"):
         shutil.copy(ROOT / "images" / name, tmp_path / "images")
     monkeypatch.setattr(library_folders, "PROGRAM", LibraryFolder(tmp_path))
     library_folders.forget()
@@ -93,6 +93,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
     """Debian's servers behind a password."""
 
     asked: ClassVar[list[str]] = []
+    dated: ClassVar[str] = ""
 
     def do_GET(self) -> None:
         basic = base64.b64encode(b"user:planted-mirror-password").decode()
@@ -100,7 +101,8 @@ class Mirror(http.server.BaseHTTPRequestHandler):
             self.send_error(401)
             return
         self.asked.append(self.path)
-        answer = requests.get(f"http://deb.debian.org{self.path.removeprefix('/mirror')}", timeout=60)
+        path = self.path.removeprefix("/mirror").replace(self.dated, "", 1)
+        answer = requests.get(f"http://deb.debian.org{path}", timeout=60)
         self.send_response(answer.status_code)
         self.send_header("Content-Length", str(len(answer.content)))
         self.end_headers()
@@ -119,8 +121,11 @@ def one_line_base() -> Iterator[str]:
     subprocess.run(["docker", "image", "rm", tag], capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("sources", ["deb822", "one-line"])
-def test_system_packages_come_from_a_mirror_of_which_nothing_stays(sources, one_line_base, toy, monkeypatch):
+@pytest.mark.parametrize(("sources", "time"), [("deb822", ""), ("one-line", ""), ("deb822", "20260101T000000Z")])
+def test_system_packages_come_from_a_mirror_of_which_nothing_stays(sources, time, one_line_base, toy, monkeypatch):
+    dated = f"/{time}" if time else ""
+    monkeypatch.setattr(Mirror, "dated", dated)
+    monkeypatch.setenv("ROSETTA_APT_SNAPSHOT", time)
     monkeypatch.setattr(Mirror, "asked", [])
     words = ["docker", "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "bridge"]
     gateway = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
@@ -136,4 +141,5 @@ def test_system_packages_come_from_a_mirror_of_which_nothing_stays(sources, one_
             assert not [one for name, content in left.items() for one in places(name, content, words)]
         server.shutdown()
     assert any(path.endswith(".deb") for path in Mirror.asked)
-    assert any(path.startswith("/mirror/debian-security/") for path in Mirror.asked)
+    assert any(path.startswith(f"/mirror/debian-security{dated}/") for path in Mirror.asked)
+    assert all(path.startswith((f"/mirror/debian{dated}/", "/mirror/debian-security")) for path in Mirror.asked)

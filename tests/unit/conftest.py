@@ -73,7 +73,8 @@ def definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     program, folder = library_folders.PROGRAM, LibraryFolder(tmp_path / "program")
     folder.locks.mkdir(parents=True)
     folder.workloads.symlink_to(program.workloads)
-    (folder.images / "Dockerfile.j2").write_text((program.images / "Dockerfile.j2").read_text())
+    for name in ("Dockerfile.j2", "fixed-times.sh"):
+        (folder.images / name).write_text((program.images / name).read_text())
     monkeypatch.setattr(library_folders, "PROGRAM", folder)
     library_folders.forget()
     yield folder.images

@@ -225,8 +225,8 @@ FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "What ran": (
         ("framework", "framework"), ("framework_version", "version"), ("cuda", "CUDA"), ("cudnn", "cuDNN"),
         ("packages", "packages"), ("python", "Python"), ("numpy", "NumPy"), ("engine", "engine"), ("image", "image"),
-        ("image_digest", "image digest"), ("recipe", "recipe"), ("key", "key"), ("commit", "commit"),
-        ("dirty", "changed since"),
+        ("image_digest", "image digest"), ("recipe", "recipe"), ("base", "built on"), ("key", "key"),
+        ("commit", "commit"), ("dirty", "changed since"),
     ),
     "On what": (
         ("host", "host"), ("cpu", "CPU"), ("cores", "cores"), ("memory", "memory"), ("os", "system"),

@@ -20,6 +20,7 @@ from orchestrator.images.definitions import (
 )
 from orchestrator.images.image import Image, dockerfile, every_image, image_for, packages_of, read_lock, template
 from orchestrator.images.locks import write_locks
+from orchestrator.images.pins import pinned
 from orchestrator.images.sources import PROXIES, Sources
 from orchestrator.plan.selection import known_words
 from orchestrator.system.checkout import ROOT
@@ -81,7 +82,8 @@ def test_hadolint_has_no_complaint():
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
 def test_the_workloads_are_the_last_layer(image):
     instructions = re.findall(r"(?m)^[A-Z]+", dockerfile(image).rpartition("\nFROM ")[2])
-    assert [word for word in instructions if word in ("RUN", "COPY", "ADD", "WORKDIR")][-1] == "COPY"
+    assert [word for word in instructions if word in ("RUN", "COPY", "ADD", "WORKDIR")][-2:] == ["WORKDIR", "RUN"]
+    assert "source=workloads,target=/from" in dockerfile(image).rpartition("\nWORKDIR /workloads\n")[2]
     assert "USER" not in instructions
 
 
@@ -98,7 +100,7 @@ def test_folders_of_other_images_are_there_before_the_system_is_set_up():
     place = {line: number for number, line in enumerate(lines)}
     first, then = "FROM julia:1.9-bookworm AS copy1", "FROM python:3.11-slim-bookworm AS toy-cpu"
     copy = "COPY --from=copy1 /usr/local/julia /usr/local/julia"
-    assert place[first] < place[then] < place[copy] < place["RUN true"]
+    assert place[first] < place[then] < place[copy] < place[" && true \\"]
 
 
 def test_what_builds_packages_is_installed_first_and_without_isolation():
@@ -400,9 +402,13 @@ def test_bake_file_has_a_target_per_image():
         "context": str(ROOT),
         "contexts": {},
         "dockerfile-inline": dockerfile(PYTORCH),
-        "args": {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"},
+        "args": {"SOURCE_DATE_EPOCH": "1577836800", "PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"},
         "secret": [],
-        "labels": {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": workloads_digest(PYTORCH)},
+        "labels": {
+            "rosetta.recipe": PYTORCH.recipe,
+            "rosetta.workloads": workloads_digest(PYTORCH),
+            "rosetta.base": pinned("python:3.11-slim-bookworm"),
+        },
         "tags": ["rosetta/pytorch:2.13.0-cpu"],
         "platforms": ["linux/amd64"],
         "output": ["type=docker"],
@@ -424,7 +430,10 @@ def test_sources_of_this_machine_are_secrets_contexts_and_arguments(tmp_path, mo
     assert target["pytorch-cpu"]["secret"] == [f"id=ca,src={ca}", f"id=pip_conf,src={conf}"]
     assert target["pytorch-cpu"]["contexts"] == {"wheels": str(wheels)}
     assert target["jax-cpu"]["contexts"] == {}
-    assert target["jax-cpu"]["args"] == {"HTTPS_PROXY": "http://user:secret@proxy:3128"}
+    assert target["jax-cpu"]["args"] == {
+        "SOURCE_DATE_EPOCH": "1577836800",
+        "HTTPS_PROXY": "http://user:secret@proxy:3128",
+    }
     shown = printed([PYTORCH])
     assert "http://***@proxy:3128" in shown
     assert "secret@" not in shown
@@ -469,11 +478,12 @@ def test_no_index_is_asked_for_what_is_here(definitions, tmp_path, files, conf, 
 
 
 # --- Building -------------------------------------------------------------------------------------------------------
-def test_an_image_is_current_only_with_both_labels():
-    labels = {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": "w"}
+def test_an_image_is_current_only_with_all_labels():
+    labels = {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": "w", "rosetta.base": pinned(PYTORCH.spec.base)}
     assert is_current({"Config": {"Labels": labels}}, PYTORCH, "w")
     assert not is_current({"Config": {"Labels": labels}}, PYTORCH, "edited")
     assert not is_current({"Config": {"Labels": {**labels, "rosetta.recipe": "old"}}}, PYTORCH, "w")
+    assert not is_current({"Config": {"Labels": {**labels, "rosetta.base": "debian"}}}, PYTORCH, "w")
     assert not is_current({"Config": {"Labels": None}}, PYTORCH, "w")
     assert not is_current(None, PYTORCH, "w")
 

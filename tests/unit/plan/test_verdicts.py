@@ -34,6 +34,9 @@ class Anything:
     def machine_code(self, image):
         return None
 
+    def built_on(self, image):
+        return ""
+
 
 ENGINE = Anything()
 

@@ -1,0 +1,132 @@
+"""Base images: which an image is built on, the digests that are locked for them, and what stands in for them here."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import BuildError
+from orchestrator.images import definitions
+from orchestrator.images.definitions import Framework
+from orchestrator.images.image import Image
+from orchestrator.images.pins import FILE, digests, pinned, read_digests
+from orchestrator.system import library_folders
+from orchestrator.system.library_folders import LibraryFolder
+
+LABEL = "rosetta.base"
+"""The label of an image that says what it was built on."""
+
+PYTHON = "python:3.11-slim-bookworm"
+"""The base of the orchestrator's own image and of the probe for GPUs."""
+
+ORCHESTRATOR = Path("orchestrator", "Dockerfile")
+ARGUMENT = re.compile(r"(?m)^ARG ROSETTA_BASE=.+$")
+
+HEAD = """\
+# The digests of the base images, by 'rosetta lock --bases', which asks their registry. A base without a line is taken
+# by its tag, whatever that is on the day of the build.
+"""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base image as a build on this machine takes it.
+
+    ``digest`` is that of a registry, or empty; ``stand_in`` is the id of a local image that no registry has and that
+    has the tag, as where a base was imported by hand, or empty.
+    """
+
+    name: str
+    digest: str = ""
+    stand_in: str = ""
+
+    def __str__(self) -> str:
+        if self.stand_in:
+            return f"{self.name} (stand-in {self.stand_in})"
+        return f"{self.name}@{self.digest}" if self.digest else self.name
+
+
+def bases_of(image: Image, cuda: bool = True) -> list[str]:
+    """The images that an image is made of, by their tags; ``cuda`` says whether CUDA's stage is built."""
+    every = [image.spec.base, *(copy.image for copy in image.spec.copies)]
+    if image.stage and cuda:
+        every.append(definitions.cuda().base)
+    return list(dict.fromkeys(every))
+
+
+def base_here(name: str, found: Mapping[str, Any] | None, mirrored: bool = False) -> Base:
+    """What a build takes for a base, if the engine has ``found`` under its tag; where it is ``mirrored``, no matter."""
+    locked = digests().get(name, "")
+    if found is None or mirrored or "@" in name:
+        return Base(name, locked)
+    repository = repository_of(name)
+    known = [str(text).partition("@") for text in found.get("RepoDigests") or ()]
+    theirs = [digest for where, _, digest in known if repository_of(where) == repository]
+    if not theirs:
+        return Base(name, stand_in=str(found["Id"]))
+    return Base(name, locked or theirs[0])
+
+
+def described(names: Iterable[str], bases: Mapping[str, Base], built: str = "") -> str:
+    """The bases of an image as its label and its rows have them.
+
+    Of one that is neither locked nor here, only the image that was ``built`` on it knows more, by its own label.
+    """
+    before = {re.split(r"[@ ]", text)[0]: text for text in built.split(", ")}
+    every = ((name, bases.get(name) or Base(name, digests().get(name, ""))) for name in names)
+    return ", ".join(before.get(name, name) if str(base) == name else str(base) for name, base in every)
+
+
+def unlocked(text: str) -> list[str]:
+    """The bases of a description that no digest names."""
+    return [base for base in text.split(", ") if base and "@sha256:" not in base]
+
+
+def repository_of(name: str) -> str:
+    """The repository of an image, without tag and digest, and on Docker Hub without its host: ``ghcr.io/me/base``."""
+    short = re.sub(r"^(docker\.io/)?(library/)?", "", name.partition("@")[0])
+    head, slash, tail = short.rpartition("/")
+    return f"{head}{slash}{tail.partition(':')[0]}"
+
+
+# --- The lock -------------------------------------------------------------------------------------------------------
+def wanted_bases(frameworks: Sequence[Framework]) -> dict[LibraryFolder, list[str]]:
+    """The bases to lock, by the folder whose lock has them: libraries of a user's own add what the program has not."""
+    program = library_folders.PROGRAM
+    wanted: dict[LibraryFolder, set[str]] = {}
+    for framework in frameworks:
+        for platform in framework.platforms:
+            names = bases_of(Image(framework, platform))
+            wanted.setdefault(framework.folder, set()).update(name for name in names if "@" not in name)
+    if program in wanted:
+        wanted[program].add(PYTHON)
+    ours = wanted.get(program, set()) | read_digests(program.locks / FILE).keys()
+    return {folder: sorted(names if folder == program else names - ours) for folder, names in wanted.items()}
+
+
+def lock_bases(
+    folder: LibraryFolder, names: Collection[str], digest_of: Callable[[str], str | None], anew: bool
+) -> Path:
+    """Write the digests that the bases of a folder have; those that are locked already stay, unless ``anew``.
+
+    Raises BuildError for a base that its registry does not have; nothing is written then.
+    """
+    path = folder.locks / FILE
+    locked = read_digests(path)
+    for name in sorted(names):
+        if anew or name not in locked:
+            digest = digest_of(name)
+            if digest is None:
+                raise BuildError(f"The registry has no {name}.", remedy="Correct 'base' or 'copies' in images/.")
+            locked[name] = digest
+    path.write_text(HEAD + "".join(f"{name}@{digest}\n" for name, digest in sorted(locked.items())))
+    library_folders.forget()
+    return path
+
+
+def write_own_base() -> Path:
+    """Write the locked digest into the Dockerfile of the orchestrator's own image, which compose builds."""
+    path = library_folders.PROGRAM.path / ORCHESTRATOR
+    path.write_text(ARGUMENT.sub(f"ARG ROSETTA_BASE={pinned(PYTHON)}", path.read_text()))
+    return path

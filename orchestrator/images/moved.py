@@ -1,0 +1,196 @@
+"""What has moved since the locks were made: packages that were withdrawn or yanked, bases that have another digest."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from itertools import chain
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.errors import UnreachableError
+from orchestrator.images.definitions import normal
+from orchestrator.images.image import Image, read_lock
+from orchestrator.images.pins import digests
+from orchestrator.system.certificates import ca_bundle
+from orchestrator.system.terminal import plain
+
+PYPI = "https://pypi.org/simple"
+ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+"""The two forms of an index, PEP 691 and PEP 503."""
+
+LARGEST_PAGE = 64 * 2**20
+"""Bytes that a page of an index may have; the largest of PyPI has 20 million."""
+
+AT_A_TIME = 8
+TIMEOUTS = (10.0, 60.0)
+"""Seconds to connect, and between two pieces of an answer."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A package as a lock has it, with the sums of its files."""
+
+    name: str
+    version: str
+    sums: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file as an index lists it; ``yanked`` is None, or why, which may be empty."""
+
+    sum: str
+    yanked: str | None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Something that is no more as a lock has it, and what became of it; ``unknown`` where nobody could be asked."""
+
+    what: str
+    how: str
+    unknown: bool = False
+
+    def __str__(self) -> str:
+        return str(plain(f"{self.what}: {self.how}"))
+
+
+class JsonFile(BaseModel):
+    """A file of a package in an index's JSON, of which nothing else is of interest."""
+
+    model_config = ConfigDict(extra="ignore")
+    hashes: dict[str, str] = {}
+    yanked: bool | str = False
+
+
+class JsonPage(BaseModel):
+    """An index's page about a package."""
+
+    model_config = ConfigDict(extra="ignore")
+    files: list[JsonFile] = Field(max_length=100_000)
+
+
+class HtmlPage(HTMLParser):
+    """The same as HTML, where each file is a link."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.files: list[Listed] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of a link to a file."""
+        words = dict(attrs)
+        found = re.search(r"#sha256=([0-9a-f]{64})", words.get("href") or "")
+        if tag == "a" and found:
+            self.files.append(Listed(found[1], (words["data-yanked"] or "") if "data-yanked" in words else None))
+
+
+def pins_of(images: Iterable[Image]) -> dict[Pin, set[str]]:
+    """Every package that the locks of some images pin, and the indexes that may have it besides the main one."""
+    found: dict[Pin, set[str]] = {}
+    for image in images:
+        for path in image.locks:
+            lines = (line for line in read_lock(path) if not line.lstrip().startswith("#"))
+            for block in "\n".join(lines).replace("\\\n", " ").splitlines():
+                name, _, version = block.split()[0].partition("==") if block.strip() else ("", "", "")
+                if version:
+                    pin = Pin(normal(name), version, frozenset(re.findall(r"--hash=sha256:(\w+)", block)))
+                    found.setdefault(pin, set()).update([image.spec.extra_index] if image.spec.extra_index else [])
+    return found
+
+
+def moved_packages(images: Iterable[Image]) -> Iterator[Moved]:
+    """The pinned packages that are gone from their indexes, or yanked there."""
+    pins = pins_of(images)
+    main = main_index()
+    asked = sorted({(index, pin.name) for pin, extra in pins.items() for index in (main, *extra)})
+    with ThreadPoolExecutor(AT_A_TIME) as pool, requests.Session() as session:
+        answers = dict(zip(asked, pool.map(lambda pair: listed(session, *pair), asked), strict=True))
+    for pin, extra in sorted(pins.items(), key=lambda item: str(item[0])):
+        found = moved(pin, [answers[index, pin.name] for index in (main, *sorted(extra))])
+        if found:
+            yield found
+
+
+def moved(pin: Pin, answers: Sequence[Sequence[Listed] | str]) -> Moved | None:
+    """What became of a package by what its indexes list, or say why they don't; None if it is there as it was."""
+    files = [file for file in chain.from_iterable(a for a in answers if not isinstance(a, str)) if file.sum in pin.sums]
+    if any(file.yanked is None for file in files):
+        return None
+    if files:
+        reasons = sorted({file.yanked for file in files if file.yanked})
+        return Moved(str(pin), f"yanked{': ' if reasons else ''}{'; '.join(reasons)[:300]}")
+    refusals = [answer for answer in answers if isinstance(answer, str)]
+    if refusals:
+        return Moved(str(pin), f"not known: {refusals[0]}", unknown=True)
+    return Moved(str(pin), "withdrawn: the index has none of the files whose hashes are locked")
+
+
+def moved_bases(names: Iterable[str], digest_of: Callable[[str], str | None]) -> Iterator[Moved]:
+    """The bases whose tags have another digest in their registry than the locked one, or that have none locked."""
+    locked = digests()
+    for name in sorted(names):
+        now = digest_of(name)
+        if now is None:
+            yield Moved(name, "withdrawn: the registry has no such tag")
+        elif name not in locked:
+            yield Moved(name, f"no digest is locked; its tag has {now} now: rosetta lock --bases")
+        elif now != locked[name]:
+            yield Moved(name, f"updated: its tag has {now} now, locked is {locked[name]}")
+
+
+def main_index() -> str:
+    """The index that 'rosetta lock' asks: uv's own setting, else pip's, else PyPI."""
+    names = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+    return next((value for name in names if (value := os.environ.get(name))), PYPI)
+
+
+def listed(session: requests.Session, index: str, name: str) -> Sequence[Listed] | str:
+    """The files of a package in an index, none if it knows no such package; a text why that can't be told."""
+    try:
+        url = f"{index.rstrip('/')}/{name}/"
+        with session.get(url, headers={"Accept": ACCEPT}, timeout=TIMEOUTS, verify=ca_bundle(), stream=True) as answer:
+            if answer.status_code == requests.codes.not_found:
+                return ()
+            answer.raise_for_status()
+            raw = answer.raw.read(LARGEST_PAGE + 1, decode_content=True)
+            if len(raw) > LARGEST_PAGE:
+                return f"{without_login(index)} sends more than a page may have"
+            return files_of(raw, answer.headers)
+    except requests.HTTPError as error:
+        return f"{without_login(index)} answers with HTTP status {error.response.status_code}"
+    except ValidationError:
+        return f"{without_login(index)} sends what is no page of an index"
+    except (requests.RequestException, OSError) as error:
+        return f"{without_login(index)} can't be reached ({type(error).__name__})"
+
+
+def files_of(raw: bytes, headers: Mapping[str, str]) -> list[Listed]:
+    """What a page of an index lists, in either form; raises ValidationError."""
+    if "json" not in headers.get("Content-Type", ""):
+        return HtmlPage(raw.decode(errors="replace")).files
+    files = JsonPage.model_validate_json(raw).files
+    reasons = [("" if file.yanked is True else str(file.yanked)) if file.yanked else None for file in files]
+    return [Listed(file.hashes.get("sha256", ""), reason) for file, reason in zip(files, reasons, strict=True)]
+
+
+def without_login(index: str) -> str:
+    """The address of an index without user and password."""
+    parts = urlsplit(index)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def refuse_unknown(found: Sequence[Moved]) -> None:
+    """Raise UnreachableError if somebody could not be asked: silence is no proof that nothing has moved."""
+    if any(each.unknown for each in found):
+        what = f"{len(found)} packages could not be asked for."
+        raise UnreachableError(what, remedy="Check the network, and the index that UV_INDEX_URL names, if it is set.")

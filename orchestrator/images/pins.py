@@ -1,0 +1,42 @@
+"""The lock of base images, images/locks/bases.txt: a digest for each tag."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.errors import BuildError
+from orchestrator.system import library_folders
+from orchestrator.system.library_folders import remembered
+
+FILE = "bases.txt"
+LINE = re.compile(r"(?P<name>[a-z0-9][\w./:-]*)@(?P<digest>sha256:[0-9a-f]{64})")
+
+
+@remembered
+def digests() -> Mapping[str, str]:
+    """The locked digest of each base, by its tag; where two folders lock one, the program's counts."""
+    found: dict[str, str] = {}
+    for folder in reversed(library_folders.library_folders()):
+        found |= read_digests(folder.locks / FILE)
+    return found
+
+
+def read_digests(path: Path) -> dict[str, str]:
+    """A lock of base images; empty if there is none. Raises BuildError for a line that is no image by digest."""
+    text = path.read_text() if path.is_file() else ""
+    found = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            match = LINE.fullmatch(line.strip())
+            if match is None:
+                raise BuildError(
+                    f"{path}: {line[:100]!r} is no image by digest.", remedy="rosetta lock --bases --upgrade"
+                )
+            found[match["name"]] = match["digest"]
+    return found
+
+
+def pinned(name: str) -> str:
+    """A base as a Dockerfile names it: by tag and digest where that is locked."""
+    digest = digests().get(name)
+    return f"{name}@{digest}" if digest and "@" not in name else name
