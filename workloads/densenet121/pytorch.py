@@ -87,7 +87,7 @@ network = Network().to(device)
 if pretrained := cell.pretrained("densenet121-a639ec97.pth"):  # of torchvision's hub, which has older names in it
     loaded = {re.sub(r"(norm|conv)\.(\d)\.", r"\1\2.", name): value for name, value in torch.load(pretrained).items()}
     network.load_state_dict({**loaded, **dict(network.classifier.named_parameters("classifier"))}, strict=False)
-model = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False) if cell.workers > 1 else network
+model = nn.parallel.DistributedDataParallel(network) if cell.workers > 1 else network
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = nn.BCEWithLogitsLoss()  # mean over images and findings
@@ -111,7 +111,7 @@ def train_step(x, y):
 
 
 def synchronize():
-    for buffer in network.buffers() if cell.workers > 1 else ():  # each worker has seen its own images' statistics
+    for buffer in network.buffers() if cell.workers > 1 else ():  # DDP has done so before each step, not after the last
         distributed.broadcast(buffer, 0)
     if cell.gpus:
         torch.cuda.synchronize(device)

@@ -91,7 +91,7 @@ if pretrained:
     network.load_state_dict(loaded, strict=False)
 model = network
 if cell.workers > 1 and cell.gpus:
-    model = nn.parallel.DistributedDataParallel(network, device_ids=[cell.rank], broadcast_buffers=False)
+    model = nn.parallel.DistributedDataParallel(network, device_ids=[cell.rank])
 elif cell.workers > 1:  # PyTorch 1.0 has another class for CPUs
     model = nn.parallel.DistributedDataParallelCPU(network)
 
