@@ -91,6 +91,7 @@ optimizer = chainer.optimizers.Adam(
     alpha=params.learning_rate, beta1=params.beta_1, beta2=params.beta_2, eps=params.epsilon
 ).setup(model)
 if cell.workers > 1 and cell.gpus:
+    assert updater.MultiprocessParallelUpdater.available(), "CuPy has no NCCL, without which each GPU would be alone"
     nccl = updater.nccl.NcclCommunicator(cell.workers, cell.team.share(updater.nccl.get_unique_id()), cell.rank)
 
 

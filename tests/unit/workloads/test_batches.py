@@ -12,7 +12,7 @@ from harness.batches import Stream, SyntheticStream, joined
 from harness.data import data_file
 from harness.loader import crop
 from orchestrator.cell.parameters import parameters
-from orchestrator.engines.isolation import BATCHES
+from orchestrator.engines.isolation import BATCHES, SHARED_MEMORY, isolation
 
 PUBLISHED = parameters()["densenet121"]
 PARAMS = {**PUBLISHED, "stored_size": 20, "image_size": 14, "batch_size": 4}
@@ -135,6 +135,7 @@ def test_each_worker_has_as_many_loaders_whether_it_is_a_process_or_not(stream):
 def test_shared_memory_of_a_container_holds_the_batches_of_every_gpu():
     shape = (PUBLISHED["batch_size"], PUBLISHED["image_size"], PUBLISHED["image_size"])
     assert crew.bytes_of_ring(shape, crew.MOST_LOADERS) <= BATCHES
+    assert isolation(2**30, workers=8)["shm_size"] == SHARED_MEMORY + 8 * BATCHES
 
 
 def test_want_of_shared_memory_is_said_with_what_there_is_and_what_to_do():
