@@ -166,7 +166,7 @@ class DockerEngine(OnThisHost):
         """A created container, removed at the end whatever happens, with the volume of its results."""
         self._remove_orphans(task)
         host = self.api.create_host_config(
-            **isolation(task.memory),
+            **isolation(task.memory, task.cell.n_gpus),
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
             cpuset_cpus=",".join(map(str, task.cores)) or None,
             binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,

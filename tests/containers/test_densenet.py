@@ -9,11 +9,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from harness.crew import bytes_of_ring, loaders_per_worker
+
 pytestmark = pytest.mark.container
 
 # One for each way of having workers: processes with the library's own exchange, replicas in one process, and processes
 # that exchange through the harness.
 LIBRARIES = ("pytorch", "tensorflow", "chainer")
+EIGHT = ("pytorch", "tensorflow-2018")  # a process for each of eight workers, and one for all of them
 
 
 def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
@@ -36,6 +39,26 @@ def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(library,
         assert any(value is None for value in findings.values())
         there = [value for value in findings.values() if value is not None]
         assert row["quality"] == pytest.approx(sum(there) / len(there))
+
+
+@pytest.mark.parametrize("library", EIGHT)
+def test_eight_workers_have_the_same_loaders_in_every_library_and_room_for_their_batches(
+    library, engine, real_data, tmp_path
+):
+    env = {"ROSETTA_DATA_MIRROR": str(real_data), "ROSETTA_CACHE": str(tmp_path / "cache")}
+    assert rosetta("data", "fetch", "chestxray14", cwd=tmp_path, **env).returncode == 0
+    words = ["--profile", "workers", "--only", f"{library}/densenet121/cpu/x8"]
+    done = rosetta("run", *words, cwd=tmp_path, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist()
+    assert (row["status"], row["workers"], row["samples"]) == ("ok", 8, 8)
+    assert row["container_memory"] > row["peak_memory"]
+    (log,) = (tmp_path / "results" / "cells").rglob("*.log")
+    (told,) = [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"event": "loaders"')]
+    each = loaders_per_worker(8, row["cores"])
+    assert (told["loaders_per_worker"], told["loaders"]) == (each, 8 * each)
+    assert told["bytes_of_batch"] == 224 * 224
+    assert told["bytes_shared"] == 8 * bytes_of_ring((1, 224, 224), each)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

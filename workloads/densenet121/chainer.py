@@ -5,6 +5,7 @@ import chainer.functions as F
 import chainer.links as L
 import numpy as np
 from chainer.backends import cuda
+from chainer.training.updaters import multiprocess_parallel_updater as updater
 
 from harness import Cell, Weights
 
@@ -20,7 +21,12 @@ device.use()
 chainer.global_config.autotune = True  # lets cuDNN search for its fastest kernels
 
 # --- Data -----------------------------------------------------------------------------------------------------------
-data = cell.data(layout="NCHW")
+data = cell.data()
+mean, sd = (device.xp.array(of_channels, np.float32)[:, None, None] for of_channels in (params.mean, params.sd))
+
+
+def on_device(x):  # normalised, three channels for the one of an X-ray
+    return (device.send(x).astype(np.float32)[:, None] / 255 - mean) / sd
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
@@ -84,11 +90,14 @@ loss_function = F.sigmoid_cross_entropy  # takes logits and whole numbers; mean 
 optimizer = chainer.optimizers.Adam(
     alpha=params.learning_rate, beta1=params.beta_1, beta2=params.beta_2, eps=params.epsilon
 ).setup(model)
+if cell.workers > 1 and cell.gpus:
+    assert updater.MultiprocessParallelUpdater.available(), "CuPy has no NCCL, without which each GPU would be alone"
+    nccl = updater.nccl.NcclCommunicator(cell.workers, cell.team.share(updater.nccl.get_unique_id()), cell.rank)
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
-    x, y = device.send((x, y.astype(np.int32)))
+    x, y = on_device(x), device.send(y.astype(np.int32))
     loss = loss_function(model(x), y)
     model.cleargrads()
     loss.backward()
@@ -98,11 +107,17 @@ def train_step(x, y):
     return loss.array
 
 
-def average_gradients():  # ChainerMN wants MPI; with several GPUs, which no image has, its pure_nccl would do this
-    parameters = list(model.params())
-    means = cell.team.mean([cuda.to_cpu(parameter.grad) for parameter in parameters])
-    for parameter, mean in zip(parameters, means):
-        parameter.grad = device.send(mean)
+def average_gradients():
+    if cell.gpus:  # what MultiprocessParallelUpdater does, in the processes that there are
+        gradients = updater.gather_grads(model)
+        place, stream = gradients.data.ptr, cuda.Stream.null.ptr
+        nccl.allReduce(place, place, gradients.size, updater.nccl.NCCL_FLOAT, updater.nccl.NCCL_SUM, stream)
+        updater.scatter_grads(model, gradients / cell.workers)
+    else:
+        parameters = list(model.params())
+        averages = cell.team.mean([parameter.grad for parameter in parameters])
+        for parameter, average in zip(parameters, averages):
+            parameter.grad = average
 
 
 def synchronize():
@@ -115,7 +130,7 @@ def synchronize():
 # --- Prediction -----------------------------------------------------------------------------------------------------
 def predict(x):
     with chainer.using_config("train", False), chainer.no_backprop_mode():  # stored means, no graph kept
-        return cuda.to_cpu(model(device.send(x)).array)
+        return cuda.to_cpu(model(on_device(x)).array)
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------

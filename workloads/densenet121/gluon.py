@@ -14,7 +14,16 @@ mx.random.seed(cell.seed)
 contexts = [mx.gpu(n) if cell.gpus else mx.cpu(n) for n in range(cell.workers)]  # CPUs by number: the same cores
 
 # --- Data -----------------------------------------------------------------------------------------------------------
-data = cell.data(layout="NCHW")
+data = cell.data()
+
+
+def shared(x):  # the workers' shares lie one after another
+    return [nd.array(part, context, part.dtype) for part, context in zip(np.split(x, cell.workers), contexts)]
+
+
+def normalised(x):  # three channels for the one of an X-ray
+    x = x.astype("float32").expand_dims(1) / 255
+    return nd.concat(*[(x - mean) / sd for mean, sd in zip(params.mean, params.sd)], dim=1)
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
@@ -84,9 +93,9 @@ trainer = gluon.Trainer(
 
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
-    shares = zip(*(gluon.utils.split_and_load(nd.array(whole), contexts) for whole in (x, y)))
+    shares = zip(shared(x), shared(y))
     with autograd.record():  # training mode: each context normalises with its own images' statistics
-        losses = [loss_function(model(images), labels) for images, labels in shares]
+        losses = [loss_function(model(normalised(images)), labels) for images, labels in shares]
     autograd.backward(losses)  # gradient of the sum over the batch …
     trainer.step(len(x))  # … which the trainer divides by the batch size
     return nd.concat(*[loss.as_in_context(contexts[0]) for loss in losses], dim=0).mean()
@@ -101,7 +110,7 @@ def synchronize():
 
 # --- Prediction -----------------------------------------------------------------------------------------------------
 def predict(x):
-    scores = [model(images) for images in gluon.utils.split_and_load(nd.array(x), contexts)]
+    scores = [model(normalised(images)) for images in shared(x)]
     return np.concatenate([score.asnumpy() for score in scores])
 
 

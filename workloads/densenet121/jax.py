@@ -25,11 +25,16 @@ everywhere, shared = PartitionSpec(), PartitionSpec("worker")  # a copy for each
 mesh = Mesh(devices, "worker")
 
 # --- Data -----------------------------------------------------------------------------------------------------------
-data = cell.data(layout="NHWC")  # the only one that Flax' layers take; XLA chooses again what the device computes in
+data = cell.data()
 
 
 def share(x):
     return jax.device_put(x, NamedSharding(mesh, shared))
+
+
+def normalised(x):  # NHWC is all that Flax' layers take; XLA chooses again what the device computes in
+    x = x[..., None].astype(jnp.float32)  # three channels for the one of an X-ray
+    return (x / 255 - jnp.array(params.mean)) / jnp.array(params.sd)
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
@@ -86,7 +91,7 @@ for part in model, optimizer:  # both from the start: what moves between two ste
 
 
 def loss_function(model, x, y):
-    loss = optax.sigmoid_binary_cross_entropy(model(x), y).mean()  # mean over images and findings
+    loss = optax.sigmoid_binary_cross_entropy(model(normalised(x)), y).mean()  # mean over images and findings
     return jax.lax.pmean(loss, "worker")  # and over the workers, as are then its gradients
 
 
@@ -101,16 +106,20 @@ def update(model, optimizer, x, y):  # what each worker does; without shard_map 
 
 
 step = nnx.cached_partial(update, training_model, optimizer)  # walks through the modules once, not at every step
+loss = None
 
 
 def train_step(x, y):
-    return step(share(x), share(y))
+    global loss
+    before, loss = loss, step(share(x), share(y))
+    jax.block_until_ready(before)  # JAX reads x when it gets there; that of the step before is then written over
+    return loss
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------
 @nnx.jit
 def forward(model, x):  # XLA divides the work as x lies
-    return model(x)
+    return model(normalised(x))
 
 
 def predict(x):

@@ -29,7 +29,12 @@ strategy = tf.distribute.MirroredStrategy(
 )
 
 # --- Data -----------------------------------------------------------------------------------------------------------
-data = cell.data(layout="NHWC")  # the only one that Keras' DenseNet has
+data = cell.data()
+
+
+def normalised(x):  # NHWC is the only layout that Keras' DenseNet has
+    return (tf.cast(x, tf.float32)[..., None] / 255 - params.mean) / params.sd  # three channels for the one of an X-ray
+
 
 # --- Model ----------------------------------------------------------------------------------------------------------
 size = params.image_size
@@ -54,13 +59,18 @@ with strategy.scope():
 
 # --- Training step --------------------------------------------------------------------------------------------------
 def shared(x):  # the workers' shares lie one after another
-    parts = tf.split(x, cell.workers)
+    with tf.device("CPU"):  # from which each device fetches its own
+        parts = tf.split(x, cell.workers)
     return strategy.experimental_distribute_values_from_function(lambda c: parts[c.replica_id_in_sync_group])
 
 
+def replica_step(x, y):  # what fit does with a batch; fit itself loses the first batches of a stream to replicas
+    model.train_step((normalised(x), y))  # adds up the replicas' gradients, each of its part of the mean
+
+
 @tf.function
-def distributed_step(x, y):  # what fit does with a batch; fit itself loses the first batches of a stream to replicas
-    strategy.run(model.train_step, args=((x, y),))  # adds up the replicas' gradients, each of its part of the mean
+def distributed_step(x, y):
+    strategy.run(replica_step, args=(x, y))
 
 
 def train_step(x, y):
@@ -78,7 +88,7 @@ def synchronize():
 # --- Prediction -----------------------------------------------------------------------------------------------------
 @tf.function
 def distributed_predict(x):
-    return strategy.run(model.predict_step, args=((x,),))
+    return strategy.run(lambda part: model.predict_step((normalised(part),)), args=(x,))
 
 
 def predict(x):

@@ -26,7 +26,12 @@ assert len(devices) == cell.workers, "TensorFlow sees too few GPUs, and would us
 layout, data_format = ("NCHW", "channels_first") if cell.gpus else ("NHWC", "channels_last")
 backend.set_image_data_format(data_format)
 channels = layout.index("C")
-data = cell.data(layout=layout)
+data = cell.data()
+
+
+def normalised(x):  # three channels for the one of an X-ray
+    x = backend.cast(x, "float32") / 255
+    return backend.stack([(x - mean) / sd for mean, sd in zip(params.mean, params.sd)], channels)
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
@@ -43,8 +48,8 @@ def conv(x, filters, size, stride=1):
 
 
 def network():  # Glorot uniform: the default
-    images = layers.Input([{"C": 3}.get(axis, params.image_size) for axis in layout[1:]])
-    x = norm_relu(conv(images, 2 * params.growth, 7, 2))
+    images = layers.Input((params.image_size, params.image_size), dtype="uint8")
+    x = norm_relu(conv(layers.Lambda(normalised)(images), 2 * params.growth, 7, 2))
     x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))  # zeros: nothing behind a ReLU is less
     for block, count in enumerate(params.blocks, 1):
         for _ in range(count):

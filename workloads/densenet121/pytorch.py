@@ -14,6 +14,8 @@ params = cell.params
 torch.manual_seed(cell.seed)
 torch.set_num_threads(cell.threads)
 device = torch.device("cuda", cell.rank) if cell.gpus else torch.device("cpu")
+if cell.gpus:
+    torch.cuda.set_device(device)
 torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
 half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
 mixed = torch.autocast(device.type, half, enabled=half is not None)
@@ -22,8 +24,24 @@ if cell.workers > 1:
     store, backend = distributed.FileStore(cell.meeting + "/torch", cell.workers), "nccl" if cell.gpus else "gloo"
     distributed.init_process_group(backend, store=store, rank=cell.rank, world_size=cell.workers)
 
+
 # --- Data -----------------------------------------------------------------------------------------------------------
-data = cell.data(layout="NCHW")
+def pinned(shape):  # page-locked memory: a GPU fetches it by itself, and no call waits for that
+    return torch.empty(shape, dtype=torch.uint8).pin_memory().numpy()
+
+
+data = cell.data(host_buffer=pinned if cell.gpus else None)
+fetched = torch.cuda.Event() if cell.gpus else None
+mean, sd = (torch.tensor(of_channels, device=device).view(3, 1, 1) for of_channels in (params.mean, params.sd))
+
+
+def on_device(x):  # normalised, three channels for the one of an X-ray
+    if cell.gpus:
+        fetched.synchronize()  # the batch before, which is then written over
+    x = torch.from_numpy(x).to(device, non_blocking=True)
+    if cell.gpus:
+        fetched.record()
+    return (x.unsqueeze(1).float() / 255 - mean) / sd
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
@@ -82,7 +100,7 @@ scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)  # els
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
     model.train()
-    x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
+    x, y = on_device(x), torch.from_numpy(y).to(device, non_blocking=True)
     optimizer.zero_grad()
     with mixed:
         loss = loss_function(model(x), y)
@@ -93,7 +111,7 @@ def train_step(x, y):
 
 
 def synchronize():
-    for buffer in network.buffers() if cell.workers > 1 else ():  # each worker has seen its own images' statistics
+    for buffer in network.buffers() if cell.workers > 1 else ():  # DDP has done so before each step, not after the last
         distributed.broadcast(buffer, 0)
     if cell.gpus:
         torch.cuda.synchronize(device)
@@ -104,7 +122,7 @@ def synchronize():
 def predict(x):
     network.eval()
     with mixed:
-        return network(torch.from_numpy(x).to(device)).float().cpu().numpy()
+        return network(on_device(x)).float().cpu().numpy()
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------

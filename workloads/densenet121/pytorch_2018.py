@@ -15,6 +15,8 @@ params = cell.params
 torch.manual_seed(cell.seed)
 torch.set_num_threads(cell.threads)
 device = torch.device("cuda", cell.rank) if cell.gpus else torch.device("cpu")
+if cell.gpus:
+    torch.cuda.set_device(device)
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
 if cell.workers > 1:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo looks up the host's name, which means nothing without network
@@ -22,8 +24,24 @@ if cell.workers > 1:
     distributed.init_process_group(backend, meeting, rank=cell.rank, world_size=cell.workers)
     atexit.register(distributed.destroy_process_group)  # while its file is there: PyTorch would wait for it
 
+
 # --- Data -----------------------------------------------------------------------------------------------------------
-data = cell.data(layout="NCHW")
+def pinned(shape):  # page-locked memory: a GPU fetches it by itself, and no call waits for that
+    return torch.empty(shape, dtype=torch.uint8).pin_memory().numpy()
+
+
+data = cell.data(host_buffer=pinned if cell.gpus else None)
+fetched = torch.cuda.Event() if cell.gpus else None
+mean, sd = (torch.tensor(of_channels, device=device).view(3, 1, 1) for of_channels in (params.mean, params.sd))
+
+
+def on_device(x):  # normalised, three channels for the one of an X-ray
+    if cell.gpus:
+        fetched.synchronize()  # the batch before, which is then written over
+    x = torch.from_numpy(x).to(device, non_blocking=True)
+    if cell.gpus:
+        fetched.record()
+    return (x.unsqueeze(1).float() / 255 - mean) / sd
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
@@ -87,7 +105,7 @@ optimizer = torch.optim.Adam(
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
     model.train()
-    x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
+    x, y = on_device(x), torch.from_numpy(y).to(device, non_blocking=True)
     optimizer.zero_grad()
     loss = loss_function(model(x), y)
     loss.backward()  # averages the gradients of all workers
@@ -106,7 +124,7 @@ def synchronize():
 @torch.no_grad()
 def predict(x):
     network.eval()
-    return network(torch.from_numpy(x).to(device)).cpu().numpy()
+    return network(on_device(x)).cpu().numpy()
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,11 @@ strategy = tf.distribute.MirroredStrategy(
 )
 
 # --- Data -----------------------------------------------------------------------------------------------------------
-data = cell.data(layout="NHWC")  # TensorFlow's own layout; on a GPU its graph optimiser turns it into NCHW by itself
+data = cell.data()
+
+
+def normalised(x):  # NHWC is TensorFlow's own layout; on a GPU its graph optimiser turns it into NCHW by itself
+    return (tf.cast(x, tf.float32)[..., None] / 255 - params.mean) / params.sd  # three channels for the one of an X-ray
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
@@ -72,14 +76,15 @@ with strategy.scope():
 # --- Training step --------------------------------------------------------------------------------------------------
 def replica_step(x, y):
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(y, model(x, training=True)))
+        loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(y, model(normalised(x), training=True)))
         scaled = optimizer.scale_loss(loss / cell.workers)  # the optimiser sums over the replicas
     optimizer.apply(tape.gradient(scaled, model.trainable_variables), model.trainable_variables)
     return loss
 
 
 def shared(x):  # the workers' shares lie one after another
-    parts = tf.split(x, cell.workers)
+    with tf.device("CPU"):  # from which each device fetches its own
+        parts = tf.split(x, cell.workers)
     return strategy.experimental_distribute_values_from_function(lambda c: parts[c.replica_id_in_sync_group])
 
 
@@ -101,7 +106,7 @@ def synchronize():
 # --- Prediction -----------------------------------------------------------------------------------------------------
 @tf.function
 def distributed_forward(x):
-    return strategy.run(lambda part: model(part, training=False), args=(x,))
+    return strategy.run(lambda part: model(normalised(part), training=False), args=(x,))
 
 
 def predict(x):

@@ -18,7 +18,12 @@ assert len(devices) == cell.workers, "TensorFlow sees too few GPUs, and would us
 # NCHW, as published, is cuDNN's; TensorFlow has no such convolution on a CPU
 layout, data_format = ("NCHW", "channels_first") if cell.gpus else ("NHWC", "channels_last")
 channels, rows, columns = (layout.index(axis) for axis in "CHW")
-data = cell.data(layout=layout)
+data = cell.data()
+
+
+def normalised(x):  # three channels for the one of an X-ray
+    x = tf.cast(x, tf.float32) / 255
+    return tf.stack([(x - mean) / sd for mean, sd in zip(params.mean, params.sd)], channels)
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------
@@ -52,7 +57,7 @@ def network(x, training):  # Glorot uniform: the default
 
 
 network = tf.make_template("densenet121", network)  # the first call makes the variables, all others use them
-images = tf.placeholder(tf.float32, [{"N": None, "C": 3}.get(axis, params.image_size) for axis in layout])
+images = tf.placeholder(tf.uint8, (None, params.image_size, params.image_size))
 labels = tf.placeholder(tf.float32, (None, len(params.findings)))
 
 
@@ -62,6 +67,7 @@ optimizer = tf.train.AdamOptimizer(params.learning_rate, params.beta_1, params.b
 
 def tower(device, x, y):  # the variables stay where the first tower stands; the others read them from there
     with tf.device(device), tf.name_scope("tower"):
+        x = normalised(x)
         loss = tf.losses.sigmoid_cross_entropy(y, network(x, training=True))  # takes logits
         # tf.gradients() alone would let a weight change while the way back still needs it
         gradients, _ = zip(*optimizer.compute_gradients(loss))

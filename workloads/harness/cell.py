@@ -76,13 +76,16 @@ class Cell:
         """Cores for each process on a CPU: more threads than that would wait for each other."""
         return max(1, len(os.sched_getaffinity(0)) // self.team.processes)
 
-    def data(self, layout="NCHW"):
-        """The workload's arrays as a ``data.Data``, or its batches as a ``batches.Stream``; images in this layout."""
+    def data(self, layout="NCHW", host_buffer=None):
+        """The workload's arrays as a ``data.Data``, images in this layout, or its batches as a ``batches.Stream``.
+
+        Of a stream, ``host_buffer(shape)`` may make the uint8 arrays that batches are handed out in.
+        """
         asked = self.arguments
         if self.params.dataset == "chestxray14" and not asked.parity:
             kind = batches.Stream if asked.data == "real" else batches.SyntheticStream
             share = (self.rank, self.team.processes)
-            stream = kind(vars(self.params), layout, self.seed, self.workers, share, asked.samples)
+            stream = kind(vars(self.params), self.seed, self.workers, share, asked.samples, host_buffer=host_buffer)
             self._phase("data")
             return stream
         samples = asked.samples
@@ -90,6 +93,7 @@ class Cell:
             samples = self.params.parity["steps"] * self.params.batch_size * self.workers
         self.canonical = data.load(self.params.dataset, asked.data, vars(self.params), samples)
         arrays = data.to_layout(self.canonical, layout)
+        self.canonical = data.normalised(self.canonical, self.params)
         self._phase("data")
         return arrays
 
@@ -113,9 +117,10 @@ class Cell:
         (batch, classes), or features, (batch, features), as a NumPy array. ``synchronize()`` returns when the device
         has finished. ``weights`` is a ``harness.Weights``: how to put given weights in and take them out.
 
-        Of a ``batches.Stream``, x has the images of all workers that this process serves, and y is float32
-        (batch, findings); ``train_epoch(pairs)`` takes an iterator of them. ``predict`` returns logits for a whole
-        batch. ``synchronize`` also brings the workers' running statistics together.
+        Of a ``batches.Stream``, x has the images of all workers that this process serves, as bytes, and is written
+        over once the next batch but one is asked for; y is float32 (batch, findings); ``train_epoch(pairs)`` takes an
+        iterator of them. ``predict`` returns logits for a whole batch. ``synchronize`` also brings the workers' running
+        statistics together.
         """
         self.synchronize = synchronize or (lambda: None)
         if self.gpus and self.device is not None:

@@ -11,6 +11,7 @@ Data = namedtuple("Data", "x_train y_train x_test y_test")
 Data.__doc__ = """Arrays of one data set.
 
 Images: float32 in [0, 1], (N, 3, 32, 32) or (N, 32, 32, 3). Reviews: int32 tokens, (N, 150). Labels: int32, (N,).
+X-rays: uint8 (N, size, size), labels float32 (N, findings).
 """
 
 CIFAR_SAMPLES, IMDB_SAMPLES, FAKE_IMAGES, SYNTHETIC_TEST_SAMPLES = 50000, 25000, 1280, 1280
@@ -148,8 +149,17 @@ def fake_images(params, samples):
 
 
 def noise_with_findings(params, samples):
-    """Images and findings drawn at random, for parity: X-rays to train on come from ``batches``."""
+    """Bytes and findings drawn at random, for parity: X-rays to train on come from ``batches``."""
     random = np.random.RandomState(0)
-    x = random.standard_normal((samples, 3, params["image_size"], params["image_size"])).astype(np.float32)
+    x = random.randint(0, 256, (samples, params["image_size"], params["image_size"])).astype(np.uint8)
     y = random.randint(0, 2, (samples, len(params["findings"]))).astype(np.float32)
     return Data(x, y, x[:0], y[:0])
+
+
+def normalised(data, params):
+    """X-rays as networks take them: of each byte three channels, float64 (N, 3, size, size). Other data as it is."""
+    if data.x_train.dtype != np.uint8:
+        return data
+    mean, sd = (np.array(values)[:, None, None] for values in (params.mean, params.sd))
+    x_train, x_test = ((x[:, None] / 255 - mean) / sd for x in (data.x_train, data.x_test))
+    return data._replace(x_train=x_train, x_test=x_test)

@@ -1,24 +1,35 @@
-"""A process that prepares batches: ``python -m harness.loader <file> <shape>``, started by harness/batches.py."""
+"""A process that prepares batches: ``python -m harness.loader``, started and told what to do by harness/crew.py."""
 
-import json
+import mmap
 import pickle
 import sys
 
 import numpy as np
 
 
-def serve(slot):
-    """Read where the pixels lie and their Form, then the changes of one batch after the other, until the input ends."""
-    (path, form), answers = pickle.load(sys.stdin.buffer), sys.stdout.buffer
-    pixels = np.load(path, mmap_mode="r")
+def crop(out, pixels, changes):
+    """Write images into ``out``, (count, size, size): ``changes`` has the row, top, left and flip of each."""
+    size = out.shape[-1]
+    for image, (row, top, left, flip) in zip(out, changes):
+        window = pixels[row, top : top + size, left : left + size]
+        image[...] = window[:, ::-1] if flip else window
+    return out
+
+
+def serve(requests, answers):
+    """Learn where batches and pixels lie, then prepare one share after the other, until the requests end."""
+    file, ring, sources = pickle.load(requests)
+    slots = np.frombuffer(mmap.mmap(file, int(np.prod(ring))), np.uint8).reshape(ring)
+    pixels = {part: np.load(path, mmap_mode="r") for part, path in sources.items()}
     while True:
         try:
-            changes = pickle.load(sys.stdin.buffer)
+            part, slot, start, changes = pickle.load(requests)
         except EOFError:
             return
-        form.fill(slot[: len(changes)], pixels, changes)
+        crop(slots[slot, start : start + len(changes)], pixels[part], changes)
         answers.write(b".")
         answers.flush()
 
 
-serve(np.memmap(sys.argv[1], np.float32, "r+", shape=tuple(json.loads(sys.argv[2]))))
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,6 +1,8 @@
-"""What the workers of one model tell each other through their folder."""
+"""What the workers of one model tell each other through their pipes."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 
 import numpy as np
 import pytest
@@ -10,15 +12,27 @@ from harness import workers
 
 @pytest.fixture
 def team(monkeypatch, tmp_path):
-    """Three workers that meet in a folder, in this process in place of one each."""
-    monkeypatch.setenv(workers.MEETING, str(tmp_path))
-    monkeypatch.setattr(workers.Workers, "_start", lambda *_: None)
+    """Three workers with pipes to the first, in this process in place of one each."""
+    ends = []
+
+    def start(first, number, argv):
+        mine, its = Pipe()
+        first._pipes.append(mine)
+        ends.append(its)
+
+    monkeypatch.setattr(workers.Workers, "_start", start)
     monkeypatch.setattr(workers.tempfile, "mkdtemp", lambda **_: str(tmp_path))
     made = []
     for number in range(3):
         monkeypatch.setenv(workers.RANK, str(number))
+        if number:
+            monkeypatch.setenv(workers.PIPE, str(os.dup(ends[number - 1].fileno())))
+            ends[number - 1].close()
         made.append(workers.Workers(3, True, []))
-    return made
+    yield made
+    for worker in made:
+        for pipe in worker._pipes:
+            pipe.close()
 
 
 def together(team, action):
@@ -36,12 +50,30 @@ def test_all_have_the_mean_to_the_bit_round_after_round(team, tmp_path):
             np.testing.assert_array_equal(mean, told[0][0])
             np.testing.assert_allclose(mean, sum(arrays) / 3, rtol=1e-6)
             assert number == 1
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())  # nothing goes by way of the disk
+
+
+def test_more_than_a_pipe_holds_goes_through(team):
+    told = together(team, lambda worker: worker.mean([np.full(2**20, worker.rank, np.float32)]))
+    assert all((arrays[0] == 1).all() for arrays in told)
+
+
+def test_what_all_have_is_with_the_first_in_their_order(team):
+    told = together(team, lambda worker: worker.gather([np.array(worker.rank)]))
+    assert [int(arrays[0]) for arrays in told[0]] == [0, 1, 2]
+    assert told[1:] == [None, None]
 
 
 def test_what_the_first_has_is_shared(team):
     told = together(team, lambda worker: worker.share([np.array([worker.rank, 7])]))
     assert [arrays[0].tolist() for arrays in told] == [[0, 7]] * 3
+    assert together(team, lambda worker: worker.share((1, -2) if worker.rank == 0 else None)) == [(1, -2)] * 3
+
+
+def test_nobody_waits_for_one_that_is_gone(team):
+    team[2]._pipes[0].close()
+    with pytest.raises((EOFError, ConnectionResetError)):
+        together(team[:2], lambda worker: worker.gather([]))
 
 
 def test_one_alone_is_its_own_mean(monkeypatch):
