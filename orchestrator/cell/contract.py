@@ -110,7 +110,8 @@ class Document(Strict):
 
     ``parity`` has the errors against the reference by what was compared, where the run was to prove the model.
     ``workers`` counts what trained one model together, ``findings`` has the AUC of each (None where it is absent).
-    ``gpus`` has the cards that the cell used, where it had some.
+    ``gpus`` has the cards that the cell used, where it had some. ``effective_precision`` was read back from the library
+    (None: nobody tells), ``gru`` says how a GRU's time-steps were computed.
     """
 
     contract: Literal[1]
@@ -118,6 +119,7 @@ class Document(Strict):
     workload: Text
     platform: Text
     precision: Text
+    effective_precision: Text | None = None
     variant: Text
     data: Literal["real", "synthetic"]
     seed: Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
@@ -132,6 +134,7 @@ class Document(Strict):
     quality: Share
     findings: dict[Text, Share | None] | None = None
     pretrained: Text | None = None
+    gru: Literal["cudnn", "scan", "loop"] | None = None
     seconds: Seconds
     seconds_warm: Seconds | None
     phases: dict[Text, Seconds]

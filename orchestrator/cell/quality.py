@@ -26,6 +26,7 @@ def mismatch(cell: Cell, document: Document) -> str | None:
         "n_gpus": cell.n_gpus if cell.gpu != "none" else 0,
         "workers": cell.n_gpus,
         "epochs": epochs,
+        "effective_precision": cell.precision if document.effective_precision is not None else None,
         "samples": None if may_be_part(cell) and document.samples < (samples or 0) else samples,
     }
     wrong = [

@@ -17,7 +17,8 @@ class Workload(Strict):
 
     ``measures`` says what its times and its quality are, ``in_2018`` how the figures of 2018 call it. One that
     ``trains`` nothing has no first step to speak of. ``ranks_synthetic``: synthetic data is a question of its own, that
-    of the GPUs without what feeds them, and has a column in the tables.
+    of the GPUs without what feeds them, and has a column in the tables. One that ``takes_weights`` can begin with
+    those that ImageNet has given its network, or with random ones.
     """
 
     title: str
@@ -25,6 +26,7 @@ class Workload(Strict):
     in_2018: str
     trains: bool = True
     ranks_synthetic: bool = False
+    takes_weights: bool = False
 
 
 @cache
@@ -43,6 +45,17 @@ def heading(workload: str) -> str:
 def trains(workload: str) -> bool:
     """Whether a workload trains its network, as one that is not ours is taken to do."""
     return workload not in workloads() or workloads()[workload].trains
+
+
+STARTS = {"imagenet": "ImageNet weights", "random": "random weights"}
+"""What a network for images can begin with, and how reports call it."""
+
+
+def start_of(workload: str, pretrained: str | None) -> str | None:
+    """The start of a run, a key of ``STARTS``, by the file of weights that it loaded; None where there is no choice."""
+    if workload not in workloads() or not workloads()[workload].takes_weights:
+        return None
+    return "imagenet" if pretrained else "random"
 
 
 def ranks_synthetic(workload: str) -> bool:

@@ -184,6 +184,8 @@ def of_results(results: "pa.Table", source: str) -> Finder:
             return "of another length there" if question[:3] in lengths else "not in there"
         if theirs[0]["shortened"] != rows[0]["shortened"]:
             return "shortened on one side only"
+        if theirs[0]["start"] != rows[0]["start"]:
+            return "begun with other weights there"
         return Baseline([row["seconds"] for row in theirs], source, theirs[-1])
 
     return find

@@ -85,9 +85,8 @@ def with_derived(workload: str, grid: Grid, columns: Sequence[Column]) -> Grid:
     """
     if not ranks_synthetic(workload):
         return grid
-    lags = [
-        (c, replace(c, data="synthetic")) for c in columns if replace(c, data="synthetic") in columns and not c.data
-    ]
+    fakes = [(c, replace(c, data="synthetic", start="")) for c in columns if not c.data]
+    lags = [(real, fake) for real, fake in fakes if fake in columns]
     gains = [(replace(c, n_gpus=1), c) for c in columns if c.n_gpus > 1 and replace(c, n_gpus=1) in columns]
     if not lags and not gains:
         return grid

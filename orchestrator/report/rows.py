@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.cell.contract import Status
-from orchestrator.cell.workloads import ranks_synthetic, workloads
+from orchestrator.cell.workloads import STARTS, ranks_synthetic, workloads
 from orchestrator.compare import published_2018
 from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Edition, Figure
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
-    "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run",
+    "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run", "start",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -36,7 +36,10 @@ Machine = tuple[str, int] | None
 
 @dataclass(frozen=True, order=True)
 class Column:
-    """What a column stands for, in the order in which they stand: those of 2018 have the ``year``, and come last."""
+    """What a column stands for, in the order in which they stand: those of 2018 have the ``year``, and come last.
+
+    ``start`` says which weights the network began with, where that is a choice: different starts are no contest.
+    """
 
     year: str
     platform: tuple[str, int]
@@ -44,13 +47,14 @@ class Column:
     data: str
     n_gpus: int
     machine: str = field(default="")
+    start: str = field(default="")
 
     def heading(self) -> tuple[str, ...]:
         """Its lines: ("CPU",) or ("CUDA 9", "4 × V100", "A"), ("2018, CUDA 8", "K80")."""
         card = gpu_title(self.gpu[1])
         platform = ", ".join(filter(None, (self.year, platform_title(self.platform))))
         cards = f"{self.n_gpus} × {card}" if self.n_gpus > 1 else card
-        return tuple(filter(None, (platform, cards, self.data, self.machine)))
+        return tuple(filter(None, (platform, cards, self.data, STARTS.get(self.start), self.machine)))
 
     def name(self) -> str:
         """The heading within a sentence."""
@@ -58,8 +62,8 @@ class Column:
 
     @property
     def anywhere(self) -> "Column":
-        """The same column, whatever the machine."""
-        return replace(self, machine="")
+        """The same column, whatever the machine and the start."""
+        return replace(self, machine="", start="")
 
 
 Published = Mapping[tuple[str, Column], Figure]
@@ -110,10 +114,11 @@ def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], p
     ran = newest(row for row in rows if row["status"] != Status.INCOMPATIBLE)
     absent = [row for row in rows if row["status"] == Status.INCOMPATIBLE]
     letters = letters_of({row["machine"] for row in ran})
+    starts = sorted({row["start"] for row in ran if row["start"]})  # a run that failed early does not tell its own
     only_shorter = bool(ran) and all(distance(row) for row in ran)
     return WorkloadRows(
         workload,
-        [Answer(row, library_title(row, titles), column_of(row, letters[row["machine"]])) for row in ran],
+        [Answer(row, library_title(row, titles), column_of(row, letters[row["machine"]], starts)) for row in ran],
         [Answer(row, library_title(row, titles), column_of(row)) for row in absent],
         letters,
         placed(published_2018.latest(workload), titles) if published and not only_shorter else {},
@@ -137,7 +142,7 @@ def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
 
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The newest answer to each question: a cell that was run again, say after a change of its script, counts once."""
-    question = ("cell", "repeat", "data", "epochs", "samples", "machine")
+    question = ("cell", "repeat", "data", "epochs", "samples", "machine", "start")
     answers = {(row.get("n_gpus") or 1, *(row[name] for name in question)): row for row in sorted(rows, key=started)}
     return list(answers.values())
 
@@ -172,12 +177,17 @@ def distance(row: Row) -> int:
     return 2 if Doubt.SYNTHETIC in doubts([row]) else int(row["shortened"])
 
 
-def column_of(row: Row, machine: str = "") -> Column:
-    """The column of a row."""
+def column_of(row: Row, machine: str = "", starts: Sequence[str] = ()) -> Column:
+    """The column of a row; one that does not tell its start stands with the first of ``starts``.
+
+    Where synthetic data is ranked, it is for its time alone, and the start is none of it.
+    """
     word, digits = re.fullmatch(r"(.*?)(\d*)", row["platform"], re.DOTALL).groups()  # type: ignore[union-attr]
     platform = word if word != "cpu" else "", int(digits or 0)
     data = row["data"] if ranks_synthetic(row["workload"]) and row["data"] != "real" else ""
-    return Column("", platform, gpu_rank(row["gpu"]), data, max(row["n_gpus"] or 1, row["workers"] or 1), machine)
+    start = "" if data else row["start"] or next(iter(starts), "")
+    n_gpus = max(row["n_gpus"] or 1, row["workers"] or 1)
+    return Column("", platform, gpu_rank(row["gpu"]), data, n_gpus, machine, start)
 
 
 def placed(figures: Mapping[tuple[str, published_2018.Column], Figure], titles: Mapping[str, str]) -> Published:

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Card, Document, Outcome, Status
+from orchestrator.cell.workloads import start_of
 from orchestrator.errors import ResultError
 from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION
 from orchestrator.system.checkout import commit
@@ -21,7 +22,7 @@ Row = Mapping[str, Any]
 LOG_TAIL = 2000
 """Characters of the log that are kept in the row; all of it lies beside the file."""
 
-PHASES = ("import", "data", "build", "first_step", "train", "validate", "warm_up", "predict", "evaluate")
+PHASES = ("kernels", "import", "data", "build", "first_step", "train", "validate", "warm_up", "predict", "evaluate")
 
 
 def row_of(
@@ -128,6 +129,7 @@ def document_columns(document: Document) -> dict[str, Any]:
         or quality.is_shorter(document.workload, (document.epochs, document.samples), document.workers),
         **{f"{phase}_seconds": document.phases.get(phase) for phase in PHASES},
         **{name: getattr(environment, name) for name in ("os", "kernel", "python", "numpy", "cpu", "cores", "memory")},
+        "start": start_of(document.workload, document.pretrained),
         "framework_version": versions.framework,
         "cuda": versions.cuda,
         "cudnn": versions.cudnn,

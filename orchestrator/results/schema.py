@@ -46,6 +46,9 @@ COLUMNS: Mapping[str, str] = {
     "base": "text?",
     # how the image was proved on this card before the cell ran: the run of its parity, or why there was none
     "proof": "text?",
+    # the precision in force, as the library told it; how a GRU's time-steps were computed: cudnn, scan or loop; the
+    # weights that a network for images began with: imagenet or random; seconds to compile kernels, before the clock
+    "effective_precision": "text?", "gru": "text?", "start": "text?", "kernels_seconds": "real?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -57,6 +60,7 @@ LATER = (
     *("workers", "findings", "pretrained", "validation_losses", "validate_seconds"),
     *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
     *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof", "base"),
+    *("effective_precision", "gru", "start", "kernels_seconds"),
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

@@ -72,6 +72,9 @@ def train_step(x, y):
     for name, array in zip(inputs, (x, y)):
         workspace.FeedBlob(name, array, device)
     workspace.RunNet(model.net)  # forwards, backwards and update in one: all of them are operators of the net
+
+
+def read_loss():  # once an epoch, as published: it waits for the device
     return workspace.FetchBlob(loss)
 
 
@@ -93,4 +96,4 @@ def get_weights():
 
 
 weights = Weights(get_weights, set_weights)
-cell.run(data, predict, train_step, weights=weights)
+cell.run(data, predict, train_step, weights=weights, read_loss=read_loss)

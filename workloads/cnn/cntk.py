@@ -58,7 +58,10 @@ trainer = C.Trainer(model, loss_function, [optimizer])
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
     trainer.train_minibatch({images: x, labels: one_hot[y]})  # the only call in which dropout is on
-    return trainer.previous_minibatch_loss_average  # reading it waits for the device
+
+
+def read_loss():  # once an epoch, as published: it waits for the device
+    return trainer.previous_minibatch_loss_average
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------
@@ -84,4 +87,4 @@ def get_weights():
 
 
 weights = Weights(get_weights, set_weights, dense="IO")
-cell.run(data, predict, train_step, weights=weights)
+cell.run(data, predict, train_step, weights=weights, read_loss=read_loss)

@@ -16,9 +16,8 @@ precisions = ("fp32", "tf32", "amp-bf16")
 cell = Cell(jax.__version__, cuda, cudnn, packages, precisions, device=lambda: jax.devices()[0].device_kind)
 params = cell.params
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
-# "float32" by name, else newer GPUs take TF32
-jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
 dtype = jnp.bfloat16 if cell.precision == "amp-bf16" else jnp.float32  # of what layers compute; weights stay float32
+cell.settle_precision("jax", dtype)  # newer GPUs take TF32 unless told by name
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # the only one that Flax' layers take; XLA chooses again what the device computes in

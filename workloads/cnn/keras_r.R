@@ -15,6 +15,7 @@ packages <- list(
 cell <- harness$Cell(keras$`__version__`, build$get("cuda_version"), build$get("cudnn_version"), packages)
 params <- py_to_r(cell$params$`__dict__`)
 invisible(keras$utils$set_random_seed(cell$seed))
+invisible(cell$settle_precision("tensorflow")) # TF32 is on by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data <- cell$data(layout = "NHWC") # Keras' default, "channels_last"

@@ -16,9 +16,9 @@ params = cell.params
 keras.utils.set_random_seed(cell.seed)
 assert torch.cuda.is_available() == (cell.gpus > 0), "Keras takes the GPU if PyTorch sees one, without a word"
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
-torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
 policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
 keras.config.set_dtype_policy(policies.get(cell.precision, "float32"))
+cell.settle_precision("torch", keras.config.dtype_policy())  # cuDNN's is tf32 by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # Keras' default, "channels_last": on a CPU a tenth faster here than "channels_first"

@@ -12,6 +12,7 @@ cell = Cell(paddle.__version__, cuda, cudnn)
 params = cell.params
 paddle.seed(cell.seed)
 paddle.set_device("gpu" if cell.gpus else "cpu")  # where everything is made and computed from here on
+cell.settle_precision("paddle")  # cuDNN's is TF32 by default, on newer GPUs
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NCHW")

@@ -11,9 +11,9 @@ cell = Cell(*versions, precisions=precisions, device=torch.cuda.get_device_name)
 params = cell.params
 torch.manual_seed(cell.seed)
 device = torch.device("cuda" if cell.gpus else "cpu")
-torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
 half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
 mixed = torch.autocast(device.type, half, enabled=half is not None)
+cell.settle_precision("torch", mixed)  # cuDNN's is tf32 by default
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
 
 # --- Data -----------------------------------------------------------------------------------------------------------

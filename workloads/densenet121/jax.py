@@ -18,9 +18,8 @@ params = cell.params
 jax.config.update("jax_num_cpu_devices", cell.workers)
 devices = jax.devices("gpu" if cell.gpus else "cpu")[: cell.workers]
 jax.config.update("jax_default_device", devices[0])
-# "float32" by name, else newer GPUs take TF32
-jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
 dtype = jnp.bfloat16 if cell.precision == "amp-bf16" else jnp.float32  # of what layers compute; weights stay float32
+cell.settle_precision("jax", dtype)  # newer GPUs take TF32 unless told by name
 everywhere, shared = PartitionSpec(), PartitionSpec("worker")  # a copy for each worker, or a share of the batch
 mesh = Mesh(devices, "worker")
 

@@ -21,9 +21,9 @@ tf.config.set_visible_devices(gpus, "GPU")
 if not gpus:  # the CPU stands for as many devices as there are workers
     logical = [tf.config.LogicalDeviceConfiguration() for _ in range(cell.workers)]
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
-tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")  # on by default
 policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
 keras.config.set_dtype_policy(policies.get(cell.precision, "float32"))
+cell.settle_precision("tensorflow", keras.config.dtype_policy())  # TF32 is on by default
 strategy = tf.distribute.MirroredStrategy(
     [device.name[-5:] for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")]
 )

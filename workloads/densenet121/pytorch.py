@@ -16,9 +16,9 @@ torch.set_num_threads(cell.threads)
 device = torch.device("cuda", cell.rank) if cell.gpus else torch.device("cpu")
 if cell.gpus:
     torch.cuda.set_device(device)
-torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
 half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
 mixed = torch.autocast(device.type, half, enabled=half is not None)
+cell.settle_precision("torch", mixed)  # cuDNN's is tf32 by default
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
 if cell.workers > 1:
     store, backend = distributed.FileStore(cell.meeting + "/torch", cell.workers), "nccl" if cell.gpus else "gloo"

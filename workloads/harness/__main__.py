@@ -6,7 +6,7 @@ import runpy
 import sys
 import time
 
-from harness import arguments, cards, cell, document, workers
+from harness import arguments, arithmetic, cards, cell, document, kernels, workers
 
 
 def take_identity_of_results_owner():
@@ -26,6 +26,8 @@ def main():
     """Run the script that the arguments name: as ``__main__``, or in place of this process by its interpreter."""
     parsed = arguments.parse(sys.argv[1:])
     take_identity_of_results_owner()
+    arithmetic.prepare(parsed.precision)
+    kernels.fill(parsed, arguments.read_params()[parsed.workload])
     if parsed.gpus and not workers.rank():
         os.environ[cards.FIRST_READING] = cards.first_reading(parsed.gpus)
         cell.STARTED = time.perf_counter()

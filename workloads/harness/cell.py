@@ -6,7 +6,21 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from harness import arguments, auc, batches, cards, data, document, environment, parity, weights, workers
+from harness import (
+    arguments,
+    arithmetic,
+    auc,
+    batches,
+    cards,
+    data,
+    document,
+    environment,
+    kernels,
+    parity,
+    weights,
+    workers,
+)
+from harness.measures import accuracy, epoch_loss, read_scalar, warm_seconds
 from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
@@ -19,7 +33,8 @@ class Cell:
     A script imports its framework, creates a Cell with the versions that the framework itself reports, builds its
     model, and ends with ``cell.run``. Attributes: ``params`` (the workload's entry in params.json, by attribute),
     ``seed``, ``precision``, ``gpus`` (their number; 0 means CPU). Of its arguments, ``device`` is what the library
-    calls its first GPU, or a function that tells it once there is a model.
+    calls its first GPU, or a function that tells it once there is a model. A script of a GRU says in ``gru`` how its
+    time-steps are computed (docs/contract.md), or a function that tells it when all is done.
 
     Where several GPUs train one model: ``workers`` (their number; on a CPU that of processes or whatever stands for
     GPUs), and with ``processes``, which has the harness start one for each, ``rank``, which of them this is, and
@@ -30,7 +45,7 @@ class Cell:
     def __init__(
         self, version, cuda=None, cudnn=None, packages=None, precisions=("fp32",), processes=False, device=None
     ):
-        self.seconds = {"import": time.perf_counter() - STARTED}
+        self.seconds = dict(kernels.seconds(), **{"import": time.perf_counter() - STARTED})
         self.arguments = arguments.parse(arguments.command_line())
         self.seed, self.precision, self.gpus = self.arguments.seed, self.arguments.precision, self.arguments.gpus
         if self.precision not in precisions:
@@ -47,7 +62,8 @@ class Cell:
             "cudnn": str(cudnn) if cudnn else None,
             "packages": packages or {},
         }
-        self.device = device
+        self.device, self.gru, self.read_loss = device, None, None
+        self.read_precision = arithmetic.of_driver(self.gpus)
         self.cards = cards.of_cell(self.gpus)
         if self.arguments.parity:
             self.params.dropout = [0.0] * len(getattr(self.params, "dropout", []))
@@ -75,6 +91,10 @@ class Cell:
     def threads(self):
         """Cores for each process on a CPU: more threads than that would wait for each other."""
         return max(1, len(os.sched_getaffinity(0)) // self.team.processes)
+
+    def settle_precision(self, library, layers=None):
+        """Set the library's own arithmetic to what was asked for, see ``arithmetic``; to be called before the model."""
+        self.read_precision = getattr(arithmetic, library)(self.precision, layers)
 
     def data(self, layout="NCHW", host_buffer=None):
         """The workload's arrays as a ``data.Data``, images in this layout, or its batches as a ``batches.Stream``.
@@ -108,21 +128,25 @@ class Cell:
         self.began_with = name
         return path
 
-    def run(self, arrays, predict, train_step=None, train_epoch=None, synchronize=None, weights=None):
+    def run(self, arrays, predict, train_step=None, train_epoch=None, synchronize=None, weights=None, read_loss=None):
         """Train and evaluate, or only predict, and write the document.
 
         ``train_step(x, y)`` takes one batch and returns its loss, as a number or as the framework's own scalar, which
-        is read after the epoch's clock has stopped. ``train_epoch(x, y)``, for libraries whose idiom is ``fit``, takes
-        a whole shuffled epoch and returns its mean loss. ``predict(x)`` takes a batch and returns scores,
-        (batch, classes), or features, (batch, features), as a NumPy array. ``synchronize()`` returns when the device
-        has finished. ``weights`` is a ``harness.Weights``: how to put given weights in and take them out.
+        is read after the epoch's clock has stopped; or None, if ``read_loss()`` tells the last step's, once an epoch
+        and within its clock, as published. ``train_epoch(x, y)``, for libraries whose idiom is ``fit``, takes a whole
+        shuffled epoch and returns its mean loss. ``predict(x)`` takes a batch and returns scores, (batch, classes), or
+        features, (batch, features), as a NumPy array. ``synchronize()`` returns when the device has finished.
+        ``weights`` is a ``harness.Weights``: how to put given weights in and take them out.
 
         Of a ``batches.Stream``, x has the images of all workers that this process serves, as bytes, and is written
         over once the next batch but one is asked for; y is float32 (batch, findings); ``train_epoch(pairs)`` takes an
         iterator of them. ``predict`` returns logits for a whole batch. ``synchronize`` also brings the workers' running
         statistics together.
         """
-        self.synchronize = synchronize or (lambda: None)
+        self.read_loss = read_loss
+        self.synchronize = synchronize or read_loss or (lambda: None)
+        if self.read_precision() not in (None, self.precision):
+            raise SystemExit("the cell is to run in %s, but in force is %s" % (self.precision, self.read_precision()))
         if self.gpus and self.device is not None:
             self.versions["device"] = str(self.device() if callable(self.device) else self.device)
         self._phase("build")
@@ -144,7 +168,7 @@ class Cell:
         train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
         epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
         self._phase("train")
-        accuracy, tested = self._evaluate(arrays, predict, batch)
+        share, tested = accuracy(arrays, predict, batch)
         self._phase("evaluate")
         cold = sum(epoch["seconds"] for epoch in epochs)
         self._finish(
@@ -152,7 +176,7 @@ class Cell:
             samples=steps * batch,
             steps=steps * len(epochs),
             samples_tested=tested,
-            quality=accuracy,
+            quality=share,
             seconds=cold,
             seconds_warm=warm_seconds(cold, self.seconds.get("first_step"), steps * len(epochs), epochs),
             epoch_seconds=[epoch["seconds"] for epoch in epochs],
@@ -223,6 +247,7 @@ class Cell:
         given = weights.given(self.arguments.workload, self.params)
         predict(arrays.x_test[:batch])  # some libraries make their parameters at the first batch
         if mine.pretrained:
+            self.began_with = mine.pretrained
             taken = mine.take(given)
             given = [(array, taken[array.name]) for array, _ in given]
         else:
@@ -263,7 +288,7 @@ class Cell:
         """A few steps from given weights on given batches, compared with the reference in double precision."""
 
         def proved_step(x, y):
-            loss = read_scalar(step(x, y))
+            loss = epoch_loss([step(x, y)], self.read_loss)
             self.cards.after_first_step()
             return loss
 
@@ -311,7 +336,7 @@ class Cell:
                     self._first_step_done(losses[0], started)
             self.synchronize()
             seconds = self._now() - started
-            return self._epoch_done(number, np.mean([read_scalar(loss) for loss in losses]), seconds)
+            return self._epoch_done(number, epoch_loss(losses, self.read_loss), seconds)
 
         return epoch
 
@@ -329,7 +354,7 @@ class Cell:
 
     def _first_step_done(self, loss, started):
         self.synchronize()
-        read_scalar(loss)
+        epoch_loss([loss], self.read_loss)
         self.seconds["first_step"] = self._now() - started
         self.cards.after_first_step()
 
@@ -341,15 +366,6 @@ class Cell:
         document.event("epoch", epoch=number, epochs=self.epochs, loss=loss, seconds=seconds)
         return {"seconds": seconds, "loss": loss}
 
-    def _evaluate(self, arrays, predict, batch):
-        """Share of right answers over the complete batches of the test set, and how many samples that were."""
-        tested = len(arrays.x_test) // batch * batch
-        right = 0
-        for start in range(0, tested, batch):
-            scores = np.asarray(predict(arrays.x_test[start : start + batch]))
-            right += int((scores.argmax(axis=1) == arrays.y_test[start : start + batch]).sum())
-        return right / tested, tested
-
     def _finish(self, **measured):
         """Write the document: what was measured, what was asked for, what it ran on."""
         asked = self.arguments
@@ -360,6 +376,7 @@ class Cell:
             "workload": asked.workload,
             "platform": asked.platform,
             "precision": asked.precision,
+            "effective_precision": self.read_precision(),
             "variant": asked.variant,
             "data": asked.data,
             "seed": asked.seed,
@@ -374,6 +391,7 @@ class Cell:
             "environment": environment.describe(self.cards.named),
             "parity": None,
             "pretrained": self.began_with,
+            "gru": self.gru() if callable(self.gru) else self.gru,
         }
         result.update(measured, **self.cards.report())
         if self.rank:
@@ -381,17 +399,3 @@ class Cell:
         path = document.write(result)
         quality, seconds = measured["quality"], measured["seconds"]
         document.event("result", quality=quality, metric=result["metric"], seconds=seconds, document=path)
-
-
-def read_scalar(loss):
-    """A framework's scalar as a number, once it is computed; MXNet's have no ``__float__``."""
-    return float(loss.asscalar() if hasattr(loss, "asscalar") else loss)
-
-
-def warm_seconds(cold, first_step, steps, epochs):
-    """Training time had the first step (or, for whole-epoch training, the first epoch) cost what the others did.
-
-    Seconds, or None where one unit was all there was.
-    """
-    first, units = (epochs[0]["seconds"], len(epochs)) if first_step is None else (first_step, steps)
-    return (cold - first) * units / (units - 1) if units > 1 else None

@@ -24,9 +24,9 @@ class Weights:
     also stand for those of the GRU. ``reset`` "before" or "after" the recurrent product and ``sigmoid`` "logistic" or
     "hard" tell which GRU it is. ``epsilon`` tells to the root of which second moment Adam adds it, "corrected" or
     "uncorrected", and ``head_start`` how many steps Adam believes to be done before the first. ``scores`` tells
-    whether predict returns "logits" or "probabilities", ``pretrained`` that the script has loaded weights of its
-    library's hub, which stay. ``replicas()``, for libraries that train several workers in one process, returns for each
-    of them what ``get`` would.
+    whether predict returns "logits" or "probabilities", ``pretrained`` the file of weights of its library's hub that
+    the script has loaded, and which stay. ``replicas()``, for libraries that train several workers in one process,
+    returns for each of them what ``get`` would.
     """
 
     workers = 1  # how many shares of a batch are normalised by themselves
@@ -40,7 +40,7 @@ class Weights:
         epsilon="corrected",
         head_start=0,
         scores="logits",
-        pretrained=False,
+        pretrained=None,
         replicas=None,
         **layout,
     ):
@@ -96,6 +96,23 @@ def regate(value, have, want):
     """Reorder the three gates, which lie one after the other along the first axis."""
     gates = dict(zip(have, np.split(value, 3)))
     return np.concatenate([gates[name] for name in want])
+
+
+def cudnn_block(arrays):
+    """The vector in which cuDNN keeps all that a GRU of one layer and direction learns, for MXNet, TensorFlow 1, CNTK.
+
+    ``arrays`` are the canonical four, (3·hidden, inputs), (3·hidden, hidden) and twice (3·hidden,). cuDNN's functions
+    for the parts of its block name a matrix and a bias for each gate, reset, update, new, first of the input, then of
+    the state; its matrices, (hidden, inputs), lie row by row, all before the first bias.
+    """
+    return np.concatenate([np.ravel(array) for array in arrays])
+
+
+def from_cudnn_block(vector, inputs, hidden):
+    """The canonical four arrays of such a vector."""
+    shapes = [(3 * hidden, inputs), (3 * hidden, hidden), (3 * hidden,), (3 * hidden,)]
+    parts = np.split(np.ravel(vector), np.cumsum([int(np.prod(shape)) for shape in shapes[:-1]]))
+    return [part.reshape(shape) for part, shape in zip(parts, shapes)]
 
 
 def reflatten(value, have, want, shape):

@@ -15,8 +15,8 @@ cudnn = cuda_versions and cuda_versions.cudnn_get_version()
 cell = Cell(keras.__version__, cuda, cudnn, {"jax": jax.__version__}, precisions=("fp32", "tf32", "amp-bf16"))
 params = cell.params
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
-jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
 keras.config.set_dtype_policy("mixed_bfloat16" if cell.precision == "amp-bf16" else "float32")
+cell.settle_precision("jax", keras.config.dtype_policy())  # newer GPUs take TF32 unless told by name
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # Keras' default, "channels_last"; XLA chooses again what the device computes in

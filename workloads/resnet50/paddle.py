@@ -11,6 +11,7 @@ cuda, cudnn = (build.cuda(), build.cudnn()) if paddle.is_compiled_with_cuda() el
 cell = Cell(paddle.__version__, cuda, cudnn)
 params = cell.params
 paddle.set_device("gpu" if cell.gpus else "cpu")  # where everything is made and computed from here on
+cell.settle_precision("paddle")  # cuDNN's is TF32 by default, on newer GPUs
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NCHW")

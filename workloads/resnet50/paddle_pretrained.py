@@ -10,6 +10,7 @@ build = paddle.version  # cuda() and cudnn() are the text "False" in a build for
 cuda, cudnn = (build.cuda(), build.cudnn()) if paddle.is_compiled_with_cuda() else (None, None)
 cell = Cell(paddle.__version__, cuda, cudnn)
 paddle.set_device("gpu" if cell.gpus else "cpu")  # where everything is made and computed from here on
+cell.settle_precision("paddle")  # cuDNN's is TF32 by default, on newer GPUs
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NCHW")
@@ -34,5 +35,5 @@ def get_weights():  # the reference computes with the same
     return [value.numpy() for value in model.state_dict().values()]
 
 
-weights = Weights(get_weights, pretrained=True)
+weights = Weights(get_weights, pretrained="resnet50.pdparams")
 cell.run(data, predict, weights=weights)

@@ -10,9 +10,9 @@ cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version(
 params = cell.params
 device = torch.device("cuda" if cell.gpus else "cpu")
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
-torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
 half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
 mixed = torch.autocast(device.type, half, enabled=half is not None)
+cell.settle_precision("torch", mixed)  # cuDNN's is tf32 by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NCHW")

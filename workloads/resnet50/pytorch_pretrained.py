@@ -11,9 +11,9 @@ cell = Cell(torch.__version__, torch.version.cuda, torch.backends.cudnn.version(
 params = cell.params
 device = torch.device("cuda" if cell.gpus else "cpu")
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays
-torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
 half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
 mixed = torch.autocast(device.type, half, enabled=half is not None)
+cell.settle_precision("torch", mixed)  # cuDNN's is tf32 by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NCHW")
@@ -82,5 +82,5 @@ def get_weights():  # the reference computes with the same
     return [value.cpu().numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")]
 
 
-weights = Weights(get_weights, pretrained=True)
+weights = Weights(get_weights, pretrained="resnet50-0676ba61.pth")
 cell.run(data, predict, weights=weights)

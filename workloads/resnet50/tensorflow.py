@@ -12,9 +12,9 @@ params = cell.params
 gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
 assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
 tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
-tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")  # on by default
 policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
 tf.keras.mixed_precision.set_global_policy(policies.get(cell.precision, "float32"))
+cell.settle_precision("tensorflow", tf.keras.mixed_precision.global_policy())  # TF32 is on by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # TensorFlow's own layout; on a GPU its graph optimiser turns it into NCHW by itself

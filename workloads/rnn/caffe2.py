@@ -46,6 +46,7 @@ deployed = model_helper.ModelHelper("predict", init_params=False)  # finds the f
 with core.DeviceScope(device):  # Xavier fill, biases zero: the default
     logits = network(model, forward_only=False)
     network(deployed, forward_only=True)
+cell.gru = "scan"  # one operator, which runs a net of its own at every time-step; Caffe2 has cuDNN's LSTM alone
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 with core.DeviceScope(device):
@@ -67,6 +68,9 @@ def train_step(x, y):
     for name, array in zip(inputs, (x.T.ravel(), y)):
         workspace.FeedBlob(name, array, device)
     workspace.RunNet(model.net)  # forwards, backwards and update in one: all of them are operators of the net
+
+
+def read_loss():  # once an epoch, as published: it waits for the device
     return workspace.FetchBlob(loss)
 
 
@@ -95,4 +99,4 @@ def get_weights():
 
 # Adam's counter is raised before Adam reads it as the steps that are done: the first step is corrected as the second.
 weights = Weights(get_weights, set_weights, epsilon="uncorrected", head_start=1)
-cell.run(data, predict, train_step, weights=weights)
+cell.run(data, predict, train_step, weights=weights, read_loss=read_loss)

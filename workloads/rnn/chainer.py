@@ -41,6 +41,7 @@ class Network(chainer.Chain):
 
 model = Network()
 model.to_device(device)
+cell.gru = "cudnn" if cell.gpus and chainer.should_use_cudnn(">=auto", 5000) else "loop"  # as NStepGRU asks
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = F.softmax_cross_entropy  # takes logits

@@ -44,6 +44,7 @@ model = Network()
 if cell.gpus:
     model.to_gpu()
 xp = model.xp  # NumPy or CuPy
+cell.gru = "cudnn" if cell.gpus and chainer.should_use_cudnn(">=auto", 5000) else "loop"  # as NStepGRU asks
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = F.softmax_cross_entropy  # takes logits

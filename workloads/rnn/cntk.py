@@ -4,6 +4,7 @@ import cntk as C
 import numpy as np
 
 from harness import Cell, Weights
+from harness.weights import cudnn_block, from_cudnn_block
 
 cell = Cell(C.__version__)  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
@@ -19,11 +20,13 @@ table = C.parameter((params.vocabulary, params.embedding), init=C.glorot_uniform
 step = C.layers.GRU(params.hidden)  # the textbook GRU: reset gate before the product, one bias
 block = C.parameter((C.InferredDimension, params.hidden), init=C.glorot_uniform())  # cuDNN's weights and biases
 dense = C.layers.Dense(params.n_classes)
+cell.gru = "cudnn" if cell.gpus else "scan"
 
 
 def embedding(x):
-    # C.layers.Embedding multiplies sparse one-hot rows, and CNTK has no Adam for their sparse gradient on a CPU
-    return C.gather(table, x)
+    if cell.gpus:  # as published, and as C.layers.Embedding does it: one-hot rows, whose gradient is sparse
+        return C.times(x, table)
+    return C.gather(table, x)  # on a CPU, CNTK has no Adam for a sparse gradient
 
 
 def gru(x):
@@ -32,7 +35,12 @@ def gru(x):
     return C.layers.Recurrence(step)(x)
 
 
-tokens = C.sequence.input_variable(())  # a scalar at every step: batch and time axes go without saying
+def words(x):  # CNTK knows no integers: on a GPU sparse one-hot rows, else numbers
+    return C.Value.one_hot(x.tolist(), params.vocabulary) if cell.gpus else x.astype(np.float32)
+
+
+# One word at every step: batch and time axes go without saying
+tokens = C.sequence.input_variable(params.vocabulary, is_sparse=True) if cell.gpus else C.sequence.input_variable(())
 labels = C.input_variable(params.n_classes)
 network = C.layers.Sequential([embedding, gru, C.sequence.last, dense])
 model = network(tokens)
@@ -53,26 +61,39 @@ trainer = C.Trainer(model, loss_function, [optimizer])
 
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
-    trainer.train_minibatch({tokens: x.astype(np.float32), labels: one_hot[y]})  # CNTK knows no integers
-    return trainer.previous_minibatch_loss_average  # reading it waits for the device
+    trainer.train_minibatch({tokens: words(x), labels: one_hot[y]})
+
+
+def read_loss():  # once an epoch, as published: it waits for the device
+    return trainer.previous_minibatch_loss_average
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------
 def predict(x):
-    return model.eval({tokens: x.astype(np.float32)})
+    return model.eval({tokens: words(x)})
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------
-# Those of a CPU's GRU; the block of cuDNN's is not taken apart.
+# On a GPU those of cuDNN's GRU, which is another than CNTK's own on a CPU.
 def set_weights(arrays):
-    table.value, step.W.value, state, step.b.value, dense.W.value, dense.b.value = arrays
-    step.H.value, step.H1.value = np.split(state, [2 * params.hidden], axis=1)  # the gates, the new state
+    table.value, *gru, dense.W.value, dense.b.value = arrays
+    if cell.gpus:
+        block.value = cudnn_block([array.T for array in gru]).reshape(block.shape)
+    else:
+        step.W.value, state, step.b.value = gru
+        step.H.value, step.H1.value = np.split(state, [2 * params.hidden], axis=1)  # the gates, the new state
 
 
 def get_weights():
-    state = np.hstack([step.H.value, step.H1.value])
-    return [table.value, step.W.value, state, step.b.value, dense.W.value, dense.b.value]
+    if cell.gpus:
+        gru = [array.T for array in from_cudnn_block(block.value, params.embedding, params.hidden)]
+    else:
+        gru = [step.W.value, np.hstack([step.H.value, step.H1.value]), step.b.value]
+    return [table.value, *gru, dense.W.value, dense.b.value]
 
 
-weights = Weights(get_weights, set_weights, dense="IO", gates="zrn", biases=1, reset="before", epsilon="uncorrected")
-cell.run(data, predict, train_step, weights=weights)
+form = (
+    {"gates": "rzn", "biases": 2, "reset": "after"} if cell.gpus else {"gates": "zrn", "biases": 1, "reset": "before"}
+)
+weights = Weights(get_weights, set_weights, dense="IO", epsilon="uncorrected", **form)
+cell.run(data, predict, train_step, weights=weights, read_loss=read_loss)

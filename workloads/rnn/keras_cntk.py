@@ -29,6 +29,7 @@ model = keras.Sequential(
         layers.Dense(params.n_classes, activation="softmax"),
     ]
 )
+cell.gru = "scan"  # CNTK's recurrence
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 model.compile(

@@ -17,8 +17,8 @@ cell = Cell(keras.__version__, cuda, cudnn, {"jax": jax.__version__}, precisions
 params = cell.params
 keras.utils.set_random_seed(cell.seed)
 jax.config.update("jax_default_device", jax.devices("gpu" if cell.gpus else "cpu")[0])
-jax.config.update("jax_default_matmul_precision", "tensorfloat32" if cell.precision == "tf32" else "float32")
 keras.config.set_dtype_policy("mixed_bfloat16" if cell.precision == "amp-bf16" else "float32")
+cell.settle_precision("jax", keras.config.dtype_policy())  # newer GPUs take TF32 unless told by name
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -32,6 +32,7 @@ model = keras.Sequential(
         layers.Dense(params.n_classes, dtype="float32"),  # logits: no softmax here, the loss has it
     ]
 )
+cell.gru = "scan"
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 model.compile(

@@ -16,6 +16,7 @@ packages <- list(
 cell <- harness$Cell(keras$`__version__`, build$get("cuda_version"), build$get("cudnn_version"), packages)
 params <- py_to_r(cell$params$`__dict__`)
 invisible(keras$utils$set_random_seed(cell$seed))
+invisible(cell$settle_precision("tensorflow")) # TF32 is on by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data <- cell$data()
@@ -31,10 +32,14 @@ embedding <- as_verb(keras$layers$Embedding)
 gru <- as_verb(keras$layers$GRU)
 dense <- as_verb(keras$layers$Dense)
 
+on_gpu <- py_to_r(cell$gpus) > 0
+cell$gru <- if (on_gpu) "cudnn" else "scan"
+
 input <- keras$Input(tuple(params$length), dtype = "int32")
 output <- input |>
   embedding(params$vocabulary, params$embedding) |> # uniform, ±0.05; mask_zero off: no mask, as published
-  gru(params$hidden) |> # reset gate after the product, two biases: cuDNN on a GPU
+  # reset gate after the product, two biases; told to use cuDNN, it fails rather than take its own loop
+  gru(params$hidden, use_cudnn = if (on_gpu) TRUE else "auto") |>
   dense(params$n_classes) # logits: no softmax here, the loss has it
 model <- keras$Model(input, output)
 

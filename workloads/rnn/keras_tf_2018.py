@@ -37,6 +37,7 @@ model = keras.Sequential(
         layers.Dense(params.n_classes, activation="softmax"),
     ]
 )
+cell.gru = "cudnn" if cell.gpus else "scan"
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 model.compile(
@@ -60,13 +61,22 @@ def predict(x):
 biases = model.get_weights()[3].shape  # a row for each of the two; of CuDNNGRU, one after the other
 
 
+def of_cudnn(matrix, back=False):  # each gate's matrix lies in CuDNNGRU's as cuDNN reads it, (out, in), under its shape
+    gates = np.split(matrix, 3, axis=1)
+    return np.hstack([gate.reshape(gate.shape[::-1]).T if back else gate.T.reshape(gate.shape) for gate in gates])
+
+
 def get_weights():
     embedding, inputs, state, bias, *dense = model.get_weights()
+    if cell.gpus:
+        inputs, state = of_cudnn(inputs, back=True), of_cudnn(state, back=True)
     return [embedding, inputs, state, *bias.reshape(2, -1), *dense]
 
 
 def set_weights(arrays):
     embedding, inputs, state, input_bias, state_bias, *dense = arrays
+    if cell.gpus:
+        inputs, state = of_cudnn(inputs), of_cudnn(state)
     model.set_weights([embedding, inputs, state, np.reshape([input_bias, state_bias], biases), *dense])
 
 

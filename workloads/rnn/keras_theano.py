@@ -30,6 +30,7 @@ model = keras.Sequential(
         layers.Dense(params.n_classes, activation="softmax"),
     ]
 )
+cell.gru = "scan"
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 model.compile(  # only notes what to train: Theano compiles at the first fit, which is timed

@@ -16,9 +16,9 @@ cell = Cell(keras.__version__, torch.version.cuda, torch.backends.cudnn.version(
 params = cell.params
 keras.utils.set_random_seed(cell.seed)
 assert torch.cuda.is_available() == (cell.gpus > 0), "Keras takes the GPU if PyTorch sees one, without a word"
-torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
 policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
 keras.config.set_dtype_policy(policies.get(cell.precision, "float32"))
+cell.settle_precision("torch", keras.config.dtype_policy())  # cuDNN's is tf32 by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -28,10 +28,25 @@ model = keras.Sequential(
     [
         layers.Input((params.length,), dtype="int32"),
         layers.Embedding(params.vocabulary, params.embedding),  # uniform, ±0.05; mask_zero off: no mask, as published
-        layers.GRU(params.hidden),  # reset gate after the product, two biases: cuDNN, or on a CPU a loop
+        layers.GRU(params.hidden),  # reset gate after the product, two biases: cuDNN, or a loop in Python
         layers.Dense(params.n_classes, dtype="float32"),  # logits: no softmax here, the loss has it
     ]
 )
+
+
+def which_gru():  # Keras takes the loop without a word if cuDNN refuses, so the graph of gradients has to tell
+    nodes, found = [model(np.zeros((1, params.length), np.int32), training=True).grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            nodes += [before for before, _ in node.next_functions]
+    gru = "cudnn" if any(node.name().startswith("CudnnRnn") for node in found) else "loop"
+    assert gru == "cudnn" or not cell.gpus, "cuDNN has refused this GRU, and Keras took a loop in Python"
+    return gru
+
+
+cell.gru = which_gru  # asked when all is done, so that nothing is warm before
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 model.compile(

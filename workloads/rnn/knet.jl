@@ -42,6 +42,7 @@ model = Network( # Glorot uniform, biases zero: the default of param and of RNN
     param(params.n_classes, params.hidden),
     param0(params.n_classes),
 )
+cell.gru = gpu ? "cudnn" : "loop"
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function(tokens, y) = nll(model(tokens), y) # takes logits, and labels from 1

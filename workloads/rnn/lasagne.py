@@ -38,6 +38,7 @@ def build(tokens):
 
 tokens, labels = T.imatrix("tokens"), T.ivector("labels")
 network = build(tokens)
+cell.gru = "scan"
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 probabilities = layers.get_output(network)

@@ -25,6 +25,7 @@ states <- gru$unroll(params$length, tokens, layout = "TNC", merge_outputs = TRUE
 logits <- states[0] |> # the state after the padding: no mask, as published
   mx$sym$reshape(shape = tuple(-1L, params$hidden)) |>
   mx$sym$FullyConnected(num_hidden = params$n_classes, name = "dense")
+cell$gru <- if (py_to_r(cell$gpus) > 0) "cudnn" else "scan" # one operator in any case: on a CPU a loop in C++
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 # SoftmaxOutput is the loss too: forwards it gives probabilities, backwards the gradient of the summed cross-entropy

@@ -1,9 +1,9 @@
 """GRU on IMDB in MXNet's Module API, time first: the graph is bound to batches that come turned."""
 
 import mxnet as mx
-import numpy as np
 
 from harness import Cell, Weights
+from harness.weights import cudnn_block, from_cudnn_block
 
 cell = Cell(mx.__version__)  # MXNet does not tell its CUDA and cuDNN
 params = cell.params
@@ -22,6 +22,8 @@ def network(x):
     last = mx.sym.reshape(states[0], shape=(-1, params.hidden))  # the state after the padding: no mask, as published
     return mx.sym.FullyConnected(last, num_hidden=params.n_classes, name="dense")
 
+
+cell.gru = "cudnn" if cell.gpus else "scan"  # one operator in any case: on a CPU a loop in C++
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 # SoftmaxOutput is the loss too: forwards it gives probabilities, backwards the gradient of the summed cross-entropy
@@ -61,21 +63,17 @@ def predict(x):
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------
-# The fused GRU has one vector for all that it learns: both matrices, then both biases, each with the gates reset,
-# update, new.
+# The fused GRU has one vector for all that it learns: cuDNN's, on a CPU too.
 def set_weights(arrays):
     embedding, *gru, weight, bias = arrays
-    vector = np.concatenate([array.ravel() for array in gru])
-    values = {"embedding_weight": embedding, "gru_parameters": vector, "dense_weight": weight, "dense_bias": bias}
+    block = cudnn_block(gru)
+    values = {"embedding_weight": embedding, "gru_parameters": block, "dense_weight": weight, "dense_bias": bias}
     model.set_params({name: mx.nd.array(value) for name, value in values.items()}, aux_params={})
 
 
 def get_weights():
     values = {name: value.asnumpy() for name, value in model.get_params()[0].items()}
-    gates = 3 * params.hidden
-    shapes = [(gates, params.embedding), (gates, params.hidden), (gates,), (gates,)]
-    parts = np.split(values["gru_parameters"], np.cumsum([np.prod(shape) for shape in shapes[:-1]]))
-    gru = [part.reshape(shape) for part, shape in zip(parts, shapes)]
+    gru = from_cudnn_block(values["gru_parameters"], params.embedding, params.hidden)
     return [values["embedding_weight"], *gru, values["dense_weight"], values["dense_bias"]]
 
 

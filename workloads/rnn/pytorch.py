@@ -11,9 +11,9 @@ cell = Cell(*versions, precisions=precisions, device=torch.cuda.get_device_name)
 params = cell.params
 torch.manual_seed(cell.seed)
 device = torch.device("cuda" if cell.gpus else "cpu")
-torch.backends.fp32_precision = "tf32" if cell.precision == "tf32" else "ieee"  # cuDNN's is tf32 by default
 half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
 mixed = torch.autocast(device.type, half, enabled=half is not None)
+cell.settle_precision("torch", mixed)  # cuDNN's is tf32 by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -33,6 +33,7 @@ class Network(nn.Module):
 
 
 model = Network().to(device)
+cell.gru = "cudnn" if torch.backends.cudnn.is_acceptable(model.dense.weight) else "scan"  # as nn.GRU asks
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = nn.CrossEntropyLoss()  # takes logits

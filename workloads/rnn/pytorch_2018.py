@@ -28,6 +28,7 @@ class Network(nn.Module):
 
 
 model = Network().to(device)
+cell.gru = "cudnn" if torch.backends.cudnn.is_acceptable(model.dense.weight) else "scan"  # as nn.GRU asks
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = nn.CrossEntropyLoss()  # takes logits

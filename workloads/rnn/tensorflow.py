@@ -16,9 +16,9 @@ tf.keras.utils.set_random_seed(cell.seed)
 gpus = tf.config.list_physical_devices("GPU")[: cell.gpus]
 assert len(gpus) == cell.gpus, "TensorFlow sees no GPU, and would use the CPU without a word"
 tf.config.set_visible_devices(gpus, "GPU")  # what is visible is used: no tensor has to be sent anywhere
-tf.config.experimental.enable_tensor_float_32_execution(cell.precision == "tf32")  # on by default
 policies = {"amp-fp16": "mixed_float16", "amp-bf16": "mixed_bfloat16"}
 tf.keras.mixed_precision.set_global_policy(policies.get(cell.precision, "float32"))
+cell.settle_precision("tensorflow", tf.keras.mixed_precision.global_policy())  # TF32 is on by default
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()
@@ -29,7 +29,8 @@ class Network(tf.keras.Model):  # since TensorFlow 2, its layers are Keras'
     def __init__(self):
         super().__init__()
         self.embedding = tf.keras.layers.Embedding(params.vocabulary, params.embedding)  # uniform, ±0.05
-        self.gru = tf.keras.layers.GRU(params.hidden)  # reset gate after the product, two biases: cuDNN on a GPU
+        # reset gate after the product, two biases; told to use cuDNN, it fails rather than take its own loop
+        self.gru = tf.keras.layers.GRU(params.hidden, use_cudnn=True if cell.gpus else "auto")
         self.dense = tf.keras.layers.Dense(params.n_classes, dtype="float32")  # logits: never in half precision
 
     def call(self, x):
@@ -37,6 +38,7 @@ class Network(tf.keras.Model):  # since TensorFlow 2, its layers are Keras'
 
 
 model = Network()
+cell.gru = "cudnn" if cell.gpus else "scan"
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)

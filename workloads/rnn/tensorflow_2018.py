@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow.contrib import cudnn_rnn
 
 from harness import Cell, Weights
+from harness.weights import cudnn_block, from_cudnn_block
 
 cell = Cell(tf.__version__)  # TensorFlow does not tell its CUDA and cuDNN
 params = cell.params
@@ -26,7 +27,7 @@ def two_biases(getter, name, *args, **kwargs):
 
 
 def gru(x):  # time first; the start is zero, not learned for each place in the batch, as published by a slip
-    if cell.gpus:  # all that it learns is one opaque vector, which only a GPU can make
+    if cell.gpus:  # all that it learns is one vector, whose length only a GPU can tell
         _, (states,) = cudnn_rnn.CudnnGRU(num_layers=1, num_units=params.hidden)(x)
         return states[0]
     with tf.variable_scope("gru", custom_getter=two_biases):  # cuDNN's form: reset gate after the product
@@ -44,6 +45,7 @@ def network(tokens):  # Glorot uniform, biases zero: the default, here for the e
 tokens = tf.placeholder(tf.int32, (None, params.length))
 labels = tf.placeholder(tf.int32, (None,))
 logits = network(tokens)
+cell.gru = "cudnn" if cell.gpus else "scan"  # dynamic_rnn is a loop within the graph
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss = tf.losses.sparse_softmax_cross_entropy(labels, logits)  # takes logits
@@ -67,19 +69,28 @@ def predict(x):
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------
-# Those of the compatible cell, which has the two gates apart from the new state; cuDNN's vector is not taken apart.
+# Those of the compatible cell, which has the two gates apart from the new state; on a GPU cuDNN's vector.
 variables = tf.trainable_variables()  # in the order in which they were made
 
 
-def set_weights(arrays):
-    embedding, *gru, weight, bias = arrays
-    (w, w_new), (u, u_new), (b, b_new), (c, c_new) = (np.split(array, [2 * params.hidden], axis=-1) for array in gru)
-    arrays = [embedding, np.concatenate([w, u]), b, c, w_new, u_new, b_new, c_new, weight, bias]
+def load(arrays):
     for variable, array in zip(variables, arrays):
         variable.load(array, session)  # through its initialiser: an assignment would add to the graph
 
 
+def set_weights(arrays):
+    embedding, *gru, weight, bias = arrays
+    if cell.gpus:
+        return load([embedding, cudnn_block([array.T for array in gru]), weight, bias])
+    (w, w_new), (u, u_new), (b, b_new), (c, c_new) = (np.split(array, [2 * params.hidden], axis=-1) for array in gru)
+    load([embedding, np.concatenate([w, u]), b, c, w_new, u_new, b_new, c_new, weight, bias])
+
+
 def get_weights():
+    if cell.gpus:
+        embedding, block, weight, bias = session.run(variables)
+        gru = from_cudnn_block(block, params.embedding, params.hidden)
+        return [embedding, *(array.T for array in gru), weight, bias]
     embedding, gates, b, c, w_new, u_new, b_new, c_new, weight, bias = session.run(variables)
     w, u = np.split(gates, [params.embedding])
     parts = (w, w_new), (u, u_new), (b, b_new), (c, c_new)
