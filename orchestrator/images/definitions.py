@@ -162,7 +162,8 @@ class Recipe(Strict):
     ``copies`` are folders of other images, ``packages`` Debian's, ``setup`` further shell lines run as root, ``build``
     what packages without a wheel need to be built, ``needs_container`` says why a virtual environment can't do the
     same, and ``unverified`` why nobody has seen it work: no cell of it is run unless asked for. ``cuda`` are the parts
-    of CUDA that the packages do not bring, from the stage of images/cuda.yaml.
+    of CUDA that the packages do not bring, from the stage of images/cuda.yaml. ``nvidia`` are the folders of NVIDIA's
+    wheels in which the loader has to look, for packages that ask for their libraries by name alone.
     """
 
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
@@ -175,6 +176,7 @@ class Recipe(Strict):
     needs_container: str = ""
     unverified: str = ""
     cuda: tuple[Part, ...] = ()
+    nvidia: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], ...] = ()
 
 
 class Platform(Recipe):

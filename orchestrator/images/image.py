@@ -61,8 +61,15 @@ class Image:
     @property
     def needs_container(self) -> str:
         """Why a virtual environment can't stand in for it; empty if one can."""
-        bare = f"its packages leave the libraries of {self.platform} to the image" if self.spec.cuda else ""
-        return self.spec.needs_container or bare
+        bare = f"its packages leave the libraries of {self.platform} to the image"
+        return self.spec.needs_container or (bare if self.library_path else "")
+
+    @property
+    def library_path(self) -> str:
+        """Where the loader looks for CUDA's libraries, as LD_LIBRARY_PATH; empty if the packages know it themselves."""
+        wheels = f"/usr/local/lib/python{self.python}/site-packages/nvidia"
+        stage = ["/usr/local/cuda/lib64"] if self.spec.cuda else []
+        return ":".join([*stage, *(f"{wheels}/{name}/lib" for name in self.spec.nvidia)])
 
     @property
     def stage(self) -> Stage | None:
@@ -173,6 +180,7 @@ def dockerfile(image: Image) -> str:
             dict(spec),
             stage=stage,
             cuda_source=definitions.cuda() if stage else None,
+            library_path=image.library_path,
             cuda_layers=[getattr(stage, part) for part in spec.cuda],
             name=image.name,
             contract=contract.CONTRACT,

@@ -260,9 +260,11 @@ def test_an_image_that_needs_the_stage_needs_a_container():
 def mixed(image):
     """The packages of an image that belong to another CUDA version than its platform's."""
     wanted = image.platform.removeprefix("cuda")
-    marks = re.compile(r"-cu(?:da)?(\d+?)0?(?:-[a-z]+)?==|^(?:nvidia-cuda-runtime|cuda-(?:toolkit|bindings))==(\d+)")
+    marks = re.compile(
+        r"-cu(?:da)?(\d\d?)(?:\d|x)?(?:-[a-z]+)?==|^(?:nvidia-cuda-runtime|cuda-(?:toolkit|bindings))==(\d+)|\+cu(\d\d)"
+    )
     found = [(package, marks.search(package)) for package in packages_of(image)]
-    return [package for package, mark in found if mark and (mark[1] or mark[2]) != wanted]
+    return [package for package, mark in found if mark and next(filter(None, mark.groups())) not in (wanted, f"{wanted}0")]
 
 
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
@@ -272,10 +274,11 @@ def test_no_lock_mixes_cuda_versions(image):
 
 def test_a_lock_that_mixes_cuda_versions_is_found(definitions):
     lines = ["cupy-cuda80==4.5.0", "nvidia-cublas-cu12==12.9.3.13", "jax-cuda13-pjrt==0.10.2", "cuda-toolkit==13.0.3"]
+    lines += ["mxnet-cu117==1.9.1", "torch==2.13.0+cu126", "torch==2.13.0+cu130"]
     lock = definitions / "locks" / "toy-cuda12.txt"
     lock.write_text("".join(f"{line} \\\n    --hash=sha256:00\n" for line in lines))
     image = Image(toy(platforms={"cuda12": {"version": "1.0", "requirements": ["toy==1.0"]}}).framework, "cuda12")
-    assert mixed(image) == ["cupy-cuda80==4.5.0", "jax-cuda13-pjrt==0.10.2", "cuda-toolkit==13.0.3"]
+    assert mixed(image) == [line for line in lines if "12" not in line.partition("==")[0] and "cu126" not in line]
 
 
 # --- Locks ----------------------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ def test_the_committed_matrix_names_the_published_tables():
                  "mxnet", "mxnet-r", "pytorch", "tensorflow"}  # fmt: skip
     assert published <= {cell.library for cell in cells}
     assert {cell.gpu for cell in cells} == {"none", "k80", "p100", "v100", "h200"}
-    assert {cell.platform for cell in cells} == {"cpu", "cuda8", "cuda9", "cuda12", "cuda13"}
+    assert {cell.platform for cell in cells} == {"cpu", "cuda8", "cuda9", "cuda11", "cuda12", "cuda13"}
     assert {cell.workload for cell in cells} == {"cnn", "rnn", "resnet50", "densenet121"}
     assert all((cell.platform == "cpu") == (cell.gpu == "none") for cell in cells)
 

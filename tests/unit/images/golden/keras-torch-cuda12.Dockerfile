@@ -17,6 +17,7 @@ RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
 # --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
 # name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
 ARG PIP_NO_INDEX
+ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu126
 RUN --mount=type=secret,id=ca \
     --mount=type=secret,id=pip_conf \
     --mount=type=bind,from=wheels,target=/wheels \

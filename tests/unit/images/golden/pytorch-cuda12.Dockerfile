@@ -17,6 +17,7 @@ RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
 # --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
 # name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
 ARG PIP_NO_INDEX
+ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu126
 RUN --mount=type=secret,id=ca \
     --mount=type=secret,id=pip_conf \
     --mount=type=bind,from=wheels,target=/wheels \
@@ -40,9 +41,9 @@ ENV ROSETTA_PLATFORM=cuda12 \
 LABEL rosetta=true \
       rosetta.contract=1 \
       rosetta.framework=pytorch \
-      rosetta.framework.version=2.10.0 \
+      rosetta.framework.version=2.13.0 \
       rosetta.platform=cuda12 \
-      org.opencontainers.image.title="PyTorch 2.10.0 (cuda12)" \
+      org.opencontainers.image.title="PyTorch 2.13.0 (cuda12)" \
       org.opencontainers.image.description="Runs the workloads of Rosetta Matrix in PyTorch." \
       org.opencontainers.image.licenses="BSD-3-Clause"
 
