@@ -10,7 +10,7 @@ import numpy as np
 def serve(slot):
     """Read where the pixels lie and their Form, then the changes of one batch after the other, until the input ends."""
     (path, form), answers = pickle.load(sys.stdin.buffer), sys.stdout.buffer
-    pixels = np.load(path, mmap_mode="r")
+    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     while True:
         try:
             changes = pickle.load(sys.stdin.buffer)

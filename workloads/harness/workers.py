@@ -101,7 +101,7 @@ class Workers:
     def _read(path):
         while not os.path.exists(path):  # a worker that dies ends this process
             time.sleep(0.01)
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             arrays = [file["arr_%d" % place] for place in range(len(file.files))]
         os.remove(path)
         return arrays
