@@ -19,6 +19,7 @@ from orchestrator.data.files import Content, File, checksum
 from orchestrator.errors import DataError, DiskError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import NotThere
+from orchestrator.system.cache import cache_folder as cache_folder
 from orchestrator.system.terminal import Say
 
 
@@ -39,11 +40,6 @@ class Checked:
     state: State
     expected: tuple[str, ...]
     found: str | None = None
-
-
-def cache_folder() -> Path:
-    """Where everything downloaded is kept: ``ROSETTA_CACHE``, else ``~/.cache/rosetta``."""
-    return Path(os.environ.get("ROSETTA_CACHE") or "~/.cache/rosetta").expanduser()
 
 
 def folder(name: str, cache: Path | None = None) -> Path:

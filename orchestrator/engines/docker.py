@@ -19,7 +19,7 @@ from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import code_scan, probe, volumes
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.copying import archive_from
-from orchestrator.engines.isolation import USER, gpu_request, isolation
+from orchestrator.engines.isolation import USER, gpu_request, isolation, odd_volumes
 from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.errors import EngineError, ResultError
@@ -103,6 +103,8 @@ class DockerEngine(OnThisHost):
             self.connection.restore()
             with self._container(task) as container:
                 outcome = self._follow(container, task, on_event)
+        except ResultError as error:
+            outcome = Outcome(Status.FAILED, str(error))
         except EngineError as error:
             outcome = Outcome(Status.HOST_LOST, str(error))
         except UNREACHABLE as error:
@@ -148,6 +150,8 @@ class DockerEngine(OnThisHost):
     def _container(self, task: Task) -> Iterator[str]:
         """A created container, removed at the end whatever happens, with the volume of its results."""
         self._remove_orphans(task)
+        if reason := odd_volumes(self.api.inspect_image(self._id(task.image))["Config"]):
+            raise ResultError(f"The image {reason}.")
         host = self.api.create_host_config(
             **isolation(task.memory),
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
