@@ -141,3 +141,9 @@ class LackingError(RosettaError):
     """What a run needs is lacking on this machine."""
 
     exit_code = 19
+
+
+class DeclinedError(RosettaError):
+    """Nobody agreed to run programs of somebody else."""
+
+    exit_code = 20

@@ -34,10 +34,21 @@ def fetch(names: tuple[str, ...]) -> None:
 def check(names: tuple[str, ...]) -> None:
     """Compare every file of the data sets with its checksum; exit code 7 if one is missing or wrong.
 
+    Where an engine answers, its volumes with data sets are looked at, too.
+
     \b
     example:
       rosetta data check
     """
     from orchestrator.data import datasets
+    from orchestrator.engines import client, volumes
+    from orchestrator.errors import EngineError
 
-    datasets.report_check(list(names), say=click.echo)
+    wanted = [dataset.name for dataset in datasets.named(names)]
+    try:
+        api = client.Connection().api
+    except EngineError as error:
+        click.echo(f"note: no volume was looked at: {error.what}", err=True)
+    else:
+        volumes.report_check(api, wanted, click.echo)
+    datasets.report_check(wanted, say=click.echo)

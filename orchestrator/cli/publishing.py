@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.options import Running, Selection, running, selection
-from orchestrator.errors import CellsFailed, DiffersError
+from orchestrator.errors import CellsFailed, DeclinedError, DiffersError
 
 if TYPE_CHECKING:
     from orchestrator.cell.cell import Cell
@@ -89,17 +89,28 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
     "--threshold", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="PERCENT",
     help="How much slower is too slow.",
 )  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask before programs of somebody else are run.")
+@click.option("--dry-run", is_flag=True, help="Show what would be run, and from where; pull and run nothing.")
 def reproduce(
-    source: str, only: tuple[str, ...], skip: tuple[str, ...], results: Path, running: Running, threshold: float
+    source: str,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    results: Path,
+    running: Running,
+    threshold: float,
+    yes: bool,
+    dry_run: bool,
 ) -> None:
     """Run published results again, in the very images that made them, and compare time and quality.
 
-    Needs no more than the file: images are pulled by digest. Exit code 12 if a cell is slower, 17 if its quality
-    differs or it can't be run again.
+    Needs no more than the file: images are pulled by digest. They are programs of whoever made the file, so it shows
+    what will be run and from where, and asks (exit code 20 if nobody agrees). Exit code 12 if a cell is slower, 17 if
+    its quality differs or it can't be run again.
 
     \b
     examples:
       rosetta reproduce results.parquet
+      rosetta reproduce results.parquet --dry-run
       rosetta reproduce https://example.org/results.parquet --only 'pytorch/rnn/*'
     """
     from contextlib import suppress
@@ -117,12 +128,20 @@ def reproduce(
     for name, why in reproduction.refused(published, only):
         click.echo(f"note: not run again: {plain(name)}: {plain(why)}", err=True)
     of_cell = {row.cell: row for row in rows}
+    engine = reproduction.pulling_engine()
+    waiting = reproduction.waiting(rows, results)
+    for line in reproduction.announced(waiting, engine.api):
+        click.echo(line, err=not dry_run)
+    if dry_run:
+        return
+    if waiting and not yes:
+        require_consent()
 
     def plan(cells: "list[Cell]", host: "Host") -> "list[Planned]":
         return reproduction.plan([of_cell[cell] for cell in cells], results, host)
 
     with suppress(CellsFailed):  # the comparison says which, and what they should have been
-        run_cells(list(of_cell), reproduction.pulling_engine(), results, plan, screen.show, running)
+        run_cells(list(of_cell), engine, results, plan, screen.show, running)
     mine = reproduction.results_of(rows, results)
     pairs = reproduction.pairs(rows, mine)
     report.show(pairs, running.as_json)
@@ -134,3 +153,13 @@ def reproduce(
         )
     baseline = comparison.of_results(published, source)
     tell(comparison.verify(mine, baseline, threshold / 100), source, running.as_json)
+
+
+def require_consent() -> None:
+    """Ask whether what was shown may be run; raises DeclinedError if not, or if nobody answers."""
+    try:
+        agreed = click.confirm("Run these programs of somebody else, without network and as isolated as any?", err=True)
+    except click.Abort:
+        agreed = False
+    if not agreed:
+        raise DeclinedError("Nothing was pulled or run.", remedy="'--yes' agrees without being asked.")

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from orchestrator.data import chestxray
+from orchestrator.data import chestxray, conversion
+from orchestrator.data.conversion import Convert
 from orchestrator.data.files import Content, File
 
 
@@ -10,8 +11,9 @@ from orchestrator.data.files import Content, File
 class DataSet:
     """A data set: its ``files`` as the workloads read them below ``/data``, and the ``archive`` if they come in one.
 
-    ``terms`` say under what licence, and what to cite. ``extras`` are members of the archive that no workload reads;
-    any other member is refused. One that is ``large`` is fetched only by its name.
+    Where what is published is no plain array, ``convert`` makes the files of the ``originals``. ``terms`` say under
+    what licence, and what to cite. ``extras`` are members of the archive that no workload reads; any other member is
+    refused. One that is ``large`` is fetched only by its name.
     """
 
     name: str
@@ -20,6 +22,18 @@ class DataSet:
     archive: File | None = None
     extras: tuple[str, ...] = ()
     large: bool = False
+    originals: tuple[File, ...] = ()
+    convert: Convert | None = None
+
+    @property
+    def published(self) -> tuple[File, ...]:
+        """The files as their publisher has made them."""
+        return self.originals or self.files
+
+
+def arrays(*made: tuple[str, str, int]) -> tuple[File, ...]:
+    """Files that conversion.py makes: the name, sha256 and size of each."""
+    return tuple(File(f"{name}.npy", (Content(sha256, size),)) for name, sha256, size in made)
 
 
 CIFAR_10 = DataSet(
@@ -30,7 +44,7 @@ CIFAR_10 = DataSet(
         (Content("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce", 170_498_071),),
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     ),
-    files=tuple(
+    originals=tuple(
         File(f"cifar-10-batches-py/{name}", (Content(sha256, size),))
         for name, sha256, size in (
             ("data_batch_1", "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd", 31_035_704),
@@ -43,13 +57,20 @@ CIFAR_10 = DataSet(
         )
     ),
     extras=("cifar-10-batches-py/readme.html",),
+    files=arrays(
+        ("train.images", "cca17af9c1cff570c8c91fdb9f8bfc450d62dc4ff73ba6fb849b2b49e0c668f2", 153_600_128),
+        ("train.labels", "fad921ba16b0efeebb54393d1351545d1fe1a357f6f81324c821e3e11b956c70", 50_128),
+        ("test.images", "efbfa3b24c4f91c6febe8a57d87b6448f2c1226d8b2aa24d14db1eea85ad46c6", 30_720_128),
+        ("test.labels", "19004b019bd095265b4ce6637c9ff979c66abcbc8e658a665f791b487cdea5eb", 10_128),
+    ),
+    convert=conversion.cifar_10,
 )
 """60,000 colour images of 32x32 pixels in 10 classes."""
 
 IMDB = DataSet(
     name="imdb",
     terms="no licence stated; cite A. L. Maas et al.: Learning Word Vectors for Sentiment Analysis, ACL 2011",
-    files=(
+    originals=(
         File(
             "imdb.npz",
             (
@@ -60,6 +81,15 @@ IMDB = DataSet(
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
         ),
     ),
+    files=arrays(
+        ("train.words", "6559d6c0e3e1a952226b3709e3fb436921e4a7ec29b7dd24a8f6858fdba34638", 23_771_492),
+        ("train.lengths", "1f6de675ddb9063028923c34d129f52b6f026c499cd0a8c31248efd94451fe78", 100_128),
+        ("train.labels", "bab6ea3fb125b4f3f704c6ddd4a0bc37f2362218823e834c35f9d8cb2deae537", 25_128),
+        ("test.words", "9be0ed41e72496f41cb6e46aff8c2d7e96c16df329060999926bc7be78345f66", 22_980_548),
+        ("test.lengths", "474454aa493147ec3d9e67863542b9145c738455096843c7a1dd54b2a29afe2b", 100_128),
+        ("test.labels", "bab6ea3fb125b4f3f704c6ddd4a0bc37f2362218823e834c35f9d8cb2deae537", 25_128),
+    ),
+    convert=conversion.imdb,
 )
 """50,000 film reviews, half of them positive, as word ranks."""
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from orchestrator.data import chestxray
 from orchestrator.data.catalogue import CHESTXRAY14, DATA_SETS, WEIGHTS, DataSet
 from orchestrator.data.downloads import OFFLINE, below, bring, is_stored, is_url, silent
-from orchestrator.data.files import File, checksum
+from orchestrator.data.files import Content, File, checksum
 from orchestrator.errors import DataError, DiskError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import NotThere
+from orchestrator.system.cache import cache_folder as cache_folder
 from orchestrator.system.terminal import Say
 
 
@@ -41,26 +42,43 @@ class Checked:
     found: str | None = None
 
 
-def cache_folder() -> Path:
-    """Where everything downloaded is kept: ``ROSETTA_CACHE``, else ``~/.cache/rosetta``."""
-    return Path(os.environ.get("ROSETTA_CACHE") or "~/.cache/rosetta").expanduser()
-
-
 def folder(name: str, cache: Path | None = None) -> Path:
     """The folder of a data set in the cache, to be mounted at ``/data``; whether anything is in it is not looked at."""
     return Shelf(named([name])[0], cache).folder
 
 
 def digest(name: str) -> str:
-    """The content of a data set as one sha256 in hex, from the declared sums: nothing is read or hashed.
+    """The content of a data set as one sha256 in hex, from its publisher's sums: nothing is read or hashed.
 
     Copies that are packed otherwise but hold the same data have the same digest. Of what is converted here the digest
     is that of its index, and empty before that.
     """
     if name == chestxray.NAME:
         return chestxray.digest(folder(name))
-    lines = sorted(f"{file.path} {file.sums[0]}\n" for file in named([name])[0].files)
+    lines = sorted(f"{file.path} {file.sums[0]}\n" for file in named([name])[0].published)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def names() -> list[str]:
+    """All data sets, and weights, that there are."""
+    return [*DATA_SETS, *WEIGHTS]
+
+
+def is_declared(name: str) -> bool:
+    """Whether the sums of a data set are known before it is fetched."""
+    return name != chestxray.NAME
+
+
+def contents(folder: Path) -> dict[str, File]:
+    """What a cell must find at ``/data``, by path: the files of the data set that a ``folder`` of the cache holds.
+
+    Of what was converted here these are the files that its index names, and the index. Raises DataError for an unknown
+    name.
+    """
+    if folder.name != chestxray.NAME:
+        return {file.path: file for file in named([folder.name])[0].files}
+    sums = {**chestxray.sums(folder), "index.json": chestxray.digest(folder)}
+    return {name: File(name, (Content(sum, (folder / name).stat().st_size),)) for name, sum in sums.items()}
 
 
 def check(names: Iterable[str], cache: Path | None = None) -> list[Checked]:
@@ -235,32 +253,53 @@ def fill(shelf: Shelf, mirror: str | None, say: Say) -> None:
     if not wanted:
         return
     say(f"{shelf.dataset.name}: {shelf.dataset.terms}")
-    refusals = []
-    for way in ways(shelf.dataset, wanted, mirror):
-        try:
-            gather(shelf, way, wanted, say)
-            break
-        except NotThere as refusal:
-            refusals.append(str(refusal))
-    else:
-        raise DataError(f"The data set {shelf.dataset.name} can't be had.", "; ".join(refusals) + ".", OFFLINE)
+    bring_published(shelf, wanted, mirror, say)
+    made = convert(shelf, wanted) if shelf.dataset.convert else shelf.incoming
     for file in wanted:
         target = shelf.folder / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        for path, mode in ((shelf.folder, 0o755), (target.parent, 0o755), (shelf.incoming / file.path, 0o644)):
+        for path, mode in ((shelf.folder, 0o755), (target.parent, 0o755), (made / file.path, 0o644)):
             if path.stat().st_mode & mode != mode:
                 path.chmod(mode)  # cells run as another user
-        (shelf.incoming / file.path).replace(target)
+        (made / file.path).replace(target)
     shutil.rmtree(shelf.incoming)
     shelf.check()
+
+
+def bring_published(shelf: Shelf, wanted: list[File], mirror: str | None, say: Say) -> None:
+    """Bring the published files that are needed, verified, into ``shelf.incoming`` by the first way that has them."""
+    needed = list(shelf.dataset.originals) or wanted
+    refusals = []
+    for way in ways(shelf, needed, mirror):
+        try:
+            return gather(shelf, way, needed, say)
+        except NotThere as refusal:
+            refusals.append(str(refusal))
+    raise DataError(f"The data set {shelf.dataset.name} can't be had.", "; ".join(refusals) + ".", OFFLINE)
+
+
+def convert(shelf: Shelf, wanted: list[File]) -> Path:
+    """Make the files that cells read of the published ones; returns their folder. Raises DataError for other sums."""
+    assert shelf.dataset.convert is not None
+    made = shelf.incoming / "converted"
+    made.mkdir(exist_ok=True)
+    shelf.dataset.convert(shelf.incoming, made)
+    for file in wanted:
+        if checksum(made / file.path) not in file.sums:
+            raise DataError(
+                f"The data set {shelf.dataset.name} was converted into something else: {file.path} has another sum.",
+                f"It should be {file.sums[0]}.",
+            )
+    return made
 
 
 Way = list[tuple[File, str]]
 """The files to get, each with its address (a URL, a place in a storage, or a path)."""
 
 
-def ways(dataset: DataSet, wanted: list[File], mirror: str | None) -> list[Way]:
-    """The ways to the wanted files: the publisher's own files from the mirror, the unpacked ones, the publisher."""
+def ways(shelf: Shelf, wanted: list[File], mirror: str | None) -> list[Way]:
+    """The ways to the wanted published files: those that are here, the mirror's archive or its files, the publisher."""
+    dataset = shelf.dataset
     found: list[Way] = [[(file, file.url) for file in ([dataset.archive] if dataset.archive else wanted)]]
     if mirror:
         if is_stored(mirror):
@@ -273,7 +312,14 @@ def ways(dataset: DataSet, wanted: list[File], mirror: str | None) -> list[Way]:
         found.insert(0, [(file, below(mirror, file.path)) for file in wanted])
         if dataset.archive:
             found.insert(0, [(dataset.archive, below(mirror, dataset.archive.path))])
+    if dataset.originals and all(is_whole(shelf.folder / file.path, file) for file in wanted):
+        found.insert(0, [(file, str(shelf.folder / file.path)) for file in wanted])
     return found
+
+
+def is_whole(path: Path, file: File) -> bool:
+    """Whether a file is there with an accepted content: earlier releases kept what is published, as it is."""
+    return path.is_file() and checksum(path, file.algorithm) in file.sums
 
 
 def gather(shelf: Shelf, way: Way, wanted: list[File], say: Say) -> None:
@@ -282,13 +328,15 @@ def gather(shelf: Shelf, way: Way, wanted: list[File], say: Say) -> None:
     packed = archive is not None and way[0][0] is archive
     paths = [shelf.incoming / file.path for file, _ in way]
     there = sum(path.stat().st_size for path in paths if path.is_file())
-    require_room(shelf, sum(file.largest for file, _ in way) - there + packed * sum(file.largest for file in wanted))
+    made = sum(file.largest for file in shelf.dataset.files) if shelf.dataset.originals else 0
+    unpacked = packed * sum(file.largest for file in wanted)
+    require_room(shelf, sum(file.largest for file, _ in way) - there + unpacked + made)
     for (file, address), path in zip(way, paths, strict=True):
         bring(file, path, address, say)
     if packed:
         from orchestrator.data.unpacking import unpack
 
-        unpack(paths[0], shelf.incoming, wanted, shelf.dataset.files, shelf.dataset.extras)
+        unpack(paths[0], shelf.incoming, wanted, shelf.dataset.published, shelf.dataset.extras)
 
 
 def require_room(shelf: Shelf, needed: int) -> None:

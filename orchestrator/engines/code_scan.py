@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.engines.client import Connection
 from orchestrator.engines.scripts import run_script
 from orchestrator.errors import BuildError
+from orchestrator.images import records
 from orchestrator.images.architectures import LABEL, SCRIPT, Scan, parse, scan_in
 from orchestrator.images.building import add_labels, inspect_images
 from orchestrator.images.image import Image
@@ -12,12 +13,13 @@ from orchestrator.system.terminal import Say
 
 
 def found_in(image: Image, variables: Mapping[str, str]) -> Scan | None:
-    """What the label of an image says; None if it is not here, or was built from another recipe.
+    """What the label of an image says; None if it is not here, or was not built here from this recipe.
 
     ``variables`` are those of docker's command.
     """
     there = inspect_images([image.tag], variables).get(image.tag)
-    if there is None or (there["Config"].get("Labels") or {}).get("rosetta.recipe") != image.recipe:
+    made_of = records.made_of(there["Id"]) if there is not None else None
+    if there is None or made_of is None or made_of[0] != image.recipe:
         return None
     return scan_in(there)
 
@@ -34,7 +36,7 @@ def look_into(connection: Connection, images: Sequence[Image], say: Say) -> dict
             say(f"{tag}: looking for the machine code in its libraries")
             try:
                 scan = parse(run_script(connection.api, there["Id"], SCRIPT))
-                add_labels(tag, tag, {LABEL: scan.model_dump_json()}, variables)
+                add_labels(there["Id"], tag, {LABEL: scan.model_dump_json()}, variables)
             except BuildError as error:
                 say(f"{tag}: {error.what}")
     return {tag: str(there["Id"]) for tag, there in inspect_images(tags, variables).items()}

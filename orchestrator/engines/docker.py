@@ -1,6 +1,5 @@
 """Cells in containers: no network, read-only root, no capabilities, an unprivileged user; results out over the API."""
 
-import os
 import re
 import tarfile
 import threading
@@ -17,9 +16,10 @@ from docker.errors import APIError, NotFound
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import code_scan, probe
+from orchestrator.engines import code_scan, probe, volumes
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
-from orchestrator.engines.isolation import USER, gpu_request, isolation
+from orchestrator.engines.copying import archive_from
+from orchestrator.engines.isolation import USER, gpu_request, isolation, odd_volumes
 from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.errors import EngineError, ResultError
@@ -30,7 +30,6 @@ from orchestrator.system.host import Host, pretended_host
 from orchestrator.system.streams import Limited
 from orchestrator.system.terminal import Say
 
-MOUNT_MARKER = ".complete"
 CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 """Labels of a cell's container: what it runs for, and one for each GPU that it was given."""
 
@@ -66,7 +65,7 @@ class DockerEngine(OnThisHost):
         self.host = str(self.api.info()["Name"])
         self._running: set[str] = set()
         self.stopping = False
-        self._lock = threading.Lock()
+        self._lock, self._filling = threading.Lock(), threading.Lock()
         self._volumes: dict[Path, str] = {}
         self._digests: dict[str, str] = {}
         self._cdi = False
@@ -120,6 +119,8 @@ class DockerEngine(OnThisHost):
             self.connection.restore()
             with self._container(task) as container:
                 outcome = self._follow(container, task, on_event)
+        except ResultError as error:
+            outcome = Outcome(Status.FAILED, str(error))
         except EngineError as error:
             outcome = Outcome(Status.HOST_LOST, str(error))
         except UNREACHABLE as error:
@@ -165,11 +166,13 @@ class DockerEngine(OnThisHost):
     def _container(self, task: Task) -> Iterator[str]:
         """A created container, removed at the end whatever happens, with the volume of its results."""
         self._remove_orphans(task)
+        if reason := odd_volumes(self.api.inspect_image(self._id(task.image))["Config"]):
+            raise ResultError(f"The image {reason}.")
         host = self.api.create_host_config(
             **isolation(task.memory, task.cell.n_gpus),
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
             cpuset_cpus=",".join(map(str, task.cores)) or None,
-            binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,
+            mounts=[volumes.mount(self._volume(task.data))] if task.data else None,
         )
         container = self.api.create_container(
             self._id(task.image),
@@ -246,61 +249,16 @@ class DockerEngine(OnThisHost):
         self._kill(container)
 
     def _result(self, container: str) -> bytes | None:
-        """The one JSON document in /results, or None if there is none.
+        """The one JSON document in /results, or None if there is none."""
+        with archive_from(self.api, container, "/results") as chunks:
+            return document_of(chunks)
 
-        Not by the SDK's get_archive: a stream that is given up must be closed at once, since the engine does not remove
-        a container of which it is still sending an archive.
-        """
-        url = f"{self.api.base_url}/v{self.api.api_version}/containers/{container}/archive"
-        with self.api.get(url, params={"path": "/results"}, stream=True, timeout=self.api.timeout) as response:
-            response.raise_for_status()
-            return document_of(response.iter_content(2**16))
-
-    def _volume(self, task: Task) -> str:
-        """The named volume with a data set, filled once: cells on any host of the engine find the data in it."""
-        assert task.data is not None
-        with self._lock:
-            if task.data not in self._volumes:
-                self._volumes[task.data] = self._filled_volume(task.data, task.image)
-            return self._volumes[task.data]
-
-    def _filled_volume(self, data: Path, image: Image) -> str:
-        from orchestrator.data import datasets
-
-        name = f"rosetta-data-{data.name}-{datasets.digest(data.name)[:12]}"
-        self.api.create_volume(name, labels={"rosetta": "data"})
-        host = self.api.create_host_config(binds=[f"{name}:/data"])
-        helper = self.api.create_container(self._id(image), ["-"], host_config=host, labels={"rosetta": "data"})["Id"]
-        try:
-            with suppress(NotFound):
-                self.api.get_archive(helper, f"/data/{MOUNT_MARKER}")
-                return name
-            for path in sorted(data.rglob("*")):
-                if path.is_file() and not any(part.startswith(".") for part in path.relative_to(data).parts):
-                    self._put(helper, path, path.relative_to(data))
-            self._put(helper, Path(os.devnull), Path(MOUNT_MARKER))
-            return name
-        finally:
-            self.api.remove_container(helper, v=False, force=True)
-
-    def _put(self, container: str, path: Path, name: Path) -> None:
-        """Copy one file below /data, readable by all, over the engine's API."""
-        self.api.put_archive(container, "/data", archive_of(path, name))
-
-
-def archive_of(path: Path, name: Path) -> Iterator[bytes]:
-    """A tar archive of one file and the folders of its new name, piece by piece: some sets are larger than memory."""
-    for parent in reversed(name.parents[:-1]):
-        folder = tarfile.TarInfo(str(parent))
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-        yield folder.tobuf()
-    member = tarfile.TarInfo(str(name))
-    member.size, member.mode = path.stat().st_size, 0o644
-    yield member.tobuf()
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            yield chunk
-    yield b"\0" * (-member.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
+    def _volume(self, data: Path) -> str:
+        """The volume with a data set, looked at once: cells on any host of the engine find the data in it."""
+        with self._filling:
+            if data not in self._volumes:
+                self._volumes[data] = volumes.filled(self.api, data)
+            return self._volumes[data]
 
 
 def give_up(stream: Any) -> None:

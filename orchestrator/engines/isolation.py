@@ -1,11 +1,12 @@
 """What a container of ours is denied, and the GPUs that it is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import docker
 
 USER = "10001:10001"
+RESULTS = "/results"
 LARGEST_FILE = 2**29
 """Bytes of any one file of a cell: room for the checkpoints that some libraries write to /tmp, not for a full disk."""
 
@@ -44,3 +45,12 @@ def gpu_request(gpus: Sequence[str] | None, cdi: bool) -> dict[str, Any]:
         return {"device_requests": [docker.types.DeviceRequest(driver="cdi", device_ids=names)]}
     chosen = {"count": -1} if gpus is None else {"device_ids": list(gpus)}
     return {"device_requests": [docker.types.DeviceRequest(**chosen, capabilities=[["gpu"]])]}
+
+
+def odd_volumes(config: Mapping[str, Any]) -> str:
+    """What is wrong with an image that declares volumes; empty if nothing is.
+
+    An engine makes each of them a folder to write to, on its own disk and without a limit.
+    """
+    odd = sorted(set(config.get("Volumes") or {}) - {RESULTS})
+    return f"declares places to write to: {', '.join(odd)[:200]}" if odd else ""

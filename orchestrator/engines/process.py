@@ -22,7 +22,6 @@ from pathlib import Path
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.data import datasets
 from orchestrator.engines import probe
 from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
@@ -31,6 +30,7 @@ from orchestrator.images.architectures import Scan
 from orchestrator.images.bakefile import files_in
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
+from orchestrator.system.cache import cache_folder
 from orchestrator.system.host import Host, pretended_host
 from orchestrator.system.terminal import Say
 
@@ -223,7 +223,7 @@ def kill_session(pid: int) -> None:
 
 def environments() -> Path:
     """The folder of all virtual environments."""
-    return datasets.cache_folder() / "environments"
+    return cache_folder() / "environments"
 
 
 def environment_of(image: Image) -> Path:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from orchestrator.errors import (
     RosettaError,
     UnreachableError,
 )
+from orchestrator.images import records
 from orchestrator.images.bakefile import bake, workloads_digest
 from orchestrator.images.bases import LABEL, PYTHON, Base, base_here, bases_of, described
 from orchestrator.images.image import EPOCH, Image, digest
@@ -32,6 +34,8 @@ def build_images(
 ) -> dict[str, str]:
     """Build, side by side, those images that are missing or out of date; returns the id of each image by its tag.
 
+    An image that was not made here is out of date, whatever it says of itself.
+
     ``progress`` is given a line of text whenever a step begins or ends. ``variables`` are those of docker's command,
     which tell it where the engine is. Raises BuildError, DiskError or EngineError
     with the likely cause; KeyboardInterrupt stops the build.
@@ -39,10 +43,15 @@ def build_images(
     images = list(dict.fromkeys(images))
     there = inspect_images([image.tag for image in images], variables)
     bases = bases_here(images, variables)
-    stale = [image for image in images if not is_current(there.get(image.tag), image, workloads_digest(image), bases)]
+    scripts = {image: workloads_digest(image) for image in images}
+    stale = [image for image in images if not is_current(there.get(image.tag), image, scripts[image], bases)]
     if stale:
-        run_bake(bake(stale, bases=bases), progress, variables)
+        made = run_bake(bake(stale, bases=bases), progress, variables)
         there = inspect_images([image.tag for image in images], variables)
+        for image in stale:
+            if there[image.tag]["Id"] not in made.get(image.name, ()):
+                raise BuildError(f"{image.tag} is another image than was built: somebody gave its name away meanwhile.")
+            records.note(there[image.tag]["Id"], image.recipe, scripts[image])
     return {image.tag: there[image.tag]["Id"] for image in images}
 
 
@@ -56,39 +65,67 @@ def build_probe(variables: Mapping[str, str] = os.environ) -> str:
     except OSError as error:
         raise BuildError(f"The program lacks {error.filename}.", remedy="Install it again.") from None
     base = str(base_here(PYTHON, inspect_images([PYTHON], variables).get(PYTHON), is_mirrored(PYTHON, mirror())))
-    tag = f"rosetta/probe:{digest(content + base.encode())}"
-    if not inspect_images([tag], variables):
+    sum_of_content = digest(content + base.encode())
+    tag = f"rosetta/probe:{sum_of_content}"
+    there = inspect_images([tag], variables).get(tag)
+    if there is None or records.made_of(there["Id"]) != (sum_of_content, ""):
         command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", f"--tag={tag}"]
         if "@" in base or mirror():
             command.append(f"--build-context={PYTHON}=docker-image://{asked_for(pinned(PYTHON))}")
         command += [f"--file={recipe}", str(program.workloads)]
-        done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise explained(done.stderr)
+        records.note(built_quietly(command, variables), sum_of_content, "")
     return tag
 
 
-def add_labels(source: str, target: str, labels: Mapping[str, str], variables: Mapping[str, str] = os.environ) -> None:
-    """Give an image more labels, under another name or its own; the same ones give the same id. Raises BuildError."""
+def built_quietly(command: Sequence[str], variables: Mapping[str, str]) -> str:
+    """The id that a build prints; raises BuildError."""
+    done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise explained(done.stderr)
+    return done.stdout.strip()
+
+
+def add_labels(source: str, target: str, labels: Mapping[str, str], variables: Mapping[str, str] = os.environ) -> str:
+    """Give an image that was made here, named by its id, more labels, under a tag; the same ones give the same id.
+
+    Returns that id. Raises BuildError, also for an image from elsewhere: what a build on it would run is not ours.
+    """
+    made_of = records.made_of(source)
+    if made_of is None:
+        raise BuildError(f"{source} was not built here.", remedy="Build it: 'rosetta build'.")
     words = [word for name, value in sorted(labels.items()) for word in ("--label", f"{name}={value}")]
     command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
     command.append(f"--build-arg=SOURCE_DATE_EPOCH={EPOCH}")
-    with tempfile.TemporaryDirectory() as empty:
-        Path(empty, "Dockerfile").write_text(f"FROM {source}\n")
-        command += ["--tag", target, empty]
-        done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as empty, named(source, variables) as name:
+        Path(empty, "Dockerfile").write_text(f"FROM {name}\n", encoding="utf-8")
+        image = built_quietly([*command, "--tag", target, empty], variables)
+    records.note(image, *made_of)
+    return image
+
+
+@contextmanager
+def named(image_id: str, variables: Mapping[str, str]) -> Iterator[str]:
+    """A name of its own for an image, as long as a build needs one: builds know no ids, and a tag may move."""
+    name = f"rosetta/labelled:{uuid.uuid4().hex}"
+    done = subprocess.run(
+        ["docker", "tag", image_id, name], env=dict(variables), capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise explained(done.stderr)
+    try:
+        yield name
+    finally:
+        subprocess.run(["docker", "rmi", "--no-prune", name], env=dict(variables), capture_output=True, check=False)
 
 
 def is_current(
     found: Mapping[str, Any] | None, image: Image, workloads: str, bases: Mapping[str, Base] = MappingProxyType({})
 ) -> bool:
-    """Whether this image was built from the recipe and the scripts of now, on the bases of now."""
-    labels = labels_of(found)
-    expected = {"rosetta.recipe": image.recipe, "rosetta.workloads": workloads}
-    expected[LABEL] = described(bases_of(image), bases, labels.get(LABEL, ""))
-    return all(labels.get(name) == value for name, value in expected.items())
+    """Whether this image was built here, from the recipe and the scripts of now, on the bases of now."""
+    if found is None or records.made_of(found["Id"]) != (image.recipe, workloads):
+        return False
+    built_on = labels_of(found).get(LABEL, "")  # a label, but of an image that is on our record
+    return built_on == described(bases_of(image), bases, built_on)
 
 
 def labels_of(found: Mapping[str, Any] | None) -> Mapping[str, str]:
@@ -125,10 +162,26 @@ def inspect_images(tags: Sequence[str], variables: Mapping[str, str] = os.enviro
 
 def run_bake(
     file: Mapping[str, Any], progress: Callable[[str], None], variables: Mapping[str, str] = os.environ
+) -> dict[str, list[str]]:
+    """Run ``docker buildx bake`` to its end and hand on its progress; returns the ids of what each target has made.
+
+    Raises BuildError with the end of its log.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder, "metadata.json")
+        follow_bake(file, told, progress, variables)
+        found = json.loads(told.read_text(encoding="utf-8"))
+    ids = ("containerimage.config.digest", "containerimage.digest")
+    return {name: [str(of[key]) for key in ids if key in of] for name, of in found.items() if isinstance(of, dict)}
+
+
+def follow_bake(
+    file: Mapping[str, Any], told: Path, progress: Callable[[str], None], variables: Mapping[str, str]
 ) -> None:
-    """Run ``docker buildx bake`` to its end and hand on its progress; raises BuildError with the end of its log."""
+    """Run it, and have it write about its images to a file; raises BuildError."""
     # The builder "default" is the engine itself: it sees local base images and keeps what it builds.
     command = ["docker", "buildx", "bake", "--builder=default", "--progress=plain", "--provenance=false", "--file=-"]
+    command.append(f"--metadata-file={told}")
     variables = {**variables, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets, wheels and own libraries lie elsewhere
     with running(command, json.dumps(file), variables) as process:
         log, steps = [], Steps()

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import docker
 
 from orchestrator.engines.client import Connection
-from orchestrator.errors import ConflictError, RefusedError, RegistryError, ResultError
+from orchestrator.errors import BuildError, ConflictError, RefusedError, RegistryError, ResultError
+from orchestrator.images import records
 from orchestrator.images.building import add_labels
 from orchestrator.images.image import Image
 from orchestrator.publish import registry
@@ -77,6 +78,10 @@ def draft(api: docker.APIClient, image: Image, where: str, *, move: bool) -> Dra
     """
     checked_registry(where)
     found = examine(api, image)
+    if records.made_of(found.id) is None:
+        raise BuildError(
+            f"{image.tag} was not built here, so it is not ours to publish.", remedy="Build it: 'rosetta build'."
+        )
     if found.labels.get(STAND_IN) and not is_local(where):
         raise RegistryError(
             f"{image.tag} was built on a stand-in for its base image, and is for this machine only.",
@@ -108,7 +113,7 @@ def publish(connection: Connection, drafted: Draft, *, move: bool, say: Say) -> 
 
     Raises ConflictError if the tag is another image's, unless it is to ``move``; RegistryError.
     """
-    add_labels(drafted.found.image.tag, drafted.name, drafted.labels, connection.variables)
+    add_labels(drafted.found.id, drafted.name, drafted.labels, connection.variables)
     api, there = connection.api, drafted.there
     same = there in registry.own_digests(api, drafted.name)
     if there and not same and not move:
@@ -121,13 +126,14 @@ def publish(connection: Connection, drafted: Draft, *, move: bool, say: Say) -> 
     sbom = registry.digest_of(api, f"{drafted.name}.sbom") if same else None
     sbom = sbom or push_sbom(api, drafted, digest)
     say(f"{reference}{'  unchanged' if same else ''}")
-    labels, checkout = drafted.found.labels, commit()
+    checkout = commit()
+    recipe, workloads = records.made_of(drafted.found.id) or ("", "")
     return Published(
         str(reference),
         drafted.found.id,
         str(ImageName(drafted.repository, f"{drafted.tag}.sbom", sbom)),
-        labels.get("rosetta.recipe", ""),
-        labels.get("rosetta.workloads", ""),
+        recipe,
+        workloads,
         checkout[0] if checkout else None,
     )
 

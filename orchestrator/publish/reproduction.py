@@ -23,6 +23,7 @@ from orchestrator.cell.parameters import parameters
 from orchestrator.data.downloads import TIMEOUTS, is_url, printable
 from orchestrator.engines.client import Connection
 from orchestrator.engines.docker import DockerEngine
+from orchestrator.engines.isolation import odd_volumes
 from orchestrator.errors import BuildError, ResultError, SelectionError
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
@@ -51,14 +52,14 @@ SLACK = 0.05
 
 @dataclass(frozen=True)
 class PublishedImage(Image):
-    """An image as a row of results names it; nothing of its definition has to be here.
+    """An image as a row of results names it, by digest; nothing of its definition has to be here.
 
-    ``built`` is the id of the one that ran, with the same layers; empty if the row has none.
+    The row also has the id of an image that is said to have run. It is not looked at: it could be that of any image
+    that is here.
     """
 
     reference: ImageName
     made_by: str
-    built: str
 
     @property
     def tag(self) -> str:
@@ -100,12 +101,12 @@ def pulling_engine() -> DockerEngine:
 def pulled(connection: Connection, wanted: Sequence[Image], say: Say) -> dict[str, str]:
     """Pull what is missing; returns an id for each tag.
 
-    Raises RegistryError, or BuildError for an image of another contract.
+    Raises RegistryError, or BuildError for an image of another contract, or one with a place to write of its own.
     """
     ids = {}
     for image in wanted:
         assert isinstance(image, PublishedImage)
-        found = here(connection.api, image)
+        found = registry.known(connection.api, image.reference.pullable)
         if found is None:
             say(f"{image.reference.pullable}: pulling")
             found = registry.pull(connection.api, image.reference)
@@ -116,14 +117,23 @@ def pulled(connection: Connection, wanted: Sequence[Image], say: Say) -> dict[st
                 f"{image.reference} follows contract {said}; this program knows {contract.CONTRACT}.",
                 remedy="Use the release of Rosetta Matrix that published it.",
             )
+        if reason := odd_volumes(found["Config"]):
+            raise BuildError(f"{image.reference} {reason}.")
         ids[image.tag] = str(found["Id"])
     return ids
 
 
-def here(api: docker.APIClient, image: PublishedImage) -> Mapping[str, Any] | None:
-    """The image if it is here: as it was published, or the one that ran, loaded from an archive."""
-    names = filter(None, (image.reference.pullable, image.built))
-    return next(filter(None, (registry.known(api, name) for name in names)), None)
+def waiting(rows: Sequence[PublishedRow], folder: Path) -> list[PublishedRow]:
+    """The runs that have no result here yet."""
+    return [row for row in rows if not ResultsFolder(folder).result(key_of(row), row.cell.id).exists()]
+
+
+def announced(rows: Sequence[PublishedRow], api: docker.APIClient) -> Iterator[str]:
+    """What is about to be run, from where: a line for each image, and below it one for each of its cells."""
+    for image in dict.fromkeys(row.image for row in rows):
+        there = registry.known(api, image.reference.pullable) is not None
+        yield f"{image.reference}: {'is here' if there else 'will be pulled'}"
+        yield from (f"    {row.cell.id}, repeat {row.cell.repeat}" for row in rows if row.image == image)
 
 
 def read(source: str) -> "pa.Table":
@@ -202,8 +212,7 @@ def published_row(row: Mapping[str, Any]) -> PublishedRow:
     reference = image_names.parse(row["image"])
     cell = cell_of(row)
     framework = Framework.model_construct(framework=row["framework"][:40], libraries={}, platforms={})
-    built = row["image_digest"] if image_names.ID.fullmatch(row["image_digest"]) else ""
-    return PublishedRow(cell, PublishedImage(framework, cell.platform, reference, row["recipe"], built), row)
+    return PublishedRow(cell, PublishedImage(framework, cell.platform, reference, row["recipe"]), row)
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:

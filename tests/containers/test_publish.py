@@ -60,11 +60,15 @@ class Place:
     variables: dict[str, str]
     said: list[str]
 
-    def run(self, *words: object, program: Path = ROOT, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-        """``rosetta`` as a user types it."""
+    def run(
+        self, *words: object, program: Path = ROOT, cwd: Path | None = None, answer: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        """``rosetta`` as a user types it, who may give an answer."""
         command = [sys.executable, "-c", "from orchestrator.cli.main import main; main()", *map(str, words)]
         env = {**os.environ, **self.variables, "PYTHONPATH": str(program)}
-        done = subprocess.run(command, cwd=cwd or self.folder, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=cwd or self.folder, env=env, input=answer, capture_output=True, text=True, check=False
+        )
         self.said += [done.stdout, done.stderr]
         return done
 
@@ -200,12 +204,19 @@ def test_images_travel_as_archives_that_are_checked_first(place, published):
     loaded = place.run("images", "load", stick)
     assert loaded.returncode == 0, loaded.stderr
     assert TAG in place.run("images", "list").stdout
-    # what ran is here now, so no registry is asked for it
+    # what ran is here now, but the row names another: its digest decides, not an id that somebody has written down
     (row,) = read_results(published / "results.parquet").to_pylist()
     away = row["image"].replace(place.registry.host, "registry.invalid")
     write_results(table_of([{**row, "image": away}]), place.folder / "away.parquet")
-    done = place.run("reproduce", place.folder / "away.parquet", "--results", place.folder / "offline")
-    assert done.returncode in (0, SLOWER), done.stdout + done.stderr
+    words = ("reproduce", place.folder / "away.parquet", "--results", place.folder / "offline")
+    shown = place.run(*words, "--dry-run")
+    assert (shown.returncode, shown.stdout.splitlines()[0]) == (0, f"{away}: will be pulled")
+    declined = place.run(*words, answer="n\n")
+    nobody = place.run(*words)
+    assert (declined.returncode, nobody.returncode) == (20, 20), nobody.stderr
+    done = place.run(*words, "--yes")
+    assert done.returncode == 16, done.stdout + done.stderr
+    assert not list((place.folder / "offline").rglob("cells/*"))
 
 
 def without_its_sources(folder: Path) -> Path:
@@ -224,7 +235,7 @@ def reproduced(place, published) -> Path:
     stranger, elsewhere = without_its_sources(place.folder / "program"), place.folder / "elsewhere"
     (elsewhere / "published").mkdir(parents=True)
     shutil.copy(published / "results.parquet", elsewhere / "published")
-    for done in typed(place, "Reproduce", program=stranger, cwd=elsewhere):
+    for done in typed(place, "Reproduce", program=stranger, cwd=elsewhere, answer="y\n"):
         assert done.returncode in (0, SLOWER), done.stdout + done.stderr
         assert "as published" in done.stdout
     return elsewhere

@@ -231,8 +231,8 @@ def test_a_node_fetches_the_data_itself_and_gives_a_cell_its_share(engine, real_
     told = []
     outcome = node.attempt(order, [], told.append)
     assert outcome.reason.startswith("left no result although it ended with exit code 0")
-    assert "/data/imdb.npz" in outcome.log
-    assert (tmp_path / "cache" / "data" / "imdb" / "imdb.npz").is_file()
+    assert "/data/train.words.npy" in outcome.log
+    assert (tmp_path / "cache" / "data" / "imdb" / "train.words.npy").is_file()
     assert outcome.host == node.engine().host
     assert told == [Placed(outcome.host, ())]
     node.engine().api.close()

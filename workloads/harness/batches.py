@@ -27,8 +27,8 @@ Batch.__doc__ = """To predict: x is as large as in training; its first ``count``
 
 def read(part):
     """The Images of "train", "validation" or "test", whose pixels stay on the disk until they are used."""
-    pixels = np.load(data_file(part + ".npy"), mmap_mode="r")
-    return Images(pixels, np.load(data_file(part + ".labels.npy")).astype(np.float32))
+    pixels = np.load(data_file(part + ".npy"), mmap_mode="r", allow_pickle=False)
+    return Images(pixels, np.load(data_file(part + ".labels.npy"), allow_pickle=False).astype(np.float32))
 
 
 def joined(samples, batch, workers):

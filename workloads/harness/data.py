@@ -1,8 +1,6 @@
 """The data sets as the workloads take them: CIFAR-10, IMDB, learnable stand-ins of the same shape, fake images."""
 
 import os
-import pickle
-import sys
 from collections import namedtuple
 
 import numpy as np
@@ -62,47 +60,43 @@ def data_file(*parts):
     return path
 
 
+def array(name):
+    """An array of a real data set: numbers and nothing else, since a pickle in its place would be a program."""
+    return np.load(data_file(name), allow_pickle=False)
+
+
 def cifar10(params, samples):
-    """CIFAR-10 from its Python batches: divided by 255, nothing else."""
-
-    def read(name):
-        with open(data_file("cifar-10-batches-py", name), "rb") as file:
-            batch = pickle.load(file, encoding="latin1")
-        return batch["data"].reshape(-1, 3, 32, 32), batch["labels"]
-
-    train = [read("data_batch_%d" % number) for number in range(1, 6)]
-    x_test, y_test = read("test_batch")
-    x_train = np.concatenate([images for images, _ in train])
-    y_train = np.concatenate([labels for _, labels in train])
+    """CIFAR-10 from its arrays of bytes: divided by 255, nothing else."""
     scale = np.float32(255)
-    return Data(x_train / scale, y_train.astype(np.int32), x_test / scale, np.array(y_test, np.int32))
+    x_train, x_test = (array(part + ".images.npy") / scale for part in ("train", "test"))
+    y_train, y_test = (array(part + ".labels.npy").astype(np.int32) for part in ("train", "test"))
+    return Data(x_train, y_train, x_test, y_test)
 
 
 def imdb(params, samples):
-    """IMDB from Keras' ``imdb.npz``, in Keras' order and encoding, but padded with zeros at the end.
+    """IMDB from the word ranks of its reviews, in Keras' order and encoding, but padded with zeros at the end.
 
     A review starts with token 1, word ranks are shifted by 3, ranks beyond the vocabulary become 2; the last
     ``length`` tokens are kept.
     """
-    if "numpy._core" not in sys.modules:  # what NumPy 2 has pickled asks for this name; before, it was numpy.core
-        sys.modules.update({"numpy._core": np.core, "numpy._core.multiarray": np.core.multiarray})
-    with np.load(data_file("imdb.npz"), allow_pickle=True) as file:
-        x_train, y_train, x_test, y_test = (file[key] for key in ("x_train", "y_train", "x_test", "y_test"))
     order = np.random.RandomState(IMDB_SHUFFLE_SEED)
     arrays = []
-    for reviews, labels in ((x_train, y_train), (x_test, y_test)):
+    for part in ("train", "test"):
+        words, lengths = array(part + ".words.npy"), array(part + ".lengths.npy")
+        reviews = np.split(words, np.cumsum(lengths)[:-1])
         index = np.arange(len(reviews))
         order.shuffle(index)
-        arrays += [encode(reviews[index], params), labels[index].astype(np.int32)]
+        labels = array(part + ".labels.npy").astype(np.int32)
+        arrays += [encode([reviews[place] for place in index], params), labels[index]]
     return Data(*arrays)
 
 
 def encode(reviews, params):
-    """Lists of word ranks to an array of tokens, (N, length)."""
+    """Arrays of word ranks to an array of tokens, (N, length)."""
     length, vocabulary = params["length"], params["vocabulary"]
     tokens = np.zeros((len(reviews), length), np.int32)
     for row, review in zip(tokens, reviews):
-        words = np.array([START - SHIFT] + list(review), np.int32)[-length:] + SHIFT
+        words = np.append(np.int32(START - SHIFT), review)[-length:] + SHIFT
         row[: len(words)] = np.where(words < vocabulary, words, UNKNOWN)
     return tokens
 

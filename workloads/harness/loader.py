@@ -20,7 +20,7 @@ def serve(requests, answers):
     """Learn where batches and pixels lie, then prepare one share after the other, until the requests end."""
     file, ring, sources = pickle.load(requests)
     slots = np.frombuffer(mmap.mmap(file, int(np.prod(ring))), np.uint8).reshape(ring)
-    pixels = {part: np.load(path, mmap_mode="r") for part, path in sources.items()}
+    pixels = {part: np.load(path, mmap_mode="r", allow_pickle=False) for part, path in sources.items()}
     while True:
         try:
             part, slot, start, changes = pickle.load(requests)

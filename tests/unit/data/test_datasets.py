@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orchestrator.data import catalogue, datasets
@@ -380,9 +381,10 @@ def test_the_table_names_all_data_sets_of_the_workloads() -> None:
 
 def test_every_file_of_the_table_can_be_had_and_proved() -> None:
     for dataset in catalogue.DATA_SETS.values():
-        published = [dataset.archive] if dataset.archive else dataset.files
+        published = [dataset.archive] if dataset.archive else dataset.published
         assert all(file.url.startswith("https://") for file in published)
-        assert all(not file.url for file in dataset.files if dataset.archive)
+        assert all(not file.url for file in dataset.published if dataset.archive)
+        assert all(file.path.endswith(".npy") for file in dataset.files)  # no cell unpickles anything
         for one in (*published, *dataset.files):
             assert all(re.fullmatch("[0-9a-f]{64}", sum) for sum in one.sums)
             assert one.size > 0
@@ -424,7 +426,25 @@ def test_the_originals_come_to_where_the_harness_reads_them(
     assert spec.loader
     harness = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(harness)
-    for name, path in (("cifar-10", "cifar-10-batches-py/data_batch_5"), ("imdb", "imdb.npz")):
-        monkeypatch.setenv("ROSETTA_DATA", str(folders[name]))
-        assert Path(harness.data_file(*path.split("/"))).stat().st_size > 10**7
-    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setenv("ROSETTA_DATA", str(folders["cifar-10"]))
+    images = harness.load("cifar-10", "real", {})
+    assert (images.x_train.shape, images.x_test.shape) == ((50_000, 3, 32, 32), (10_000, 3, 32, 32))
+    assert [round(float(part.mean()), 4) for part in (images.x_train, images.x_test)] == [0.4734, 0.4766]
+    assert np.bincount(images.y_train).tolist() == [5000] * 10
+    monkeypatch.setenv("ROSETTA_DATA", str(folders["imdb"]))
+    reviews = harness.load("imdb", "real", {"length": 150, "vocabulary": 30_000})
+    # the first review as Keras' load_data hands it out
+    assert reviews.x_train[0][:9].tolist() == [12, 16, 43, 530, 38, 76, 15, 13, 1247]
+    assert reviews.y_train[:6].tolist() == [1, 0, 0, 1, 0, 0]
+    assert reviews.x_test.shape == (25_000, 150)
+
+
+def test_what_an_earlier_release_has_kept_is_converted_without_asking_anybody(
+    originals: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = datasets.folder("imdb")
+    folder.mkdir(parents=True)
+    shutil.copy(Path(originals) / "imdb.npz", folder)
+    monkeypatch.setitem(os.environ, "HTTPS_PROXY", "http://127.0.0.1:9")
+    datasets.fetch(["imdb"])
+    assert {file.state for file in datasets.check(["imdb"])} == {State.OK}

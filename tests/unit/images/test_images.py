@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import BuildError, DiskError, EngineError, EngineGoneError, MatrixError, UnreachableError
+from orchestrator.images import records
 from orchestrator.images.bakefile import bake, printed, workloads_digest
 from orchestrator.images.building import Steps, build_images, explained, is_current, running
 from orchestrator.images.definitions import (
@@ -264,7 +265,9 @@ def mixed(image):
         r"-cu(?:da)?(\d\d?)(?:\d|x)?(?:-[a-z]+)?==|^(?:nvidia-cuda-runtime|cuda-(?:toolkit|bindings))==(\d+)|\+cu(\d\d)"
     )
     found = [(package, marks.search(package)) for package in packages_of(image)]
-    return [package for package, mark in found if mark and next(filter(None, mark.groups())) not in (wanted, f"{wanted}0")]
+    return [
+        package for package, mark in found if mark and next(filter(None, mark.groups())) not in (wanted, f"{wanted}0")
+    ]
 
 
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
@@ -481,14 +484,24 @@ def test_no_index_is_asked_for_what_is_here(definitions, tmp_path, files, conf, 
 
 
 # --- Building -------------------------------------------------------------------------------------------------------
-def test_an_image_is_current_only_with_all_labels():
-    labels = {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": "w", "rosetta.base": pinned(PYTORCH.spec.base)}
-    assert is_current({"Config": {"Labels": labels}}, PYTORCH, "w")
-    assert not is_current({"Config": {"Labels": labels}}, PYTORCH, "edited")
-    assert not is_current({"Config": {"Labels": {**labels, "rosetta.recipe": "old"}}}, PYTORCH, "w")
-    assert not is_current({"Config": {"Labels": {**labels, "rosetta.base": "debian"}}}, PYTORCH, "w")
-    assert not is_current({"Config": {"Labels": None}}, PYTORCH, "w")
+def test_an_image_is_current_only_if_our_own_record_says_so_and_its_base_has_not_moved(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path))
+    ours, other = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+    records.note(ours, PYTORCH.recipe, "w")
+    built_on = {"Labels": {"rosetta.base": pinned(PYTORCH.spec.base)}}
+    labels = {"rosetta.recipe": PYTORCH.recipe, "rosetta.workloads": "w", **built_on["Labels"]}
+    assert is_current({"Id": ours, "Config": built_on}, PYTORCH, "w")
+    assert not is_current({"Id": ours, "Config": {"Labels": {"rosetta.base": "debian"}}}, PYTORCH, "w")
+    assert not is_current({"Id": ours, "Config": {"Labels": None}}, PYTORCH, "w")
+    assert not is_current({"Id": ours, "Config": built_on}, PYTORCH, "edited")
+    assert not is_current({"Id": other, "Config": {"Labels": labels}}, PYTORCH, "w")
     assert not is_current(None, PYTORCH, "w")
+    records.note(ours, "old", "w")
+    assert not is_current({"Id": ours}, PYTORCH, "w")
+    for damaged in ("", "[]", "{", "[1, 2, 3]", "\xff"):
+        records.place(ours).write_text(damaged)
+        assert records.made_of(ours) is None
+    assert records.made_of("../../etc/passwd") is None
 
 
 def test_build_of_nothing_asks_nobody(tmp_path, monkeypatch):

@@ -1,9 +1,6 @@
 """Names of images, bills of materials, archives and published rows: what is taken from others, and what is refused."""
 
-import io
-import json
 import re
-import tarfile
 
 import pytest
 import requests
@@ -251,36 +248,6 @@ def test_shortened_runs_may_differ_by_the_width_of_the_band(here, good):
 
 
 # --- Archives --------------------------------------------------------------------------------------------------------
-def archive(path, tags, names=()):
-    manifests = [{"annotations": {"io.containerd.image.name": name}} for name in names]
-    with tarfile.open(path, "w") as tar:
-        for name, content in (("manifest.json", [{"RepoTags": tags}]), ("index.json", {"manifests": manifests})):
-            raw = json.dumps(content).encode()
-            member = tarfile.TarInfo(name)
-            member.size = len(raw)
-            tar.addfile(member, io.BytesIO(raw))
-    return path
-
-
-def test_an_archive_has_one_image_of_ours(tmp_path):
-    path = archive(tmp_path / "x.tar", ["rosetta/x:1-cpu"], ["docker.io/rosetta/x:1-cpu"])
-    assert archives.tag_in(path) == "rosetta/x:1-cpu"
-
-
-@pytest.mark.parametrize(
-    ("tags", "names"),
-    [
-        ([], []),
-        (["python:3.11-slim-bookworm"], []),
-        (["rosetta/x:1-cpu", "python:3"], []),
-        (["rosetta/x:1-cpu"], ["docker.io/library/python:3"]),
-    ],
-)
-def test_an_archive_can_not_replace_the_images_of_others(tmp_path, tags, names):
-    with pytest.raises(ResultError):
-        archives.tag_in(archive(tmp_path / "x.tar", tags, names))
-
-
 @pytest.mark.parametrize(
     "line", ["", "abc  x.tar", f"{'a' * 64}  ../x.tar", f"{'a' * 64}  /x.tar", f"{'a' * 64} x.tar"]
 )

@@ -1,0 +1,61 @@
+"""Files in folders where others may plant something: nothing is opened that is not a plain file of its folder's."""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+class NotRegularError(OSError):
+    """There is something else than a plain file."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(errno.EINVAL, what, os.fspath(path))
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to be read, without following a link and without waiting at a pipe.
+
+    Raises NotRegularError for a link, a pipe, a device or a folder, and for a further name of a file that belongs to
+    somebody else than the folder; OSError otherwise.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotRegularError(path, "it is a link") from None
+        if error.errno == errno.ENXIO:
+            raise NotRegularError(path, "it is a socket or a device") from None
+        raise
+    try:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotRegularError(path, "it is no plain file")
+        if found.st_nlink > 1 and found.st_uid != path.parent.stat().st_uid:
+            raise NotRegularError(path, "it is a further name of a file of somebody else")
+    except BaseException:
+        os.close(number)
+        raise
+    return os.fdopen(number, "rb")
+
+
+def read_regular(path: Path, most: int = -1) -> bytes:
+    """The bytes of a plain file, ``most`` of them if that is named; raises as ``open_regular``."""
+    with open_regular(path) as file:
+        return file.read(most)
+
+
+def write_beside(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, in place of whatever has its name: what a link points to stays as it is."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with suppress(FileNotFoundError):
+        partial.unlink()
+    number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
