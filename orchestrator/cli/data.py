@@ -2,6 +2,8 @@
 
 import click
 
+from orchestrator.system.terminal import echo
+
 
 @click.group()
 def data() -> None:
@@ -25,8 +27,8 @@ def fetch(names: tuple[str, ...]) -> None:
     """
     from orchestrator.data import datasets
 
-    for name, folder in datasets.fetch(names, say=click.echo).items():
-        click.echo(f"{name}: {folder}")
+    for name, folder in datasets.fetch(names, say=echo).items():
+        echo(f"{name}: {folder}")
 
 
 @data.command()
@@ -40,4 +42,4 @@ def check(names: tuple[str, ...]) -> None:
     """
     from orchestrator.data import datasets
 
-    datasets.report_check(list(names), say=click.echo)
+    datasets.report_check(list(names), say=echo)

@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import Selection, own_libraries, selection
+from orchestrator.system.terminal import echo
 
 
 @click.group()
@@ -32,7 +33,7 @@ def list_images() -> None:
     from orchestrator.publish import archives
 
     for tag, size, image in sorted(archives.listed(Connection().api)):
-        click.echo(f"{tag:60}  {size / 2**20:8,.0f} MB  {image}")
+        echo(f"{tag:60}  {size / 2**20:8,.0f} MB  {image}")
 
 
 @images.command()
@@ -60,7 +61,7 @@ def save(selection: Selection, output: Path) -> None:
     engine = DockerEngine()
     cells = cells_of(selection, engine)
     wanted = planning.images_of(cells, engine, selection.unverified)
-    archives.save(engine.api, wanted, output, click.echo)
+    archives.save(engine.api, wanted, output, echo)
 
 
 @images.command()
@@ -75,7 +76,7 @@ def load(folder: Path) -> None:
     from orchestrator.engines.client import Connection
     from orchestrator.publish import archives
 
-    archives.load(Connection().api, folder, click.echo)
+    archives.load(Connection().api, folder, echo)
 
 
 @images.command("table")
@@ -97,9 +98,9 @@ def versions_table(write: bool, check: bool) -> None:
         versions.check()
     elif write:
         for document, changed in versions.write():
-            click.echo(f"{document}: {'the table is new' if changed else 'nothing new'}")
+            echo(f"{document}: {'the table is new' if changed else 'nothing new'}")
     else:
-        click.echo("\n\n".join(versions.tables().values()))
+        echo("\n\n".join(versions.tables().values()))
 
 
 @click.command()
@@ -121,7 +122,7 @@ def lock(frameworks: tuple[str, ...], upgrade: bool, own: tuple[Path, ...]) -> N
     for framework in chosen(frameworks):
         for platform in framework.platforms:
             for path in write_locks(framework.framework, platform, upgrade):
-                click.echo(path)
+                echo(path)
 
 
 @click.command(hidden=True)
@@ -129,4 +130,4 @@ def schema() -> None:
     """Print the JSON Schema of matrix.yaml (committed as matrix.schema.json)."""
     from orchestrator.plan import matrix
 
-    click.echo(matrix.json_schema(), nl=False)
+    echo(matrix.json_schema(), nl=False)

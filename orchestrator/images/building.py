@@ -70,7 +70,7 @@ def add_labels(source: str, target: str, labels: Mapping[str, str], variables: M
     words = [word for name, value in sorted(labels.items()) for word in ("--label", f"{name}={value}")]
     command = ["docker", "buildx", "build", "--builder=default", "--provenance=false", "--quiet", *words]
     with tempfile.TemporaryDirectory() as empty:
-        Path(empty, "Dockerfile").write_text(f"FROM {source}\n")
+        Path(empty, "Dockerfile").write_text(f"FROM {source}\n", encoding="utf-8")
         command += ["--tag", target, empty]
         done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
     if done.returncode != 0:

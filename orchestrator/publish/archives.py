@@ -83,7 +83,7 @@ def sums_of(folder: Path) -> dict[str, str]:
     """The sums of a folder's archives by name; raises ResultError."""
     path = folder / SUMS
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             lines = file.read(LARGEST_SUMS).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ResultError(f"{path} can't be read.", f"{error}.", "Make it with 'rosetta images save'.") from None

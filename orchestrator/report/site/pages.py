@@ -16,7 +16,6 @@ from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import workloads
-from orchestrator.errors import DiskError
 from orchestrator.images.image import image_for
 from orchestrator.report import fields, parity, tables
 from orchestrator.report.fields import Entry
@@ -29,6 +28,7 @@ from orchestrator.results.files import read_results
 from orchestrator.results.merging import Folder
 from orchestrator.results.rows import Row
 from orchestrator.system.terminal import plain
+from orchestrator.system.text_files import write_bytes
 
 if TYPE_CHECKING:
     import jinja2
@@ -182,13 +182,8 @@ def write(source: Path, folder: Path) -> int:
     """Write all pages of a results file or folder, and return their number; raises ResultError or DiskError."""
     rows = Folder(source).read() if source.is_dir() else read_results(source)
     site = Site(rows, source.name or str(source.resolve()))
-    try:
-        for path, make in site.pages.items():
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(make())
-    except OSError as error:
-        raise DiskError(f"{folder} can't be written: {error.strerror}.", remedy="Name another with -o DIR.") from None
+    for path, make in site.pages.items():
+        write_bytes(folder / path, make(), "Name another with -o DIR.", lasting=False)
     return sum(path.endswith(".html") for path in site.pages)
 
 
