@@ -21,7 +21,7 @@ from orchestrator.cli.options import (
     steadiness,
 )
 from orchestrator.errors import CellsFailed, SelectionError
-from orchestrator.system.terminal import echo
+from orchestrator.system.terminal import echo, note
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
     Plan = Callable[[list[Cell], Host], list[Planned]]
 
 INTERRUPTED = 130
-
-
-def note(text: str) -> None:
-    """Tell a person what is no result."""
-    echo(f"note: {text}", err=True)
 
 
 def cells_of(selection: Selection, engine: "Engine", length: Length | None = None) -> "list[Cell]":

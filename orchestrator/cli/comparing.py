@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.options import Judging, judging, results_folder
 from orchestrator.errors import SelectionError, SlowerError
-from orchestrator.system.terminal import echo
+from orchestrator.system.terminal import echo, note
 
 if TYPE_CHECKING:
     from orchestrator.compare.comparison import Compared
@@ -41,8 +41,8 @@ def verify(paths: tuple[Path, ...], results: Path, against: Path | None, judging
     from orchestrator.results.merging import gather
     from orchestrator.results.paths import ResultsFolder
 
-    ours = gather(paths) if paths else read_results(ResultsFolder(results).merged)
-    find = comparison.of_results(gather([against]), str(against)) if against else comparison.published
+    ours = gather(paths, note) if paths else read_results(ResultsFolder(results).merged)
+    find = comparison.of_results(gather([against], note), str(against)) if against else comparison.published
     tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging.as_json)
 
 
@@ -63,7 +63,7 @@ def diff(old: Path, new: Path, judging: Judging) -> None:
     from orchestrator.compare import comparison
     from orchestrator.results.merging import gather
 
-    before, after = gather([old]), gather([new])
+    before, after = gather([old], note), gather([new], note)
     gone = ", ".join(comparison.missing(after, before))
     if gone and not judging.as_json:
         echo(f"note: only in {old}: {gone}", err=True)

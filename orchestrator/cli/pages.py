@@ -9,7 +9,7 @@ from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import own_libraries
 from orchestrator.errors import SelectionError
 from orchestrator.system.extras import need
-from orchestrator.system.terminal import echo
+from orchestrator.system.terminal import echo, note
 
 
 @click.command()
@@ -47,7 +47,7 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int, own: t
     if serve:
         serve_pages(source, host, port, say=echo)
     else:
-        count = write(source, output)
+        count = write(source, output, note)
         echo(f"{count:,} pages, of which the first is {output / 'index.html'}")
 
 

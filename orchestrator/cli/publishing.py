@@ -7,7 +7,7 @@ import click
 
 from orchestrator.cli.options import Running, Selection, running, selection
 from orchestrator.errors import CellsFailed, DiffersError
-from orchestrator.system.terminal import echo
+from orchestrator.system.terminal import echo, note
 
 if TYPE_CHECKING:
     from orchestrator.cell.cell import Cell
@@ -66,8 +66,8 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
         done.append(publishing.publish(engine.connection, drafted, move=move_tags, say=echo))
         publishing.write_page_and_sbom(drafted, output)
         publishing.write_lock(output, done)
-        for note in notes_of(image):
-            echo(f"note: {image.name}: {note}", err=True)
+        for said in notes_of(image):
+            note(f"{image.name}: {said}")
         if sign:
             publishing.sign(done[-1])
     merged = ResultsFolder(selection.results).merged
@@ -112,7 +112,7 @@ def reproduce(
     from orchestrator.publish import screen as report
     from orchestrator.report import screen
 
-    published = reproduction.read(source)
+    published = reproduction.read(source, note)
     rows = reproduction.chosen(published, only, skip)
     for name, why in reproduction.refused(published, only):
         echo(f"note: not run again: {name}: {why}", err=True)

@@ -6,7 +6,8 @@ import click
 
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import own_libraries, results_folder
-from orchestrator.system.terminal import echo
+from orchestrator.errors import ResultError
+from orchestrator.system.terminal import echo, note
 
 
 @click.command()
@@ -54,8 +55,14 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
 
     paths = paths or (Path("results"),)
     output = output or ResultsFolder(paths[0] if paths[0].is_dir() else paths[0].parent).merged
-    count = merge(list(paths), output)
-    echo(f"{count:,} rows in {output}")
+    gathered = merge(list(paths), output, note)
+    echo(f"{gathered.table.num_rows:,} rows in {output}")
+    if gathered.lost:
+        raise ResultError(
+            f"{len(gathered.lost):,} of the results were refused; all others are in {output}.",
+            gathered.lost[0].error.what,
+            "Remove them, or make them again with 'rosetta run'.",
+        )
 
 
 @click.command()
@@ -107,7 +114,7 @@ def table(
     if published:
         every, marks = tables.published_tables(published_2018.EDITIONS[published]), []
     else:
-        rows = gather(paths) if paths else read_results(ResultsFolder(results).merged)
+        rows = gather(paths, note) if paths else read_results(ResultsFolder(results).merged)
         every, marks = tables.tables(rows, published=True)
     if into:
         changed = documents.put_into(into, documents.as_markdown(every, marks))

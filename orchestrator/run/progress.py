@@ -23,7 +23,7 @@ AT_FULL_PACE = 100
 
 
 class Pace:
-    """Lets fewer and fewer through, whoever comes: all at first, then one a second, one in two seconds, in four …."""
+    """Lets fewer and fewer through, whoever comes: all at first, then one a second, then fewer and fewer."""
 
     def __init__(self) -> None:
         self._count, self._last = 0, 0.0

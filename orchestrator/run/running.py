@@ -75,7 +75,7 @@ def run(
                 remove_orphans(engine, claims)
         if unmerged:
             with claims.folder_to_itself():
-                merge([settings.results], merged)
+                merge([settings.results], merged, progress.say)
         own_claim.release()
         if unmerged:
             give_to_owner(settings.results)

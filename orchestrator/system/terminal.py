@@ -10,6 +10,11 @@ from typing import IO, Any
 Say = Callable[[str], None]
 """Takes a line for the user."""
 
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
 KEPT = "\n\t"
 """What is no printable letter and still does no harm."""
 
@@ -30,6 +35,11 @@ def echo(text: object = "", err: bool = False, nl: bool = True, lead: str = "") 
 
     with writing_to(sys.stderr if err else sys.stdout):
         click.echo(lead + str(plain(str(text))), err=err, nl=nl)
+
+
+def note(text: str) -> None:
+    """Tell a person what is no result."""
+    echo(text if text.startswith("note: ") else f"note: {text}", err=True)
 
 
 # --- Readers that go away -------------------------------------------------------------------------------------------

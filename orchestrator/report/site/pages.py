@@ -24,10 +24,9 @@ from orchestrator.report.rows import library_titles
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import charts, stone
 from orchestrator.report.tables import Table
-from orchestrator.results.files import read_results
-from orchestrator.results.merging import Folder
+from orchestrator.results.merging import Folder, gather
 from orchestrator.results.rows import Row
-from orchestrator.system.terminal import plain
+from orchestrator.system.terminal import Say, plain, silent
 from orchestrator.system.text_files import write_bytes
 
 if TYPE_CHECKING:
@@ -178,9 +177,9 @@ class Site:
         return str(self.by_run[entry.runs[-1]]["page"]) if entry.runs else ""
 
 
-def write(source: Path, folder: Path) -> int:
+def write(source: Path, folder: Path, say: Say = silent) -> int:
     """Write all pages of a results file or folder, and return their number; raises ResultError or DiskError."""
-    rows = Folder(source).read() if source.is_dir() else read_results(source)
+    rows = Folder(source, say).read() if source.is_dir() else gather([source], say)
     site = Site(rows, source.name or str(source.resolve()))
     for path, make in site.pages.items():
         write_bytes(folder / path, make(), "Name another with -o DIR.", lasting=False)
