@@ -144,4 +144,4 @@ class Progress(ABC):
         if (self._ahead and not ahead) or None in now:
             return None
         mean = sum(ahead) / len(ahead) if ahead else 0.0
-        return (sum(ahead) + unknown * mean + sum(filter(None, now))) / self.slots
+        return (sum(ahead) + unknown * mean + sum(filter(None, now))) / max(1, self.slots)

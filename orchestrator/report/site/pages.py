@@ -62,7 +62,7 @@ class Site:
     """
 
     def __init__(self, rows: "pa.Table", source: str, live: bool = False) -> None:
-        self.source, self.live = source, live
+        self.source, self.live = plain(source), live
         every = [{key: plain(value) for key, value in row.items()} for row in records(rows)]
         self.rows: Sequence[Row] = [{**row, "page": page_of(row)} for row in every]
         self.by_run: Mapping[str, Row] = {row["run"]: row for row in self.rows}
