@@ -12,7 +12,9 @@ from orchestrator.system.library_folders import remembered
 @remembered
 def parameters() -> Mapping[str, Mapping[str, Any]]:
     """workloads/params.json."""
-    content: dict[str, dict[str, Any]] = json.loads((library_folders.PROGRAM.workloads / "params.json").read_text())
+    content: dict[str, dict[str, Any]] = json.loads(
+        (library_folders.PROGRAM.workloads / "params.json").read_text(encoding="utf-8")
+    )
     return content
 
 

@@ -50,16 +50,32 @@ def judge(document: Document) -> tuple[Status, str]:
 
     A shorter run is not judged. A comparison with the reference is, by the tolerances of params.json.
     """
-    if document.parity is not None:
-        return judge_parity(document.workload, document.parity)
-    band = band_of(document.workload, document.data, document.workers)
-    if not band or document.epochs < band["epochs"] or document.samples < band["samples"]:
+    length = (document.epochs, document.samples)
+    axes = (document.workload, document.data, document.workers)
+    return judged(*axes, length, document.quality, document.metric, document.parity)
+
+
+def judged(
+    workload: str,
+    data: str,
+    workers: int,
+    length: tuple[int, int],
+    value: float,
+    metric: str,
+    parity: Mapping[str, float] | None,
+) -> tuple[Status, str]:
+    """The same for what a row says: ``value`` is its quality, ``length`` its epochs and samples."""
+    if parity is not None:
+        return judge_parity(workload, parity)
+    band = band_of(workload, data, workers)
+    epochs, samples = length
+    if not band or epochs < band["epochs"] or samples < band["samples"]:
         return Status.OK, ""
     low, high = band["low"], band["high"]
-    if low <= document.quality <= high:
+    if low <= value <= high:
         return Status.OK, ""
-    had = share(document.quality, ".5g")  # not rounded to what would lie inside
-    return Status.QUALITY, f"{document.metric} {had} lies outside {share(low, '.2f')}–{share(high, '.2f')}"
+    had = share(value, ".5g")  # not rounded to what would lie inside
+    return Status.QUALITY, f"{metric} {had} lies outside {share(low, '.2f')}–{share(high, '.2f')}"
 
 
 def judge_parity(workload: str, errors: Mapping[str, float]) -> tuple[Status, str]:

@@ -32,7 +32,7 @@ class Workload(Strict):
 @cache
 def workloads() -> Mapping[str, Workload]:
     """The workloads by name, in the order in which they were published."""
-    content = json.loads((library_folders.PROGRAM.workloads / "workloads.json").read_text())
+    content = json.loads((library_folders.PROGRAM.workloads / "workloads.json").read_text(encoding="utf-8"))
     return {name: Workload.model_validate(facts) for name, facts in content.items()}
 
 

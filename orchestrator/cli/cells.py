@@ -21,6 +21,7 @@ from orchestrator.cli.options import (
     steadiness,
 )
 from orchestrator.errors import CellsFailed, SelectionError
+from orchestrator.system.terminal import echo, note
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
     Plan = Callable[[list[Cell], Host], list[Planned]]
 
 INTERRUPTED = 130
-
-
-def note(text: str) -> None:
-    """Tell a person what is no result."""
-    click.echo(f"note: {text}", err=True)
 
 
 def cells_of(selection: Selection, engine: "Engine", length: Length | None = None) -> "list[Cell]":
@@ -100,9 +96,9 @@ def plan(selection: Selection, length: Length, as_json: bool, every: bool) -> No
     if as_json:
         import json
 
-        click.echo(json.dumps([p.as_json() for p in planned], indent=1))
+        echo(json.dumps([p.as_json() for p in planned], indent=1))
         return
-    click.echo("\n".join(plan_screen.lines(planned, engine.machine(), every)))
+    echo("\n".join(plan_screen.lines(planned, engine.machine(), every)))
 
 
 @click.command()
@@ -126,11 +122,11 @@ def build(selection: Selection, length: Length, show: bool) -> None:
     cells = cells_of(selection, engine, length)
     if show:
         shown = [image_for(cell.library, cell.platform) for cell in cells]
-        click.echo(printed(list(dict.fromkeys(image for image in shown if image))))
+        echo(printed(list(dict.fromkeys(image for image in shown if image))))
         return
     wanted = planning.images_of(cells, engine, selection.unverified)
-    for tag, digest in engine.prepare(wanted, click.echo).items():
-        click.echo(f"{tag}  {digest}")
+    for tag, digest in engine.prepare(wanted, echo).items():
+        echo(f"{tag}  {digest}")
 
 
 @click.command()
@@ -171,9 +167,8 @@ def machine_of(cells: "list[Cell]", engine: "Engine") -> "Host":
 def tell_of_gpus(selection: Selection, host: "Host") -> None:
     """Say before a run what is in the way of GPU cells that were asked for, and who else is on the cards."""
     from orchestrator.system.host import described
-    from orchestrator.system.terminal import plain
 
-    found = [str(plain(line)) for line in described(host)]
+    found = list(described(host))
     asked = any("cuda" in pattern for pattern in selection.only)
     if asked and not host.devices:
         note(f"cells on GPUs were asked for, and none can run: {found[0]}")
@@ -204,7 +199,7 @@ def parity(selection: Selection, running: Running, markdown: bool) -> None:
 
     folder = ResultsFolder(selection.results).parity
     if markdown:
-        click.echo(report.markdown(read_results(folder.merged)), nl=False)
+        echo(report.markdown(read_results(folder.merged)), nl=False)
         return
     engine = engine_of(selection)
     cells = [replace(cell, parity=True) for cell in cells_of(selection, engine, Length(data="synthetic"))]
@@ -225,7 +220,7 @@ def run_cells(
 
     With a ``target`` they are run in as many rounds as it takes to reach it.
     """
-    from rich.console import Console
+    from rich.text import Text
 
     from orchestrator.results.files import read_results
     from orchestrator.results.paths import ResultsFolder
@@ -233,6 +228,7 @@ def run_cells(
     from orchestrator.run import screen as showing
     from orchestrator.run.context import Settings
     from orchestrator.run.rounds import in_rounds, run_until_steady
+    from orchestrator.system.console import screen
     from orchestrator.system.signals import Interruption
 
     interruption = Interruption()
@@ -240,7 +236,7 @@ def run_cells(
     host = machine_of(cells, engine)
     if running.rerun:
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun)
-    console = Console()
+    console = screen()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
     settings = Settings(folder, running.jobs, running.deadline, mirror, running.build_deadline)
     progress = showing.choose(console, running.as_json)
@@ -253,14 +249,14 @@ def run_cells(
     merged = ResultsFolder(folder).merged
     if not running.as_json:
         show(read_results(merged), console)
-        console.print(f"[dim]merged results: {merged}[/dim]", highlight=False)
+        console.print(Text(f"merged results: {merged}", "dim"), soft_wrap=True)
     raise_unless_good(tally)
 
 
 def raise_unless_good(tally: "Tally") -> None:
     """Raise CellsFailed, or what kept cells from running; exit with 130 after an interruption."""
     if tally.interrupted:
-        click.echo("interrupted: finished cells are kept, the others will run next time", err=True)
+        echo("interrupted: finished cells are kept, the others will run next time", err=True)
         sys.exit(INTERRUPTED)
     if tally.error:
         raise tally.error

@@ -8,6 +8,7 @@ import click
 
 from orchestrator.cli.options import Judging, judging, results_folder
 from orchestrator.errors import SelectionError, SlowerError
+from orchestrator.system.terminal import echo, note
 
 if TYPE_CHECKING:
     from orchestrator.compare.comparison import Compared
@@ -40,8 +41,8 @@ def verify(paths: tuple[Path, ...], results: Path, against: Path | None, judging
     from orchestrator.results.merging import gather
     from orchestrator.results.paths import ResultsFolder
 
-    ours = gather(paths) if paths else read_results(ResultsFolder(results).merged)
-    find = comparison.of_results(gather([against]), str(against)) if against else comparison.published
+    ours = gather(paths, note) if paths else read_results(ResultsFolder(results).merged)
+    find = comparison.of_results(gather([against], note), str(against)) if against else comparison.published
     tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging.as_json)
 
 
@@ -61,29 +62,27 @@ def diff(old: Path, new: Path, judging: Judging) -> None:
     """
     from orchestrator.compare import comparison
     from orchestrator.results.merging import gather
-    from orchestrator.system.terminal import plain
 
-    before, after = gather([old]), gather([new])
+    before, after = gather([old], note), gather([new], note)
     gone = ", ".join(comparison.missing(after, before))
     if gone and not judging.as_json:
-        click.echo(f"note: only in {old}: {plain(gone)}", err=True)
+        echo(f"note: only in {old}: {gone}", err=True)
     compared = comparison.verify(after, comparison.of_results(before, str(old)), judging.threshold / 100)
     tell(compared, str(old), judging.as_json)
 
 
 def tell(every: "Sequence[Compared]", baseline: str, as_json: bool) -> None:
     """Print the comparisons; raises SlowerError if one is bad, SelectionError if there is none."""
-    from rich.console import Console
-
     from orchestrator.compare.comparison import BAD, Verdict
     from orchestrator.report import comparison as report
+    from orchestrator.system.console import screen
 
     if as_json:
         import json
 
-        click.echo(json.dumps([one.as_json() for one in every], indent=1))
+        echo(json.dumps([one.as_json() for one in every], indent=1))
     else:
-        report.show(every, Console())
+        report.show(every, screen())
     bad = [one.cell for one in every if one.verdict in BAD]
     if bad:
         raise SlowerError(

@@ -2,6 +2,8 @@
 
 import click
 
+from orchestrator.system.terminal import echo
+
 
 @click.group()
 def data() -> None:
@@ -25,8 +27,8 @@ def fetch(names: tuple[str, ...]) -> None:
     """
     from orchestrator.data import datasets
 
-    for name, folder in datasets.fetch(names, say=click.echo).items():
-        click.echo(f"{name}: {folder}")
+    for name, folder in datasets.fetch(names, say=echo).items():
+        echo(f"{name}: {folder}")
 
 
 @data.command()
@@ -48,7 +50,7 @@ def check(names: tuple[str, ...]) -> None:
     try:
         api = client.Connection().api
     except EngineError as error:
-        click.echo(f"note: no volume was looked at: {error.what}", err=True)
+        echo(f"note: no volume was looked at: {error.what}", err=True)
     else:
-        volumes.report_check(api, wanted, click.echo)
-    datasets.report_check(wanted, say=click.echo)
+        volumes.report_check(api, wanted, echo)
+    datasets.report_check(wanted, say=echo)

@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.options import results_folder
 from orchestrator.errors import LackingError
+from orchestrator.system.terminal import echo
 
 COLOURS = {"ok": "green", "note": "yellow", "lacking": "red"}
 
@@ -33,10 +34,10 @@ def doctor(results: Path, engine: str | None, address: str | None, as_json: bool
         found.append(finding)
         if not as_json:
             state = click.style(f"{finding.state:8}", fg=COLOURS[finding.state])
-            click.echo(f"{state} {finding.about:8} {finding.said}")
+            echo(f"{finding.about:8} {finding.said}", lead=f"{state} ")
             if finding.remedy:
-                click.echo(f"{'':17} {finding.remedy}")
+                echo(f"{'':17} {finding.remedy}")
     if as_json:
-        click.echo(json.dumps([finding.as_json() for finding in found], indent=1))
+        echo(json.dumps([finding.as_json() for finding in found], indent=1))
     if lacking := [finding for finding in found if finding.state is State.LACKING]:
         raise LackingError(f"{len(lacking)} things are lacking.", lacking[0].said, lacking[0].remedy)

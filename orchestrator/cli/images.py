@@ -7,6 +7,7 @@ import click
 
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import Selection, own_libraries, selection
+from orchestrator.system.terminal import echo
 
 
 @click.group()
@@ -33,7 +34,7 @@ def list_images() -> None:
     from orchestrator.publish import archives
 
     for tag, size, image in sorted(archives.listed(Connection().api)):
-        click.echo(f"{tag:60}  {size / 2**20:8,.0f} MB  {image}")
+        echo(f"{tag:60}  {size / 2**20:8,.0f} MB  {image}")
 
 
 @images.command()
@@ -61,7 +62,7 @@ def save(selection: Selection, output: Path) -> None:
     engine = DockerEngine()
     cells = cells_of(selection, engine)
     wanted = planning.images_of(cells, engine, selection.unverified)
-    archives.save(engine.api, wanted, output, click.echo)
+    archives.save(engine.api, wanted, output, echo)
 
 
 @images.command()
@@ -76,7 +77,7 @@ def load(folder: Path) -> None:
     from orchestrator.engines.client import Connection
     from orchestrator.publish import archives
 
-    archives.load(Connection().api, folder, click.echo)
+    archives.load(Connection().api, folder, echo)
 
 
 @images.command("table")
@@ -98,9 +99,9 @@ def versions_table(write: bool, check: bool) -> None:
         versions.check()
     elif write:
         for document, changed in versions.write():
-            click.echo(f"{document}: {'the table is new' if changed else 'nothing new'}")
+            echo(f"{document}: {'the table is new' if changed else 'nothing new'}")
     else:
-        click.echo("\n\n".join(versions.tables().values()))
+        echo("\n\n".join(versions.tables().values()))
 
 
 @click.command()
@@ -135,7 +136,7 @@ def lock(frameworks: tuple[str, ...], upgrade: bool, bases: bool, check: bool, o
     for framework in chosen(frameworks):
         for platform in framework.platforms:
             for path in write_locks(framework.framework, platform, upgrade):
-                click.echo(path)
+                echo(path)
 
 
 def lock_bases(names: Sequence[str], anew: bool) -> None:
@@ -149,9 +150,9 @@ def lock_bases(names: Sequence[str], anew: bool) -> None:
     for folder, wanted in bases.wanted_bases(chosen(names)).items():
         if wanted:
             make_writable(folder.locks)
-            click.echo(bases.lock_bases(folder, wanted, ask, anew))
+            echo(bases.lock_bases(folder, wanted, ask, anew))
             if folder == PROGRAM:
-                click.echo(bases.write_own_base())
+                echo(bases.write_own_base())
 
 
 def check_locks(names: Sequence[str], bases: bool) -> None:
@@ -171,13 +172,13 @@ def check_locks(names: Sequence[str], bases: bool) -> None:
         wanted = set(chain.from_iterable(wanted_bases(frameworks).values()))
         found += moved.moved_bases(wanted, registry_asked())
     for each in found:
-        click.echo(each)
+        echo(each)
     known = [each for each in found if not each.unknown]
     if known:
         remedy = "'rosetta lock --upgrade' and 'rosetta lock --bases --upgrade' lock what is there now."
         raise MovedError(f"{len(known)} of what is locked has moved.", remedy=remedy)
     moved.refuse_unknown(found)
-    click.echo(f"Nothing has moved: {len(moved.pins_of(images)):,} packages{' and the bases' if bases else ''}.")
+    echo(f"Nothing has moved: {len(moved.pins_of(images)):,} packages{' and the bases' if bases else ''}.")
 
 
 def registry_asked() -> Callable[[str], str | None]:
@@ -195,4 +196,4 @@ def schema() -> None:
     """Print the JSON Schema of matrix.yaml (committed as matrix.schema.json)."""
     from orchestrator.plan import matrix
 
-    click.echo(matrix.json_schema(), nl=False)
+    echo(matrix.json_schema(), nl=False)

@@ -1,24 +1,53 @@
 """The command ``rosetta``."""
 
+import io
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from orchestrator.cli import cells, comparing, data, doctor, images, pages, publishing, results, starting, sync
 from orchestrator.errors import RosettaError
+from orchestrator.system.terminal import echo, lost_output
+from orchestrator.system.text_files import as_ours
 
 
 class Rosetta(click.Group):
     """Prints our errors as three short sentences, without a traceback, and ends with their exit codes."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and turn a RosettaError into its message and exit code."""
+        """Run, and turn a RosettaError, or what the operating system says, into a message and an exit code."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a letter that the locale lacks ends nothing
         try:
-            return super().main(*args, **kwargs)
+            see_the_folder()
+            done = super().main(*args, **kwargs)
         except RosettaError as error:
-            click.echo(click.style("error: ", fg="red", bold=True, reset=True) + str(error), err=True)
-            sys.exit(error.exit_code)
+            fail(error)
+        except OSError as error:
+            fail(as_ours(error))
+        except SystemExit as end:
+            if not end.code and (lost := lost_output()):
+                fail(as_ours(lost, "standard output"))
+            raise
+        return done
+
+
+def see_the_folder() -> None:
+    """Raise StorageError where the current folder is gone: everything that is named without a path lies there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise as_ours(error, "the current folder", "Go to another folder ('cd').") from None
+
+
+def fail(error: RosettaError) -> NoReturn:
+    """Print an error and end with its exit code."""
+    echo(str(error), err=True, lead=click.style("error: ", fg="red", bold=True, reset=True))
+    lost_output()
+    sys.exit(error.exit_code)
 
 
 @click.group(cls=Rosetta, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

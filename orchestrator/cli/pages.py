@@ -9,6 +9,7 @@ from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import own_libraries
 from orchestrator.errors import SelectionError
 from orchestrator.system.extras import need
+from orchestrator.system.terminal import echo, note
 
 
 @click.command()
@@ -42,12 +43,12 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int, own: t
 
     take_in_libraries(own)
     for said in scripts.left_out():
-        click.echo(f"note: {said}", err=True)
+        note(said)
     if serve:
-        serve_pages(source, host, port, say=click.echo)
+        serve_pages(source, host, port, say=echo)
     else:
-        count = write(source, output)
-        click.echo(f"{count:,} pages, of which the first is {output / 'index.html'}")
+        count = write(source, output, note)
+        echo(f"{count:,} pages, of which the first is {output / 'index.html'}")
 
 
 @click.command()
@@ -85,7 +86,7 @@ def notebook(
 
     take_in_libraries(own)
     for said in left_out():
-        click.echo(f"note: {said}", err=True)
+        note(said)
     wanted = [script for name in parameters() for script in scripts(name)]
     known = [words(script.library, script.workload, script.variant) for script in wanted]
     if not every:
@@ -102,7 +103,7 @@ def notebook(
         name = f"{script.path.stem.replace('_', '-')}-{script.workload}.ipynb"
         path = (output or Path("notebooks")) / name if every else output or Path(name)
         notebooks.write(script, path)
-        click.echo(path)
+        echo(path)
 
 
 def words(library: str | None, workload: str | None, variant: str) -> str:

@@ -7,6 +7,7 @@ import click
 
 from orchestrator.cli.options import Running, Selection, running, selection
 from orchestrator.errors import CellsFailed, DeclinedError, DiffersError
+from orchestrator.system.terminal import echo, note
 
 if TYPE_CHECKING:
     from orchestrator.cell.cell import Cell
@@ -56,24 +57,24 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
     wanted = planning.images_of(cells, engine, selection.unverified)
     if dry_run:
         drafts = [publishing.draft(engine.api, image, registry, move=move_tags) for image in wanted]
-        click.echo(json.dumps([publishing.draft_as_json(one, sign) for one in drafts], indent=1))
+        echo(json.dumps([publishing.draft_as_json(one, sign) for one in drafts], indent=1))
         return
-    engine.prepare(wanted, click.echo)
+    engine.prepare(wanted, echo)
     done = []
     for image in wanted:
         drafted = publishing.draft(engine.api, image, registry, move=move_tags)
-        done.append(publishing.publish(engine.connection, drafted, move=move_tags, say=click.echo))
+        done.append(publishing.publish(engine.connection, drafted, move=move_tags, say=echo))
         publishing.write_page_and_sbom(drafted, output)
         publishing.write_lock(output, done)
-        for note in notes_of(image):
-            click.echo(f"note: {image.name}: {note}", err=True)
+        for said in notes_of(image):
+            note(f"{image.name}: {said}")
         if sign:
             publishing.sign(done[-1])
     merged = ResultsFolder(selection.results).merged
     if merged.exists():
         table, count = publishing.with_references(read_results(merged), done)
         write_results(table, output / publishing.RESULTS)
-        click.echo(f"{output / publishing.RESULTS}: {count} of {table.num_rows:,} rows name a published image")
+        echo(f"{output / publishing.RESULTS}: {count} of {table.num_rows:,} rows name a published image")
 
 
 @click.command()
@@ -121,17 +122,16 @@ def reproduce(
     from orchestrator.publish import reproduction
     from orchestrator.publish import screen as report
     from orchestrator.report import screen
-    from orchestrator.system.terminal import plain
 
-    published = reproduction.read(source)
+    published = reproduction.read(source, note)
     rows = reproduction.chosen(published, only, skip)
     for name, why in reproduction.refused(published, only):
-        click.echo(f"note: not run again: {plain(name)}: {plain(why)}", err=True)
+        echo(f"note: not run again: {name}: {why}", err=True)
     of_cell = {row.cell: row for row in rows}
     engine = reproduction.pulling_engine()
     waiting = reproduction.waiting(rows, results)
     for line in reproduction.announced(waiting, engine.api):
-        click.echo(line, err=not dry_run)
+        echo(line, err=not dry_run)
     if dry_run:
         return
     if waiting and not yes:

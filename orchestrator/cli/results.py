@@ -6,6 +6,8 @@ import click
 
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import own_libraries, results_folder
+from orchestrator.errors import ResultError
+from orchestrator.system.terminal import echo, note
 
 
 @click.command()
@@ -19,17 +21,16 @@ def status(results: Path, as_json: bool) -> None:
       rosetta status
       watch rosetta status --results /mnt/results
     """
-    from rich.console import Console
-
     from orchestrator.run import status as report
+    from orchestrator.system.console import screen
 
     found = report.read(results)
     if as_json:
         import json
 
-        click.echo(json.dumps(found.as_json(), indent=1))
+        echo(json.dumps(found.as_json(), indent=1))
     else:
-        report.show(found, Console())
+        report.show(found, screen())
 
 
 @click.command()
@@ -54,8 +55,14 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
 
     paths = paths or (Path("results"),)
     output = output or ResultsFolder(paths[0] if paths[0].is_dir() else paths[0].parent).merged
-    count = merge(list(paths), output)
-    click.echo(f"{count:,} rows in {output}")
+    gathered = merge(list(paths), output, note)
+    echo(f"{gathered.table.num_rows:,} rows in {output}")
+    if gathered.lost:
+        raise ResultError(
+            f"{len(gathered.lost):,} of the results were refused; all others are in {output}.",
+            gathered.lost[0].error.what,
+            "Remove them, or make them again with 'rosetta run'.",
+        )
 
 
 @click.command()
@@ -92,14 +99,14 @@ def table(
       rosetta table docs/results --into README.md
       rosetta table --published 2018-03 --markdown
     """
-    from rich.console import Console
-
     from orchestrator.compare import published_2018
     from orchestrator.report import markdown as documents
-    from orchestrator.report import notes, screen, tables
+    from orchestrator.report import notes, tables
+    from orchestrator.report import screen as tables_screen
     from orchestrator.results.files import read_results
     from orchestrator.results.merging import gather
     from orchestrator.results.paths import ResultsFolder
+    from orchestrator.system.console import screen
 
     take_in_libraries(own)
     every: list[tables.Table]
@@ -107,12 +114,12 @@ def table(
     if published:
         every, marks = tables.published_tables(published_2018.EDITIONS[published]), []
     else:
-        rows = gather(paths) if paths else read_results(ResultsFolder(results).merged)
+        rows = gather(paths, note) if paths else read_results(ResultsFolder(results).merged)
         every, marks = tables.tables(rows, published=True)
     if into:
         changed = documents.put_into(into, documents.as_markdown(every, marks))
-        click.echo(f"{into}: {'the tables are new' if changed else 'nothing new'}")
+        echo(f"{into}: {'the tables are new' if changed else 'nothing new'}")
     elif markdown:
-        click.echo(documents.as_markdown(every, marks), nl=False)
+        echo(documents.as_markdown(every, marks), nl=False)
     else:
-        screen.print_tables(every, marks, Console())
+        tables_screen.print_tables(every, marks, screen())

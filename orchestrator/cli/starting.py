@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.libraries import HERE
 from orchestrator.errors import MatrixError
+from orchestrator.system.terminal import echo
 
 STARTER = Path(__file__).parent / "starter.yaml"
 
@@ -19,7 +20,7 @@ def init() -> None:
       rosetta init
       rosetta run --profile quick
     """
-    text = STARTER.read_text()
+    text = STARTER.read_text(encoding="utf-8")
     try:
         with HERE.open("x") as file:
             file.write(text)
@@ -28,4 +29,4 @@ def init() -> None:
         raise MatrixError(f"{HERE} is here already, and stays as it is.", remedy=remedy) from None
     except OSError as error:
         raise MatrixError(f"{HERE} can't be written.", f"{error.strerror}.") from None
-    click.echo(f"{HERE}: 'rosetta plan --profile quick' prints what it measures, 'rosetta run --profile quick' runs it")
+    echo(f"{HERE}: 'rosetta plan --profile quick' prints what it measures, 'rosetta run --profile quick' runs it")

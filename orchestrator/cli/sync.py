@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.options import results_folder
+from orchestrator.system.terminal import echo
 
 INTERRUPTED = 130
 
@@ -67,7 +68,7 @@ def transfer(direction: str, location: str, results: Path) -> None:
     interruption.watch()
     try:
         with closing(storage_at(location)) as place:
-            {"push": copying.push, "pull": copying.pull}[direction](results, place, click.echo, interruption)
+            {"push": copying.push, "pull": copying.pull}[direction](results, place, echo, interruption)
     except KeyboardInterrupt:
-        click.echo("interrupted: what was copied stays, and the same command goes on from there", err=True)
+        echo("interrupted: what was copied stays, and the same command goes on from there", err=True)
         sys.exit(INTERRUPTED)

@@ -115,7 +115,7 @@ def digest(folder: Path) -> str:
 def sums(folder: Path) -> dict[str, str]:
     """The sha256 of each array when it was made, by its file's name; empty where there are none."""
     index = folder / "index.json"
-    return dict(json.loads(index.read_text())["sha256"]) if index.is_file() else {}
+    return dict(json.loads(index.read_text(encoding="utf-8"))["sha256"]) if index.is_file() else {}
 
 
 def read_list(source: Path | None) -> tuple[Mapping[str, tuple[int, tuple[str, ...]]], bytes]:
@@ -208,7 +208,7 @@ class Arrays:
         self.folder, self.entries = folder, entries
         plan = hashlib.sha256("".join(f"{name} {entry}\n" for name, entry in entries.items()).encode()).hexdigest()
         self._progress = folder / "progress.json"
-        known = json.loads(self._progress.read_text()) if self._progress.is_file() else {}
+        known = json.loads(self._progress.read_text(encoding="utf-8")) if self._progress.is_file() else {}
         if known.get("plan") != plan:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -238,7 +238,7 @@ class Arrays:
         for array in self._open.values():
             array.flush()
         self._known["sources"].append(source)
-        self._progress.write_text(json.dumps(self._known))
+        self._progress.write_text(json.dumps(self._known), encoding="utf-8")
 
     def take(self, images: Iterable[tuple[str, bytes]], say: Say) -> None:
         """Convert images, on every core, into their rows."""
@@ -277,7 +277,7 @@ class Arrays:
         folder.chmod(0o755)
         index = {"images": len(self.entries), "list": listed, "sha256": sums}
         draft = folder / "index.partial"
-        draft.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+        draft.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         draft.replace(folder / "index.json")
         shutil.rmtree(self.folder, ignore_errors=True)
 

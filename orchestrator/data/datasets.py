@@ -214,7 +214,7 @@ class Shelf:
     def read_note(self) -> dict[str, list[object]]:
         """Size, time of change and sum by path, or nothing where the note is missing or damaged."""
         try:
-            note = json.loads(self.note.read_text())
+            note = json.loads(self.note.read_text(encoding="utf-8"))
             return note if all(len(entry) == 3 for entry in note.values()) else {}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
@@ -224,7 +224,7 @@ class Shelf:
         draft = self.note.with_suffix(f".{os.getpid()}")
         try:
             self.desk.mkdir(parents=True, exist_ok=True)
-            draft.write_text(json.dumps(note))
+            draft.write_text(json.dumps(note), encoding="utf-8")
             draft.replace(self.note)
         except OSError:
             return

@@ -52,7 +52,9 @@ class Incoming:
 
     def resume(self) -> None:
         """Count what an earlier call left, if it is of any use."""
-        origin, _, self.validator = self.slip.read_text().partition("\n") if self.slip.is_file() else ("", "", "")
+        origin, _, self.validator = (
+            self.slip.read_text(encoding="utf-8").partition("\n") if self.slip.is_file() else ("", "", "")
+        )
         self.stream.seek(0)
         while chunk := self.stream.read(CHUNK):
             self.hash.update(chunk)
@@ -69,7 +71,7 @@ class Incoming:
         """Forget what came, and note where the next bytes come from."""
         self.stream.truncate(0)
         self.hash, self.size, self.validator = hashlib.new(self.file.algorithm), 0, validator
-        self.slip.write_text(f"{self.address}\n{validator}")
+        self.slip.write_text(f"{self.address}\n{validator}", encoding="utf-8")
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes. Raises DataError where they are more than any accepted content has."""
@@ -220,10 +222,11 @@ def given_up(incoming: Incoming, error: BaseException) -> DataError:
 @contextmanager
 def shown(say: Say, incoming: Incoming) -> Iterator[Callable[[], None]]:
     """Show a file coming in: a bar on a terminal, else a line now and then. Yields what to call after each chunk."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    from orchestrator.system.console import screen
+
+    console = screen(stderr=True)
     if say is not silent and console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=console) as bar:

@@ -15,12 +15,13 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.cell.events import Event
 from orchestrator.data import datasets
 from orchestrator.engines import probe
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.pretended import pretend
-from orchestrator.engines.protocol import Event, OnEvent, Placed, Task
+from orchestrator.engines.protocol import OnEvent, Placed, Task
 from orchestrator.errors import EngineError, GpuError, RosettaError
 from orchestrator.system import file_locks
 from orchestrator.system.host import Device, Host, pretended_host

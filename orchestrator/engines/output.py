@@ -1,11 +1,12 @@
 """What a cell prints: events for the screen, and a log of bounded size."""
 
-import json
-
+from orchestrator.cell import events
 from orchestrator.cell.contract import Document, Outcome, Status
-from orchestrator.engines.protocol import Event, OnEvent
+from orchestrator.cell.events import LONGEST_LINE
+from orchestrator.engines.protocol import OnEvent
+from orchestrator.system.terminal import plain
 
-LOG_HEAD, LOG_TAIL, LONGEST_LINE = 64 * 2**10, 256 * 2**10, 16 * 2**10
+LOG_HEAD, LOG_TAIL = 64 * 2**10, 256 * 2**10
 
 
 class Output:
@@ -37,7 +38,7 @@ class Output:
         return (bytes(self._head) + gap + bytes(self._tail[-LOG_TAIL:])).decode(errors="replace")
 
     def _take(self, line: bytes) -> None:
-        event = self._event(line)
+        event = events.parse(line)
         if event is not None:
             self.on_event(event)
         if len(self._head) < LOG_HEAD:
@@ -47,21 +48,11 @@ class Output:
             if len(self._tail) > 2 * LOG_TAIL:
                 del self._tail[:-LOG_TAIL]
 
-    @staticmethod
-    def _event(line: bytes) -> Event | None:
-        if not line.startswith(b'{"event"'):
-            return None
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-        return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
-
 
 def failure(log: str, exit_code: int) -> Outcome:
     """The outcome of a cell that left no document: its exit code and the last thing it said."""
     said = [line for line in log.splitlines() if line.strip() and not line.startswith('{"event"')]
-    last = f": {said[-1].strip()[:300]}" if said else ""
+    last = f": {plain(said[-1].strip()[:300])}" if said else ""
     reason = "left no result although it ended with exit code 0" if exit_code == 0 else f"exit code {exit_code}"
     return Outcome(Status.FAILED, reason + last, log=log)
 

@@ -3,17 +3,16 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome
+from orchestrator.cell.events import Event
 from orchestrator.images.architectures import Scan
 from orchestrator.images.image import Image
 from orchestrator.system.host import Host
 from orchestrator.system.slots import MEMORY, Lease, Slots
 from orchestrator.system.terminal import Say
-
-Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def run_script(api: docker.APIClient, image: str, script: Path) -> bytes:
     said = bytearray()
     try:
         container = api.create_container(
-            image, ["-c", script.read_text()], entrypoint=["python"], user=USER, host_config=host,
+            image, ["-c", script.read_text(encoding="utf-8")], entrypoint=["python"], user=USER, host_config=host,
             labels={"rosetta": "script"},
         )["Id"]  # fmt: skip
         try:

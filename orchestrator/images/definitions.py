@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
-from orchestrator.system import library_folders
+from orchestrator.system import library_folders, yaml_files
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.library_folders import LibraryFolder, remembered
 
@@ -290,16 +290,9 @@ def normal(package: str) -> str:
 
 def read(path: Path, model: type[Model]) -> Model:
     """Read and validate a YAML file; raises MatrixError with file and key."""
-    import yaml
-
+    content, _ = yaml_files.read(path)
     try:
-        # BaseLoader leaves every scalar as text: YAML itself would read 3.10 and 9.0 as numbers.
-        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         return model.model_validate(content)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise MatrixError(f"{path} is not valid YAML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise MatrixError(f"{path} can't be read as text in UTF-8.", f"{error}.") from None
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         key = ".".join(map(str, problem["loc"])) or "the file"

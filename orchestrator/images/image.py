@@ -146,7 +146,7 @@ def every_image() -> list[Image]:
 def read_lock(path: Path) -> list[str]:
     """The lines of a lock; raises BuildError if there is none."""
     try:
-        return path.read_text().splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         name = path.name.rsplit("-", 1)[0]
         raise BuildError(f"{path} is missing.", remedy=f"Make it with 'rosetta lock {name}'.") from None

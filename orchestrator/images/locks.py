@@ -14,6 +14,7 @@ from orchestrator.images.definitions import frameworks
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
 from orchestrator.system.library_folders import PACKED
+from orchestrator.system.text_files import read_text, write_text
 
 
 def write_locks(framework: str, platform: str, upgrade: bool = False) -> list[Path]:
@@ -54,7 +55,7 @@ def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool
     sources = Sources.from_environment()
     command = [uv, "pip", "compile", "-", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
     command += ["--python-version", image.python, "--python-platform", "x86_64-manylinux_2_28"]
-    command += ["--output-file", str(path), *(["--upgrade"] if upgrade else [])]
+    command += ["--upgrade"] if upgrade else []
     built = path == image.lock_path != image.locks[0]
     pins = str(image.locks[0])
     command += ["--constraints", pins, "--build-constraints", pins] if built else ["--only-binary", ":all:"]
@@ -64,12 +65,18 @@ def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool
         command += ["--extra-index-url", image.spec.extra_index, "--index-strategy", "unsafe-best-match"]
     text = "\n".join(requirements)
     variables = {**os.environ, **({"SSL_CERT_FILE": str(sources.ca)} if sources.ca else {})}
-    done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        what = f"The requirements of {image.name} could not be resolved."
-        raise BuildError(what, done.stderr.strip(), remedy(done.stderr, image))
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder, path.name)
+        if path.exists():  # its versions are kept
+            shutil.copyfile(path, draft)
+        command += ["--output-file", str(draft)]
+        done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            what = f"The requirements of {image.name} could not be resolved."
+            raise BuildError(what, done.stderr.strip(), remedy(done.stderr, image))
+        made = read_text(draft, BuildError)
     name = image.framework.framework
-    path.write_text(f"# All that images/{name}.yaml asks for, by 'rosetta lock {name}'.\n{path.read_text()}")
+    write_text(path, f"# All that images/{name}.yaml asks for, by 'rosetta lock {name}'.\n{made}")
 
 
 REMEDIES: Sequence[tuple[str, str]] = (

@@ -100,7 +100,9 @@ class Sources:
 
     def _names_extra_index(self) -> bool:
         """A pip.conf with extra indexes has the last word on them."""
-        return self.pip_conf is not None and bool(re.search(r"(?m)^\s*extra-index-url", self.pip_conf.read_text()))
+        return self.pip_conf is not None and bool(
+            re.search(r"(?m)^\s*extra-index-url", self.pip_conf.read_text(encoding="utf-8"))
+        )
 
 
 def mirror() -> str:

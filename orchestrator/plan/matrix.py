@@ -11,10 +11,12 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from orchestrator.cell.cell import AXES
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
+from orchestrator.system import yaml_files
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
 Count = Annotated[int, Field(ge=1)]
 Values = Annotated[list[Word], Field(min_length=1)]
+Folder = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=4096)]
 
 EVERY_IMAGE = "*"
 """On the axis ``library``: every library that a file in images/ defines."""
@@ -75,7 +77,7 @@ class MatrixFile(Strict):
     include: list[Point] = []
     exclude: list[Point] = []
     profiles: dict[Word, Profile] = {}
-    own: Annotated[list[str], Field(alias="with")] = []
+    own: Annotated[list[Folder], Field(alias="with")] = []
 
     def own_folders(self, beside: Path) -> list[Path]:
         """The folders of ``with``, for a file that lies in ``beside``."""
@@ -87,31 +89,14 @@ def read(path: Path) -> tuple[MatrixFile, "Lines"]:
 
     Raises MatrixError with file, line, key and the nearest valid word.
     """
-    import yaml
-
-    try:
-        text = path.read_text()
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
-        content = yaml.load(text, Loader=yaml.BaseLoader)
-    except UnicodeDecodeError:
-        raise MatrixError(f"{path} is no text in UTF-8.", remedy="Save it as UTF-8.") from None
-    except RecursionError:
-        raise MatrixError(f"{path} is nested too deeply to be a matrix.") from None
-    except OSError as error:
-        why = f"{path} can't be read: {error.strerror}."
-        raise MatrixError(why, remedy="Name another with --matrix FILE.") from None
-    except yaml.YAMLError as error:
-        raise MatrixError(f"{path} is not valid YAML: {error}") from None
+    content, root = yaml_files.read(path, remedy="Name another with --matrix FILE.")
     if root is None:
         raise MatrixError(f"{path} is empty.", remedy="It needs at least 'axes' with 'library' and 'workload'.")
     lines = Lines(path, root)
     try:
-        # BaseLoader leaves every scalar as text: YAML itself would read 9.0 and 3.10 as numbers.
         return MatrixFile.model_validate(cuda_as_platform(content)), lines
     except ValidationError as error:
         raise lines.error(error) from None
-    except RecursionError:  # an alias to what it is part of
-        raise MatrixError(f"{path} refers to itself.", remedy="Write out what its alias stands for.") from None
 
 
 def cuda_as_platform(node: Any) -> Any:

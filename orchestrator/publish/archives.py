@@ -104,7 +104,7 @@ def sums_of(folder: Path) -> dict[str, str]:
     """The sums of a folder's archives by name; raises ResultError."""
     path = folder / SUMS
     try:
-        lines = read_regular(path, LARGEST_SUMS).decode().splitlines()
+        lines = read_regular(path, LARGEST_SUMS).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ResultError(f"{path} can't be read.", f"{error}.", MAKE) from None
     found = [LINE.fullmatch(line) for line in lines]

@@ -6,7 +6,6 @@ knows both, so that rows of results, which name the built image, find the publis
 
 import io
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -28,6 +27,7 @@ from orchestrator.publish.image_names import ImageName, checked_registry, is_loc
 from orchestrator.publish.sbom import cyclonedx
 from orchestrator.system.checkout import commit
 from orchestrator.system.terminal import Say
+from orchestrator.system.text_files import write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -169,23 +169,20 @@ def sign(published: Published) -> None:
 # --- What is handed out with the images ---------------------------------------------------------------------------
 def write_page_and_sbom(drafted: Draft, folder: Path) -> None:
     """The page about an image and its SBOM, as files."""
-    folder.mkdir(parents=True, exist_ok=True)
     name = drafted.found.image.tag.removeprefix("rosetta/").replace(":", "-")
-    (folder / f"{name}.md").write_text(page_about(drafted.name, drafted.found, drafted.labels))
-    (folder / f"{name}.cdx.json").write_text(drafted.sbom)
+    write_text(folder / f"{name}.md", page_about(drafted.name, drafted.found, drafted.labels))
+    write_text(folder / f"{name}.cdx.json", drafted.sbom)
 
 
 def write_lock(folder: Path, every: Sequence[Published]) -> None:
     """Note what was published, beside what was before; each tag once."""
     path = folder / LOCK
     try:
-        before = json.loads(path.read_text()) if path.exists() else []
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         lines = {tag_of(line["image"]): line for line in [*before, *map(asdict, every)]}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ResultError(f"{path} is no lock file of images.", f"{error}.", "Move it away.") from None
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps([lines[name] for name in sorted(lines)], indent=1) + "\n")
-    os.replace(partial, path)
+    write_text(path, json.dumps([lines[name] for name in sorted(lines)], indent=1) + "\n")
 
 
 def tag_of(image: str) -> str:

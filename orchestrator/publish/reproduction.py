@@ -32,12 +32,12 @@ from orchestrator.plan.selection import known_words, select
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.publish import image_names, registry
 from orchestrator.publish.image_names import ImageName
-from orchestrator.results.files import LARGEST_FILE, read_results
+from orchestrator.results.decoding import LARGEST_FILE
 from orchestrator.results.merging import gather
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.host import Host, machine_reason
-from orchestrator.system.terminal import Say
+from orchestrator.system.terminal import Say, silent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,14 +136,14 @@ def announced(rows: Sequence[PublishedRow], api: docker.APIClient) -> Iterator[s
         yield from (f"    {row.cell.id}, repeat {row.cell.repeat}" for row in rows if row.image == image)
 
 
-def read(source: str) -> "pa.Table":
-    """Published results from a file or URL; raises ResultError."""
+def read(source: str, say: Say = silent) -> "pa.Table":
+    """Published results from a file or URL, and what of them was refused; raises ResultError."""
     if not is_url(source):
-        return read_results(Path(source))
+        return gather([Path(source)], say)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "results.parquet")
         download(source, path)
-        return read_results(path)
+        return gather([path], say)
 
 
 def download(url: str, path: Path) -> None:

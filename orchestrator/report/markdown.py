@@ -9,6 +9,7 @@ from orchestrator.errors import ResultError
 from orchestrator.report.fields import Entry
 from orchestrator.report.notes import Note
 from orchestrator.report.tables import Table, tables
+from orchestrator.system.text_files import read_text, write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,10 +32,13 @@ def as_markdown(every: Sequence[Table], marks: Sequence[Note] = ()) -> str:
 
 
 def put_into(path: Path, text: str, begin: str = BEGIN, end: str = END) -> bool:
-    """Replace what stands between the two marks of a document, and say whether that changed it; raises ResultError."""
+    """Replace what stands between the two marks of a document, and say whether that changed it.
+
+    Raises ResultError for a document that has no such place, DiskError or StorageError for one that can't be written.
+    """
     old, new = replaced(path, text, begin, end)
     if new != old:
-        path.write_text(new)
+        write_text(path, new)
     return new != old
 
 
@@ -43,10 +47,7 @@ def replaced(path: Path, text: str, begin: str = BEGIN, end: str = END) -> tuple
 
     Raises ResultError where it can't be read or does not have the marks, each once and on a line of its own.
     """
-    try:
-        old = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResultError(f"{path} can't be read.", f"{error}.") from None
+    old = read_text(path, ResultError)
     lines = old.split("\n")
     if [line for line in lines if line in (begin, end)] != [begin, end]:
         raise ResultError(f"{path} has no place for tables.", remedy=f"Add two lines: {begin} and {end}.")

@@ -11,8 +11,8 @@ from typing import Any
 
 from orchestrator.cell import quality
 from orchestrator.cell.parameters import parameters
-from orchestrator.errors import ResultError
 from orchestrator.report.scripts import Script, place
+from orchestrator.system.text_files import write_text
 
 SETUP: Mapping[str, str] = {
     "python": """\
@@ -104,12 +104,8 @@ def arguments_of(script: Script, short: bool = True) -> list[str]:
 
 
 def write(script: Script, path: Path) -> None:
-    """Write a notebook: as .ipynb, or by another suffix in jupytext's percent form; raises ResultError."""
+    """Write a notebook: as .ipynb, or by another suffix in jupytext's percent form; raises DiskError, StorageError."""
     import jupytext
 
     form = "ipynb" if path.suffix == ".ipynb" else f"{path.suffix.lstrip('.')}:percent"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(jupytext.writes(notebook(script), fmt=form))
-    except OSError as error:
-        raise ResultError(f"{path} can't be written: {error.strerror}.") from None
+    write_text(path, jupytext.writes(notebook(script), fmt=form))

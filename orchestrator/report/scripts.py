@@ -44,7 +44,7 @@ class Script:
     def text(self) -> str:
         """All of it; raises MatrixError if it is no text."""
         try:
-            return self.path.read_text()
+            return self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise MatrixError(f"{self.path} can't be read as text in UTF-8.", f"{error}.") from None
 

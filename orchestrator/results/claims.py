@@ -11,7 +11,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
 from orchestrator.results.paths import PARTIAL, ResultsFolder
 from orchestrator.system import file_locks
@@ -24,6 +26,47 @@ EVERYTHING = "folder"
 
 SELDOM = 1.0
 """Seconds between two notes about the same, unless it is important."""
+
+
+LARGEST = 64 * 2**10
+"""Bytes of what is told of a claim."""
+
+Moment = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0, le=10**9)]
+Word = Annotated[str, StringConstraints(max_length=500)]
+
+
+class Told(BaseModel):
+    """What an orchestrator tells of a claim: it may be another one, of another version, on another machine."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    started: Moment
+    pid: int = 0
+    host: Word = ""
+
+
+class OfRun(Told):
+    """How many cells an orchestrator has, waits for, and runs; and how many images it builds."""
+
+    cells: Whole = 0
+    waiting: Whole = 0
+    running: Whole = 0
+    building: Whole = 0
+
+
+class OfCell(Told):
+    """A cell that runs: where, how far, and the seconds it is likely to take."""
+
+    state: Word = "running"
+    cell: Word
+    repeat: Whole = 0
+    data: Word = ""
+    gpus: Annotated[list[Word], Field(max_length=64)] = []
+    expected: Moment | None = None
+    epoch: Whole = 0
+    epochs: Whole = 0
+    loss: FiniteFloat | None = None
 
 
 class Claim:
@@ -46,7 +89,7 @@ class Claim:
         self._told = time.monotonic()
         partial = self._path.with_suffix(PARTIAL)
         with suppress(OSError):  # a full disk ends a run elsewhere; this is no more than a note
-            partial.write_text(json.dumps(self._facts))
+            partial.write_text(json.dumps(self._facts), encoding="utf-8")
             partial.rename(self._path)
 
     def release(self) -> None:
@@ -108,19 +151,20 @@ def is_of_orchestrator(name: str) -> bool:
 
 
 def living(results: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name and facts of each claim that somebody holds now."""
+    """Name and facts of each claim that somebody holds now; one whose facts make no sense is passed over."""
     for path in sorted(ResultsFolder(results).claims.glob("*.json")):
         if file_locks.is_held(path.with_suffix(".lock")):
-            with suppress(OSError, ValueError):
-                yield path.stem, json.loads(path.read_text())
+            kind = OfRun if is_of_orchestrator(path.stem) else OfCell
+            with suppress(OSError, ValidationError), path.open("rb") as file:
+                yield path.stem, kind.model_validate_json(file.read(LARGEST)).model_dump()
 
 
 def identity(path: Path) -> str:
     """What tells this folder from all others, also from a copy of it: a random number and its file's own."""
     partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
     if not path.exists():
-        partial.write_text(uuid.uuid4().hex)
+        partial.write_text(uuid.uuid4().hex, encoding="utf-8")
         with suppress(FileExistsError):  # another orchestrator was faster
             os.link(partial, path)
         partial.unlink()
-    return f"{path.read_text()}.{path.stat().st_ino}"
+    return f"{path.read_text(encoding='utf-8')}.{path.stat().st_ino}"

@@ -1,55 +1,92 @@
 """Many files of results → one, of one machine or of several."""
 
-import multiprocessing
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.cell.contract import Status
+from orchestrator.cell.contract import LARGEST_DOCUMENT, Status
 from orchestrator.errors import ResultError
-from orchestrator.results.files import is_sound, load, read_results, table_of, write_results
+from orchestrator.results import checking, decoding
+from orchestrator.results.decoding import Found, Refusal
+from orchestrator.results.files import table_of, write_results
 from orchestrator.results.paths import MERGED, REPORTS, ResultsFolder
 from orchestrator.results.rows import row_by_hand
 from orchestrator.results.schema import schema
+from orchestrator.system.terminal import Say, silent
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MANY = 2000
-"""Files from which on it pays to read them in several processes, which take half a second to start."""
+NAMED = 20
+"""Refusals that are said one by one."""
+
+FIGURES = ("seconds", "seconds_warm", "quality", "epochs", "samples", "steps", "parity")
+"""What two rows of one run must have in common; how their image is called may differ, since publishing renames it."""
 
 ORDER = ("workload", "library", "platform", "gpu", "precision", "variant", "data", "repeat")
 
 
-def merge(paths: Iterable[Path], output: Path) -> int:
-    """Merge results into one sorted file and return its number of rows.
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of some files, sorted, and what was not taken; ``lost`` of that was, or claims to be, a result."""
 
-    Raises ResultError, which names the file, and then leaves ``output`` as it was.
+    table: "pa.Table"
+    refused: Sequence[Refusal] = ()
+
+    @property
+    def lost(self) -> list[Refusal]:
+        """What was refused that was not foreign."""
+        return [refusal for refusal in self.refused if not refusal.is_note]
+
+    def tell(self, say: Say) -> "pa.Table":
+        """Say what was not taken, a line each, and return the rest; raises ResultError where there is no rest."""
+        if self.lost and not self.table.num_rows:
+            raise self.lost[0].error
+        for refusal in self.refused[:NAMED]:
+            left = "left alone: " if refusal.foreign else ""
+            say(f"note: {left}{' '.join(filter(None, (refusal.error.what, refusal.error.why)))}")
+        if len(self.refused) > NAMED:
+            say(f"note: and {len(self.refused) - NAMED:,} more")
+        return self.table
+
+
+def merge(paths: Iterable[Path], output: Path, say: Say = silent) -> Gathered:
+    """Merge results into one sorted file, and say what was refused; the rest is in the file all the same.
+
+    Raises ResultError where there is nothing else, and then leaves ``output`` as it was.
     """
-    merged = gather(paths, output)
-    write_results(merged, output)
-    return int(merged.num_rows)
+    gathered = collect(paths, output)
+    write_results(gathered.tell(say), output)
+    return gathered
 
 
-def gather(paths: Iterable[Path], output: Path = Path(MERGED)) -> "pa.Table":
-    """Results as one sorted table; raises ResultError, which names the file.
+def gather(paths: Iterable[Path], say: Say = silent) -> "pa.Table":
+    """Results as one sorted table; what is refused is said. Raises ResultError where that is all."""
+    return collect(paths).tell(say)
+
+
+def collect(paths: Iterable[Path], output: Path = Path(MERGED)) -> Gathered:
+    """Results as one sorted table, and what was refused; raises ResultError for a path that is not there.
 
     ``paths`` are files or folders: cell files, merged files, JSON documents of containers run by hand, of this machine
-    or others. A run that is found twice counts once; an incompatible cell gives way to any run of the same cell.
+    or others. A run that is found twice counts once, and not at all where both say something else; an incompatible
+    cell gives way to any run of the same cell.
     """
-    return as_one_table(read_files(result_files(paths, output)))
+    found = read_files(result_files(paths, output))
+    table, conflicts = as_one_table([found.table])
+    return Gathered(table, [*found.refused, *conflicts])
 
 
 class Folder:
     """A results folder that is looked at again and again: read as ``merge`` does, but each file only once."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, say: Say = silent) -> None:
+        self.path, self.say = path, say
         self._seen: dict[Path, int] = {}
-        self._rows = as_one_table([])
+        self._rows, _ = as_one_table([])
 
     def read(self) -> "pa.Table":
         """The rows that are there now; the same object as before if no file has changed.
@@ -61,25 +98,46 @@ class Folder:
         there = {path: path.stat().st_mtime_ns for path in files}
         if there != self._seen:
             kept = self._seen.items() <= there.items()
-            new = read_files(path for path in there if not kept or path not in self._seen)
-            self._rows, self._seen = as_one_table([self._rows, *new] if kept else new), there
+            found = read_files(path for path in there if not kept or path not in self._seen)
+            rows, conflicts = as_one_table([self._rows, found.table] if kept else [found.table])
+            self._seen = there
+            self._rows = Gathered(rows, [*found.refused, *conflicts]).tell(self.say)
         return self._rows
 
 
-def as_one_table(tables: "Iterable[pa.Table]") -> "pa.Table":
-    """Some tables as one: sorted, the newest run of a cell first, and without duplicates."""
+def as_one_table(tables: "Iterable[pa.Table]") -> "tuple[pa.Table, list[Refusal]]":
+    """Some tables as one: sorted, the newest run of a cell first, without duplicates; and runs that contradict."""
     import pyarrow as pa
 
     newest_first = [*((name, "ascending") for name in ORDER), ("started", "descending"), ("run", "ascending")]
     return unique(pa.concat_tables([schema().empty_table(), *tables]).sort_by(newest_first))
 
 
-def read_files(files: Iterable[Path]) -> "list[pa.Table]":
-    """The tables of result files and of documents; raises ResultError, which names the file."""
+def read_files(files: Iterable[Path]) -> Found:
+    """The rows of result files and of documents, and what was refused."""
     files = sorted(set(files), key=os.fspath)
-    documents = [path for path in files if path.suffix == ".json"]
-    parquet = [path for path in files if path.suffix != ".json"]
-    return [*read_side_by_side(parquet), *(table_of([row_by_hand(path)], path) for path in documents)]
+    parquet = decoding.read([path for path in files if path.suffix != ".json"])
+    rows, refused = [], list(parquet.refused)
+    for path in (path for path in files if path.suffix == ".json"):
+        try:
+            row = row_by_hand(path)
+            if said := checking.wrong(row):
+                raise ResultError(f"{path} is refused: {said}.")
+            rows.append(row)
+        except ResultError as error:
+            refused.append(Refusal(path, error, foreign=is_foreign(path)))
+    tables = [parquet.table, *([table_of(rows)] if rows else [])]
+    return decoding.together([Found(table) for table in tables[:-1]] + [Found(tables[-1], refused=refused)])
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a JSON file is somebody's notes, and no document: whole, but without the contract's version."""
+    try:
+        with path.open("rb") as file:
+            content = json.loads(file.read(LARGEST_DOCUMENT))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return not (isinstance(content, dict) and "contract" in content)
 
 
 def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
@@ -104,45 +162,33 @@ def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
                     yield Path(folder, name)
 
 
-def read_side_by_side(paths: Sequence[Path]) -> "Iterator[pa.Table]":
-    """The tables of many files; of thousands by a process per core, since threads would wait for each other."""
-    chunks = in_chunks(paths, 256)
-    if len(paths) < MANY:
-        yield from map(read_together, chunks)
-        return
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(read_together, chunks)
+def unique(table: "pa.Table") -> "tuple[pa.Table, list[Refusal]]":
+    """Each run once, its first row, and no incompatible row for a cell that was run.
 
-
-def in_chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
-    """The paths, ``size`` at a time."""
-    return (paths[start : start + size] for start in range(0, len(paths), size))
-
-
-def read_together(paths: Sequence[Path]) -> "pa.Table":
-    """Some files as one table, in one piece: thousands of tiny ones would cost more memory than their content."""
+    Runs of one id that were measured differently contradict each other: none of them counts.
+    """
     import pyarrow as pa
 
-    tables = [load(path) for path in paths]
-    with suppress(pa.ArrowInvalid):  # they don't all have the same columns
-        table = pa.concat_tables(tables)
-        # looked at all together, since looking at each would take as long as reading it
-        if table.schema.equals(schema()) and is_sound(table := table.combine_chunks()):
-            return table
-    # something is wrong with one of them: one by one, so that the error names it
-    return pa.concat_tables([read_results(path) for path in paths])
-
-
-def unique(table: "pa.Table") -> "pa.Table":
-    """Each run once, its first row, and no incompatible row for a cell that was run."""
-    import pyarrow as pa
-
-    names = ("cell", "repeat", "data", "status", "run")
-    keys = list(zip(*(table[name].to_pylist() for name in names), strict=True))
-    ran = {key[:3] for key in keys if key[3] != Status.INCOMPATIBLE}
+    keys = list(zip(*(table[name].to_pylist() for name in ("run", "cell", "repeat", "data", "status")), strict=True))
+    ran = {key[1:4] for key in keys if key[4] != Status.INCOMPATIBLE}
+    said: dict[str, Any] = {}
+    contradicted: set[str] = set()
+    if len({key[0] for key in keys}) < len(keys):  # else the figures need not be looked at
+        figures = zip(*(table[name].to_pylist() for name in FIGURES), strict=True)
+        for (run, *cell, status), measured in zip(keys, figures, strict=True):
+            same = said.setdefault(run, (cell, status, measured)) == (cell, status, measured)
+            if not same and status != Status.INCOMPATIBLE:
+                contradicted.add(run)
     seen: set[str] = set()
     keep = []
-    for *cell, status, run in keys:
-        keep.append(run not in seen and (status != Status.INCOMPATIBLE or tuple(cell) not in ran))
+    for run, *cell, status in keys:
+        given_way = status == Status.INCOMPATIBLE and tuple(cell) in ran
+        keep.append(run not in seen and run not in contradicted and not given_way)
         seen.add(run)
-    return table.filter(pa.array(keep, pa.bool_()))
+    return table.filter(pa.array(keep, pa.bool_())), [contradiction(run, said[run][0]) for run in sorted(contradicted)]
+
+
+def contradiction(run: str, cell: Sequence[Any]) -> Refusal:
+    """What is said of a run that two files tell differently."""
+    what = f"Run {run[:40]} of {cell[0]} is there twice with different figures: neither counts."
+    return Refusal(Path(MERGED), ResultError(what, remedy="Remove the one that is wrong."))

@@ -4,6 +4,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,22 @@ from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Card, Document, Outcome, Status
 from orchestrator.cell.workloads import start_of
 from orchestrator.errors import ResultError
-from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION
+from orchestrator.results import checking
+from orchestrator.results.schema import COLUMNS, PHASES, SCHEMA_VERSION
 from orchestrator.system.checkout import commit
 from orchestrator.system.gpus import model_of
 
 Row = Mapping[str, Any]
 
+LONGEST_REASON = 4000
 LOG_TAIL = 2000
 """Characters of the log that are kept in the row; all of it lies beside the file."""
-
-PHASES = ("kernels", "import", "data", "build", "first_step", "train", "validate", "warm_up", "predict", "evaluate")
 
 
 def row_of(
     cell: Cell, outcome: Outcome, *, key: str, run: str, engine: str, image: Mapping[str, str | None], host: str
 ) -> dict[str, Any]:
-    """The row of an attempt at a cell, judged: a document of another run or of bad quality is not ok.
+    """The row of an attempt at a cell, judged: a document of another run, or that does not add up, is not ok.
 
     ``key`` is the cell's content hash, ``run`` unique to the attempt, ``host`` the machine's name. ``image`` are the
     columns that tell the image: its tag (``image``), ``recipe``, ``framework`` and what it was built on (``base``).
@@ -40,12 +41,12 @@ def row_of(
         wrong = quality.mismatch(cell, document)
         status, reason = (Status.FAILED, f"the result is of another run: {wrong}") if wrong else quality.judge(document)
         document = None if wrong else document
-    return {
+    row = {
         **unfilled_row(cell),
         **(document_columns(document) if document else {}),
         **checkout_columns(),
         "status": str(status),
-        "reason": reason,
+        "reason": reason.encode(errors="replace").decode()[:LONGEST_REASON],
         "wall_seconds": outcome.wall_seconds,
         "engine": engine,
         **image,
@@ -56,6 +57,11 @@ def row_of(
         "run": run,
         "log_tail": outcome.log[-LOG_TAIL:],
     }
+    said = checking.wrong(row) if document else None
+    if said is None:
+        return row
+    failed = replace(outcome, status=Status.FAILED, reason=f"the result can't be: {said}", document=None)
+    return row_of(cell, failed, key=key, run=run, engine=engine, image=image, host=host)
 
 
 def checkout_columns() -> dict[str, Any]:

@@ -11,6 +11,9 @@ SCHEMA_VERSION = 1
 VERSION_KEY = "rosetta.schema"
 """The version's name in a file's metadata; it also stands in the column ``schema``."""
 
+PHASES = ("kernels", "import", "data", "build", "first_step", "train", "validate", "warm_up", "predict", "evaluate")
+"""The phases of a run; each has a column of its seconds."""
+
 COLUMNS: Mapping[str, str] = {
     # which cell; parity, a JSON object of errors, where the cell was not measured but compared with the reference
     "cell": "text", "repeat": "whole", "library": "text", "workload": "text", "platform": "text", "gpu": "text",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.cell import contract
 from orchestrator.errors import ResultError
+from orchestrator.results import checking
 from orchestrator.results.files import read_results, table_of
 from orchestrator.results.paths import CELLS, INCOMPATIBLE, LOG, MERGED, PARITY, PASSING, REPORTS, SUPERSEDED
 from orchestrator.results.rows import row_by_hand
@@ -36,7 +37,10 @@ def is_table(path: Path, name: re.Match[str]) -> None:
 
 def is_document(path: Path, name: re.Match[str]) -> None:
     """What a container run by hand has left."""
-    table_of([row_by_hand(path)], path)
+    row = row_by_hand(path)
+    if said := checking.wrong(row):
+        raise ResultError(f"{path} is refused: {said}.")
+    table_of([row], path)
 
 
 def is_text(path: Path, name: re.Match[str]) -> None:

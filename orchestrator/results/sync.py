@@ -19,10 +19,11 @@ from threading import Lock
 from orchestrator.errors import ConflictError, ResultError
 from orchestrator.results import shared
 from orchestrator.results.paths import LOG, REPORTS, ResultsFolder, incompatible_as
-from orchestrator.storage.folder import Folder, disk_errors
+from orchestrator.storage.folder import Folder
 from orchestrator.storage.protocol import Entry, NotThere, Storage, Taken
 from orchestrator.system.signals import Interruption
-from orchestrator.system.terminal import Say
+from orchestrator.system.terminal import Say, plain
+from orchestrator.system.text_files import disk_errors
 
 WORKERS = 8
 """Files on their way at a time; the SDK keeps ten connections open."""
@@ -207,10 +208,11 @@ class Copier:
 @contextmanager
 def shown(say: Say, total: int) -> Iterator[Callable[[int], None]]:
     """Show how many files are done: a bar on a terminal, else a line now and then. Yields what takes their number."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    console, last = Console(stderr=True), time.monotonic()
+    from orchestrator.system.console import screen
+
+    console, last = screen(stderr=True), time.monotonic()
     if console.is_terminal:
         with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
             task = bar.add_task("", total=total)
@@ -250,4 +252,4 @@ def some(names: Sequence[str]) -> str:
 
 def printable(text: str) -> str:
     """Text from anywhere, cut off and without what would move a terminal's cursor."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:300])
+    return str(plain(text[:300])).replace("\n", " ")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.cell.events import Epoch, Event
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.pretended import pretend
-from orchestrator.engines.protocol import Event, Placed, Task
+from orchestrator.engines.protocol import Engine, OnEvent, Placed, Task
 from orchestrator.errors import RosettaError
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
@@ -20,6 +21,7 @@ from orchestrator.run import proof
 from orchestrator.run.context import ActiveRun
 from orchestrator.run.proof import Proof
 from orchestrator.system.slots import Lease
+from orchestrator.system.text_files import write_text
 
 PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
 """Seconds to wait before a cell whose host was lost is tried again; after the last it is left to the next run."""
@@ -72,12 +74,13 @@ def run_attempts(task: Task, claim: Claim, active: ActiveRun, cell: Cell) -> tup
             claim.update(**vars(event))
             return active.progress.placed(cell, event)
         active.progress.event(cell, event)
-        claim.update_now_and_then(**{name: event[name] for name in ("epoch", "epochs", "loss") if name in event})
+        if isinstance(event, Epoch):
+            claim.update_now_and_then(epoch=event.epoch, epochs=event.epochs, loss=event.loss)
 
     for pause in (*PAUSES, None):
         task = replace(task, run=uuid.uuid4().hex)
         claim.update_now_and_then(state="running")
-        outcome = active.engine.run(task, on_event)
+        outcome = whatever_it_does(active.engine, task, on_event)
         if outcome.status is not Status.HOST_LOST or pause is None or active.engine.stopping:
             break
         active.progress.again(cell, outcome.reason, pause)
@@ -87,6 +90,19 @@ def run_attempts(task: Task, claim: Claim, active: ActiveRun, cell: Cell) -> tup
         with suppress(RosettaError):  # the image may be what was lost; if it can't be had, the attempt says why
             active.builder.once(task.image)
     return outcome, task.run
+
+
+def whatever_it_does(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
+    """The outcome of a task. Should what its cell says or leaves be more than we can take, it is that cell that failed.
+
+    What the operating system refuses, and errors that are ours by name, are not the cell's doing, and raise.
+    """
+    try:
+        return engine.run(task, on_event)
+    except (RosettaError, OSError):
+        raise
+    except Exception as error:
+        return Outcome(Status.FAILED, f"what it said or left could not be taken: {type(error).__name__}: {error}"[:300])
 
 
 def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, lasting: bool, proved: str = "") -> str:
@@ -106,7 +122,7 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
     path.parent.mkdir(parents=True, exist_ok=True)
     for partial in partials_of(path):  # of an orchestrator that was killed
         partial.unlink(missing_ok=True)
-    log_path(path).write_text(outcome.log)
+    write_text(log_path(path), outcome.log)
     # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
     passing_path(path).unlink(missing_ok=True)
     write_row(row, path if lasting else passing_path(path))

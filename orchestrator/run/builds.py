@@ -96,6 +96,6 @@ def end_late(thread: int, late: threading.Event) -> None:
 def end_children(thread: int) -> None:
     """Politely end the programs that a thread of this process has started; it sees them fail."""
     with suppress(OSError):
-        for pid in Path(f"/proc/self/task/{thread}/children").read_text().split():
+        for pid in Path(f"/proc/self/task/{thread}/children").read_text(encoding="utf-8").split():
             with suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGTERM)

@@ -9,12 +9,32 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell.cell import Cell
-from orchestrator.engines.protocol import Event, Placed
+from orchestrator.cell.events import Epoch, Event
+from orchestrator.engines.protocol import Placed
 from orchestrator.system.slots import Lease
 
 if TYPE_CHECKING:
     from orchestrator.plan.verdicts import Planned
     from orchestrator.run.order import Expected
+
+
+AT_FULL_PACE = 100
+"""Epochs of a cell that are printed as they come, and after which the pause between two is doubled."""
+
+
+class Pace:
+    """Lets fewer and fewer through, whoever comes: all at first, then one a second, then fewer and fewer."""
+
+    def __init__(self) -> None:
+        self._count, self._last = 0, 0.0
+
+    def lets_through(self) -> bool:
+        """Whether it is time for one more."""
+        now, times = time.monotonic(), self._count // AT_FULL_PACE
+        if times and now - self._last < 2.0 ** (times - 1):
+            return False
+        self._count, self._last = self._count + 1, now
+        return True
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,7 @@ class Running:
     epochs: float = 0
     loss: float | None = None
     since: float = field(default_factory=time.monotonic)
+    pace: Pace = field(default_factory=Pace, compare=False)
 
     @property
     def left(self) -> float | None:
@@ -74,14 +95,13 @@ class Progress(ABC):
 
     def event(self, cell: Cell, event: Event) -> None:
         """A cell said something: show its epoch and loss."""
-        numbers = [event.get(name) for name in ("epoch", "epochs", "loss")]
-        known = [float(number) for number in numbers if isinstance(number, int | float)]
-        if event["event"] != "epoch" or len(known) != len(numbers):
-            return
-        epoch, epochs, loss = known
         with self._changing:
-            self.cells[cell] = replace(self.cells[cell], epoch=epoch, epochs=epochs, loss=loss)
-            self.show("epoch", cell, epoch=epoch, epochs=epochs, loss=loss)
+            running = self.cells.get(cell)
+            if running is None or not isinstance(event, Epoch):
+                return
+            self.cells[cell] = replace(running, epoch=event.epoch, epochs=event.epochs, loss=event.loss)
+            if running.pace.lets_through():
+                self.show("epoch", cell, epoch=event.epoch, epochs=event.epochs, loss=event.loss)
 
     def placed(self, cell: Cell, place: Placed) -> None:
         """It is known now where a cell runs."""
@@ -124,4 +144,4 @@ class Progress(ABC):
         if (self._ahead and not ahead) or None in now:
             return None
         mean = sum(ahead) / len(ahead) if ahead else 0.0
-        return (sum(ahead) + unknown * mean + sum(filter(None, now))) / self.slots
+        return (sum(ahead) + unknown * mean + sum(filter(None, now))) / max(1, self.slots)

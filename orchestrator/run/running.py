@@ -5,6 +5,7 @@ docs/running.md says what users can rely on, docs/architecture.md why every poin
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from orchestrator.run.progress import Progress
 from orchestrator.run.scheduling import Queue
 from orchestrator.system.host import Host
 from orchestrator.system.signals import Interruption
+from orchestrator.system.text_files import disk_errors
 
 LEAST_FREE = 256 * 2**20
 """Bytes that the disk of the results folder must have free before a run starts."""
@@ -73,7 +75,7 @@ def run(
                 remove_orphans(engine, claims)
         if unmerged:
             with claims.folder_to_itself():
-                merge([settings.results], merged)
+                merge([settings.results], merged, progress.say)
         own_claim.release()
         if unmerged:
             give_to_owner(settings.results)
@@ -90,9 +92,11 @@ def refuse_hopeless(planned: Sequence[Planned], host: Host) -> None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the results folder and see that there is room in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    """Make the results folder and see that it can be written and has room."""
+    with disk_errors(folder, "Correct its owner or mode, or choose another folder with --results DIR."):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
     if free < LEAST_FREE:
         raise DiskError(
             f"The disk of {folder} has {free / 2**20:,.0f} MB free; a run needs at least {LEAST_FREE / 2**20:,.0f} MB.",

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from orchestrator.cell.cell import Cell
 from orchestrator.run.progress import Progress
-from orchestrator.system.terminal import clock
+from orchestrator.system.terminal import clock, echo, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -90,7 +90,7 @@ class Json(Progress):
     def show(self, kind: str, cell: Cell | None, **facts: Any) -> None:
         """Print an object; the cell by its id, repeat and data."""
         of_cell = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data} if cell else {}
-        print(json.dumps({"event": kind, "time": datetime.now(UTC).isoformat(), **of_cell, **facts}), flush=True)
+        echo(json.dumps({"event": kind, "time": datetime.now(UTC).isoformat(), **of_cell, **facts}))
 
 
 def choose(console: Console, as_json: bool) -> Progress:
@@ -109,7 +109,7 @@ WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "note": lambda facts: str(facts["text"]),
     "started": lambda facts: f"started{''.join(f' on {gpu}' for gpu in facts['gpus'])}",
     "placed": lambda facts: f"on {', '.join((facts['host'], *facts['gpus']))}",
-    "epoch": lambda facts: f"epoch {facts['epoch']:.0f}/{facts['epochs']:.0f}  loss {facts['loss']:.3f}",
+    "epoch": lambda facts: f"epoch {facts['epoch']:.0f}/{facts['epochs']:.0f}  loss {number(facts['loss'])}",
     "again": lambda facts: f"again  in {facts['pause']:,.0f} s: {facts['reason']}",
     "elsewhere": lambda facts: "elsewhere  run by another orchestrator",
     "finished": result,
@@ -161,7 +161,7 @@ def board(entries: Sequence[Entry], title: str) -> "Table":
     for entry in entries[:LONGEST_TABLE]:
         cards = ", ".join(gpu.removeprefix("GPU-")[:12] for gpu in entry.gpus)
         epoch = f"{entry.epoch:.0f}/{entry.epochs:.0f}" if entry.epochs else ""
-        loss = "" if entry.loss is None else f"{entry.loss:.3f}"
+        loss = "" if entry.loss is None else number(entry.loss)
         made.add_row(*map(Text, (entry.cell, entry.state, cards, epoch, loss, clock(entry.gone), clock(entry.left))))
     if len(entries) > LONGEST_TABLE:
         made.add_row(f"and {len(entries) - LONGEST_TABLE:,} more")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ResultError
+from orchestrator.results import decoding
 from orchestrator.results.claims import is_of_orchestrator, living
-from orchestrator.results.files import read_results
 from orchestrator.results.paths import ResultsFolder, passing_path
 
 if TYPE_CHECKING:
@@ -52,16 +52,14 @@ def statuses(folder: Path) -> dict[Any, str]:
     merged = here.merged
     since = merged.stat().st_mtime if merged.exists() else 0.0
     if since:
-        table = read_results(merged)
+        table = decoding.read([merged]).table
         columns = (table[name].to_pylist() for name in ("key", "cell", "repeat", "data", "status"))
         for key, cell, repeat, data, status in zip(*columns, strict=True):
             if not key or is_as_merged(here.result(key, cell), since):
                 found[key or (cell, repeat, data)] = status
-    for place in here.cells.glob("*"):
-        if place.name not in found:
-            for path in place.rglob("[!.]*.parquet"):
-                (row,) = read_results(path).to_pylist()
-                found[row["key"]] = row["status"]
+    later = [path for place in here.cells.glob("*") if place.name not in found for path in place.rglob("[!.]*.parquet")]
+    table = decoding.read(later).table  # what is refused has no status
+    found |= dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
     return found
 
 

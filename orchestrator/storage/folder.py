@@ -1,16 +1,14 @@
 """A folder as a storage."""
 
-import errno
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from orchestrator.errors import DiskError, StorageError
 from orchestrator.storage.protocol import CHUNK, Entry, NotThere, Taken
+from orchestrator.system.text_files import disk_errors
 
 
 class Folder:
@@ -67,18 +65,3 @@ def refuse_unreadable(error: OSError) -> None:
     """Raise what ``os.walk`` would pass over, unless there is no such folder."""
     if not isinstance(error, FileNotFoundError):
         raise error
-
-
-@contextmanager
-def disk_errors(address: str) -> Iterator[None]:
-    """Turn what the operating system says into errors with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError(
-                f"There is no room left in {address}.",
-                f"{error.strerror}.",
-                "What has arrived is kept. Make room, and run the command again.",
-            ) from None
-        raise StorageError(f"{address} can't be read or written.", f"{error}.", "Correct its owner or mode.") from None

@@ -80,7 +80,7 @@ def pretended_host() -> Host | None:
     if not name:
         return None
     try:
-        content = json.loads(Path(name).read_text())
+        content = json.loads(Path(name).read_text(encoding="utf-8"))
         devices = tuple(Device(**{**gpu, "capability": capability_in(gpu)}) for gpu in content["gpus"])
         driver = version_of(content["driver"])
     except (OSError, ValueError, TypeError, KeyError) as error:

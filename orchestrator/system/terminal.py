@@ -1,17 +1,80 @@
-"""Foreign text on its way to a terminal or a page."""
+"""The one door through which text goes to a terminal: foreign text can't steer it, and a lost reader ends no run."""
 
-from collections.abc import Callable
-from typing import Any
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 
 Say = Callable[[str], None]
 """Takes a line for the user."""
 
 
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+KEPT = "\n\t"
+"""What is no printable letter and still does no harm."""
+
+
 def plain(value: Any) -> Any:
-    """Text that can't steer a terminal: results of other machines are not trusted."""
+    """Text that can't steer a terminal: without control characters (C0, C1) and those that turn the reading direction.
+
+    An escape sequence so loses what makes it one, and stands there as letters.
+    """
     if not isinstance(value, str) or value.isprintable():
         return value
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in value)
+    return "".join(letter if letter.isprintable() or letter in KEPT else " " for letter in value)
+
+
+def echo(text: object = "", err: bool = False, nl: bool = True, lead: str = "") -> None:
+    """Print text, whoever it comes from; ``lead`` is our own and may be styled."""
+    import click
+
+    with writing_to(sys.stderr if err else sys.stdout):
+        click.echo(lead + str(plain(str(text))), err=err, nl=nl)
+
+
+def note(text: str) -> None:
+    """Tell a person what is no result."""
+    echo(text if text.startswith("note: ") else f"note: {text}", err=True)
+
+
+# --- Readers that go away -------------------------------------------------------------------------------------------
+_lost: list[OSError] = []
+
+
+@contextmanager
+def writing_to(stream: IO[str] | None) -> Iterator[None]:
+    """Write to a stream. If that fails, what follows goes nowhere, and the program goes on: a run is worth more.
+
+    A reader that has gone (``rosetta run | head``) is no error; any other is kept for ``lost_output``.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            _lost.append(error)
+        with suppress(OSError, ValueError, AttributeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
+            os.close(nowhere)
+
+
+def lost_output() -> OSError | None:
+    """Write what is still held back, and return what went wrong with any output so far."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            with writing_to(stream):
+                stream.flush()
+    return _lost.pop() if _lost else None
+
+
+def number(value: float) -> str:
+    """A number with three digits behind the point, a large one in few letters."""
+    return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
 def clock(seconds: float | None) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
+from orchestrator.cell.events import Parity
 from orchestrator.engines.docker import CLAIM, GPU, DockerEngine, isolation
 from orchestrator.engines.protocol import Task
 from tests.unit.cell.test_contract import DOCUMENT
@@ -70,8 +71,8 @@ def test_a_valid_document_is_success_whatever_the_exit_code(outcome_of):
 
 def test_events_and_log_come_back(outcome_of):
     events = []
-    outcome = outcome_of('print(\'{"event": "epoch", "epoch": 1}\'); print(\'words\')', events.append)
-    assert events == [{"event": "epoch", "epoch": 1}]
+    outcome = outcome_of('print(\'{"event": "parity", "epoch": 1}\'); print(\'words\')', events.append)
+    assert events == [Parity(event="parity")]
     assert "words" in outcome.log
 
 
@@ -170,7 +171,7 @@ def test_a_cell_that_is_killed_from_outside_is_told_from_one_that_fails(outcome_
         (container,) = engine.containers.list(filters={"label": "rosetta.key=key"})
         container.kill()
 
-    outcome = outcome_of('import time; print(\'{"event": "epoch"}\'); time.sleep(600)', kill)
+    outcome = outcome_of('import time; print(\'{"event": "parity"}\'); time.sleep(600)', kill)
     assert (outcome.status, outcome.reason) == (Status.HOST_LOST, "ended from outside by SIGKILL")
 
 

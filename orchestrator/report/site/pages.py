@@ -16,7 +16,6 @@ from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import workloads
-from orchestrator.errors import DiskError
 from orchestrator.images.image import image_for
 from orchestrator.report import fields, parity, tables
 from orchestrator.report.fields import Entry
@@ -25,10 +24,10 @@ from orchestrator.report.rows import library_titles
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import charts, stone
 from orchestrator.report.tables import Table
-from orchestrator.results.files import read_results
-from orchestrator.results.merging import Folder
+from orchestrator.results.merging import Folder, gather
 from orchestrator.results.rows import Row
-from orchestrator.system.terminal import plain
+from orchestrator.system.terminal import Say, plain, silent
+from orchestrator.system.text_files import write_bytes
 
 if TYPE_CHECKING:
     import jinja2
@@ -63,7 +62,7 @@ class Site:
     """
 
     def __init__(self, rows: "pa.Table", source: str, live: bool = False) -> None:
-        self.source, self.live = source, live
+        self.source, self.live = plain(source), live
         every = [{key: plain(value) for key, value in row.items()} for row in records(rows)]
         self.rows: Sequence[Row] = [{**row, "page": page_of(row)} for row in every]
         self.by_run: Mapping[str, Row] = {row["run"]: row for row in self.rows}
@@ -178,17 +177,12 @@ class Site:
         return str(self.by_run[entry.runs[-1]]["page"]) if entry.runs else ""
 
 
-def write(source: Path, folder: Path) -> int:
+def write(source: Path, folder: Path, say: Say = silent) -> int:
     """Write all pages of a results file or folder, and return their number; raises ResultError or DiskError."""
-    rows = Folder(source).read() if source.is_dir() else read_results(source)
+    rows = Folder(source, say).read() if source.is_dir() else gather([source], say)
     site = Site(rows, source.name or str(source.resolve()))
-    try:
-        for path, make in site.pages.items():
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(make())
-    except OSError as error:
-        raise DiskError(f"{folder} can't be written: {error.strerror}.", remedy="Name another with -o DIR.") from None
+    for path, make in site.pages.items():
+        write_bytes(folder / path, make(), "Name another with -o DIR.", lasting=False)
     return sum(path.endswith(".html") for path in site.pages)
 
 

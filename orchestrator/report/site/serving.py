@@ -16,7 +16,7 @@ from orchestrator.report.site.pages import POLICY, Site
 from orchestrator.results.claims import is_of_orchestrator, living
 from orchestrator.results.files import table_of
 from orchestrator.results.merging import Folder
-from orchestrator.system.terminal import clock
+from orchestrator.system.terminal import clock, number
 
 PATIENCE = 1.0
 """Seconds between two looks at the folder, however many ask."""
@@ -64,7 +64,7 @@ def running(folder: Path) -> list[str]:
             lines.append(f"{facts.get('host', '')}: {', '.join(words) or 'starting'}, for {gone}")
         else:
             epoch = f"epoch {facts['epoch']:.0f} of {facts['epochs']:.0f}, " if facts.get("epochs") else ""
-            loss = f"loss {facts['loss']:.3f}, " if facts.get("loss") is not None else ""
+            loss = f"loss {number(facts['loss'])}, " if facts.get("loss") is not None else ""
             lines.append(f"{facts.get('cell', name)}: {epoch}{loss}{gone}")
     return lines
 

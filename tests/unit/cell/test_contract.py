@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.cell import contract
 from orchestrator.cell.cell import Cell
+from orchestrator.cell.events import Epoch
 from orchestrator.engines.output import LOG_HEAD, LOG_TAIL, Output
 from orchestrator.errors import ResultError
 
@@ -62,11 +63,12 @@ def test_arguments_are_what_a_person_would_type():
 def test_events_are_found_however_the_stream_is_cut():
     seen = []
     output = Output(seen.append)
-    stream = b'noise\n{"event": "epoch", "epoch": 1}\n{"event": 3}\n{"event" broken\nlast words'
+    event = b'{"event": "epoch", "epoch": 1, "epochs": 2, "loss": 0.5, "new": []}'
+    stream = b"noise\n" + event + b'\n{"event": "epoch"}\n{"event": 3}\n{"event" broken\nlast words'
     for byte in range(len(stream)):
         output.feed(stream[byte : byte + 1])
     assert output.close().endswith("last words\n")
-    assert seen == [{"event": "epoch", "epoch": 1}]
+    assert seen == [Epoch(event="epoch", epoch=1, epochs=2, loss=0.5)]
 
 
 def test_endless_output_is_cut_in_the_middle():

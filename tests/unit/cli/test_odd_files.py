@@ -30,13 +30,17 @@ def dangling(path):
     path.symlink_to("nowhere.yaml")
 
 
-@pytest.mark.parametrize("make", [broken, dangling, lambda path: path.mkdir()], ids=["bytes", "dangling", "folder"])
-def test_an_odd_definition_is_named(tmp_path, make):
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(broken, "is no text in UTF-8"), (dangling, "can't be read"), (lambda path: path.mkdir(), "can't be read")],
+    ids=["bytes", "dangling", "folder"],
+)
+def test_an_odd_definition_is_named(tmp_path, make, said):
     (tmp_path / "own" / "images").mkdir(parents=True)
     make(tmp_path / "own" / "images" / "x.yaml")
     done = rosetta("plan", "--engine", "process", "--with", "own", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
-    assert "own/images/x.yaml can't be read as text in UTF-8." in done.stderr
+    assert f"own/images/x.yaml {said}." in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
+from orchestrator.cell.events import Parity
 from orchestrator.engines.process import ProcessEngine, environment_of, is_complete
 from orchestrator.engines.protocol import Task
 from orchestrator.images.image import image_for
@@ -40,10 +41,10 @@ def run(tmp_path, monkeypatch):
 
 def test_a_valid_document_is_success(run, tmp_path):
     (tmp_path / "document").write_bytes(raw())
-    outcome, events = run(f"""echo '{{"event": "epoch"}}'; cp {tmp_path}/document $ROSETTA_RESULTS/a.json; exit 3""")
+    outcome, events = run(f"""echo '{{"event": "parity"}}'; cp {tmp_path}/document $ROSETTA_RESULTS/a.json; exit 3""")
     assert outcome.status is Status.OK
     assert outcome.document.library == "pytorch"
-    assert events == [{"event": "epoch"}]
+    assert events == [Parity(event="parity")]
 
 
 def test_the_cell_gets_the_contracts_arguments_and_no_secrets(run):

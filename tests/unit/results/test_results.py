@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.errors import ResultError
+from orchestrator.results import checking, decoder, decoding
 from orchestrator.results.files import forget, read_results, table_of, write_incompatible, write_results, write_row
 from orchestrator.results.merging import merge
 from orchestrator.results.rows import LOG_TAIL, identity, incompatible_row, row_of
@@ -45,7 +47,24 @@ V100 = {
 
 
 def document(**changes: Any) -> Document:
-    return Document.model_validate({**DOCUMENT, **changes})
+    return Document.model_validate(adding_up({**DOCUMENT, **changes}, changes))
+
+
+def adding_up(said: dict[str, Any], given: Any) -> dict[str, Any]:
+    """The same with the numbers that follow from what is given: steps, the test set, a time for each epoch."""
+    batch = 64 * said.get("workers", 1) if said["workload"] != "resnet50" else 32
+    whole = {"real": {"cnn": 9984, "rnn": 24960}.get(said["workload"], 64), "synthetic": 1280}[said["data"]]
+    epochs, seconds = said["epochs"], said["seconds"]
+    follows = {
+        "steps": said["samples"] // batch * epochs,
+        "samples_tested": min(whole, said["samples"]),
+        "epoch_seconds": [seconds / epochs] * epochs,
+        "epoch_losses": [0.6 / number for number in range(1, epochs + 1)],
+        "phases": {"import": 1.5, "train": seconds + 0.5},
+    }
+    if {"epochs", "samples", "seconds", "data", "workload"} & set(given):
+        return {**said, **{name: value for name, value in follows.items() if name not in given}}
+    return said
 
 
 def row(cell: Cell | None = None, run: str = "run-1", started: datetime = NOW, **changes: Any) -> dict[str, Any]:
@@ -64,7 +83,7 @@ def row(cell: Cell | None = None, run: str = "run-1", started: datetime = NOW, *
 def merged(*paths: Path, out: Path) -> list[dict[str, Any]]:
     count = merge(paths, out)
     rows: list[dict[str, Any]] = read_results(out).to_pylist()
-    assert len(rows) == count
+    assert len(rows) == count.table.num_rows
     return rows
 
 
@@ -192,13 +211,19 @@ values = {
 rows = st.fixed_dictionaries(
     {name: values[kind] for name, kind in COLUMNS.items()} | {"schema": st.just(SCHEMA_VERSION)}
 )
+FREE = tuple(name for name, kind in COLUMNS.items() if kind.startswith("text") and name not in checking.RULES)
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(row=rows)
-def test_any_row_survives_a_file(row, tmp_path):
-    write_row(row, tmp_path / "any.parquet")
-    assert read_results(tmp_path / "any.parquet").to_pylist() == [row]
+@given(any_row=rows)
+def test_any_row_survives_a_file_or_is_refused_by_name(any_row, tmp_path):
+    path = tmp_path / "any.parquet"
+    written = {**row(), **{name: any_row[name] for name in FREE}}
+    write_row(written, path)
+    assert read_results(path).to_pylist() == [written]
+    write_row(any_row, path)
+    with pytest.raises(ResultError, match=r"any\.parquet is refused: \w+"):
+        read_results(path)
 
 
 def test_a_value_that_does_not_fit_is_an_error_of_ours():
@@ -262,29 +287,35 @@ def with_a_hole(path: Path) -> None:
 
 
 DAMAGE = {
-    foreign: "but no result", of_version_2: "schema version 2", with_rows_of_version_2: "rows of another version",
-    without_a_column: "quality", with_text_for_a_number: "other types", with_null_status: "null",
+    foreign: "but no result", of_version_2: "schema version 2", with_rows_of_version_2: "schema: Input should be 1",
+    without_a_column: "quality", with_text_for_a_number: "other types", with_null_status: "status: nothing there",
     with_bytes_for_text: "no UTF-8", truncated: "truncated", with_a_hole: "truncated or no Parquet file",
     Path.touch: "truncated", lambda path: path.write_text("seconds,12\n" * 9): "truncated or no Parquet file",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGE.items())
-def test_a_bad_file_is_named_and_leaves_the_last_merge_alone(damage, said, tmp_path):
+def test_a_bad_file_is_named_and_costs_only_its_own_rows(damage, said, tmp_path):
+    out = tmp_path / "merged.parquet"
     write_row(row(), tmp_path / "good.parquet")
-    merge([tmp_path], tmp_path / "merged.parquet")
-    before = (tmp_path / "merged.parquet").read_bytes()
     damage(tmp_path / "bad.parquet")
-    for attempt in (
-        lambda: read_results(tmp_path / "bad.parquet"),
-        lambda: merged(tmp_path, out=tmp_path / "merged.parquet"),
-    ):
-        with pytest.raises(ResultError, match=said) as error:
-            attempt()
-        assert "bad.parquet" in str(error.value)
-        assert "good.parquet" not in str(error.value)
-    assert (tmp_path / "merged.parquet").read_bytes() == before
+    with pytest.raises(ResultError, match=said) as error:
+        read_results(tmp_path / "bad.parquet")
+    assert "bad.parquet" in str(error.value)
+    heard: list[str] = []
+    gathered = merge([tmp_path], out, heard.append)
+    assert read_results(out).to_pylist() == [row()]
+    assert len(heard) == len(gathered.refused) == 1
+    assert re.search(said, heard[0])
+    assert "bad.parquet" in heard[0]
+    assert bool(gathered.lost) == (damage is not foreign)
     assert sorted(os.listdir(tmp_path)) == ["bad.parquet", "good.parquet", "merged.parquet"]
+    (tmp_path / "good.parquet").unlink()
+    before = out.read_bytes()
+    if damage is not foreign:
+        with pytest.raises(ResultError, match=said):
+            merge([tmp_path], out)
+        assert out.read_bytes() == before
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -305,14 +336,19 @@ def test_random_damage_is_an_error_of_ours_or_harmless(data, tmp_path):
         table.to_pylist()
 
 
-def test_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
+def test_too_much_is_refused_before_it_is_read(tmp_path):
+    many = schema_module().empty_table().slice(0)
     path = tmp_path / "many.parquet"
-    write_results(table_of([row()] * 30), path)
-    assert read_results(path).num_rows == 30
-    monkeypatch.setattr("orchestrator.results.files.MOST_ROWS", 29)
-    with pytest.raises(ResultError, match="unpacks to 30 rows"):
+    nothing = pa.Table.from_arrays(
+        [pa.nulls(decoder.MOST_ROWS + 1, field.type) for field in many.schema],
+        schema=pa.schema([field.with_nullable(True) for field in many.schema], many.schema.metadata),
+    )
+    pq.write_table(nothing, path)
+    assert path.stat().st_size < 200_000
+    with pytest.raises(ResultError, match="unpacks to 1,000,001 rows"):
         read_results(path)
-    monkeypatch.setattr("orchestrator.results.files.LARGEST_FILE", 100)
+    with path.open("wb") as file:
+        file.truncate(decoding.LARGEST_FILE + 1)
     with pytest.raises(ResultError, match="is larger than"):
         read_results(path)
 
@@ -438,7 +474,7 @@ HUGE = {**DOCUMENT, "environment": {**ENVIRONMENT, "memory": 10**30}}
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "{}", "[" * 5000, json.dumps({**DOCUMENT, "contract": 9}), json.dumps(HUGE), json.dumps(DOCUMENT)[:-9]]
+    "raw", ["", "[" * 5000, json.dumps({**DOCUMENT, "contract": 9}), json.dumps(HUGE), json.dumps(DOCUMENT)[:-9]]
 )
 def test_a_bad_document_is_named(raw, tmp_path):
     (tmp_path / "by-hand.json").write_text(raw)

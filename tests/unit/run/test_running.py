@@ -12,6 +12,7 @@ from rich.console import Console
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.cell.events import Epoch
 from orchestrator.engines.output import success
 from orchestrator.engines.protocol import OnThisHost, Task
 from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
@@ -23,7 +24,7 @@ from orchestrator.results.paths import MERGED
 from orchestrator.run import attempts, progress, running, scheduling, screen
 from orchestrator.run.context import Settings, Tally
 from orchestrator.system.host import Host
-from tests.unit.results.test_results import DOCUMENT
+from tests.unit.results.test_results import DOCUMENT, adding_up
 
 
 def hopeless(cell: Cell, reason: str, lacks_gpu: bool = False) -> list[Planned]:
@@ -77,7 +78,7 @@ class Engine(OnThisHost):
 
     def run(self, task: Task, on_event) -> Outcome:
         self.ran.append(task.cell)
-        on_event({"event": "epoch", "epoch": 1, "epochs": 1, "loss": 0.5})
+        on_event(Epoch(event="epoch", epoch=1, epochs=1, loss=0.5))
         return self.does(task) or success(document(task.cell), "said")
 
     def cells(self) -> dict[str, str]:
@@ -93,7 +94,9 @@ class Engine(OnThisHost):
 def document(cell: Cell) -> contract.Document:
     epochs, samples = quality.asked(cell)
     said = {"library": cell.library, "data": cell.data, "seed": cell.repeat, "epochs": epochs, "samples": samples}
-    return contract.Document.model_validate({**DOCUMENT, **said})
+    return contract.Document.model_validate(
+        adding_up({**DOCUMENT, **said, "seconds": 0.001, "seconds_warm": None, "phases": {}}, {**said, "phases": {}})
+    )
 
 
 @pytest.fixture
@@ -258,7 +261,7 @@ def test_the_live_table_says_what_runs_and_when_it_ends():
     ordered = [Planned(cell, Verdict.READY) for cell in CELLS]
     with progress.Progress.running(live, ordered, lambda cell: 60.0, 2):
         live.started(CELLS[0], Lease((), (0,), 1))
-        live.event(CELLS[0], {"event": "epoch", "epoch": 1, "epochs": 3, "loss": 0.25})
+        live.event(CELLS[0], Epoch(event="epoch", epoch=1, epochs=3, loss=0.25))
         assert 170 < live.left <= 180
         console.print(live.table())
     text = console.export_text()

@@ -1,0 +1,173 @@
+"""The one model of a row: what is read from any file becomes a row here, or is refused by name.
+
+A column of ``schema.COLUMNS`` that needs no more than its type needs no word here; RULES has the others, and
+``disagreement`` what columns must be together.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Json, StringConstraints, ValidationError, create_model
+
+from orchestrator.cell import arithmetic, quality
+from orchestrator.cell.arithmetic import Figures
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import LARGEST_INTEGER, Status
+from orchestrator.cell.events import LONGEST
+from orchestrator.results.schema import COLUMNS, PHASES, SCHEMA_VERSION
+from orchestrator.system.gpus import PLATFORMS, PRECISIONS
+
+LONGEST_TEXT = 100_000
+"""Letters that any text of a row may have."""
+
+
+def text(longest: int, pattern: str | None = None) -> Any:
+    """Text of so many letters at most."""
+    return Annotated[str, StringConstraints(max_length=longest, pattern=pattern)]
+
+
+def one_of(words: Iterable[str]) -> Any:
+    """One of these words."""
+    return text(100, f"^({'|'.join(map(re.escape, words))})$")
+
+
+Word = text(100, r"^[a-z0-9][a-z0-9._-]*$")
+Name = Annotated[str, StringConstraints(max_length=200)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Duration = Annotated[FiniteFloat, Field(ge=0, le=LONGEST)]
+Whole = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+Amount = Annotated[int, Field(ge=1, le=10**12)]
+Few = Annotated[int, Field(ge=0, le=1024)]
+
+
+class GpuState(BaseModel):
+    """A GPU at a moment of a run, as far as it was told; other keys are left out."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    uuid: Name | None = None
+    throttled: Annotated[list[Name], Field(max_length=64)] | None = None
+    power_limit: FiniteFloat | None = None
+    graphics_clock: FiniteFloat | None = None
+    memory_clock: FiniteFloat | None = None
+    temperature: FiniteFloat | None = None
+
+
+States = Json[Annotated[list[GpuState], Field(max_length=64)]]
+
+RULES: Mapping[str, Any] = {
+    **dict.fromkeys(("library", "workload", "variant", "gpu"), Word),
+    "cell": text(500),
+    "repeat": Whole,
+    "platform": one_of(PLATFORMS),
+    "precision": one_of(PRECISIONS),
+    "data": one_of(("real", "synthetic")),
+    "status": one_of(Status),
+    "seconds": Annotated[FiniteFloat, Field(gt=0, le=LONGEST)],
+    "quality": Share,
+    "metric": Name,
+    **dict.fromkeys(("epochs", "samples", "steps", "samples_tested"), Amount),
+    **dict.fromkeys(("n_gpus", "workers"), Few),
+    "epoch_seconds": Annotated[list[Duration], Field(max_length=100_000)],
+    "parity": Json[dict[Name, Annotated[FiniteFloat, Field(ge=0)]]],
+    "findings": Json[dict[Name, Share | None]],
+    "packages": Json[dict[Name, Name]],
+    **dict.fromkeys(("gpus_before", "gpus_during", "gpus_after"), States),
+    "capability": text(20, r"^\d+\.\d+$"),
+    "energy": Annotated[FiniteFloat, Field(ge=0)],
+    "key": text(64, r"^[A-Za-z0-9_-]*$"),
+    "run": Annotated[str, StringConstraints(min_length=1, max_length=500)],
+    "schema": Literal[SCHEMA_VERSION],
+}
+"""What a column must be beyond its type."""
+
+BY_KIND: Mapping[str, Any] = {
+    "whole": Whole,
+    "real": FiniteFloat,
+    "reals": Annotated[list[FiniteFloat], Field(max_length=100_000)],
+    "truth": bool,
+}
+"""What every column of a type must be; text and times are looked at all together, see files.py."""
+
+CHECKED = tuple(name for name, kind in COLUMNS.items() if name in RULES or kind.rstrip("?") in BY_KIND)
+"""The columns that are looked at row by row."""
+
+MEASURED = ("seconds", "quality", "metric", "epochs", "samples", "steps", "samples_tested")
+"""What a run that has ended well, or of bad quality, must tell."""
+
+PREFIX = "column_"
+"""Fields of the model can't have all names that columns have."""
+
+
+@cache
+def model() -> type[BaseModel]:
+    """The model of a row, made of the schema and RULES: a field for each checked column."""
+    fields: dict[str, Any] = {}
+    for name in CHECKED:
+        kind = COLUMNS[name]
+        rule = RULES.get(name) or (Duration if name.endswith("seconds") else BY_KIND[kind.rstrip("?")])
+        fields[PREFIX + name] = (rule | None if kind[-1] == "?" else rule, Field(alias=name))
+    return create_model(
+        "CheckedRow", __config__=ConfigDict(extra="ignore", strict=True, protected_namespaces=()), **fields
+    )
+
+
+def wrong(row: Mapping[str, Any]) -> str | None:
+    """What is wrong with a row of which the checked columns are given, or None."""
+    try:
+        known = {name.removeprefix(PREFIX): value for name, value in model().model_validate(row).__dict__.items()}
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return disagreement(known)
+
+
+def disagreement(row: Mapping[str, Any]) -> str | None:
+    """What columns say against each other, or None; ``parity`` and the like are objects already."""
+    workers = row["workers"] or row["n_gpus"] or 1
+    axes = {axis: row[axis] for axis in ("library", "workload", "platform", "gpu", "precision", "variant")}
+    cell = Cell(**axes, n_gpus=workers)
+    if cell.id != row["cell"]:
+        return f"cell: {row['cell'][:100]!r} is not {cell.id!r}, which its axes say"
+    if row["status"] not in (Status.OK, Status.QUALITY):
+        return None
+    missing = [name for name in MEASURED if row[name] is None]
+    if missing:
+        return f"{', '.join(missing)}: nothing there, although it ended {row['status']}"
+    length = (row["epochs"], row["samples"])
+    if quality.is_shorter(row["workload"], length, workers) and not row["shortened"]:
+        return "shortened: false, although it is shorter than the published run"
+    if row["status"] == Status.OK:
+        status, reason = quality.judged(
+            row["workload"], row["data"], workers, length, row["quality"], row["metric"], row["parity"]
+        )
+        if status is not Status.OK:
+            return f"status: ok, although {reason}"
+    return arithmetic.disagreement(figures(row, workers))
+
+
+def figures(row: Mapping[str, Any], workers: int) -> Figures:
+    """The figures of a row that has all of them."""
+    return Figures(
+        row["workload"],
+        row["data"],
+        row["parity"] is not None,
+        workers,
+        row["epochs"],
+        row["samples"],
+        row["steps"],
+        row["samples_tested"],
+        row["seconds"],
+        row["seconds_warm"],
+        row["epoch_seconds"] or (),
+        row["epoch_losses"] or (),
+        {phase: row[f"{phase}_seconds"] for phase in PHASES},
+        row["wall_seconds"],
+    )
+
+
+def first_wrong(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str] | None:
+    """The first of some rows that is wrong, by its place, and what it is; None if all are right."""
+    return next(((at, said) for at, row in enumerate(rows) if (said := wrong(row)) is not None), None)

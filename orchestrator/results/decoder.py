@@ -1,0 +1,221 @@
+"""Parquet files → rows, in a process of its own that can't take more memory than it may: see decoding.py.
+
+What decoding makes of a file is bounded, whatever the file says of itself; each row is held against the one model. A
+file that is refused costs nothing but itself, and of a file with several rows only those that are wrong.
+"""
+
+import json
+import re
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from orchestrator.errors import ResultError
+from orchestrator.results import checking
+from orchestrator.results.decoding import HEAD, LARGEST_FILE
+from orchestrator.results.schema import COLUMNS, LATER, SCHEMA_VERSION, VERSION_KEY, schema
+
+MOST_ROWS = 1_000_000
+"""Rows that a file may have: many equal ones take next to no bytes in it."""
+
+MEMORY = 1536 * 2**20
+"""Bytes of memory that this process may take beyond those it starts with."""
+
+ROW = 4 * 2**20
+"""Bytes that a row may have in memory."""
+
+AHEAD = timedelta(minutes=10)
+"""How far the clock of another machine may be ahead of ours."""
+
+AGAIN = "Remove it, or make it again with 'rosetta run' or 'rosetta merge'."
+REQUIRED = ("cell", "run", "status", "schema")
+"""Columns that tell a file of ours whose metadata another program has left out."""
+
+Refusal = dict[str, Any]
+"""What was not taken, for a person: ``path``, ``what``, ``why``, ``remedy``; ``foreign`` if it never was a result."""
+
+
+def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
+    """A file's table as it is, or some columns of it, its values not yet looked at; raises ResultError."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, which no result is.")
+        # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False)
+        refuse_foreign(file, path)
+        table = file.read(columns=columns and list(columns), use_threads=False)
+    except FileNotFoundError:
+        raise ResultError(f"There is no {path}.", remedy="Run 'rosetta run', or name a file or folder.") from None
+    except MemoryError:
+        raise ResultError(f"{path} takes more memory than a result may.") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ResultError(f"{path} is truncated or no Parquet file of a result.", f"{error}.", AGAIN) from None
+    if table.nbytes > min(LARGEST_FILE, ROW * (table.num_rows + 1)):
+        raise ResultError(f"{path} has {table.nbytes / 2**20:,.0f} MB in {table.num_rows:,} rows, which no result has.")
+    return table
+
+
+class ForeignError(ResultError):
+    """A Parquet file that never was a result."""
+
+
+def refuse_foreign(file: Any, path: Path) -> None:
+    """Raise ResultError for a file that is not ours, of another schema version, or too large once unpacked.
+
+    One without our metadata, as other programs write it, is ours if it has our columns.
+    """
+    metadata = file.metadata
+    version = (metadata.metadata or {}).get(VERSION_KEY.encode())
+    names = set(file.schema_arrow.names)
+    if version is None and not names.issuperset(REQUIRED):
+        raise ForeignError(f"{path} is a Parquet file, but no result.", remedy="Move it out of the results folder.")
+    if version not in (None, str(SCHEMA_VERSION).encode()):
+        raise ResultError(
+            f"{path} has schema version {version.decode(errors='replace')[:20]}; this program knows {SCHEMA_VERSION}.",
+            remedy="Use the release of Rosetta Matrix that wrote it.",
+        )
+    size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    if metadata.num_rows > MOST_ROWS or size > LARGEST_FILE:
+        raise ResultError(
+            f"{path} unpacks to {metadata.num_rows:,} rows and {size / 2**20:,.0f} MB: more than is read."
+        )
+
+
+def as_declared(table: "pa.Table", path: Path) -> "pa.Table":
+    """A table with the columns of the schema and their types; raises ResultError."""
+    for field in schema():
+        if field.name in LATER and field.name not in table.schema.names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    try:
+        table = table.select(list(COLUMNS)).cast(loose()).combine_chunks()
+        table.validate(full=True)
+    except KeyError as error:
+        raise ResultError(f"{path} lacks a column.", f"{error.args[0]}.", AGAIN) from None
+    except (pa.ArrowException, ValueError, MemoryError) as error:
+        what = f"{path} is damaged: it has other types than the schema, or text that is no UTF-8."
+        raise ResultError(what, f"{error}.", AGAIN) from None
+    return table
+
+
+def loose() -> "pa.Schema":
+    """The schema without what must not be null, which is looked at row by row."""
+    return pa.schema([field.with_nullable(True) for field in schema()])
+
+
+def examined(table: "pa.Table") -> "tuple[pa.Table, dict[int, str], int]":
+    """The rows that are right, what is wrong with the others by their places, and how many lie in the future.
+
+    When those have begun is not known: a clock was wrong, or somebody wants to be the newest for ever.
+    """
+    wrong = dict(too_long(table))
+    for at, row in enumerate(table.select(list(checking.CHECKED)).to_pylist()):
+        if at not in wrong and (said := checking.wrong(row)) is not None:
+            wrong[at] = said
+    if wrong:
+        table = table.filter(pa.array([at not in wrong for at in range(table.num_rows)], pa.bool_()))
+    future = pc.greater(table["started"], pa.scalar(datetime.now(UTC) + AHEAD, table["started"].type))
+    count = pc.sum(future).as_py() or 0
+    if count:
+        place = table.schema.get_field_index("started")
+        nothing = pa.scalar(None, table["started"].type)
+        table = table.set_column(place, table.schema.field(place), pc.if_else(future, nothing, table["started"]))
+    return table.cast(schema()), wrong, count
+
+
+def too_long(table: "pa.Table") -> Iterator[tuple[int, str]]:
+    """The rows that have a text that is too long, or none where there must be one."""
+    for name, kind in COLUMNS.items():
+        column = table[name]
+        if kind.rstrip("?") == "text":
+            longest = pc.max(pc.binary_length(column)).as_py() or 0
+            if longest > checking.LONGEST_TEXT:
+                for at in pc.indices_nonzero(pc.greater(pc.binary_length(column), checking.LONGEST_TEXT)).to_pylist():
+                    yield at, f"{name}: more than {checking.LONGEST_TEXT:,} letters"
+        if kind[-1] != "?" and column.null_count:
+            for at in pc.indices_nonzero(pc.is_null(column)).to_pylist():
+                yield at, f"{name}: nothing there"
+
+
+def read(paths: Sequence[Path], columns: Sequence[str] | None) -> "tuple[pa.Table, list[int], list[Refusal]]":
+    """The rows of some files, how many each has, and what was refused; with ``columns`` no row is looked at."""
+    tables, refused = [], []
+    for path in paths:
+        try:
+            table = load(path, columns)
+            tables.append(table if columns or table.schema.equals(schema()) else as_declared(table, path))
+        except ResultError as error:
+            refused.append(refusal(path, error))
+            tables.append(schema().empty_table() if columns is None else None)
+    if columns is not None:
+        return pa.concat_tables([each for each in tables if each is not None] or [pa.table({})]), [], refused
+    together = pa.concat_tables([table.cast(loose()) for table in tables]).combine_chunks()
+    with suppress(pa.ArrowInvalid):  # all together, since looking at each would take as long as reading it
+        together.validate(full=True)
+        good, wrong, future = examined(together)
+        if not wrong and not future:
+            return good, [table.num_rows for table in tables], refused
+    parts = [one_by_one(path, table, refused) for path, table in zip(paths, tables, strict=True)]
+    return pa.concat_tables(parts), [part.num_rows for part in parts], refused
+
+
+def one_by_one(path: Path, table: "pa.Table", refused: list[Refusal]) -> "pa.Table":
+    """The good rows of one file; what is wrong with the others is noted."""
+    try:
+        declared = as_declared(table, path)
+    except ResultError as error:
+        refused.append(refusal(path, error))
+        return schema().empty_table()
+    names = declared["cell"].to_pylist()
+    good, wrong, future = examined(declared)
+    for at, said in list(wrong.items())[:MOST_NAMED]:
+        where = f"{path}, row {at + 1} ({str(names[at])[:100]})" if len(names) > 1 else str(path)
+        refused.append(refusal(path, ResultError(f"{where} is refused: {said}.", remedy=AGAIN)))
+    if len(wrong) > MOST_NAMED:
+        refused.append(
+            refusal(path, ResultError(f"{path} has {len(wrong) - MOST_NAMED:,} more rows that are refused."))
+        )
+    if future:
+        note = ResultError(f"{path} has {future:,} rows that begin in the future: when they ran is not known.")
+        refused.append(refusal(path, note) | {"kept": True})
+    return good
+
+
+MOST_NAMED = 20
+"""Rows of a file that are named one by one."""
+
+
+def refusal(path: Path, error: ResultError) -> Refusal:
+    """An error in the form in which it goes to the other process."""
+    why = re.sub(r"\s+", " ", error.why)[:500]
+    foreign = isinstance(error, ForeignError)
+    return {"path": str(path), "what": error.what, "why": why, "remedy": error.remedy, "foreign": foreign}
+
+
+def main() -> None:
+    """Answer questions, a line of JSON each, until there are no more."""
+    taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
+    checking.model()
+    for line in sys.stdin.buffer:
+        asked = json.loads(line)
+        table, counts, refused = read([Path(path) for path in asked["paths"]], asked["columns"])
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        body = sink.getvalue()
+        head = json.dumps({"counts": counts, "refused": refused}).encode()
+        for part in (HEAD.pack(len(head), body.size), head, body):
+            sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The console of rich behind the same door as all other text: see terminal.py."""
+
+import sys
+from collections.abc import Iterable
+from typing import IO, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from orchestrator.system.terminal import plain, writing_to
+
+
+class Outlet:
+    """A stream that is written to as long as it takes something."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text, or nothing where nobody reads any more."""
+        with writing_to(self._stream):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        with writing_to(self._stream):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class PlainConsole(Console):
+    """A console on which no text can steer the terminal; its own styles, and what moves its tables, still do."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of something printable, their text made plain."""
+        for segment in super().render(renderable, options):
+            harmless = segment.control or segment.text.isprintable()
+            yield segment if harmless else Segment(plain(segment.text), segment.style)
+
+
+def screen(stderr: bool = False, **options: Any) -> PlainConsole:
+    """The console on which a command prints; ``options`` are rich's own."""
+    stream = sys.stderr if stderr else sys.stdout
+    file: Any = Outlet(stream) if stream is not None else None
+    return PlainConsole(file=file, **options)

@@ -1,0 +1,81 @@
+"""Text files as every part of the program reads and writes them: UTF-8, whole or not at all, errors with a remedy."""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.errors import DiskError, RosettaError, StorageError
+
+LARGEST = 64 * 2**20
+"""Bytes that a text file may have: what is read may also be a device without end."""
+
+REMEDY = "Correct its owner or mode, or name another place."
+ROOM = "Make room, and run the command again."
+
+
+def read_text(path: Path, kind: type[RosettaError], remedy: str = "") -> str:
+    """A text file; raises an error of this kind for one that can't be read, is no UTF-8, or is endless."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+    except OSError as error:
+        raise kind(f"{path} can't be read.", f"{error.strerror or error}.", remedy) from None
+    if len(raw) > LARGEST:
+        raise kind(f"{path} is larger than the {LARGEST / 2**20:,.0f} MB that such a file may have.")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise kind(f"{path} is no text in UTF-8.", f"Line {line} has other bytes.", "Save it as UTF-8.") from None
+
+
+def write_text(path: Path, text: str, remedy: str = REMEDY) -> None:
+    """Write a text file whole or not at all: beside it, then renamed. Raises DiskError or StorageError.
+
+    A link stays one, and a file that was there keeps its mode.
+    """
+    write_bytes(path, text.encode(errors="replace"), remedy)
+
+
+def write_bytes(path: Path, content: bytes, remedy: str = REMEDY, lasting: bool = True) -> None:
+    """The same for bytes; what is not ``lasting``, since it can be made again, need not survive a power cut."""
+    with disk_errors(path, remedy):
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            raise StorageError(f"{path} is no regular file.", remedy=remedy)
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            with partial.open("xb") as file:
+                file.write(content)
+                file.flush()
+                if lasting:
+                    os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(place: object, remedy: str = REMEDY, full: str = ROOM) -> Iterator[None]:
+    """Turn what the operating system says of a place into DiskError, where it is full, or StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise as_ours(error, place, remedy, full) from None
+
+
+def as_ours(error: OSError, place: object = None, remedy: str = REMEDY, full: str = ROOM) -> RosettaError:
+    """What the operating system says, as an error of ours: about a place, else about the file that it names."""
+    named = place or error.filename or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskError(f"There is no room left in {named}.", f"{error.strerror}.", full)
+    said = error.strerror or str(error)
+    why = f"{said}: {error.filename}." if error.filename and str(error.filename) != str(named) else f"{said}."
+    return StorageError(f"{named} can't be read or written.", why, remedy)

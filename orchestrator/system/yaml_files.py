@@ -1,0 +1,75 @@
+"""Every YAML that is read: plain scalars, no key twice, nothing that refers to itself or grows without end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import MatrixError
+from orchestrator.system.text_files import read_text
+
+MOST_NODES = 100_000
+"""Keys and values that a file may have, those behind aliases counted each time: few bytes can stand for billions."""
+
+
+def read(path: Path, remedy: str = "") -> tuple[Any, Any]:
+    """Content and root node of a YAML file; the node tells lines, and both are None for an empty file.
+
+    Every scalar is left as text: YAML itself would read 3.10 and 9.0 as numbers. Raises MatrixError, with the lines.
+    """
+    import yaml
+
+    text = read_text(path, MatrixError, remedy)
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None, None
+        check(root, path)
+        return loader.construct_document(root), root
+    except yaml.YAMLError as error:
+        raise MatrixError(f"{path} is not valid YAML: {error}") from None
+    except RecursionError:
+        raise MatrixError(f"{path} is nested too deeply.") from None
+    finally:
+        loader.dispose()
+
+
+def check(root: Any, path: Path) -> None:
+    """Raise MatrixError for a key that stands twice in one block, for an alias to what it is part of, and for bombs."""
+    sizes: dict[int, int] = {}
+    within: set[int] = set()
+
+    def size(node: Any) -> int:
+        if id(node) in within:
+            raise MatrixError(f"{path} refers to itself.", remedy="Write out what its alias stands for.")
+        if id(node) not in sizes:
+            within.add(id(node))
+            refuse_twice(node, path)
+            sizes[id(node)] = 1 + sum(map(size, children(node)))
+            within.discard(id(node))
+        if sizes[id(node)] > MOST_NODES:
+            raise MatrixError(f"{path} has more than {MOST_NODES:,} keys and values, its aliases written out.")
+        return sizes[id(node)]
+
+    size(root)
+
+
+def children(node: Any) -> Iterator[Any]:
+    """The keys and values, or items, of a node."""
+    for child in node.value if isinstance(node.value, list) else ():
+        yield from child if isinstance(child, tuple) else (child,)
+
+
+def refuse_twice(node: Any, path: Path) -> None:
+    """Raise MatrixError for a key that a mapping has twice, naming both lines: YAML would drop the first in silence."""
+    seen: dict[str, int] = {}
+    for pair in node.value if isinstance(node.value, list) else ():
+        if isinstance(pair, tuple) and isinstance(pair[0].value, str):
+            key, line = pair[0].value, pair[0].start_mark.line + 1
+            if key in seen:
+                raise MatrixError(
+                    f"{path} has the key '{key}' twice: in line {seen[key]} and in line {line}.",
+                    "The first would be dropped in silence.",
+                    "Put both into one, or rename or remove one of them.",
+                )
+            seen[key] = line
