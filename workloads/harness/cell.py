@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from harness import arguments, auc, batches, cards, data, document, environment, parity, weights, workers
+from harness import arguments, auc, batches, cards, cores, data, document, environment, parity, weights, workers
 from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
@@ -55,6 +55,7 @@ class Cell:
         if self.workers > 1:
             self.params.learning_rate *= self.workers
         self.began_with = None
+        self.meter = cores.Meter()
         self.epochs = self.arguments.epochs or self.params.epochs
         self.random = np.random.RandomState(self.seed)
         self._mark = self._now()
@@ -74,7 +75,7 @@ class Cell:
     @property
     def threads(self):
         """Cores for each process on a CPU: more threads than that would wait for each other."""
-        return max(1, len(os.sched_getaffinity(0)) // self.team.processes)
+        return max(1, cores.count() // self.team.processes)
 
     def data(self, layout="NCHW"):
         """The workload's arrays as a ``data.Data``, or its batches as a ``batches.Stream``; images in this layout."""
@@ -137,7 +138,8 @@ class Cell:
         batch = self.params.batch_size
         steps = len(arrays.x_train) // batch  # complete batches only, as published
         train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
-        epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
+        with self.meter:
+            epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
         self._phase("train")
         accuracy, tested = self._evaluate(arrays, predict, batch)
         self._phase("evaluate")
@@ -156,19 +158,9 @@ class Cell:
 
     def _train_together(self, stream, predict, train_step, train_epoch):
         """All epochs, each with its validation as published, then the AUC of every finding over the test set."""
-        epochs, validation_losses = [], []
-        for number in range(1, self.epochs + 1):
-            started = self._now()
-            pairs = stream.epoch(number)
-            losses = [train_epoch(pairs)] if train_epoch else self._losses(train_step, pairs, number, started)
-            self.synchronize()
-            trained = self._now() - started
-            scores, labels = self._predict_part(stream, "validation", predict)
-            if scores is not None and len(scores):
-                validation_losses.append(float(binary_cross_entropy(scores, labels)[0]))
-            told = self.team.gather([np.array([read_scalar(loss) for loss in losses])])
-            seconds = self._now() - started
-            epochs.append(dict(self._epoch_done(number, np.mean(told or 0), seconds), trained=trained))
+        with self.meter:
+            epochs = [self._epoch(stream, predict, train_step, train_epoch, n) for n in range(1, self.epochs + 1)]
+        validation_losses = [epoch["validation_loss"] for epoch in epochs if epoch["validation_loss"] is not None]
         self._phase("train")
         scores, labels = self._predict_part(stream, "test", predict)
         if self.rank:
@@ -192,6 +184,20 @@ class Cell:
             epoch_losses=[epoch["loss"] for epoch in epochs],
             validation_losses=validation_losses,
         )
+
+    def _epoch(self, stream, predict, train_step, train_epoch, number):
+        """One epoch of all workers and its validation."""
+        started = self._now()
+        pairs = stream.epoch(number)
+        losses = [train_epoch(pairs)] if train_epoch else self._losses(train_step, pairs, number, started)
+        self.synchronize()
+        trained = self._now() - started
+        scores, labels = self._predict_part(stream, "validation", predict)
+        validated = scores is not None and len(scores)
+        validation_loss = float(binary_cross_entropy(scores, labels)[0]) if validated else None
+        told = self.team.gather([np.array([read_scalar(loss) for loss in losses])])
+        done = self._epoch_done(number, np.mean(told or 0), self._now() - started)
+        return dict(done, trained=trained, validation_loss=validation_loss)
 
     def _losses(self, train_step, pairs, number, started):
         """The losses of an epoch, step by step; the very first step is also timed alone."""
@@ -226,7 +232,8 @@ class Cell:
         self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
         self._phase("warm_up")
         self.cards.after_first_step()
-        times, features = self._pass(images, predict, batch)
+        with self.meter:
+            times, features = self._pass(images, predict, batch)
         self._phase("predict")
         errors = parity.compare_features(self.arguments.workload, given, features, self.canonical)
         self._phase("evaluate")
@@ -369,8 +376,9 @@ class Cell:
             "environment": environment.describe(self.cards.named),
             "parity": None,
             "pretrained": self.began_with,
+            "threads": self.threads,
         }
-        result.update(measured, **self.cards.report())
+        result.update(measured, **dict(self.cards.report(), **self.meter.report()))
         if self.rank:
             return
         path = document.write(result)

@@ -17,6 +17,8 @@ import time
 
 import numpy as np
 
+from harness import cores
+
 RANK, MEETING = "ROSETTA_RANK", "ROSETTA_MEETING"
 
 
@@ -41,7 +43,7 @@ class Workers:
 
     def _start(self, number, argv):
         """Start a worker; should it die, so does this process: the others would wait for it for ever."""
-        env = dict(os.environ, **{RANK: str(number), MEETING: self.meeting})
+        env = dict(os.environ, **{RANK: str(number), MEETING: self.meeting, cores.SHARED_BY: str(self.count)})
         worker = subprocess.Popen([sys.executable, "-m", "harness"] + argv, env=env)
         self._others.append(worker)
 
