@@ -44,6 +44,8 @@ COLUMNS: Mapping[str, str] = {
     "gpu_others": "whole?", "device": "text?",
     # how the image was proved on this card before the cell ran: the run of its parity, or why there was none
     "proof": "text?",
+    # threads asked of the library; processor time ÷ (seconds × cores); the machine's load average by the core
+    "threads": "whole?", "cpu_used": "real?", "load_before": "real?", "load_after": "real?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -55,6 +57,7 @@ LATER = (
     *("workers", "findings", "pretrained", "validation_losses", "validate_seconds"),
     *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
     *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof"),
+    *("threads", "cpu_used", "load_before", "load_after"),
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 
