@@ -111,8 +111,8 @@ class Document(Strict):
     ``parity`` has the errors against the reference by what was compared, where the run was to prove the model.
     ``workers`` counts what trained one model together, ``findings`` has the AUC of each (None where it is absent).
     ``gpus`` has the cards that the cell used, where it had some.
-    ``threads`` is how many the library was told to use, ``cpu_used`` the share of its cores' time that it took while the
-    clock ran, ``load_before`` and ``load_after`` what the whole machine had to do, by the core.
+    ``threads`` is how many the library was told to use, ``cpu_used`` the share of its cores' time that it took while
+    the clock ran, ``load_before`` and ``load_after`` what the whole machine had to do, by the core.
     """
 
     contract: Literal[1]

@@ -11,8 +11,15 @@ from orchestrator.report.rows import distance, started
 from orchestrator.results.rows import Row
 
 SHORT, BARE, BAD, ABSENT = "†", "‡", "✗", "–"
-SLOWED, UNSTEADY, DOUBTED = "§", "≈", "?"
-MARKS = {Doubt.SHORTENED: SHORT, Doubt.SYNTHETIC: SHORT, Doubt.THROTTLED: SLOWED, Doubt.NOISY: UNSTEADY}
+SLOWED, UNSTEADY, BUSY, IDLE, DOUBTED = "§", "≈", "#", "¶", "?"
+MARKS = {
+    Doubt.SHORTENED: SHORT,
+    Doubt.SYNTHETIC: SHORT,
+    Doubt.THROTTLED: SLOWED,
+    Doubt.NOISY: UNSTEADY,
+    Doubt.LOADED: BUSY,
+    Doubt.CORES: IDLE,
+}
 
 
 @dataclass(frozen=True)

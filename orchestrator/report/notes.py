@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
-from orchestrator.compare.noise import NOISY
-from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, SHORT, SLOWED, UNSTEADY, Entry, word
+from orchestrator.compare.noise import ENOUGH, LOADED, NOISY
+from orchestrator.report.fields import ABSENT, BAD, BARE, BUSY, DOUBTED, IDLE, SHORT, SLOWED, UNSTEADY, Entry, word
 from orchestrator.report.grids import Grid
 from orchestrator.report.rows import Answer, Published, WorkloadRows, gpu_title, platform_title
 from orchestrator.results.rows import Row
@@ -17,7 +17,9 @@ LONGEST_REASON = 160
 
 LEGEND = {
     SLOWED: "heat or the power limit slowed the GPU down: not ranked",
-    UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart, from quartile to quartile: not ranked",
+    UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart: not ranked",
+    BUSY: f"the machine had more to do than it could, {LOADED} times or more by its load: not ranked",
+    IDLE: "used its cores more or less than the library does on a quiet machine, see 'rosetta verify': not ranked",
     BARE: "run without a container: the machine's own Python and system libraries, no isolation",
 }
 
@@ -95,13 +97,20 @@ def caveats(published: Published) -> Iterator[Note]:
 
 def legend(entries: Iterable[Entry]) -> Iterator[Note]:
     """What the marks mean that stand behind times."""
-    marked = [entry for entry in entries if entry.marks]
+    every = list(entries)
+    marked = [entry for entry in every if entry.marks]
     lengths = sorted({entry.length for entry in marked if SHORT in entry.marks})
     if lengths:
         yield Note(
             SHORT,
             f"{'; '.join(lengths)}: shows that it works, ranks nothing. For the published length on real data: "
             "'rosetta data fetch', then 'rosetta run --profile full'",
+        )
+    if any(0 < len(entry.rounds) < ENOUGH for entry in every):
+        yield Note(
+            "n",
+            f"with fewer than {ENOUGH} rounds nobody can tell which is the fastest, and nothing is bold: "
+            "'rosetta run --until-stable'",
         )
     for mark, text in LEGEND.items():
         if any(mark in entry.marks for entry in marked):
