@@ -5,7 +5,8 @@ all results stale.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 
 from orchestrator.cell.strict import Strict
@@ -17,7 +18,8 @@ class Workload(Strict):
 
     ``measures`` says what its times and its quality are, ``in_2018`` how the figures of 2018 call it. One that
     ``trains`` nothing has no first step to speak of. ``ranks_synthetic``: synthetic data is a question of its own, that
-    of the GPUs without what feeds them, and has a column in the tables.
+    of the GPUs without what feeds them, and has a column in the tables. ``forms`` are networks that go by the same name
+    and have other scores, each with the globs of the "library/platform" that have it; all others have the usual one.
     """
 
     title: str
@@ -25,6 +27,7 @@ class Workload(Strict):
     in_2018: str
     trains: bool = True
     ranks_synthetic: bool = False
+    forms: Mapping[str, Sequence[str]] = {}
 
 
 @cache
@@ -43,6 +46,13 @@ def heading(workload: str) -> str:
 def trains(workload: str) -> bool:
     """Whether a workload trains its network, as one that is not ours is taken to do."""
     return workload not in workloads() or workloads()[workload].trains
+
+
+def form_of(workload: str, library: str, platform: str) -> str:
+    """Which network a library has for a workload there; empty for the usual one."""
+    forms = workloads()[workload].forms if workload in workloads() else {}
+    place = f"{library}/{platform}"
+    return next((form for form, globs in forms.items() if any(fnmatchcase(place, glob) for glob in globs)), "")
 
 
 def ranks_synthetic(workload: str) -> bool:

@@ -174,7 +174,8 @@ def judged(one: Compared, rows: Sequence[Row], found: Baseline | str, tolerance:
     """A comparison with its verdict, as one of so many, and what may be the reason."""
     assert not isinstance(found, str)
     good = of_one_machine(rows)
-    change = None if found.published else drift([[row["seconds"] for row in good], found.seconds])
+    series = [[row["seconds"] for row in good], found.seconds]
+    change = None if found.published else drift(series, (one.ratio or 1) - 1)
     verdict = verdict_of(one, tolerance) if change is None else Verdict.UNSURE
     doubts = list(missing_evidence(one, found, change, comparisons)) if verdict is Verdict.UNSURE else []
     if found.doubt:

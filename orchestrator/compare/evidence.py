@@ -1,6 +1,6 @@
 """Whether one series of rounds is faster than another, and how surely: no verdict without evidence.
 
-Nothing here takes noise to be of some shape, except against a single published figure. benchmarks/statistics.py shows
+Nothing here takes noise to be of some shape, except against a single published figure. benchmarks/statistics shows
 how often it errs. All times in seconds.
 """
 
@@ -22,6 +22,9 @@ LARGEST_EXACT = 25
 
 DRIFTING = 0.05
 """Chance from which down a rise or fall from round to round is taken to be none of chance's."""
+
+SUSPECTED = 0.2
+"""The same of one that would explain a difference: it lies that way, and what is judged ran later."""
 
 MOST_ROUNDS = 60
 """Up to which somebody is told how many rounds a question takes; more would be no advice."""
@@ -153,11 +156,12 @@ def rounds_for(comparisons: int) -> int:
 
 
 # --- Drift ------------------------------------------------------------------------------------------------------------
-def drift(series: Sequence["Numbers"]) -> float | None:
+def drift(series: Sequence["Numbers"], toward: float = 0.0) -> float | None:
     """By what share the times change from one round to the next, where all series say so together; else None.
 
-    Each in the order in which it was run. Kendall's test for a trend, of all series together and exact (Mann 1945);
-    then the median of the slopes of all pairs (Theil 1950, Sen 1968).
+    Each in the order in which it was run. A change of the sign of ``toward`` is suspected sooner. Kendall's test for a
+    trend, of all series together and exact (Mann 1945); then the median of the slopes of all pairs (Theil 1950, Sen
+    1968).
     """
     import numpy as np
 
@@ -169,7 +173,8 @@ def drift(series: Sequence["Numbers"]) -> float | None:
     score = int(np.sign(slopes).sum()) if slopes else 0
     counts = falling_pairs(tuple(len(rounds) for rounds in series))
     tail = counts[: (len(slopes) - abs(score)) // 2 + 1].sum()
-    return math.expm1(float(np.median(slopes))) if slopes and 2 * tail <= DRIFTING else None
+    level = SUSPECTED if score * toward > 0 else DRIFTING
+    return math.expm1(float(np.median(slopes))) if slopes and 2 * tail <= level else None
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from orchestrator.cell.workloads import ranks_synthetic
 from orchestrator.compare.evidence import adjusted, compare
 from orchestrator.compare.noise import CONFIDENCE, ENOUGH
 from orchestrator.report.fields import ABSENT, Entry, entry, figure_entry
-from orchestrator.report.rows import Column, WorkloadRows
+from orchestrator.report.rows import Column, WorkloadRows, form_in
 from orchestrator.results.rows import Row
 
 
@@ -31,7 +31,8 @@ def measured(rows: WorkloadRows) -> Grid:
     columns_2018 = sorted({column for _, column in rows.figures})
     shown = {column.anywhere for column in columns}
     missing = {(answer.title, answer.column) for answer in rows.absent if answer.column in shown}
-    libraries = sorted({title for title, _ in {*fields, *missing, *rows.figures}}, key=str.casefold)
+    titles = {title for title, _ in {*fields, *missing, *rows.figures}}
+    libraries = sorted(titles, key=lambda title: (form_in(title), title.casefold()))
     entries = {
         title: [entry(fields[title, column], (title, column.anywhere) in missing) for column in columns]
         for title in libraries
@@ -65,16 +66,21 @@ Contest = Sequence[tuple[str, Entry]]
 
 
 def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
-    """The same with the fastest of each column marked, and what nobody can tell from it.
+    """The same with the fastest of each column marked among those of its form, and what nobody can tell from it.
 
     Doubtful times never are, nor those of fewer than ``ENOUGH`` rounds.
     """
     titles = list(lines)
     columns = [list(zip(titles, column, strict=True)) for column in zip(*lines.values(), strict=True)]
-    contests = [[pair for pair in column if len(pair[1].rounds) >= ENOUGH] for column in columns]
-    best = fastest_of(contests)
+    contests = [
+        [pair for pair in column if len(pair[1].rounds) >= ENOUGH and form_in(pair[0]) == form]
+        for column in columns
+        for form in sorted(set(map(form_in, titles)))
+    ]
+    best = iter(fastest_of(contests))
+    first = [{title for _ in set(map(form_in, titles)) for title in next(best)} for _ in columns]
     return {
-        title: [replace(entry, fastest=title in first) for entry, first in zip(lines[title], best, strict=True)]
+        title: [replace(entry, fastest=title in names) for entry, names in zip(lines[title], first, strict=True)]
         for title in titles
     }
 

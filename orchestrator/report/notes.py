@@ -8,10 +8,19 @@ from orchestrator.cell.contract import Status
 from orchestrator.compare.noise import ENOUGH, LOADED, NOISY
 from orchestrator.report.fields import ABSENT, BAD, BARE, BUSY, DOUBTED, IDLE, SHORT, SLOWED, UNSTEADY, Entry, word
 from orchestrator.report.grids import Grid
-from orchestrator.report.rows import Answer, Published, WorkloadRows, gpu_title, platform_title
+from orchestrator.report.rows import (
+    FORM,
+    Answer,
+    Published,
+    WorkloadRows,
+    form_in,
+    gpu_title,
+    platform_title,
+)
 from orchestrator.results.rows import Row
 
 NOT_YET = "not implemented yet"
+FEW = f"n<{ENOUGH}"
 
 LONGEST_REASON = 160
 
@@ -39,6 +48,8 @@ def below(rows: WorkloadRows, grid: Grid) -> Iterator[Note]:
     yield from reasons([answer for answer in rows.absent if answer.column in shown])
     elsewhere = [answer for answer in rows.absent if answer.column not in shown]
     yield from left_out(elsewhere, "left out, nothing runs there" if grid.columns else "nothing has run")
+    yield from untold(grid)
+    yield from forms(grid)
     yield from caveats(rows.figures)
 
 
@@ -82,6 +93,25 @@ def left_out(absent: Sequence[Answer], why: str) -> Iterator[Note]:
     yield Note(ABSENT, f"{why}: {', '.join(names)}: {'; '.join(said)}")
 
 
+def forms(grid: Grid) -> Iterator[Note]:
+    """Which lines are of another network of the same name."""
+    found = sorted({form for title in grid.lines if (form := form_in(title))})
+    if found:
+        yield Note(
+            FORM.strip(),
+            f"{'; '.join(found)}: of another form, with other scores from the same weights, ranked apart: docs/parity.md",
+        )
+
+
+def untold(grid: Grid) -> Iterator[Note]:
+    """Where times are ranked that have too few rounds for it."""
+    contests = [[entry for entry in column if entry.rounds] for column in zip(*grid.lines.values(), strict=True)]
+    if any(len(contest) > 1 and any(len(entry.rounds) < ENOUGH for entry in contest) for contest in contests):
+        yield Note(
+            FEW, f"of fewer than {ENOUGH} rounds nobody can tell which is the fastest: 'rosetta run --until-stable'"
+        )
+
+
 def caveats(published: Published) -> Iterator[Note]:
     """What speaks against figures of 2018, and which GRU is not cuDNN's."""
     places = defaultdict(list)
@@ -97,20 +127,13 @@ def caveats(published: Published) -> Iterator[Note]:
 
 def legend(entries: Iterable[Entry]) -> Iterator[Note]:
     """What the marks mean that stand behind times."""
-    every = list(entries)
-    marked = [entry for entry in every if entry.marks]
+    marked = [entry for entry in entries if entry.marks]
     lengths = sorted({entry.length for entry in marked if SHORT in entry.marks})
     if lengths:
         yield Note(
             SHORT,
             f"{'; '.join(lengths)}: shows that it works, ranks nothing. For the published length on real data: "
             "'rosetta data fetch', then 'rosetta run --profile full'",
-        )
-    if any(0 < len(entry.rounds) < ENOUGH for entry in every):
-        yield Note(
-            "n",
-            f"with fewer than {ENOUGH} rounds nobody can tell which is the fastest, and nothing is bold: "
-            "'rosetta run --until-stable'",
         )
     for mark, text in LEGEND.items():
         if any(mark in entry.marks for entry in marked):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from harness import arguments, auc, batches, cards, cores, data, document, environment, parity, weights, workers
+from harness.losses import read_scalar, warm_seconds
 from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
@@ -229,11 +230,12 @@ class Cell:
         else:
             mine.give(given)
         images = arrays.x_test[: len(arrays.x_test) // batch * batch]
-        self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
-        self._phase("warm_up")
-        self.cards.after_first_step()
-        with self.meter:
-            times, features = self._pass(images, predict, batch)
+        with cores.neighbours(self.arguments.parity):
+            self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
+            self._phase("warm_up")
+            self.cards.after_first_step()
+            with self.meter:
+                times, features = self._pass(images, predict, batch)
         self._phase("predict")
         errors = parity.compare_features(self.arguments.workload, given, features, self.canonical)
         self._phase("evaluate")
@@ -384,17 +386,3 @@ class Cell:
         path = document.write(result)
         quality, seconds = measured["quality"], measured["seconds"]
         document.event("result", quality=quality, metric=result["metric"], seconds=seconds, document=path)
-
-
-def read_scalar(loss):
-    """A framework's scalar as a number, once it is computed; MXNet's have no ``__float__``."""
-    return float(loss.asscalar() if hasattr(loss, "asscalar") else loss)
-
-
-def warm_seconds(cold, first_step, steps, epochs):
-    """Training time had the first step (or, for whole-epoch training, the first epoch) cost what the others did.
-
-    Seconds, or None where one unit was all there was.
-    """
-    first, units = (epochs[0]["seconds"], len(epochs)) if first_step is None else (first_step, steps)
-    return (cold - first) * units / (units - 1) if units > 1 else None

@@ -6,7 +6,9 @@ Needs no NumPy: ``take`` comes before it, since NumPy's own threads are counted 
 import math
 import os
 import random
+import subprocess
 import time
+from contextlib import contextmanager
 
 COUNTS = (
     "OMP_NUM_THREADS",  # MXNet takes half of the cores without it; PaddlePaddle sets it to 1 when it is imported
@@ -91,3 +93,16 @@ class Meter:
     def report(self):
         """What of it stands in the document; nothing is known of the cores if they were not measured."""
         return {"cpu_used": self.used, "load_before": self.load_before, "load_after": load()}
+
+
+@contextmanager
+def neighbours(wanted=True):
+    """Somebody else who keeps each core of this cell busy meanwhile, if ``wanted``: a shell that counts to nothing."""
+    number = count() if wanted else 0
+    spinning = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
