@@ -112,6 +112,8 @@ class Document(Strict):
     ``workers`` counts what trained one model together, ``findings`` has the AUC of each (None where it is absent).
     ``gpus`` has the cards that the cell used, where it had some. ``effective_precision`` was read back from the library
     (None: nobody tells), ``gru`` says how a GRU's time-steps were computed.
+    ``threads`` is how many the library was told to use, ``cpu_used`` the share of its cores' time that it took while
+    the clock ran, ``load_before`` and ``load_after`` what the whole machine had to do, by the core.
     """
 
     contract: Literal[1]
@@ -144,6 +146,10 @@ class Document(Strict):
     peak_memory: Count
     container_memory: Count | None = None
     parity: dict[Text, Seconds] | None = None
+    threads: Positive | None = None
+    cpu_used: Amount | None = None
+    load_before: Amount | None = None
+    load_after: Amount | None = None
     versions: Versions
     environment: Environment
     gpus: Annotated[list[Card], Field(max_length=64)] | None = None

@@ -5,7 +5,8 @@ all results stale.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 
 from orchestrator.cell.strict import Strict
@@ -18,7 +19,8 @@ class Workload(Strict):
     ``measures`` says what its times and its quality are, ``in_2018`` how the figures of 2018 call it. One that
     ``trains`` nothing has no first step to speak of. ``ranks_synthetic``: synthetic data is a question of its own, that
     of the GPUs without what feeds them, and has a column in the tables. One that ``takes_weights`` can begin with
-    those that ImageNet has given its network, or with random ones.
+    those that ImageNet has given its network, or with random ones. ``forms`` are networks that go by the same name and
+    have other scores, each with the globs of the "library/platform" that have it; all others have the usual one.
     """
 
     title: str
@@ -27,6 +29,7 @@ class Workload(Strict):
     trains: bool = True
     ranks_synthetic: bool = False
     takes_weights: bool = False
+    forms: Mapping[str, Sequence[str]] = {}
 
 
 @cache
@@ -56,6 +59,13 @@ def start_of(workload: str, pretrained: str | None) -> str | None:
     if workload not in workloads() or not workloads()[workload].takes_weights:
         return None
     return "imagenet" if pretrained else "random"
+
+
+def form_of(workload: str, library: str, platform: str) -> str:
+    """Which network a library has for a workload there; empty for the usual one."""
+    forms = workloads()[workload].forms if workload in workloads() else {}
+    place = f"{library}/{platform}"
+    return next((form for form, globs in forms.items() if any(fnmatchcase(place, glob) for glob in globs)), "")
 
 
 def ranks_synthetic(workload: str) -> bool:

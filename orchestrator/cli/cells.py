@@ -183,10 +183,12 @@ def tell_of_gpus(selection: Selection, host: "Host") -> None:
 @selection
 @running
 @click.option("--markdown", is_flag=True, help="Run nothing; print the results so far as Markdown.")
-def parity(selection: Selection, running: Running, markdown: bool) -> None:
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="How often.")
+def parity(selection: Selection, running: Running, markdown: bool, repeats: int) -> None:
     """Prove that every library has the same model: same weights and batches, no dropout, a few steps.
 
-    Scores, losses and parameters are compared with a reference in double precision; results lie in DIR/parity.
+    Scores, losses and parameters are compared with a reference in double precision, three times, while something else
+    keeps all cores busy: each time the same digits must come out. Results lie in DIR/parity.
 
     \b
     examples:
@@ -202,9 +204,17 @@ def parity(selection: Selection, running: Running, markdown: bool) -> None:
         echo(report.markdown(read_results(folder.merged)), nl=False)
         return
     engine = engine_of(selection)
-    cells = [replace(cell, parity=True) for cell in cells_of(selection, engine, Length(data="synthetic"))]
+    length = Length(data="synthetic", repeats=repeats)
+    cells = [replace(cell, parity=True) for cell in cells_of(selection, engine, length)]
     plan = plan_of_matrix(engine, folder.path, selection.unverified)
     run_cells(cells, engine, folder.path, plan, report.show, running)
+    asked = {cell.id for cell in cells}
+    varying = [cell for cell in report.differing(read_results(folder.merged)) if cell in asked]
+    if varying:
+        raise CellsFailed(
+            f"{len(varying)} cells gave other digits from the same start: {', '.join(varying)}.",
+            why="Something in them depends on the order in which threads come: a race.",
+        )
 
 
 def run_cells(

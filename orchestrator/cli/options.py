@@ -180,11 +180,11 @@ steadiness = grouped(
         is_flag=False,
         flag_value=5.0,
         metavar="[PERCENT]",
-        help="Three rounds, and more of each cell whose times spread further than that, by quartiles.  [5 if alone]",
+        help="Four rounds, and more of each cell whose times spread further than that, by quartiles.  [5 if alone]",
     ),
     click.option(
         "--max-repeats",
-        type=click.IntRange(3),
+        type=click.IntRange(4),
         default=10,
         show_default=True,
         metavar="N",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.cell.workloads import trains
-from orchestrator.compare.noise import NOISY, slowed_by, spread
+from orchestrator.compare import cores_used
+from orchestrator.compare.noise import NOISY, slowed_by, spread, uses_cores_otherwise, was_loaded
 
 Row = Mapping[str, Any]
 Rule = Callable[[Row, Row], str | None]
@@ -72,6 +73,24 @@ def uneven(ours: Row, theirs: Row) -> str | None:
     return f"epochs took {epochs[0]:,.1f} to {epochs[-1]:,.1f} s: something else ran meanwhile"
 
 
+def loaded(ours: Row, theirs: Row) -> str | None:
+    """The machine had more to do than it could."""
+    if not was_loaded(ours):
+        return None
+    loads = [ours.get("load_before"), ours.get("load_after")]
+    before, after = ("?" if load is None else f"{load:.1f}" for load in loads)
+    return f"the machine was busy: a load of {before} by the core before the run, {after} after it"
+
+
+def other_cores(ours: Row, theirs: Row) -> str | None:
+    """It used its cores otherwise than its library does on a quiet machine, or started more threads than it has."""
+    if not uses_cores_otherwise(ours):
+        return None
+    low, high = cores_used.band(ours) or (0.0, 0.0)
+    used = f"{100 * ours['cpu_used']:.0f} % of its {ours['cores']} cores with {ours['threads']} threads"
+    return f"it used {used}; {100 * low:.0f} to {100 * min(high, 1):.0f} % is usual"
+
+
 def uncontained(ours: Row, theirs: Row) -> str | None:
     """Run without a container."""
     return "run without a container, on this machine's own libraries" if ours.get("engine") == "process" else None
@@ -93,6 +112,8 @@ RULES: Sequence[Rule] = (
     differs("cpu", "another CPU"),
     less("cores", "fewer cores"),
     less("memory", "less memory", " bytes", 0.9),
+    loaded,
+    other_cores,
     uneven,
     starting,
     uncontained,
@@ -112,7 +133,12 @@ def reasons(rows: Sequence[Row], baseline: Row) -> Iterator[str]:
     yield from dict.fromkeys(said)
     apart = spread([row["seconds"] for row in rows])
     if apart is not None and apart > NOISY:
-        yield f"the rounds lie {100 * apart:.0f} % apart, from quartile to quartile: the machine was not quiet"
+        yield f"the rounds lie {100 * apart:.0f} % apart: the machine was not quiet"
+
+
+def of_cores(rows: Sequence[Row]) -> Iterator[str]:
+    """What has to be said whatever the verdict: that the cores were not used as they should be."""
+    yield from dict.fromkeys(said for row in rows if (said := other_cores(row, {})) is not None)
 
 
 def fact(row: Row, name: str) -> float | None:

@@ -1,16 +1,20 @@
-"""Results against a baseline, cell by cell: other results, or the figures of 2018; how much slower, and how surely."""
+"""Results against a baseline, cell by cell: other results, or the figures of 2018; how much slower, and how surely.
+
+All cells of a comparison are judged together: of many that are equal, some look different by chance.
+"""
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell.contract import Status
 from orchestrator.compare import causes, published_2018
 from orchestrator.compare.causes import Row
-from orchestrator.compare.noise import ENOUGH, compare, median, ratio_interval
+from orchestrator.compare.evidence import adjusted, against_figure, compare, drift, ratio_interval, rounds_for
+from orchestrator.compare.noise import CONFIDENCE, ENOUGH, median
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +29,7 @@ class Verdict(StrEnum):
     FAST = "as fast"
     FASTER = "faster"
     SLOWER = "slower"
-    UNSURE = "perhaps slower"
+    UNSURE = "can't tell"
     FAILED = "failed"
     NONE = "not compared"
 
@@ -36,20 +40,24 @@ BAD = (Verdict.SLOWER, Verdict.FAILED)
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a cell is measured by: its times in seconds, where they come from, and a row or what is known of one."""
+    """What a cell is measured by: its times in seconds, where they come from, and a row or what is known of one.
+
+    ``published``: the one time is all that there will ever be.
+    """
 
     seconds: Sequence[float]
     source: str
     row: Row
     doubt: str = ""
+    published: bool = False
 
 
 @dataclass(frozen=True)
 class Compared:
     """A cell and how it compares; times are medians in seconds, ``ratio`` is ours over the baseline's.
 
-    ``interval`` and ``p`` are None where there are not rounds enough; ``reasons`` say what may have made the
-    difference, or why there is no comparison.
+    ``interval`` and ``p`` are None where there are not rounds enough; ``p_of_all`` is ``p`` as it counts among all
+    cells that were compared. ``reasons`` say what may have made the difference, or why it can't be told.
     """
 
     cell: str
@@ -65,6 +73,7 @@ class Compared:
     ratio: float | None = None
     interval: tuple[float, float] | None = None
     p: float | None = None
+    p_of_all: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The form of ``--json``."""
@@ -78,10 +87,19 @@ Finder = Callable[[Question, Sequence[Row]], Baseline | str]
 def verify(results: "pa.Table", find: Finder, tolerance: float) -> list[Compared]:
     """Every cell of some results against its baseline.
 
-    Slower is what takes more than 1 + ``tolerance`` times as long, and surely: not by chance alone.
+    Slower is what takes more than 1 + ``tolerance`` times as long, and surely: not by chance alone, nor because times
+    drift. As fast is what surely takes no longer than that.
     """
-    groups = grouped(results)
-    return [judged(question, rows, find(question, rows), tolerance) for question, rows in sorted(groups.items())]
+    groups = sorted(grouped(results).items())
+    measured = [(rows, find(question, rows)) for question, rows in groups]
+    every = [compared(question, *pair) for (question, _), pair in zip(groups, measured, strict=True)]
+    tested = [place for place, one in enumerate(every) if one.p is not None]
+    for place, p in zip(tested, adjusted([every[place].p or 0.0 for place in tested]), strict=True):
+        every[place] = replace(every[place], p_of_all=p)
+    return [
+        judged(one, *pair, tolerance, len(tested)) if one.ratio is not None else one
+        for one, pair in zip(every, measured, strict=True)
+    ]
 
 
 def grouped(results: "pa.Table") -> dict[Question, list[Row]]:
@@ -90,6 +108,7 @@ def grouped(results: "pa.Table") -> dict[Question, list[Row]]:
     # Without the column itself: to make a time of it, Arrow would import pandas, for half a second.
     for row in results.sort_by("started").drop_columns("started").to_pylist():
         if row["status"] != Status.INCOMPATIBLE and row["parity"] is None:
+            newest.pop((*question_of(row), row["repeat"]), None)  # so that all stand in the order in which they ran
             newest[(*question_of(row), row["repeat"])] = row
     groups = defaultdict(list)
     for (*question, _), row in newest.items():
@@ -114,8 +133,8 @@ def of_one_machine(rows: Sequence[Row]) -> list[Row]:
     return [row for row, machine in good if machine == good[-1][1]]
 
 
-def judged(question: Question, rows: Sequence[Row], found: Baseline | str, tolerance: float) -> Compared:
-    """One cell's rounds against its baseline, or why they are not compared."""
+def compared(question: Question, rows: Sequence[Row], found: Baseline | str) -> Compared:
+    """One cell's rounds beside its baseline, not judged yet; or why they are not compared."""
     cell, n_gpus, data, *_ = question
     good = of_one_machine(rows)
     if not good:
@@ -123,37 +142,76 @@ def judged(question: Question, rows: Sequence[Row], found: Baseline | str, toler
         said = next(iter(last["reason"].splitlines()), "")
         return Compared(cell, n_gpus, data, Verdict.FAILED, (f"{last['status']}: {said}".removesuffix(": "),))
     if isinstance(found, str):
-        return Compared(cell, n_gpus, data, Verdict.NONE, (found,))
+        return Compared(cell, n_gpus, data, Verdict.NONE, (found, *causes.of_cores(good)))
     ours = [row["seconds"] for row in good]
-    ratio, interval = median(ours) / median(found.seconds), ratio_interval(ours, found.seconds)
-    enough = min(len(ours), len(found.seconds)) >= ENOUGH
-    test = compare(ours, found.seconds) if enough else None
-    sure = test.verdict != "undecided" if test else interval is None or not interval[0] <= 1 <= interval[1]
-    verdict = verdict_of(ratio, sure, tolerance)
-    reasons = tuple(causes.reasons(good, found.row)) if verdict is not Verdict.FAST else ()
-    doubt = (f"the baseline is doubtful: {found.doubt}",) if found.doubt else ()
+    p, interval = tested(ours, found)
     return Compared(
         cell,
         n_gpus,
         data,
-        verdict,
-        doubt + reasons,
-        found.source,
-        median(ours),
-        len(ours),
-        median(found.seconds),
-        len(found.seconds),
-        ratio,
-        interval,
-        test.p if test else None,
+        Verdict.UNSURE,
+        source=found.source,
+        seconds=median(ours),
+        rounds=len(ours),
+        baseline=median(found.seconds),
+        baseline_rounds=len(found.seconds),
+        ratio=median(ours) / median(found.seconds),
+        interval=interval,
+        p=p,
     )
 
 
-def verdict_of(ratio: float, sure: bool, tolerance: float) -> Verdict:
-    """Slower or faster by more than the tolerance, and by more than chance."""
-    if ratio > 1 + tolerance:
-        return Verdict.SLOWER if sure else Verdict.UNSURE
-    return Verdict.FASTER if ratio < 1 / (1 + tolerance) and sure else Verdict.FAST
+def tested(ours: Sequence[float], found: Baseline) -> tuple[float | None, tuple[float, float] | None]:
+    """The p and the interval of the ratio; None and None where there are not rounds enough to tell anything."""
+    if len(ours) >= ENOUGH and found.published:
+        return against_figure(ours, found.seconds[0])
+    if min(len(ours), len(found.seconds)) < ENOUGH:
+        return None, None
+    return compare(ours, found.seconds).p, ratio_interval(ours, found.seconds)
+
+
+def judged(one: Compared, rows: Sequence[Row], found: Baseline | str, tolerance: float, comparisons: int) -> Compared:
+    """A comparison with its verdict, as one of so many, and what may be the reason."""
+    assert not isinstance(found, str)
+    good = of_one_machine(rows)
+    series = [[row["seconds"] for row in good], found.seconds]
+    change = None if found.published else drift(series, (one.ratio or 1) - 1)
+    verdict = verdict_of(one, tolerance) if change is None else Verdict.UNSURE
+    doubts = list(missing_evidence(one, found, change, comparisons)) if verdict is Verdict.UNSURE else []
+    if found.doubt:
+        doubts.insert(0, f"the baseline is doubtful: {found.doubt}")
+    suspected = causes.reasons(good, found.row) if verdict is not Verdict.FAST else causes.of_cores(good)
+    return replace(one, verdict=verdict, reasons=(*doubts, *suspected))
+
+
+def verdict_of(one: Compared, tolerance: float) -> Verdict:
+    """Slower or faster by more than the tolerance, and by more than chance; as fast if surely not slower than that."""
+    assert one.ratio is not None
+    if one.interval is None or one.p_of_all is None:
+        return Verdict.UNSURE
+    if one.p_of_all <= 1 - CONFIDENCE and one.ratio > 1 + tolerance:
+        return Verdict.SLOWER
+    if one.p_of_all <= 1 - CONFIDENCE and one.ratio < 1 / (1 + tolerance):
+        return Verdict.FASTER
+    return Verdict.FAST if one.interval[1] <= 1 + tolerance else Verdict.UNSURE
+
+
+def missing_evidence(one: Compared, found: Baseline, change: float | None, comparisons: int) -> Iterator[str]:
+    """Why nothing can be told of a cell, and how many rounds that would take."""
+    if change is not None:
+        yield f"the times drift by {100 * change:+.1f} % a round, and what runs later looks different for that alone"
+    lacking = [(max(0, ENOUGH - one.rounds), "here")]
+    if not found.published:
+        lacking.append((max(0, ENOUGH - one.baseline_rounds), "of the baseline"))
+    said = [f"{number} more {where}" for number, where in lacking if number]
+    if said:
+        yield f"nothing can be told from fewer than {ENOUGH} rounds: {', '.join(said)}"
+    elif change is None:
+        least = rounds_for(comparisons)
+        few = min(one.rounds, one.rounds if found.published else one.baseline_rounds)
+        yield "the rounds are too far apart, or too few" + (
+            f": among {comparisons} cells a single slow one shows from {least} rounds on" if few < least else ""
+        )
 
 
 # --- Where baselines come from --------------------------------------------------------------------------------------
@@ -170,7 +228,7 @@ def published(question: Question, rows: Sequence[Row]) -> Baseline | str:
     if figure is None:
         return "2018 has no figure for it"
     known = {"cuda": figure.cuda or None, "cudnn": figure.cudnn or None}
-    return Baseline([figure.seconds], f"2018, {figure.source}", known, figure.doubt)
+    return Baseline([figure.seconds], f"2018, {figure.source}", known, figure.doubt, published=True)
 
 
 def of_results(results: "pa.Table", source: str) -> Finder:

@@ -29,9 +29,8 @@ def show(every: Sequence[Compared], console: "Console") -> None:
     if made.row_count:
         console.print(made)
     for one in every:
-        if one.verdict is not Verdict.NONE:
-            for reason in one.reasons:
-                console.print(Text(f"{name(one)}: {plain(reason)}", style="dim"), soft_wrap=True)
+        for reason in one.reasons[int(one.verdict is Verdict.NONE) :]:
+            console.print(Text(f"{name(one)}: {plain(reason)}", style="dim"), soft_wrap=True)
     for reason, names in by_reason(one for one in every if one.verdict is Verdict.NONE).items():
         console.print(Text(f"not compared, {plain(reason)}: {', '.join(names)}", style="dim"), soft_wrap=True)
     sources = dict.fromkeys(plain(one.source) for one in every if one.source)

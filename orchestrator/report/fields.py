@@ -11,13 +11,15 @@ from orchestrator.report.rows import distance, started
 from orchestrator.results.rows import Row
 
 SHORT, BARE, BAD, ABSENT, NOTED = "†", "‡", "✗", "–", "·"
-SLOWED, SHARED, UNSTEADY, DOUBTED = "§", "‖", "≈", "?"
+SLOWED, SHARED, UNSTEADY, BUSY, IDLE, DOUBTED = "§", "‖", "≈", "#", "¶", "?"
 MARKS = {
     Doubt.SHORTENED: SHORT,
     Doubt.SYNTHETIC: SHORT,
     Doubt.THROTTLED: SLOWED,
     Doubt.SHARED: SHARED,
     Doubt.NOISY: UNSTEADY,
+    Doubt.LOADED: BUSY,
+    Doubt.CORES: IDLE,
 }
 
 

@@ -1,13 +1,15 @@
 """Fields → grids: lines and columns of a table, the fastest of each column, and what follows from several fields."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from orchestrator.cell.workloads import ranks_synthetic
-from orchestrator.compare.noise import ENOUGH, compare
+from orchestrator.compare.evidence import adjusted, compare
+from orchestrator.compare.noise import CONFIDENCE, ENOUGH
 from orchestrator.report.fields import ABSENT, Entry, entry, figure_entry
-from orchestrator.report.rows import Column, WorkloadRows
+from orchestrator.report.rows import Column, WorkloadRows, form_in
 from orchestrator.results.rows import Row
 
 
@@ -29,7 +31,8 @@ def measured(rows: WorkloadRows) -> Grid:
     columns_2018 = sorted({column for _, column in rows.figures})
     shown = {column.anywhere for column in columns}
     missing = {(answer.title, answer.column) for answer in rows.absent if answer.column in shown}
-    libraries = sorted({title for title, _ in {*fields, *missing, *rows.figures}}, key=str.casefold)
+    titles = {title for title, _ in {*fields, *missing, *rows.figures}}
+    libraries = sorted(titles, key=lambda title: (form_in(title), title.casefold()))
     entries = {
         title: [entry(fields[title, column], (title, column.anywhere) in missing) for column in columns]
         for title in libraries
@@ -58,24 +61,48 @@ def as_published(rows: WorkloadRows, libraries: Sequence[str], columns: Sequence
     return replace(grid, headings=[*grid.headings, ("cuDNN's", "GRU")], lines=lines)
 
 
+Contest = Sequence[tuple[str, Entry]]
+"""The titles and entries of one column that are ranked against each other."""
+
+
 def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
-    """The same with the fastest of each column marked, and what nobody can tell from it; doubtful times never are."""
-    best: list[Entry | None] = []
-    for column in zip(*lines.values(), strict=True):
-        contest = [entry for entry in column if entry.rounds]
-        best.append(min(contest, key=lambda entry: entry.seconds or 0) if len(contest) > 1 else None)
+    """The same with the fastest of each column marked among those of its form, and what nobody can tell from it.
+
+    Doubtful times never are, nor those of fewer than ``ENOUGH`` rounds.
+    """
+    titles = list(lines)
+    columns = [list(zip(titles, column, strict=True)) for column in zip(*lines.values(), strict=True)]
+    contests = [
+        [pair for pair in column if len(pair[1].rounds) >= ENOUGH and form_in(pair[0]) == form]
+        for column in columns
+        for form in sorted(set(map(form_in, titles)))
+    ]
+    best = iter(fastest_of(contests))
+    first = [{title for _ in set(map(form_in, titles)) for title in next(best)} for _ in columns]
     return {
-        title: [replace(entry, fastest=as_fast(entry, first)) for entry, first in zip(entries, best, strict=True)]
-        for title, entries in lines.items()
+        title: [replace(entry, fastest=title in names) for entry, names in zip(lines[title], first, strict=True)]
+        for title in titles
     }
 
 
-def as_fast(entry: Entry, first: Entry | None) -> bool:
-    """Whether an entry is the fastest of its column, or has so many rounds that it would show if it were slower."""
-    if first is None or entry is first:
-        return first is not None
-    enough = min(len(entry.rounds), len(first.rounds)) >= ENOUGH
-    return enough and compare(entry.rounds, first.rounds).verdict == "undecided"
+def fastest_of(contests: Sequence[Contest]) -> list[Collection[str]]:
+    """The titles that are the fastest of each contest, as far as anybody can tell; of one alone nothing is said.
+
+    All pairs of all contests count as comparisons, since whichever looks fastest is picked out of all of them.
+    """
+    pairs = [(place, a, b) for place, contest in enumerate(contests) for a, b in combinations(contest, 2)]
+    chances = adjusted([compare(a[1].rounds, b[1].rounds).p for _, a, b in pairs])
+    differ = {
+        (place, *sides)
+        for (place, a, b), p in zip(pairs, chances, strict=True)
+        if p <= 1 - CONFIDENCE
+        for sides in ((a[0], b[0]), (b[0], a[0]))
+    }
+    found: list[Collection[str]] = []
+    for place, contest in enumerate(contests):
+        first = min(contest, key=lambda pair: pair[1].seconds or 0)[0] if len(contest) > 1 else ""
+        found.append({title for title, _ in contest if first and (place, first, title) not in differ})
+    return found
 
 
 def with_derived(workload: str, grid: Grid, columns: Sequence[Column]) -> Grid:

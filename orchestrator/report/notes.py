@@ -5,21 +5,46 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
-from orchestrator.compare.noise import NOISY
+from orchestrator.compare.noise import ENOUGH, LOADED, NOISY
 from orchestrator.images.definitions import library_index
-from orchestrator.report.fields import ABSENT, BAD, BARE, DOUBTED, NOTED, SHARED, SHORT, SLOWED, UNSTEADY, Entry, word
+from orchestrator.report.fields import (
+    ABSENT,
+    BAD,
+    BARE,
+    BUSY,
+    DOUBTED,
+    IDLE,
+    NOTED,
+    SHARED,
+    SHORT,
+    SLOWED,
+    UNSTEADY,
+    Entry,
+    word,
+)
 from orchestrator.report.grids import Grid
-from orchestrator.report.rows import Answer, Published, WorkloadRows, gpu_title, platform_title
+from orchestrator.report.rows import (
+    FORM,
+    Answer,
+    Published,
+    WorkloadRows,
+    form_in,
+    gpu_title,
+    platform_title,
+)
 from orchestrator.results.rows import Row
 
 NOT_YET = "not implemented yet"
+FEW = f"n<{ENOUGH}"
 
 LONGEST_REASON = 160
 
 LEGEND = {
     SLOWED: "heat or the power limit slowed the GPU down: not ranked",
     SHARED: "somebody else's processes were on the card during the run: not ranked",
-    UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart, from quartile to quartile: not ranked",
+    UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart: not ranked",
+    BUSY: f"the machine had more to do than it could, {LOADED} times or more by its load: not ranked",
+    IDLE: "used its cores more or less than the library does on a quiet machine, see 'rosetta verify': not ranked",
     BARE: "run without a container: the machine's own Python and system libraries, no isolation",
 }
 
@@ -40,6 +65,8 @@ def below(rows: WorkloadRows, grid: Grid) -> Iterator[Note]:
     yield from reasons([answer for answer in rows.absent if answer.column in shown])
     elsewhere = [answer for answer in rows.absent if answer.column not in shown]
     yield from left_out(elsewhere, "left out, nothing runs there" if grid.columns else "nothing has run")
+    yield from untold(grid)
+    yield from forms(grid)
     yield from caveats(rows.figures)
 
 
@@ -100,6 +127,25 @@ def left_out(absent: Sequence[Answer], why: str) -> Iterator[Note]:
     said = [counted(reason, count) for reason, count in common]
     said += [counted("other reasons, see 'rosetta plan'", others)] if others else []
     yield Note(ABSENT, f"{why}: {', '.join(names)}: {'; '.join(said)}")
+
+
+def forms(grid: Grid) -> Iterator[Note]:
+    """Which lines are of another network of the same name."""
+    found = sorted({form for title in grid.lines if (form := form_in(title))})
+    if found:
+        yield Note(
+            FORM.strip(),
+            f"{'; '.join(found)}: another form, other scores from the same weights, ranked apart: docs/parity.md",
+        )
+
+
+def untold(grid: Grid) -> Iterator[Note]:
+    """Where times are ranked that have too few rounds for it."""
+    contests = [[entry for entry in column if entry.rounds] for column in zip(*grid.lines.values(), strict=True)]
+    if any(len(contest) > 1 and any(len(entry.rounds) < ENOUGH for entry in contest) for contest in contests):
+        yield Note(
+            FEW, f"of fewer than {ENOUGH} rounds nobody can tell which is the fastest: 'rosetta run --until-stable'"
+        )
 
 
 def caveats(published: Published) -> Iterator[Note]:

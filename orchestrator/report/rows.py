@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.cell import quality
 from orchestrator.cell.contract import Status
-from orchestrator.cell.workloads import STARTS, ranks_synthetic, workloads
+from orchestrator.cell.parameters import parameters
+from orchestrator.cell.workloads import STARTS, form_of, ranks_synthetic, workloads
 from orchestrator.compare import published_2018
 from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Edition, Figure
@@ -26,9 +28,13 @@ if TYPE_CHECKING:
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
-    "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run", "start",
+    "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run", "start", "steps",
+    "threads", "cpu_used", "load_before", "load_after",
 )  # fmt: skip
 """What of a row the tables show."""
+
+FORM = " · "
+"""Between a library's title and the form of its network, where that is another one of the same name."""
 
 Machine = tuple[str, int] | None
 """CPU and cores, which is what makes a time comparable; None for runs that ended before they could tell."""
@@ -39,6 +45,7 @@ class Column:
     """What a column stands for, in the order in which they stand: those of 2018 have the ``year``, and come last.
 
     ``start`` says which weights the network began with, where that is a choice: different starts are no contest.
+    ``length`` says in what a run was more than the published one, or had other batches; it is empty as a rule.
     """
 
     year: str
@@ -46,15 +53,17 @@ class Column:
     gpu: tuple[int, str]
     data: str
     n_gpus: int
-    machine: str = field(default="")
-    start: str = field(default="")
+    length: str = ""
+    machine: str = ""
+    start: str = ""
 
     def heading(self) -> tuple[str, ...]:
         """Its lines: ("CPU",) or ("CUDA 9", "4 × V100", "A"), ("2018, CUDA 8", "K80")."""
         card = gpu_title(self.gpu[1])
         platform = ", ".join(filter(None, (self.year, platform_title(self.platform))))
         cards = f"{self.n_gpus} × {card}" if self.n_gpus > 1 else card
-        return tuple(filter(None, (platform, cards, self.data, STARTS.get(self.start), self.machine)))
+        lines = (platform, cards, self.data, STARTS.get(self.start), self.length, self.machine)
+        return tuple(filter(None, lines))
 
     def name(self) -> str:
         """The heading within a sentence."""
@@ -62,8 +71,8 @@ class Column:
 
     @property
     def anywhere(self) -> "Column":
-        """The same column, whatever the machine and the start."""
-        return replace(self, machine="", start="")
+        """The same column, whatever the machine, the length and the start."""
+        return replace(self, length="", machine="", start="")
 
 
 Published = Mapping[tuple[str, Column], Figure]
@@ -116,12 +125,13 @@ def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], p
     letters = letters_of({row["machine"] for row in ran})
     starts = sorted({row["start"] for row in ran if row["start"]})  # a run that failed early does not tell its own
     only_shorter = bool(ran) and all(distance(row) for row in ran)
+    figures = published_2018.latest(workload) if published and not only_shorter else {}
     return WorkloadRows(
         workload,
         [Answer(row, library_title(row, titles), column_of(row, letters[row["machine"]], starts)) for row in ran],
         [Answer(row, library_title(row, titles), column_of(row)) for row in absent],
         letters,
-        placed(published_2018.latest(workload), titles) if published and not only_shorter else {},
+        placed(figures, titles, workload),
     )
 
 
@@ -142,7 +152,7 @@ def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
 
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The newest answer to each question: a cell that was run again, say after a change of its script, counts once."""
-    question = ("cell", "repeat", "data", "epochs", "samples", "machine", "start")
+    question = ("cell", "repeat", "data", "epochs", "samples", "steps", "machine", "start")
     answers = {(row.get("n_gpus") or 1, *(row[name] for name in question)): row for row in sorted(rows, key=started)}
     return list(answers.values())
 
@@ -186,16 +196,46 @@ def column_of(row: Row, machine: str = "", starts: Sequence[str] = ()) -> Column
     platform = word if word != "cpu" else "", int(digits or 0)
     data = row["data"] if ranks_synthetic(row["workload"]) and row["data"] != "real" else ""
     start = "" if data else row["start"] or next(iter(starts), "")
-    n_gpus = max(row["n_gpus"] or 1, row["workers"] or 1)
-    return Column("", platform, gpu_rank(row["gpu"]), data, n_gpus, machine, start)
+    count = max(row["n_gpus"] or 1, row["workers"] or 1)
+    return Column("", platform, gpu_rank(row["gpu"]), data, count, length_of(row), machine, start)
 
 
-def placed(figures: Mapping[tuple[str, published_2018.Column], Figure], titles: Mapping[str, str]) -> Published:
-    """Figures of 2018 by the title and the column that they have in the tables."""
-    return {
-        (titles.get(library, library), published_column(figures.values(), column)): figure
-        for (library, column), figure in figures.items()
-    }
+def length_of(row: Row) -> str:
+    """In what a run is more than the published one: "6 epochs", "batches of 128"; one that is less has a mark."""
+    epochs, samples, steps = row["epochs"], row["samples"], row.get("steps")
+    if row["shortened"] or epochs is None or samples is None:
+        return ""
+    usual_epochs, usual_samples = quality.published(row["workload"], row["workers"] or 1)
+    found = [f"{epochs} epochs"] if usual_epochs is not None and epochs > usual_epochs else []
+    found += [f"{samples:,} samples"] if usual_samples is not None and samples > usual_samples else []
+    usual_batch = parameters().get(row["workload"], {}).get("batch_size", 0) * (row["workers"] or 1)
+    batch = epochs * samples / steps if steps else usual_batch
+    return ", ".join([*found, *([f"batches of {batch:g}"] if usual_batch and batch != usual_batch else [])])
+
+
+def placed(
+    figures: Mapping[tuple[str, published_2018.Column], Figure], titles: Mapping[str, str], workload: str = ""
+) -> Published:
+    """Figures of 2018 by the title and the column that they have in the tables.
+
+    Beside what was run for a ``workload`` the title says the form of the network too.
+    """
+    found = {}
+    for (library, column), figure in figures.items():
+        place = published_column(figures.values(), column)
+        form = form_of(workload, library, f"cuda{place.platform[1]}")
+        found[with_form(titles.get(library, library), form), place] = figure
+    return found
+
+
+def with_form(title: str, form: str) -> str:
+    """A library's title and the form of its network where that is not the usual one."""
+    return f"{title}{FORM}{form}" if form else title
+
+
+def form_in(title: str) -> str:
+    """The form that a title says, empty for the usual one."""
+    return title.partition(FORM)[2].split(", ")[0]
 
 
 def published_column(figures: Iterable[Figure], column: published_2018.Column) -> Column:
@@ -233,6 +273,8 @@ def library_titles() -> dict[str, str]:
 
 
 def library_title(row: Row, titles: Mapping[str, str]) -> str:
-    """What stands at the left: the library, and precision and variant where they are not the usual ones."""
+    """What stands at the left: the library, and form, precision and variant where they are not the usual ones."""
     usual = (("precision", "fp32"), ("variant", "reference"))
-    return ", ".join([titles.get(row["library"], row["library"]), *(row[a] for a, value in usual if row[a] != value)])
+    form = form_of(row["workload"], row["library"], row["platform"])
+    title = with_form(titles.get(row["library"], row["library"]), form)
+    return ", ".join([title, *(row[axis] for axis, value in usual if row[axis] != value)])

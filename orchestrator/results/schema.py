@@ -52,6 +52,8 @@ COLUMNS: Mapping[str, str] = {
     # the precision in force, as the library told it; how a GRU's time-steps were computed: cudnn, scan or loop; the
     # weights that a network for images began with: imagenet or random; seconds to compile kernels, before the clock
     "effective_precision": "text?", "gru": "text?", "start": "text?", "kernels_seconds": "real?",
+    # threads asked of the library; processor time ÷ (seconds × cores); the machine's load average by the core
+    "threads": "whole?", "cpu_used": "real?", "load_before": "real?", "load_after": "real?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -64,6 +66,7 @@ LATER = (
     *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
     *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof", "base"),
     *("effective_precision", "gru", "start", "kernels_seconds"),
+    *("threads", "cpu_used", "load_before", "load_after"),
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

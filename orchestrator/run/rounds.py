@@ -1,21 +1,18 @@
 """Further rounds of cells whose times lie too far apart, until they don't or there were enough."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
-from orchestrator.compare.noise import spread
+from orchestrator.compare.noise import ENOUGH, spread
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.files import read_results
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.run.context import Tally
-
-LEAST = 3
-"""Rounds before a spread says anything."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ def run_until_steady(
     """Run the cells in as many rounds as they need, each round over all that need it; what is done is not run again."""
     every: list[Planned] = []
     tally = Tally()
-    wanted = list(dict.fromkeys([*cells, *in_rounds(cells, min(LEAST, target.most))]))
+    wanted = list(dict.fromkeys([*cells, *in_rounds(cells, min(ENOUGH, target.most))]))
     while wanted and not tally.interrupted and not tally.error:
         planned, found = run(wanted)
         every += planned
@@ -44,7 +41,32 @@ def run_until_steady(
         wanted = next_round(every, folder, target)
         if wanted:
             say(f"one more round: {len(wanted)} cells spread further than {100 * target.spread:g} %")
+    for line in still_missing(every, folder, target):
+        say(line)
     return tally
+
+
+def still_missing(planned: Sequence[Planned], folder: Path, target: Target) -> Iterator[str]:
+    """What can't be told yet of some cells, and how many rounds that lacks."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for cell, rounds in by_cell(planned, folder).items():
+        good = [row["seconds"] for row in rounds if row is not None and row["status"] == Status.OK]
+        if 0 < len(good) < ENOUGH:
+            found[f"{ENOUGH - len(good)} more of {ENOUGH} rounds before anything can be told"].append(cell.id)
+        elif (spread(good) or 0) > target.spread:
+            found[f"still further apart than {100 * target.spread:g} % after {len(good)} rounds"].append(cell.id)
+    for what, names in found.items():
+        yield f"{what}: {', '.join(names)}"
+
+
+def by_cell(planned: Sequence[Planned], folder: Path) -> Mapping[Cell, Sequence[Mapping[str, Any] | None]]:
+    """The rows of each cell's rounds, None for one that has none yet."""
+    rows = rows_by_key(folder)
+    groups: dict[Cell, dict[str, Mapping[str, Any] | None]] = defaultdict(dict)
+    for each in planned:
+        if each.verdict is not Verdict.INCOMPATIBLE:
+            groups[replace(each.cell, repeat=0)][each.key] = rows.get(each.key)
+    return {cell: list(found.values()) for cell, found in groups.items()}
 
 
 def in_rounds(cells: Iterable[Cell], most: int) -> list[Cell]:

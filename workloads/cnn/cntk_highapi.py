@@ -8,6 +8,7 @@ from harness import Cell, Weights
 cell = Cell(C.__version__)  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
 C.device.try_set_default_device(C.device.gpu(0) if cell.gpus else C.device.cpu())
+C.cntk_py.set_max_num_cputhreads(cell.threads)  # by default as many as the machine has, whatever it may use
 C.cntk_py.set_fixed_random_seed(cell.seed)
 
 # --- Data -----------------------------------------------------------------------------------------------------------

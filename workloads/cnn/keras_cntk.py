@@ -16,6 +16,7 @@ np.random.seed(cell.seed)  # initialisers: Keras draws their seeds from NumPy
 cntk.cntk_py.set_fixed_random_seed(cell.seed)  # dropout: left to CNTK
 device = cntk.device.use_default_device()  # chosen by CNTK when Keras was imported: the GPU, if it sees one
 assert device.type() == min(cell.gpus, 1), "CNTK chose another kind of device: %s" % device
+cntk.cntk_py.set_max_num_cputhreads(cell.threads)  # by default as many as the machine has, whatever it may use
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 keras.backend.set_image_data_format("channels_first")  # CNTK's only one: else Keras transposes around every layer

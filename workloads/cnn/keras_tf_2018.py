@@ -14,6 +14,7 @@ cell = Cell(keras.__version__, packages={"tensorflow": tf.__version__})  # Tenso
 params = cell.params
 np.random.seed(cell.seed)  # initialisers and dropout: Keras draws their seeds from NumPy
 tf.set_random_seed(cell.seed)  # of the graph; without it those seeds would be only half of each operation's
+tf.get_variable_scope().set_use_resource(True)  # else Keras may write a weight that a gradient still has to read
 assert not cell.gpus or tf.test.is_gpu_available(), "TensorFlow sees no GPU, and would use the CPU without a word"
 
 # --- Data -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ cell = Cell(keras.__version__, packages={"tensorflow": tf.__version__})  # Tenso
 params = cell.params
 np.random.seed(cell.seed)  # initialisers: Keras draws their seeds from NumPy
 tf.set_random_seed(cell.seed)  # of the graph; without it those seeds would be only half of each operation's
+tf.get_variable_scope().set_use_resource(True)  # else Keras may write a weight that a gradient still has to read
 count = {} if cell.gpus else {"CPU": cell.workers}  # the CPU stands for as many devices as there are workers
 session = tf.Session(config=tf.ConfigProto(device_count=count, allow_soft_placement=True))
 backend.set_session(session)
@@ -85,9 +86,16 @@ def loss_function(labels, logits):  # of the joined batch, so that its gradient 
     return backend.mean(backend.binary_crossentropy(labels, logits, from_logits=True))
 
 
+class Adam(keras.optimizers.Adam):
+    def get_updates(self, loss, params):  # Keras counts a step while Adam may still have to read how many there were
+        updates = super().get_updates(loss=loss, params=params)
+        with tf.control_dependencies(updates[1:]):
+            return [keras.backend.update_add(self.iterations, 1), *updates[1:]]
+
+
 towers.compile(
     loss=loss_function,
-    optimizer=keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
+    optimizer=Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
 )
 
 

@@ -6,7 +6,11 @@ import runpy
 import sys
 import time
 
-from harness import arguments, arithmetic, cards, cell, document, kernels, workers
+from harness import cores
+
+cores.take()  # before NumPy, which the rest of the harness imports, counts its threads
+
+from harness import arguments, arithmetic, cards, cell, document, kernels, workers  # noqa: E402
 
 
 def take_identity_of_results_owner():

@@ -12,6 +12,7 @@ from harness import (
     auc,
     batches,
     cards,
+    cores,
     data,
     document,
     environment,
@@ -71,6 +72,7 @@ class Cell:
         if self.workers > 1:
             self.params.learning_rate *= self.workers
         self.began_with = None
+        self.meter = cores.Meter()
         self.epochs = self.arguments.epochs or self.params.epochs
         self.random = np.random.RandomState(self.seed)
         self._mark = self._now()
@@ -90,7 +92,7 @@ class Cell:
     @property
     def threads(self):
         """Cores for each process on a CPU: more threads than that would wait for each other."""
-        return max(1, len(os.sched_getaffinity(0)) // self.team.processes)
+        return max(1, cores.count() // self.team.processes)
 
     def settle_precision(self, library, layers=None):
         """Set the library's own arithmetic to what was asked for, see ``arithmetic``; to be called before the model."""
@@ -166,7 +168,8 @@ class Cell:
         batch = self.params.batch_size
         steps = len(arrays.x_train) // batch  # complete batches only, as published
         train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
-        epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
+        with self.meter:
+            epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
         self._phase("train")
         share, tested = accuracy(arrays, predict, batch)
         self._phase("evaluate")
@@ -185,19 +188,9 @@ class Cell:
 
     def _train_together(self, stream, predict, train_step, train_epoch):
         """All epochs, each with its validation as published, then the AUC of every finding over the test set."""
-        epochs, validation_losses = [], []
-        for number in range(1, self.epochs + 1):
-            started = self._now()
-            pairs = stream.epoch(number)
-            losses = [train_epoch(pairs)] if train_epoch else self._losses(train_step, pairs, number, started)
-            self.synchronize()
-            trained = self._now() - started
-            scores, labels = self._predict_part(stream, "validation", predict)
-            if scores is not None and len(scores):
-                validation_losses.append(float(binary_cross_entropy(scores, labels)[0]))
-            told = self.team.gather([np.array([read_scalar(loss) for loss in losses])])
-            seconds = self._now() - started
-            epochs.append(dict(self._epoch_done(number, np.mean(told or 0), seconds), trained=trained))
+        with self.meter:
+            epochs = [self._epoch(stream, predict, train_step, train_epoch, n) for n in range(1, self.epochs + 1)]
+        validation_losses = [epoch["validation_loss"] for epoch in epochs if epoch["validation_loss"] is not None]
         self._phase("train")
         scores, labels = self._predict_part(stream, "test", predict)
         if self.rank:
@@ -221,6 +214,20 @@ class Cell:
             epoch_losses=[epoch["loss"] for epoch in epochs],
             validation_losses=validation_losses,
         )
+
+    def _epoch(self, stream, predict, train_step, train_epoch, number):
+        """One epoch of all workers and its validation."""
+        started = self._now()
+        pairs = stream.epoch(number)
+        losses = [train_epoch(pairs)] if train_epoch else self._losses(train_step, pairs, number, started)
+        self.synchronize()
+        trained = self._now() - started
+        scores, labels = self._predict_part(stream, "validation", predict)
+        validated = scores is not None and len(scores)
+        validation_loss = float(binary_cross_entropy(scores, labels)[0]) if validated else None
+        told = self.team.gather([np.array([read_scalar(loss) for loss in losses])])
+        done = self._epoch_done(number, np.mean(told or 0), self._now() - started)
+        return dict(done, trained=trained, validation_loss=validation_loss)
 
     def _losses(self, train_step, pairs, number, started):
         """The losses of an epoch, step by step; the very first step is also timed alone."""
@@ -253,10 +260,12 @@ class Cell:
         else:
             mine.give(given)
         images = arrays.x_test[: len(arrays.x_test) // batch * batch]
-        self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
-        self._phase("warm_up")
-        self.cards.after_first_step()
-        times, features = self._pass(images, predict, batch)
+        with cores.neighbours(self.arguments.parity):
+            self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
+            self._phase("warm_up")
+            self.cards.after_first_step()
+            with self.meter:
+                times, features = self._pass(images, predict, batch)
         self._phase("predict")
         errors = parity.compare_features(self.arguments.workload, given, features, self.canonical)
         self._phase("evaluate")
@@ -392,8 +401,9 @@ class Cell:
             "parity": None,
             "pretrained": self.began_with,
             "gru": self.gru() if callable(self.gru) else self.gru,
+            "threads": self.threads,
         }
-        result.update(measured, **self.cards.report())
+        result.update(measured, **dict(self.cards.report(), **self.meter.report()))
         if self.rank:
             return
         path = document.write(result)

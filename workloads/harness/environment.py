@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 
+from harness import cores
 from harness.nvml import Nvml, NvmlError
 
 
@@ -39,7 +40,7 @@ def describe(cards=None):
         "python": platform.python_version(),
         "numpy": np.__version__,
         "cpu": first_match("/proc/cpuinfo", r"model name\s*:\s*(.+)") or platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores.count(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": gpus() if cards is None else cards,
     }

@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from harness import cores
+
 RANK, MEETING, PIPE = "ROSETTA_RANK", "ROSETTA_MEETING", "ROSETTA_PIPE"
 
 
@@ -45,7 +47,10 @@ class Workers:
     def _start(self, number, argv):
         """Start a worker; should it die, so does this process: the others would wait for it for ever."""
         mine, its = Pipe()
-        env = dict(os.environ, **{RANK: str(number), MEETING: self.meeting, PIPE: str(its.fileno())})
+        env = dict(
+            os.environ,
+            **{RANK: str(number), MEETING: self.meeting, PIPE: str(its.fileno()), cores.SHARED_BY: str(self.count)},
+        )
         worker = subprocess.Popen([sys.executable, "-m", "harness"] + argv, env=env, pass_fds=[its.fileno()])
         its.close()
         self._others.append(worker)

@@ -13,6 +13,7 @@ cell = Cell(cntk.__version__, packages={"keras": keras.__version__})  # CNTK doe
 params = cell.params
 device = cntk.device.use_default_device()  # chosen by CNTK when Keras was imported: the GPU, if it sees one
 assert device.type() == min(cell.gpus, 1), "CNTK chose another kind of device: %s" % device
+cntk.cntk_py.set_max_num_cputhreads(cell.threads)  # by default as many as the machine has, whatever it may use
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 keras.backend.set_image_data_format("channels_first")  # CNTK's only one: else Keras transposes around every layer

@@ -9,6 +9,7 @@ from harness.weights import cudnn_block, from_cudnn_block
 cell = Cell(C.__version__)  # CNTK does not tell its CUDA and cuDNN
 params = cell.params
 C.device.try_set_default_device(C.device.gpu(0) if cell.gpus else C.device.cpu())
+C.cntk_py.set_max_num_cputhreads(cell.threads)  # by default as many as the machine has, whatever it may use
 C.cntk_py.set_fixed_random_seed(cell.seed)
 
 # --- Data -----------------------------------------------------------------------------------------------------------

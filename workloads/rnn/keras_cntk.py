@@ -15,6 +15,7 @@ params = cell.params
 np.random.seed(cell.seed)  # Keras draws the seeds of its initialisers from NumPy
 device = cntk.device.use_default_device()  # chosen by CNTK when Keras was imported: the GPU, if it sees one
 assert device.type() == min(cell.gpus, 1), "CNTK chose another kind of device: %s" % device
+cntk.cntk_py.set_max_num_cputhreads(cell.threads)  # by default as many as the machine has, whatever it may use
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data()

@@ -14,6 +14,7 @@ cell = Cell(keras.__version__, packages={"tensorflow": tf.__version__})  # Tenso
 params = cell.params
 np.random.seed(cell.seed)  # initialisers: Keras draws their seeds from NumPy
 tf.set_random_seed(cell.seed)  # of the graph; without it those seeds would be only half of each operation's
+tf.get_variable_scope().set_use_resource(True)  # else Keras may write a weight that a gradient still has to read
 assert not cell.gpus or tf.test.is_gpu_available(), "TensorFlow sees no GPU, and would use the CPU without a word"
 
 # --- Data -----------------------------------------------------------------------------------------------------------
@@ -40,9 +41,18 @@ model = keras.Sequential(
 cell.gru = "cudnn" if cell.gpus else "scan"
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
+
+
+class Adam(keras.optimizers.Adam):
+    def get_updates(self, loss, params):  # Keras counts a step while Adam may still have to read how many there were
+        updates = super().get_updates(loss=loss, params=params)
+        with tf.control_dependencies(updates[1:]):
+            return [keras.backend.update_add(self.iterations, 1), *updates[1:]]
+
+
 model.compile(
     loss="sparse_categorical_crossentropy",  # takes probabilities, and labels as class indices
-    optimizer=keras.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
+    optimizer=Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon),
 )
 
 

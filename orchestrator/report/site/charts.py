@@ -45,11 +45,12 @@ def data_of(table: Table, by_run: Mapping[str, Row]) -> Iterator[Datum]:
 
 
 def datum(library: str, where: str, entry: Entry, rows: Sequence[Row]) -> Datum:
-    """One field of a table: the median of its rounds, and its interval if there are several."""
+    """One field of a table: the median of its rounds, and its interval, or the range of too few rounds for one."""
     from orchestrator.compare import noise
 
     seconds = [row["seconds"] for row in rows]
-    low, high = noise.interval(seconds) or (None, None)
+    few = (min(seconds), max(seconds)) if len(seconds) > 1 else (None, None)
+    low, high = noise.interval(seconds) or few
     return {
         "library": f"{library} {entry.marks}".rstrip(),
         "where": where,
@@ -72,7 +73,7 @@ def ranked(data: Sequence[Datum]) -> Sequence[Datum]:
 def caption(data: Sequence[Datum]) -> str:
     """What the bars are."""
     several = (
-        " Lines: where the median lies with 95 % confidence, by bootstrap over rounds."
+        " Lines: where the median lies with 95 % confidence; of fewer than six rounds, their range."
         if any(datum["rounds"] > 1 for datum in data)
         else " One round each."
     )

@@ -1,7 +1,6 @@
 """The statistics against SciPy's, and how often they err on rounds of which the truth is known."""
 
 import json
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from orchestrator.cell.cell import Cell
-from orchestrator.compare.noise import (
+from orchestrator.compare import cores_used
+from orchestrator.compare.evidence import (
     LARGEST_EXACT,
-    RESAMPLES,
     Comparison,
-    Doubt,
+    adjusted,
+    against_figure,
     compare,
-    doubts,
-    interval,
-    median,
+    drift,
     ratio_interval,
-    spread,
+    rounds_for,
 )
+from orchestrator.compare.noise import Doubt, doubts, interval, median, spread
 from orchestrator.results.rows import unfilled_row
 
 seconds = st.floats(0.01, 1e6)
@@ -33,20 +32,23 @@ few_values = st.lists(st.integers(1, 6).map(float), min_size=1, max_size=40)
 @given(rounds)
 def test_median_and_spread_are_those_of_numpy_and_scipy(values: list[float]):
     assert median(values) == np.median(values)
-    if len(values) > 1:
-        assert spread(values) == pytest.approx(stats.iqr(values) / np.median(values))
-    else:
+    if len(values) < 2:
         assert spread(values) is None
+    else:  # three have no quartiles
+        apart = stats.iqr(values) if len(values) > 3 else np.ptp(values)
+        assert spread(values) == pytest.approx(apart / np.median(values))
 
 
-@given(st.lists(seconds, min_size=2, max_size=12))
-def test_the_interval_is_scipys_bootstrap(values: list[float]):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (values,), np.median, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
-        ).confidence_interval
-    assert interval(values) == pytest.approx((found.low, found.high))
+@pytest.mark.parametrize("count", range(1, 30))
+def test_the_interval_holds_the_median_as_often_as_it_says_whatever_the_noise(count: int):
+    values = [float(value) for value in range(count)]
+    found = interval(values)
+    if found is None:
+        assert count < 6  # even all of five would miss it in one case of sixteen
+        return
+    rank = int(found[0]) + 1
+    assert found == (rank - 1, count - rank)
+    assert 2 * stats.binom.cdf(rank - 1, count, 0.5) <= 0.05 < 2 * stats.binom.cdf(rank, count, 0.5)
 
 
 @given(rounds, rounds)
@@ -111,11 +113,66 @@ def decided(ratio: float, count: int, noise: float = 0.02) -> float:
     return 1 - verdicts.count("undecided") / len(verdicts)
 
 
-def test_a_ratio_has_an_interval_where_one_side_has_rounds():
+@pytest.mark.parametrize("sizes", [(4, 4), (5, 9), (12, 12), (30, 40)])
+def test_the_interval_of_a_ratio_holds_1_where_the_rank_test_tells_no_difference(sizes: tuple[int, int]):
+    rng = np.random.default_rng(7)
+    for shift in (1, 1.05, 1.2):
+        a, b = (np.exp(rng.normal(0, 0.05, count)) for count in sizes)
+        low, high = ratio_interval(shift * a, b) or (0, 0)
+        assert (low <= 1 <= high) == (compare(shift * a, b).verdict == "undecided")
+
+
+def test_too_few_rounds_have_no_interval():
     assert ratio_interval([1.0], [2.0]) is None
-    assert ratio_interval([2.0, 2.2, 2.4], [2.0]) == (1.0, 1.2)
-    low, high = ratio_interval([2.0, 2.2, 2.4], [1.0, 1.1]) or (0, 0)
-    assert 1.8 < low < 2.0 < 2.2 < high <= 2.4
+    assert ratio_interval([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) is None
+    assert ratio_interval([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0]) == (1, 4)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_many_comparisons_are_adjusted_as_scipy_does(chances: list[float]):
+    assert adjusted(chances) == pytest.approx(list(stats.false_discovery_control(chances)))
+
+
+def test_a_table_of_equal_cells_has_a_false_alarm_no_more_often_than_a_single_one():
+    rng = np.random.default_rng(2026)
+    tables = [adjusted([compare(*rng.lognormal(0, 0.08, (2, 6))).p for _ in range(20)]) for _ in range(500)]
+    alarms = sum(min(table) <= 0.05 for table in tables) / len(tables)
+    assert alarms <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5
+
+
+def test_rounds_that_a_single_difference_takes():
+    assert [rounds_for(count) for count in (1, 5, 20, 253)] == [4, 5, 6, 8]
+
+
+def test_a_drift_is_what_all_series_show_together():
+    rising = [100 * 1.02**n for n in range(5)]
+    assert drift([rising, rising]) == pytest.approx(0.02)
+    assert drift([rising[::-1]]) == pytest.approx(1 / 1.02 - 1)
+    assert drift([rising, rising[::-1]]) is None
+    assert drift([rising[:3]]) is None  # one order of six
+    assert drift([rising[:3]], toward=-1) is None
+    assert drift([[1.0, 1.1, 1.2, 1.15]]) is None
+    assert drift([[1.0, 1.1, 1.2, 1.3]], toward=1) is not None  # which would explain what is slower later
+    assert drift([[5.0], [7.0]]) is None
+    assert drift([]) is None
+
+
+def test_without_a_drift_hardly_any_is_seen():
+    rng = np.random.default_rng(2026)
+    seen = sum(drift(list(rng.normal(1, 0.05, (2, 5)))) is not None for _ in range(1000))
+    assert seen <= 50 + 3 * (1000 * 0.05 * 0.95) ** 0.5
+
+
+@given(st.lists(st.floats(0.5, 2), min_size=2, max_size=12, unique=True), st.floats(0.5, 2))
+def test_against_a_single_figure_it_is_students_test(values: list[float], figure: float):
+    logs = np.log(values)
+    if logs.std() < 1e-6:
+        return
+    error = logs.std(ddof=1) * (1 + 1 / len(logs)) ** 0.5
+    p, (low, high) = against_figure(values, figure)
+    distance, limit = logs.mean() - np.log(figure), stats.t.ppf(0.975, len(logs) - 1)
+    assert p == pytest.approx(2 * stats.t.sf(abs(distance) / error, len(logs) - 1), abs=1e-9)
+    assert (low, high) == pytest.approx((np.exp(distance - limit * error), np.exp(distance + limit * error)), rel=1e-5)
 
 
 @pytest.mark.parametrize("call", [median, lambda v: compare(v, [1]), lambda v: compare([1], v)])
@@ -140,6 +197,10 @@ def hot(*reasons: str) -> str:
         ([row(), row(seconds=10.9)], ()),
         ([row(), row(seconds=13.0)], (Doubt.NOISY,)),
         ([row(), row(shortened=True)], (Doubt.SHORTENED,)),
+        ([row(), row(seconds=10.1), row(), row(seconds=10.2), row(seconds=13.0)], ()),  # outvoted
+        ([row(load_after=1.0)], ()),
+        ([row(load_before=16.0)], (Doubt.LOADED,)),
+        ([row(), row(load_after=1.5)], (Doubt.LOADED,)),
         ([row(data="synthetic")], (Doubt.SYNTHETIC,)),
         ([row(data="synthetic", workload="densenet121")], ()),
         ([row(gpus_after=hot())], ()),
@@ -150,3 +211,13 @@ def hot(*reasons: str) -> str:
 )
 def test_what_is_not_ranked(rows: list[dict[str, Any]], expected: tuple[Doubt, ...]):
     assert doubts(rows) == expected
+
+
+def test_a_run_that_uses_its_cores_otherwise_than_its_library_does_is_not_ranked():
+    (library, workload, cores), used = next(iter(cores_used.measured().items()))
+    usual = {**unfilled_row(Cell(library, workload)), "seconds": 10.0, "shortened": False, "cores": cores}
+    assert doubts([{**usual, "cpu_used": used}]) == ()
+    assert doubts([{**usual, "cpu_used": used - 0.3}]) == (Doubt.CORES,)
+    assert doubts([{**usual, "cpu_used": used + 0.3}]) == (Doubt.CORES,)
+    assert doubts([usual]) == ()  # of earlier versions
+    assert doubts([{**usual, "cores": 1000, "cpu_used": 0.01}]) == ()  # nobody knows what is usual there

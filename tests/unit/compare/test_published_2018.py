@@ -162,7 +162,10 @@ def headings(*rows) -> dict[str, list[str]]:
 
 
 def test_the_figures_of_2018_have_columns_of_their_own():
-    every, _ = tables.tables(table_of([ran("pytorch", 300), ran("jax", 200)]), published=True)
+    every, _ = tables.tables(
+        table_of([ran(name, s, repeat=n) for name, s in (("pytorch", 300), ("jax", 200)) for n in range(4)]),
+        published=True,
+    )
     rnn = every[1]
     assert rnn.columns == [("CPU",), ("2018, CUDA 8", "K80"), ("2018, CUDA 8", "P100")]
     assert [entry.time for entry in rnn.rows["PyTorch"]] == ["300 s", "31 s", "16 s"]
