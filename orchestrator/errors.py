@@ -135,3 +135,9 @@ class LackingError(RosettaError):
     """What a run needs is lacking on this machine."""
 
     exit_code = 19
+
+
+class InstallationError(RosettaError):
+    """An interpreter or image of the user's own can't be asked what is installed, or has nothing to be measured."""
+
+    exit_code = 20

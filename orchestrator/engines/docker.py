@@ -58,6 +58,8 @@ class DockerEngine(OnThisHost):
     """A Docker engine, local or the one that ``DOCKER_HOST`` names; its images come by ``supply``."""
 
     name = "docker"
+    results = "/results"
+    """The folder in a container in which a cell leaves its document."""
 
     def __init__(self, supply: Supply = built) -> None:
         self.connection = Connection()
@@ -165,11 +167,11 @@ class DockerEngine(OnThisHost):
             **isolation(task.memory),
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
             cpuset_cpus=",".join(map(str, task.cores)) or None,
-            binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,
+            binds=self._binds(task),
         )
         container = self.api.create_container(
             self._id(task.image),
-            contract.arguments(task.cell),
+            **self._invocation(task),
             user=USER,
             host_config=host,
             volumes=["/results"],
@@ -185,11 +187,23 @@ class DockerEngine(OnThisHost):
         with self._lock:
             self._running.add(container)
         try:
+            self._before_start(container)
             yield container
         finally:
             with self._lock:
                 self._running.discard(container)
             self.remove(container)
+
+    def _binds(self, task: Task) -> list[str]:
+        """The volumes that a cell sees, each as Docker writes it."""
+        return [f"{self._volume(task)}:/data:ro"] if task.data else []
+
+    def _invocation(self, task: Task) -> dict[str, Any]:
+        """How a container of ours is told what to run."""
+        return {"command": contract.arguments(task.cell)}
+
+    def _before_start(self, container: str) -> None:
+        """Images of ours need nothing more."""
 
     def _remove_orphans(self, task: Task) -> None:
         """Remove what an orchestrator that is dead has left of this cell, or on its GPUs: we hold the locks of both."""
@@ -248,7 +262,7 @@ class DockerEngine(OnThisHost):
         a container of which it is still sending an archive.
         """
         url = f"{self.api.base_url}/v{self.api.api_version}/containers/{container}/archive"
-        with self.api.get(url, params={"path": "/results"}, stream=True, timeout=self.api.timeout) as response:
+        with self.api.get(url, params={"path": self.results}, stream=True, timeout=self.api.timeout) as response:
             response.raise_for_status()
             return document_of(response.iter_content(2**16))
 

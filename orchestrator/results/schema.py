@@ -44,6 +44,8 @@ COLUMNS: Mapping[str, str] = {
     "gpu_others": "whole?", "device": "text?",
     # how the image was proved on this card before the cell ran: the run of its parity, or why there was none
     "proof": "text?",
+    # what an installation that is not ours says of itself (platform own), a JSON object: images/installation.py
+    "installation": "text?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -55,6 +57,7 @@ LATER = (
     *("workers", "findings", "pretrained", "validation_losses", "validate_seconds"),
     *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
     *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof"),
+    "installation",
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 
