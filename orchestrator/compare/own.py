@@ -60,7 +60,8 @@ def baselines(sources: Sequence[Source], cards: Sequence[str] = ()) -> Finder:
                 if chosen:
                     seconds = [theirs["seconds"] for theirs in chosen]
                     return Baseline(seconds, f"{source.name}: {chosen[-1]['cell']}", chosen[-1])
-            found = comparison.published(question, [{**theirs, "gpu": gpu} for theirs in rows])
+            on_card = (question[0], max(1, question[1]), *question[2:]) if gpu != "none" else question
+            found = comparison.published(on_card, [{**theirs, "gpu": gpu} for theirs in rows])
             if isinstance(found, Baseline):
                 return found
         names = " or ".join(dict.fromkeys(source.name for source in sources)) or "no results"
