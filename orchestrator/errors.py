@@ -147,3 +147,9 @@ class DeclinedError(RosettaError):
     """Nobody agreed to run programs of somebody else."""
 
     exit_code = 20
+
+
+class InstallationError(RosettaError):
+    """An interpreter or image of the user's own can't be asked what is installed, or has nothing to be measured."""
+
+    exit_code = 21

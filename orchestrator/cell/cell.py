@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+OWN = "own"
+"""The platform of what runs in an installation that is not ours."""
+
 
 @dataclass(frozen=True)
 class Cell:

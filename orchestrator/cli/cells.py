@@ -11,10 +11,12 @@ import click
 
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import (
+    Installations,
     Length,
     Running,
     Selection,
     Steadiness,
+    installations,
     length,
     running,
     selection,
@@ -134,7 +136,10 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 @length
 @running
 @steadiness
-def run(selection: Selection, length: Length, running: Running, steadiness: Steadiness) -> None:
+@installations
+def run(
+    selection: Selection, length: Length, running: Running, steadiness: Steadiness, installations: Installations
+) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
 
     \b
@@ -144,12 +149,18 @@ def run(selection: Selection, length: Length, running: Running, steadiness: Stea
       rosetta run --only '*/rnn/cpu/*' --repeats 3
       rosetta run --only '*/rnn/cpu/*' --until-stable 2 --max-repeats 20
       rosetta run --rerun '*/resnet50/*'
+      rosetta run --python nightly=/opt/venv/bin/python --only '*/rnn/*'
     """
     from orchestrator.report import screen
     from orchestrator.run.rounds import Target
 
     percent = steadiness.until_stable
     target = Target(percent / 100, steadiness.max_repeats) if percent else None
+    if installations:
+        from orchestrator.cli import own
+
+        own.run(installations, selection, length, running, target, run_cells)
+        return
     engine = engine_of(selection)
     cells = cells_of(selection, engine, length)
     tell_of_gpus(selection, machine_of(cells, engine))
@@ -225,6 +236,7 @@ def run_cells(
     show: "Show",
     running: Running,
     target: "Target | None" = None,
+    console: "Console | None" = None,
 ) -> None:
     """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted.
 
@@ -246,7 +258,7 @@ def run_cells(
     host = machine_of(cells, engine)
     if running.rerun:
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun)
-    console = screen()
+    console = console or screen()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
     settings = Settings(folder, running.jobs, running.deadline, mirror, running.build_deadline)
     progress = showing.choose(console, running.as_json)

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import Judging, judging, results_folder
+from orchestrator.cli.options import (
+    Installations,
+    Judging,
+    Length,
+    Selection,
+    installations,
+    judging,
+    length,
+    results_folder,
+    selection,
+)
 from orchestrator.errors import SelectionError, SlowerError
 from orchestrator.system.terminal import echo, note
 
@@ -16,7 +26,6 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
-@results_folder
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
@@ -24,15 +33,31 @@ if TYPE_CHECKING:
     help="Published results, of the same cells. Default: the figures of 2018.",
 )
 @judging
-def verify(paths: tuple[Path, ...], results: Path, against: Path | None, judging: Judging) -> None:
+@installations
+@selection
+@length
+def verify(
+    paths: tuple[Path, ...],
+    against: Path | None,
+    judging: Judging,
+    installations: Installations,
+    selection: Selection,
+    length: Length,
+) -> None:
     """Is my installation as fast as it should be? Exit code 12 if a cell is slower, or failed.
 
     FILE can be a folder of results; default: what DIR has merged. Shortened runs are never compared with full ones.
     docs/verify.md explains the verdicts.
 
+    With --python or --image it first measures an installation that is not ours, by our scripts: parity, then the cells
+    that are selected, then the comparison with what our own images did on this machine, else with published results.
+
     \b
     examples:
       rosetta verify
+      rosetta verify --python /opt/venv/bin/python --only '*/rnn/*'
+      rosetta verify --python nightly=~/conda/envs/nightly/bin/python --repeats 5
+      rosetta verify --image nvcr.io/nvidia/pytorch:26.10-py3
       rosetta verify --against docs/results/2026-11-25-cpu.parquet
       rosetta verify mine.parquet --threshold 5 --json
     """
@@ -41,7 +66,13 @@ def verify(paths: tuple[Path, ...], results: Path, against: Path | None, judging
     from orchestrator.results.merging import gather
     from orchestrator.results.paths import ResultsFolder
 
-    ours = gather(paths, note) if paths else read_results(ResultsFolder(results).merged)
+    if installations:
+        from orchestrator.cli import cells, own
+
+        found, baseline = own.verify(installations, selection, length, against, judging, cells.run_cells)
+        tell(found, baseline, judging.as_json)
+        return
+    ours = gather(paths, note) if paths else read_results(ResultsFolder(selection.results).merged)
     find = comparison.of_results(gather([against], note), str(against)) if against else comparison.published
     tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging.as_json)
 
@@ -49,26 +80,37 @@ def verify(paths: tuple[Path, ...], results: Path, against: Path | None, judging
 @click.command()
 @click.argument("old", type=click.Path(path_type=Path), metavar="A")
 @click.argument("new", type=click.Path(path_type=Path), metavar="B")
+@results_folder
 @judging
-def diff(old: Path, new: Path, judging: Judging) -> None:
+def diff(old: Path, new: Path, results: Path, judging: Judging) -> None:
     """What became slower from results A to results B? Exit code 12 if a cell did, or fails now.
 
-    A and B are files or folders. Cells that only one of them has are named and don't count.
+    A and B are files or folders, or names of installations that --python or --image has measured into DIR. Cells that
+    only one of them has are named and don't count.
 
     \b
     examples:
       rosetta diff last-week.parquet results/merged.parquet
       rosetta diff A.parquet B.parquet --threshold 5
+      rosetta diff yesterday today
     """
     from orchestrator.compare import comparison
     from orchestrator.results.merging import gather
 
-    before, after = gather([old], note), gather([new], note)
+    before, after = (gather([place_of(one, results)], note) for one in (old, new))
     gone = ", ".join(comparison.missing(after, before))
     if gone and not judging.as_json:
         echo(f"note: only in {old}: {gone}", err=True)
     compared = comparison.verify(after, comparison.of_results(before, str(old)), judging.threshold / 100)
     tell(compared, str(old), judging.as_json)
+
+
+def place_of(named: Path, results: Path) -> Path:
+    """Where the results lie that a person has named: there, or where an installation of that name has its own."""
+    from orchestrator.results.paths import ResultsFolder
+
+    own = ResultsFolder(results).own(str(named)).path
+    return own if not named.exists() and own.is_dir() else named
 
 
 def tell(every: "Sequence[Compared]", baseline: str, as_json: bool) -> None:

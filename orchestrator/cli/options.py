@@ -64,6 +64,17 @@ class Judging:
     as_json: bool
 
 
+@dataclass(frozen=True)
+class Installations:
+    """What is measured in place of our own images: interpreters and images of the user's own, ``[NAME=]WHERE``."""
+
+    python: tuple[str, ...]
+    image: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.python or self.image)
+
+
 def grouped(name: str, kind: type[Any], *options: Option) -> Callable[[Command], Command]:
     """Several options as one decorator, whose values a command gets as one argument: a ``kind`` under this name.
 
@@ -192,6 +203,24 @@ steadiness = grouped(
     ),
 )
 """Of run: how often."""
+
+installations = grouped(
+    "installations",
+    Installations,
+    click.option(
+        "--python",
+        multiple=True,
+        metavar="[NAME=]PATH",
+        help="Measure what this interpreter can import, in place of our own images. Repeatable. docs/verify.md",
+    ),
+    click.option(
+        "--image",
+        multiple=True,
+        metavar="[NAME=]IMAGE",
+        help="The same for what is in an image of somebody else's, which is here already. Repeatable.",
+    ),
+)
+"""Of run and verify: installations that are not ours."""
 
 judging = grouped(
     "judging",

@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestrator.cell.cell import OWN
 from orchestrator.cell.workloads import trains
-from orchestrator.compare import cores_used
+from orchestrator.compare import cores_used, installations
 from orchestrator.compare.noise import NOISY, slowed_by, spread, uses_cores_otherwise, was_loaded
 
 Row = Mapping[str, Any]
@@ -92,8 +93,15 @@ def other_cores(ours: Row, theirs: Row) -> str | None:
 
 
 def uncontained(ours: Row, theirs: Row) -> str | None:
-    """Run without a container."""
+    """Run without a container, as an installation of one's own is meant to be."""
+    if ours.get("platform") == OWN:
+        return None
     return "run without a container, on this machine's own libraries" if ours.get("engine") == "process" else None
+
+
+def recipe(ours: Row, theirs: Row) -> str | None:
+    """Another recipe of an image; an installation of one's own has another by nature."""
+    return None if ours.get("platform") == OWN else differs("recipe", "another recipe of the image")(ours, theirs)
 
 
 STARTING = 0.2
@@ -105,6 +113,7 @@ UNEVEN = 1.5
 RULES: Sequence[Rule] = (
     throttled,
     lacks("cudnn", "no cuDNN was loaded"),
+    *installations.RULES,
     differs("gpu_name", "another model of the card"),
     less("graphics_clock", "lower clock of the GPU", " MHz", 0.95),
     less("memory_clock", "lower clock of the GPU's memory", " MHz", 0.95),
@@ -121,7 +130,7 @@ RULES: Sequence[Rule] = (
     older("cuda", "CUDA"),
     older("cudnn", "cuDNN"),
     differs("framework_version", "another version of the library"),
-    differs("recipe", "another recipe of the image"),
+    recipe,
     differs("kernel", "another kernel"),
 )
 """The likeliest first."""

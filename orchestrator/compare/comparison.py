@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cell.cell import OWN
 from orchestrator.cell.contract import Status
 from orchestrator.compare import causes, published_2018
 from orchestrator.compare.causes import Row
@@ -119,7 +120,13 @@ def grouped(results: "pa.Table") -> dict[Question, list[Row]]:
 def question_of(row: Row) -> Question:
     """What a row answers; a run that failed before it could count its GPUs had one if any."""
     n_gpus = row["n_gpus"] if row["n_gpus"] is not None else int(row["gpu"] != "none")
-    return row["cell"], n_gpus, row["data"], row["epochs"] or 0, row["samples"] or 0
+    installation = f" ({row['image']})" if row["platform"] == OWN else ""
+    return f"{row['cell']}{installation}", n_gpus, row["data"], row["epochs"] or 0, row["samples"] or 0
+
+
+def of_any_installation(question: Question) -> Question:
+    """The same question, whatever an installation of somebody's own is called."""
+    return question[0].partition(" (")[0], *question[1:]
 
 
 def of_one_machine(rows: Sequence[Row]) -> list[Row]:
@@ -236,8 +243,13 @@ def of_results(results: "pa.Table", source: str) -> Finder:
     groups = {question: of_one_machine(rows) for question, rows in grouped(results).items()}
     lengths = {question[:3] for question, rows in groups.items() if rows}
 
+    others: dict[Question, list[Question]] = defaultdict(list)
+    for question in groups:
+        others[of_any_installation(question)].append(question)
+
     def find(question: Question, rows: Sequence[Row]) -> Baseline | str:
-        theirs = groups.get(question)
+        same = others[of_any_installation(question)]
+        theirs = groups.get(question) or (groups[same[0]] if len(same) == 1 else None)
         if not theirs:
             return "of another length there" if question[:3] in lengths else "not in there"
         if theirs[0]["shortened"] != rows[0]["shortened"]:
@@ -251,4 +263,5 @@ def of_results(results: "pa.Table", source: str) -> Finder:
 
 def missing(results: "pa.Table", baseline: "pa.Table") -> list[str]:
     """The cells that a baseline has and the results have not, by name."""
-    return sorted({question[0] for question in grouped(baseline)} - {question[0] for question in grouped(results)})
+    there, wanted = ({of_any_installation(q)[0] for q in grouped(table)} for table in (results, baseline))
+    return sorted(wanted - there)

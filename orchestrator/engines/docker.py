@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError, NotFound
+from docker.types import Mount
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
@@ -57,6 +58,8 @@ class DockerEngine(OnThisHost):
     """A Docker engine, local or the one that ``DOCKER_HOST`` names; its images come by ``supply``."""
 
     name = "docker"
+    results = "/results"
+    """The folder in a container in which a cell leaves its document."""
 
     def __init__(self, supply: Supply = built) -> None:
         self.connection = Connection()
@@ -172,11 +175,11 @@ class DockerEngine(OnThisHost):
             **isolation(task.memory, task.cell.n_gpus),
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
             cpuset_cpus=",".join(map(str, task.cores)) or None,
-            mounts=[volumes.mount(self._volume(task.data))] if task.data else None,
+            mounts=self._mounts(task),
         )
         container = self.api.create_container(
             self._id(task.image),
-            contract.arguments(task.cell),
+            **self._invocation(task),
             user=USER,
             host_config=host,
             volumes=["/results"],
@@ -192,11 +195,23 @@ class DockerEngine(OnThisHost):
         with self._lock:
             self._running.add(container)
         try:
+            self._before_start(container)
             yield container
         finally:
             with self._lock:
                 self._running.discard(container)
             self.remove(container)
+
+    def _mounts(self, task: Task) -> list[Mount]:
+        """The volumes that a cell sees."""
+        return [volumes.mount(self._volume(task.data))] if task.data else []
+
+    def _invocation(self, task: Task) -> dict[str, Any]:
+        """How a container of ours is told what to run."""
+        return {"command": contract.arguments(task.cell)}
+
+    def _before_start(self, container: str) -> None:
+        """Images of ours need nothing more."""
 
     def _remove_orphans(self, task: Task) -> None:
         """Remove what an orchestrator that is dead has left of this cell, or on its GPUs: we hold the locks of both."""
@@ -250,7 +265,7 @@ class DockerEngine(OnThisHost):
 
     def _result(self, container: str) -> bytes | None:
         """The one JSON document in /results, or None if there is none."""
-        with archive_from(self.api, container, "/results") as chunks:
+        with archive_from(self.api, container, self.results) as chunks:
             return document_of(chunks)
 
     def _volume(self, data: Path) -> str:

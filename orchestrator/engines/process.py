@@ -104,6 +104,15 @@ class ProcessEngine(OnThisHost):
             outcome = self._follow(task, Path(folder), on_event)
         return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)
 
+    def command(self, task: Task) -> list[str]:
+        """What a person would type: the harness by the interpreter of the image's environment."""
+        python = str(environment_of(task.image) / "bin" / "python")
+        return [python, "-m", "harness", *contract.arguments(task.cell)]
+
+    def variables(self, task: Task, folder: Path) -> dict[str, str]:
+        """The environment variables of a cell, which may write to ``folder``."""
+        return cell_variables(task, folder)
+
     def cells(self) -> Mapping[str, str]:
         """The claims of all cells that run here as our user, by process: their variables tell it."""
         claims = {}
@@ -130,12 +139,11 @@ class ProcessEngine(OnThisHost):
         with self._lock:
             if self.stopping:
                 return Outcome(Status.FAILED, "stopped before it began")
-            python = str(environment_of(task.image) / "bin" / "python")
             pinned = ["taskset", "--cpu-list", ",".join(map(str, task.cores))] if task.cores else []
             process = subprocess.Popen(
-                [*pinned, python, "-m", "harness", *contract.arguments(task.cell)],
+                [*pinned, *self.command(task)],
                 cwd=workloads_for(task.image, folder),
-                env=cell_variables(task, folder),
+                env=self.variables(task, folder),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """A script of ours inside an image that is not trusted: in a container that has no more than a cell."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,31 @@ LARGEST_ANSWER = 16 * 2**20
 """Bytes of what a script prints; the list of a thousand packages takes 100,000."""
 
 
-def run_script(api: docker.APIClient, image: str, script: Path) -> bytes:
-    """What a Python script prints in a container of an image; raises BuildError if the engine can't run one."""
-    host = api.create_host_config(**isolation(2**30))
+def run_script(
+    api: docker.APIClient,
+    image: str,
+    script: Path,
+    words: Sequence[str] = (),
+    python: str = "python",
+    memory: int = 2**30,
+    gpus: Mapping[str, Any] | None = None,
+) -> bytes:
+    """What a Python script prints in a container of an image; raises BuildError if the engine can't run one.
+
+    It is given these ``words``, ``memory`` in bytes, and the GPUs of a request of ``isolation.gpu_request``.
+    """
+    host = api.create_host_config(**isolation(memory), **(gpus or {}))
     said = bytearray()
     try:
         container = api.create_container(
-            image, ["-c", script.read_text(encoding="utf-8")], entrypoint=["python"], user=USER, host_config=host,
+            image,
+            ["-B", "-c", script.read_text(encoding="utf-8"), *words],
+            entrypoint=[python],
+            user=USER,
+            host_config=host,
+            environment={"HOME": "/tmp"},
             labels={"rosetta": "script"},
-        )["Id"]  # fmt: skip
+        )["Id"]
         try:
             stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
             try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.cell import quality
+from orchestrator.cell.cell import OWN
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import STARTS, form_of, ranks_synthetic, workloads
@@ -29,7 +30,7 @@ COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
     "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run", "start", "steps",
-    "threads", "cpu_used", "load_before", "load_after",
+    "threads", "cpu_used", "load_before", "load_after", "image",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -153,8 +154,16 @@ def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The newest answer to each question: a cell that was run again, say after a change of its script, counts once."""
     question = ("cell", "repeat", "data", "epochs", "samples", "steps", "machine", "start")
-    answers = {(row.get("n_gpus") or 1, *(row[name] for name in question)): row for row in sorted(rows, key=started)}
+    answers = {
+        (row.get("n_gpus") or 1, own_name(row), *(row[name] for name in question)): row
+        for row in sorted(rows, key=started)
+    }
     return list(answers.values())
+
+
+def own_name(row: Row) -> str:
+    """What its user calls the installation of a row; empty for ours."""
+    return str(row.get("image", "")) if row.get("platform") == OWN else ""
 
 
 def started(row: Row) -> int:
@@ -194,6 +203,8 @@ def column_of(row: Row, machine: str = "", starts: Sequence[str] = ()) -> Column
     """
     word, digits = re.fullmatch(r"(.*?)(\d*)", row["platform"], re.DOTALL).groups()  # type: ignore[union-attr]
     platform = word if word != "cpu" else "", int(digits or 0)
+    if row["platform"] == OWN:
+        platform = f"{OWN} {own_name(row)}", 0
     data = row["data"] if ranks_synthetic(row["workload"]) and row["data"] != "real" else ""
     start = "" if data else row["start"] or next(iter(starts), "")
     count = max(row["n_gpus"] or 1, row["workers"] or 1)
@@ -256,8 +267,10 @@ def gpu_rank(gpu: str) -> tuple[int, str]:
 
 
 def platform_title(platform: tuple[str, int]) -> str:
-    """("", 0) → "CPU", ("cuda", 9) → "CUDA 9"."""
+    """("", 0) → "CPU", ("cuda", 9) → "CUDA 9", ("own nightly", 0) → "own: nightly"."""
     word, version = platform
+    if word.startswith(f"{OWN} "):
+        return f"{OWN}: {word.removeprefix(OWN).strip()}"
     return f"{word.upper() or 'CPU'} {version or ''}".strip()
 
 

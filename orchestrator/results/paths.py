@@ -4,6 +4,7 @@ cells/<key>/pytorch/rnn/cpu.parquet     the result of a cell, beside it its log;
 incompatible.parquet                    the cells of the last plans that can't run
 merged.parquet                          everything merged
 parity/                                 the same again, of comparisons with the reference
+own/nightly/                            the same again, of an installation that is not ours, by the name its user gave
 reports/                                what is made to be read
 .claims/                                who runs what now
 """
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-CELLS, PARITY, REPORTS, CLAIMS = "cells", "parity", "reports", ".claims"
+CELLS, PARITY, OWN, REPORTS, CLAIMS = "cells", "parity", "own", "reports", ".claims"
 """Folders. A merge takes nothing in reports for a result, nor what is hidden."""
 
 INCOMPATIBLE, MERGED = "incompatible.parquet", "merged.parquet"
@@ -51,6 +52,10 @@ class ResultsFolder:
     def parity(self) -> "ResultsFolder":
         """The folder within this one for comparisons with the reference."""
         return ResultsFolder(self.path / PARITY)
+
+    def own(self, name: str) -> "ResultsFolder":
+        """The folder within this one of an installation that is not ours, by the name that its user gave."""
+        return ResultsFolder(self.path / OWN / name)
 
     def result(self, key: str, cell: str) -> Path:
         """The result of a cell, named by its id, once it is there."""

@@ -54,6 +54,8 @@ COLUMNS: Mapping[str, str] = {
     "effective_precision": "text?", "gru": "text?", "start": "text?", "kernels_seconds": "real?",
     # threads asked of the library; processor time ÷ (seconds × cores); the machine's load average by the core
     "threads": "whole?", "cpu_used": "real?", "load_before": "real?", "load_after": "real?",
+    # what an installation that is not ours says of itself (platform own), a JSON object: images/installation.py
+    "installation": "text?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -67,6 +69,7 @@ LATER = (
     *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof", "base"),
     *("effective_precision", "gru", "start", "kernels_seconds"),
     *("threads", "cpu_used", "load_before", "load_after"),
+    "installation",
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cell.cell import DEFAULTS, Cell
+from orchestrator.cell.cell import DEFAULTS, OWN, Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines.protocol import Task
 from orchestrator.errors import ResultError
@@ -42,8 +42,12 @@ class Proof:
 
 
 def is_needed(planned: Planned, active: ActiveRun) -> bool:
-    """Whether a cell runs on a card and is to be timed; on a machine that is only imagined nothing can be proved."""
-    return planned.cell.gpu != "none" and not planned.cell.parity and not active.host.imagined
+    """Whether a cell is to be timed on a card, or in an installation that is not ours, of which nobody knows anything.
+
+    On a machine whose cards are only imagined nothing can be proved.
+    """
+    own, on_card = planned.cell.platform == OWN, planned.cell.gpu != "none"
+    return not planned.cell.parity and (on_card or own) and not (on_card and active.host.imagined)
 
 
 def proving(cell: Cell) -> Cell:
@@ -64,9 +68,14 @@ def prove(planned: Planned, task: Task, active: ActiveRun, run: Callable[[Task],
     with file_locks.waited_for(file_locks.host_folder() / f"proof-{name}.lock"):
         row = found(path, active)
         if row is None:
-            active.progress.say(f"{cell.id}: not proved on this card yet; comparing with the reference first")
+            active.progress.say(f"{cell.id}: not proved {where(cell)} yet; comparing with the reference first")
             row = made(replace(task, cell=cell, key=name, run=uuid.uuid4().hex, data=None), path, active, run)
-    return judged(row)
+    return judged(row, where(cell))
+
+
+def where(cell: Cell) -> str:
+    """Where a proof holds."""
+    return "on this card" if cell.gpu != "none" else "in this installation"
 
 
 def found(path: Path, active: ActiveRun) -> Row | None:
@@ -102,10 +111,10 @@ def made(task: Task, path: Path, active: ActiveRun, run: Callable[[Task], Outcom
     return row
 
 
-def judged(row: Row) -> Proof:
+def judged(row: Row, where: str) -> Proof:
     """What a comparison's row means for the cells that wait for it."""
     if row["status"] == Status.OK:
-        return Proof(f"parity on this card, run {row['run']}")
+        return Proof(f"parity {where}, run {row['run']}")
     if row["status"] == Status.HOST_LOST:
         return Proof(outcome=Outcome(Status.HOST_LOST, f"lost while it was proved: {row['reason']}"))
-    return Proof(outcome=Outcome(Status.FAILED, f"not proved on this card, so not timed: {row['reason']}"))
+    return Proof(outcome=Outcome(Status.FAILED, f"not proved {where}, so not timed: {row['reason']}"))

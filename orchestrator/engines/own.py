@@ -1,0 +1,129 @@
+"""Cells by an interpreter of the user's own: no container, nothing installed into it, its variables as they are."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.cell import contract
+from orchestrator.cell.cell import OWN
+from orchestrator.engines.process import ProcessEngine, cell_variables
+from orchestrator.engines.protocol import Engine, Task
+from orchestrator.errors import InstallationError
+from orchestrator.images import installation
+from orchestrator.images.image import Image
+from orchestrator.images.installation import Facts, Installation, Installed
+from orchestrator.images.installation_probe import VARIABLES
+from orchestrator.system.terminal import Say
+
+PATIENCE = 300.0
+"""Seconds for an answer; TensorFlow's first import from a cold network disk takes a minute or two."""
+
+LARGEST_ANSWER = 2**20
+"""Bytes; five hundred packages take 20,000."""
+
+KEPT = ("PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX")
+"""Variables by which an installation finds its parts, beside those that every cell keeps."""
+
+
+class OwnEngine(Engine, Protocol):
+    """An engine whose only image is an installation that it can ask about itself."""
+
+    source: str
+    """What the user named: a path, or an image."""
+
+    def installed(self) -> Installed:
+        """The interpreter and what it can find; raises InstallationError."""
+
+    def facts(self, module: str) -> Facts:
+        """What a module says of itself, imported there."""
+
+
+class OwnPython(ProcessEngine):
+    """Runs cells on this machine by one interpreter, whatever it brings."""
+
+    def __init__(self, python: Path) -> None:
+        super().__init__()
+        # not resolved: a virtual environment's interpreter is a link, and knows its environment by where the link lies
+        self.python = Path(os.path.abspath(shutil.which(python.expanduser()) or python))
+        self.source = str(python)
+        if not (self.python.is_file() and os.access(self.python, os.X_OK)):
+            remedy = "It takes the path of a program: /opt/venv/bin/python."
+            raise InstallationError(f"{python} is no interpreter.", "There is no such program.", remedy)
+
+    @property
+    def version(self) -> str:
+        """Which interpreter."""
+        return f"{self.python}, without containers"
+
+    def unavailable(self, image: Image) -> str | None:
+        """It is there already."""
+        return None
+
+    def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
+        """Nothing is ever installed into it."""
+        return {image.tag: "" for image in wanted}
+
+    def command(self, task: Task) -> list[str]:
+        """The harness by this interpreter."""
+        return [str(self.python), "-m", "harness", *own_arguments(task)]
+
+    def variables(self, task: Task, folder: Path) -> dict[str, str]:
+        """Those of a cell, and what the user has set for the libraries: that is what is to be judged."""
+        return {**kept_variables(), **cell_variables(task, folder), **precision_variables(task)}
+
+    def installed(self) -> Installed:
+        """The interpreter and what it can find; raises InstallationError."""
+        return installation.read_installed(self._said(), self.source)
+
+    def facts(self, module: str) -> Facts:
+        """What a module says of itself, imported there with the variables of a cell."""
+        return installation.read_facts(self._said(module), module, self.source)
+
+    def _said(self, *words: str) -> bytes:
+        """The probe's answer; raises InstallationError if it gives none in time."""
+        with tempfile.TemporaryDirectory(prefix="rosetta-") as folder, tempfile.TemporaryFile() as answer:
+            variables = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+            try:
+                subprocess.run(
+                    [str(self.python), "-B", "-c", installation.SCRIPT.read_text(), *words],
+                    cwd=folder,
+                    env={**variables, **kept_variables(), "HOME": folder, "TMPDIR": folder},
+                    stdin=subprocess.DEVNULL,
+                    stdout=answer,
+                    stderr=subprocess.DEVNULL,
+                    timeout=PATIENCE,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                why = f"No answer in {PATIENCE:,.0f} s."
+                raise InstallationError(f"{self.source} could not be asked what is installed.", why) from None
+            except OSError as error:
+                remedy = "It takes the path of a program: /opt/venv/bin/python."
+                raise InstallationError(f"{self.source} can't be run.", f"{error.strerror}.", remedy) from None
+            answer.seek(0)
+            return answer.read(LARGEST_ANSWER)
+
+
+def kept_variables() -> dict[str, str]:
+    """What the caller has set by which an installation is found, or made faster or slower."""
+    return {name: value for name, value in os.environ.items() if name in KEPT or VARIABLES.match(name)}
+
+
+def own_arguments(task: Task) -> list[str]:
+    """A cell's arguments; the platform ``own`` says nothing of GPUs, so they are said."""
+    without = ["--gpus", "0"] if task.cell.gpu == "none" else []
+    return [*contract.arguments(task.cell), *without]
+
+
+def precision_variables(task: Task) -> Mapping[str, str]:
+    """What an installation has to be told by variables about the precision of a cell."""
+    return task.image.variables_for(task.cell) if isinstance(task.image, Installation) else {}
+
+
+def own_variables() -> dict[str, str]:
+    """What a cell in somebody else's image is told by variables."""
+    return {"ROSETTA_PLATFORM": OWN, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp"}

@@ -1,0 +1,121 @@
+"""Interpreters of a user's own: asked by a real one, and run as a stand-in for one."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cell.cell import OWN, Cell
+from orchestrator.cell.contract import Status
+from orchestrator.engines.own import OwnPython
+from orchestrator.engines.protocol import Task
+from orchestrator.errors import InstallationError
+from orchestrator.images.definitions import library_index
+from orchestrator.images.installation import Installation
+from tests.unit.cell.test_contract import raw
+
+TORCH = """
+import os
+__version__ = "2.4.1"
+class version:
+    cuda = None
+class backends:
+    class mkldnn:
+        is_available = staticmethod(lambda: True)
+class _C:
+    _get_mkldnn_enabled = staticmethod(lambda: False)
+class __config__:
+    show = staticmethod(lambda: "BLAS_INFO=open, USE_MKLDNN=ON")
+get_num_threads = lambda: int(os.environ.get("OMP_NUM_THREADS", 7))
+print("greetings")
+"""
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch) -> Path:
+    """A folder on the path of this interpreter with a module that calls itself torch, and its metadata."""
+    (tmp_path / "lib" / "torch-2.4.1.dist-info").mkdir(parents=True)
+    (tmp_path / "lib" / "torch-2.4.1.dist-info" / "METADATA").write_text("Name: Torch\nVersion: 2.4.1\n")
+    (tmp_path / "lib" / "torch.py").write_text(TORCH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    return tmp_path / "lib"
+
+
+def test_an_interpreter_says_what_it_can_import_and_from_where(stub):
+    found = OwnPython(Path(sys.executable)).installed()
+    assert found.modules["torch"] == str(stub / "torch.py")
+    assert found.packages["torch"] == "2.4.1"
+    assert found.packages["numpy"] in found.packages.values()
+    assert (found.python, found.executable) == (".".join(map(str, sys.version_info[:3])), sys.executable)
+    assert not list(stub.rglob("__pycache__"))
+
+
+def test_a_module_says_how_it_was_built_whatever_it_prints(stub, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    facts = OwnPython(Path(sys.executable)).facts("torch")
+    assert (facts.version, facts.cuda, facts.onednn, facts.blas, facts.threads) == ("2.4.1", None, False, "open", 1)
+    assert facts.error is None
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("raise ImportError('libcudart.so.12: no such file')", "ImportError: libcudart.so.12: no such file"),
+        ("import os; os.kill(os.getpid(), 11)", "ended without a word"),
+        ("import os; os.write(1, b'{}'); os._exit(0)", "ended without a word"),
+        ("raise SystemExit", "SystemExit"),
+    ],
+)
+def test_a_module_that_can_not_be_imported_has_its_reason(stub, module, said):
+    (stub / "torch.py").write_text(module)
+    assert said in (OwnPython(Path(sys.executable)).facts("torch").error or "")
+
+
+def test_secrets_are_not_handed_on(stub, monkeypatch):
+    for name in ("NVIDIA_API_KEY", "TF_VAR_password", "TORCH_HUB_TOKEN", "HOME_OF_SECRETS"):
+        monkeypatch.setenv(name, "hush-hush")
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    (stub / "torch.py").write_text("import os; raise ImportError(sorted(os.environ.items()))")
+    engine = OwnPython(Path(sys.executable))
+    assert engine.installed().variables["MKL_NUM_THREADS"] == "3"
+    assert "hush-hush" not in str(engine.installed().variables) + str(engine.facts("torch").error)
+
+
+@pytest.mark.parametrize("script", ["echo '{'", "true", "echo '[]'", "head -c 3000000 /dev/zero"])
+def test_what_is_no_python_is_refused(tmp_path, script):
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/bash\n{script}\n")
+    program.chmod(0o755)
+    with pytest.raises(InstallationError, match="could not be asked"):
+        OwnPython(program).installed()
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InstallationError, match="no interpreter"):
+        OwnPython(tmp_path / "python")
+
+
+@pytest.mark.parametrize(("gpu", "words"), [("none", True), ("h200", False)])
+def test_a_cell_runs_by_the_interpreter_with_the_users_variables_and_no_secret(tmp_path, monkeypatch, gpu, words):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("A_TOKEN", "secret")
+    document = tmp_path / "document"
+    document.write_bytes(raw(platform=OWN))
+    program = tmp_path / "python"
+    script = f'echo "$@"; env; cp {shlex.quote(str(document))} $ROSETTA_RESULTS/a.json'
+    program.write_text(f"#!/bin/bash\n{script}\n")
+    program.chmod(0o755)
+    told = json.dumps({"module": "torch", "version": "2.4.1"})
+    image = Installation(library_index()["pytorch"], OWN, "mine", told)
+    cell = Cell("pytorch", "rnn", OWN, gpu, data="synthetic")
+    outcome = OwnPython(program).run(Task(cell, image, "key", "run"), lambda event: None)
+    assert outcome.status is Status.OK
+    assert ("--gpus 0" in outcome.log) == words
+    assert {"ROSETTA_PLATFORM=own", "OMP_NUM_THREADS=1"} <= set(outcome.log.splitlines())
+    assert "secret" not in outcome.log
+    # 2.4 has no one word for "no TF32", so NVIDIA's variable says it where there is a card
+    assert ("NVIDIA_TF32_OVERRIDE=0" in outcome.log) == (gpu != "none")
+    assert os.environ["A_TOKEN"] == "secret"
