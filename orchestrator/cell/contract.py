@@ -105,12 +105,26 @@ class Card(Strict):
     end: CardState
 
 
+class Checks(Strict):
+    """What a timed run showed of itself, outside its clock: see workloads/harness/checks.py.
+
+    ``scores`` is the error of test scores against the reference with the final weights; ``dropout`` is None for a
+    network without any.
+    """
+
+    steps_watched: Count
+    steps_moved: Count
+    scores: Amount
+    dropout: bool | None
+
+
 class Document(Strict):
     """The JSON that a container leaves in ``/results``. Times in seconds, memory in bytes.
 
     ``parity`` has the errors against the reference by what was compared, where the run was to prove the model.
     ``workers`` counts what trained one model together, ``findings`` has the AUC of each (None where it is absent).
-    ``gpus`` has the cards that the cell used, where it had some.
+    ``gpus`` has the cards that the cell used, where it had some. ``checks`` is None where a run only predicted, proved
+    parity, or did not hand over its weights.
     """
 
     contract: Literal[1]
@@ -141,6 +155,7 @@ class Document(Strict):
     peak_memory: Count
     container_memory: Count | None = None
     parity: dict[Text, Seconds] | None = None
+    checks: Checks | None = None
     versions: Versions
     environment: Environment
     gpus: Annotated[list[Card], Field(max_length=64)] | None = None

@@ -44,6 +44,8 @@ COLUMNS: Mapping[str, str] = {
     "gpu_others": "whole?", "device": "text?",
     # how the image was proved on this card before the cell ran: the run of its parity, or why there was none
     "proof": "text?",
+    # what the run showed of itself, a JSON object: see Checks in cell/contract.py
+    "checks": "text?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -54,7 +56,7 @@ LATER = (
     *("parity", "warm_up_seconds", "predict_seconds"),
     *("workers", "findings", "pretrained", "validation_losses", "validate_seconds"),
     *("container_memory", "commit", "dirty", "gpus_before", "gpus_after", "energy"),
-    *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof"),
+    *("gpus_during", "gpu_uuids", "capability", "gpu_peak_memory", "gpu_others", "device", "proof", "checks"),
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

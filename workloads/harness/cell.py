@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from harness import arguments, auc, batches, cards, data, document, environment, parity, weights, workers
+from harness import arguments, auc, batches, cards, checks, data, document, environment, parity, weights, workers
 from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
@@ -49,6 +49,7 @@ class Cell:
         }
         self.device = device
         self.cards = cards.of_cell(self.gpus)
+        self.checks = checks.NoChecks()
         if self.arguments.parity:
             self.params.dropout = [0.0] * len(getattr(self.params, "dropout", []))
             vars(self.params).update(self.params.parity.get("with", {}))
@@ -61,8 +62,8 @@ class Cell:
         document.event("phase", phase="import", seconds=self.seconds["import"])
 
     def _now(self):
-        """Seconds on a clock that stands still while the GPUs are asked how they are."""
-        return time.perf_counter() - self.cards.seconds
+        """Seconds on a clock that stands still while the GPUs are asked how they are, or weights are compared."""
+        return time.perf_counter() - self.cards.seconds - self.checks.seconds
 
     def _phase(self, name):
         """Close the phase that has run since the last one, and say so."""
@@ -130,17 +131,22 @@ class Cell:
         elif isinstance(arrays, batches.Stream):
             self._train_together(arrays, predict, train_step, train_epoch)
         else:
+            if weights is not None:
+                self.checks = checks.Checks(weights, self.arguments.workload, self.params, self.precision)
             self._train(arrays, predict, train_step, train_epoch)
 
     def _train(self, arrays, predict, train_step, train_epoch):
         """All epochs, then the test set."""
         batch = self.params.batch_size
         steps = len(arrays.x_train) // batch  # complete batches only, as published
+        self.checks.begin(self.epochs * (steps if train_step else 1), every=train_step is None)
         train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
         epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
         self._phase("train")
         accuracy, tested = self._evaluate(arrays, predict, batch)
         self._phase("evaluate")
+        self.checks.end(predict, lambda x, y: read_scalar((train_step or train_epoch)(x, y)), arrays, self.canonical)
+        self._phase("check")
         cold = sum(epoch["seconds"] for epoch in epochs)
         self._finish(
             epochs=len(epochs),
@@ -226,9 +232,11 @@ class Cell:
         self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
         self._phase("warm_up")
         self.cards.after_first_step()
+        chosen, looked_at = checks.other_order(images, self.canonical.x_test)
+        self._phase("shuffle")
         times, features = self._pass(images, predict, batch)
         self._phase("predict")
-        errors = parity.compare_features(self.arguments.workload, given, features, self.canonical)
+        errors = parity.compare_features(self.arguments.workload, given, features[chosen], looked_at)
         self._phase("evaluate")
         tolerance = self.params.agreement[self.precision]
         self._finish(
@@ -301,7 +309,9 @@ class Cell:
             losses = []
             for step in range(steps):
                 index = order[step * batch : (step + 1) * batch]
+                self.checks.before((number - 1) * steps + step, self.synchronize)
                 losses.append(train_step(x[index], y[index]))
+                self.checks.after((number - 1) * steps + step, self.synchronize)
                 if number == 1 and step == 0:
                     self._first_step_done(losses[0], started)
             self.synchronize()
@@ -316,8 +326,10 @@ class Cell:
         def epoch(x, y, number):
             started = self._now()
             order = self.random.permutation(len(x))[: steps * batch]
+            self.checks.before(number - 1, self.synchronize)
             loss = train_epoch(x[order], y[order])
             self.synchronize()
+            self.checks.after(number - 1, self.synchronize)
             return self._epoch_done(number, loss, self._now() - started)
 
         return epoch
@@ -368,6 +380,7 @@ class Cell:
             "versions": self.versions,
             "environment": environment.describe(self.cards.named),
             "parity": None,
+            "checks": self.checks.found,
             "pretrained": self.began_with,
         }
         result.update(measured, **self.cards.report())
