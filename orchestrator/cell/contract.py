@@ -105,6 +105,19 @@ class Card(Strict):
     end: CardState
 
 
+class Checks(Strict):
+    """What a timed run showed of itself, outside its clock: see workloads/harness/checks.py.
+
+    ``scores`` is the error of test scores against the reference with the final weights; ``dropout`` is None for a
+    network without any.
+    """
+
+    steps_watched: Count
+    steps_moved: Count
+    scores: Amount
+    dropout: bool | None
+
+
 class Document(Strict):
     """The JSON that a container leaves in ``/results``. Times in seconds, memory in bytes.
 
@@ -114,6 +127,7 @@ class Document(Strict):
     (None: nobody tells), ``gru`` says how a GRU's time-steps were computed.
     ``threads`` is how many the library was told to use, ``cpu_used`` the share of its cores' time that it took while
     the clock ran, ``load_before`` and ``load_after`` what the whole machine had to do, by the core.
+    ``checks`` is None where a run only predicted, proved parity, or did not hand over its weights.
     """
 
     contract: Literal[1]
@@ -150,6 +164,7 @@ class Document(Strict):
     cpu_used: Amount | None = None
     load_before: Amount | None = None
     load_after: Amount | None = None
+    checks: Checks | None = None
     versions: Versions
     environment: Environment
     gpus: Annotated[list[Card], Field(max_length=64)] | None = None

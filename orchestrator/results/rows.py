@@ -131,6 +131,7 @@ def document_columns(document: Document) -> dict[str, Any]:
         **{name: getattr(document, name) for name in same},
         "findings": json.dumps(document.findings, sort_keys=True) if document.findings is not None else None,
         "parity": json.dumps(document.parity, sort_keys=True) if document.parity is not None else None,
+        "checks": document.checks.model_dump_json() if document.checks is not None else None,
         "shortened": document.shortened
         or quality.is_shorter(document.workload, (document.epochs, document.samples), document.workers),
         **{f"{phase}_seconds": document.phases.get(phase) for phase in PHASES},

@@ -56,6 +56,8 @@ COLUMNS: Mapping[str, str] = {
     "threads": "whole?", "cpu_used": "real?", "load_before": "real?", "load_after": "real?",
     # what an installation that is not ours says of itself (platform own), a JSON object: images/installation.py
     "installation": "text?",
+    # what the run showed of itself, a JSON object: see Checks in cell/contract.py
+    "checks": "text?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -70,6 +72,7 @@ LATER = (
     *("effective_precision", "gru", "start", "kernels_seconds"),
     *("threads", "cpu_used", "load_before", "load_after"),
     "installation",
+    "checks",
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

@@ -12,6 +12,7 @@ from harness import (
     auc,
     batches,
     cards,
+    checks,
     cores,
     data,
     document,
@@ -66,6 +67,7 @@ class Cell:
         self.device, self.gru, self.read_loss = device, None, None
         self.read_precision = arithmetic.of_driver(self.gpus)
         self.cards = cards.of_cell(self.gpus)
+        self.checks = checks.NoChecks()
         if self.arguments.parity:
             self.params.dropout = [0.0] * len(getattr(self.params, "dropout", []))
             vars(self.params).update(self.params.parity.get("with", {}))
@@ -79,8 +81,8 @@ class Cell:
         document.event("phase", phase="import", seconds=self.seconds["import"])
 
     def _now(self):
-        """Seconds on a clock that stands still while the GPUs are asked how they are."""
-        return time.perf_counter() - self.cards.seconds
+        """Seconds on a clock that stands still while the GPUs are asked how they are, or weights are compared."""
+        return time.perf_counter() - self.cards.seconds - self.checks.seconds
 
     def _phase(self, name):
         """Close the phase that has run since the last one, and say so."""
@@ -161,18 +163,24 @@ class Cell:
         elif isinstance(arrays, batches.Stream):
             self._train_together(arrays, predict, train_step, train_epoch)
         else:
+            if weights is not None:
+                self.checks = checks.Checks(weights, self.arguments.workload, self.params, self.precision)
             self._train(arrays, predict, train_step, train_epoch)
 
     def _train(self, arrays, predict, train_step, train_epoch):
         """All epochs, then the test set."""
         batch = self.params.batch_size
         steps = len(arrays.x_train) // batch  # complete batches only, as published
+        self.checks.begin(self.epochs * (steps if train_step else 1), every=train_step is None)
         train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
         with self.meter:
             epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
         self._phase("train")
         share, tested = accuracy(arrays, predict, batch)
         self._phase("evaluate")
+        step = train_step or train_epoch
+        self.checks.end(predict, lambda x, y: epoch_loss([step(x, y)], self.read_loss), arrays, self.canonical)
+        self._phase("check")
         cold = sum(epoch["seconds"] for epoch in epochs)
         self._finish(
             epochs=len(epochs),
@@ -264,10 +272,12 @@ class Cell:
             self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
             self._phase("warm_up")
             self.cards.after_first_step()
+            chosen, looked_at = checks.other_order(images, self.canonical.x_test)
+            self._phase("shuffle")
             with self.meter:
                 times, features = self._pass(images, predict, batch)
         self._phase("predict")
-        errors = parity.compare_features(self.arguments.workload, given, features, self.canonical)
+        errors = parity.compare_features(self.arguments.workload, given, features[chosen], looked_at)
         self._phase("evaluate")
         tolerance = self.params.agreement[self.precision]
         self._finish(
@@ -340,7 +350,9 @@ class Cell:
             losses = []
             for step in range(steps):
                 index = order[step * batch : (step + 1) * batch]
+                self.checks.before((number - 1) * steps + step, self.synchronize)
                 losses.append(train_step(x[index], y[index]))
+                self.checks.after((number - 1) * steps + step, self.synchronize)
                 if number == 1 and step == 0:
                     self._first_step_done(losses[0], started)
             self.synchronize()
@@ -355,8 +367,10 @@ class Cell:
         def epoch(x, y, number):
             started = self._now()
             order = self.random.permutation(len(x))[: steps * batch]
+            self.checks.before(number - 1, self.synchronize)
             loss = train_epoch(x[order], y[order])
             self.synchronize()
+            self.checks.after(number - 1, self.synchronize)
             return self._epoch_done(number, loss, self._now() - started)
 
         return epoch
@@ -399,6 +413,7 @@ class Cell:
             "versions": self.versions,
             "environment": environment.describe(self.cards.named),
             "parity": None,
+            "checks": self.checks.found,
             "pretrained": self.began_with,
             "gru": self.gru() if callable(self.gru) else self.gru,
             "threads": self.threads,

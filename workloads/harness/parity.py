@@ -7,8 +7,6 @@ import numpy as np
 from harness import cores, document, weights
 from reference.layers import softmax
 
-IMAGES = 4  # of which the features are compared: the reference needs a second for each
-
 
 def compare_training(workload, params, mine, arrays, canonical, predict, step, team):
     """Errors of a trained network against the reference, by what was compared.
@@ -75,12 +73,10 @@ def spread(everyone, kinds):
     return max(float(np.abs(np.asarray(w[i]) - workers[0][i]).max()) for w in workers for i in trained)
 
 
-def compare_features(workload, given, features, canonical):
-    """Error of each of the first images' features, relative to the largest feature of the reference with ``given``."""
+def compare_features(workload, given, features, images):
+    """Error of each image's features, relative to the largest feature of the reference with ``given``."""
     reference = importlib.import_module("reference." + workload)
-    exact = in_double_precision(given)
-    images = canonical.x_test[: min(IMAGES, len(features))].astype(np.float64)
-    expected = reference.scores(exact, images)
+    expected = reference.scores(in_double_precision(given), images.astype(np.float64))
     return [relative(ours, right) for ours, right in zip(np.array(features, np.float64), expected)]
 
 

@@ -61,6 +61,14 @@ class Weights:
             raise SystemExit("the script has %d parameters, the workload %d" % (len(values), len(declared)))
         return {array.name: self._to_canonical(array, value) for array, value in zip(declared, values)}
 
+    def copy(self):
+        """The library's parameters as it has them, in arrays of our own."""
+        return [np.array(value) for value in self._get()]
+
+    def put(self, values):
+        """Replace the library's parameters by what ``copy`` gave."""
+        self._set(values)
+
     def mine(self, given):
         """The pairs of an Array and its value that this library has parameters for."""
         return [(array, value) for array, value in given if array.kind != "state bias" or self.layout["biases"] == 2]

@@ -210,6 +210,7 @@ FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("status", "status"), ("reason", "reason"), ("seconds", "seconds, cold"), ("seconds_warm", "seconds, warm"),
         ("metric", "metric"), ("quality", "quality"), ("epochs", "epochs"), ("samples", "samples in each"),
         ("steps", "steps"), ("samples_tested", "samples tested"), ("shortened", "shortened"), ("parity", "parity"),
+        ("checks", "checks"),
     ),
     "Where the time went": (
         ("import_seconds", "import"), ("data_seconds", "data"), ("build_seconds", "build"),

@@ -1,0 +1,108 @@
+"""A library made of the reference in NumPy, honest or not as it is told, in a copy of the harness with small data."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from harness import weights
+from orchestrator.system.checkout import ROOT
+
+START = """
+import numpy as np
+from harness import Cell, Weights, weights as shapes
+from reference import {workload} as network
+
+cell = Cell("1.0")
+params = cell.params
+random = np.random.RandomState(cell.seed)
+declared = list(shapes.ARRAYS[cell.arguments.workload](params))
+names = [array.name for array in declared]
+model = dict((array.name, shapes.draw(random, array).astype(np.float64)) for array in declared)
+
+
+def set_weights(given):
+    model.update((name, np.array(value, np.float64)) for name, value in zip(names, given))
+
+
+layouts = Weights(lambda: [model[name] for name in names], set_weights)
+calls = 0
+"""
+
+TRAINED = """
+optimizer = network.Optimiser(params, layouts)
+
+
+def train_step(x, y):
+    global calls
+    calls += 1
+    loss, gradients = network.gradients(model, x if x.dtype == np.int32 else x.astype(np.float64), y, layouts)
+    {update}
+    return loss
+
+
+def predict(x):
+    return {scores}
+
+
+{end}
+"""
+UPDATE = "optimizer.update(model, gradients)"
+SCORES = "network.scores(model, x if x.dtype == np.int32 else x.astype(np.float64), layouts)"
+END = "cell.run(cell.data(), predict, train_step, weights=layouts)"
+
+PREDICTED = """
+data = cell.data()
+kept = dict()
+
+
+def predict(x):
+    global calls
+    calls += 1
+    return {features}
+
+
+cell.run(data, predict, weights=layouts)
+"""
+FEATURES = "network.scores(model, x.astype(np.float64))"
+
+
+def digest(workload: str, params: Mapping[str, Any]) -> str:
+    """The SHA-256 of the given weights, as params.json has it."""
+    random, small = np.random.RandomState(0), SimpleNamespace(**params)
+    values = [weights.draw(random, array) for array in weights.ARRAYS[workload](small)]
+    return hashlib.sha256(b"".join(value.tobytes() for value in values)).hexdigest()
+
+
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "rnn": {"batch_size": 8, "length": 12, "vocabulary": 40, "embedding": 6, "hidden": 5},
+    "resnet50": {"batch_size": 2, "image_size": 32, "blocks": [1, 1, 1, 1], "widths": [4, 4, 8, 8], "features": 32},
+}
+"""What makes a workload small enough for NumPy."""
+
+
+def folder(path: Path, workload: str, more: Mapping[str, Any] | None = None, **changes: str) -> Path:
+    """The harness with the script of the library "numpy"; ``changes`` replace update, scores, end or features.
+
+    ``more`` are parameters of the workload.
+    """
+    source = ROOT / "workloads"
+    for name in ("harness", "reference"):
+        shutil.copytree(source / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    params = json.loads((source / "params.json").read_text())
+    params[workload] |= SMALL[workload] | (more or {})
+    params[workload]["weights_sha256"] = digest(workload, params[workload])
+    (path / "params.json").write_text(json.dumps(params))
+    (path / workload).mkdir()
+    body = PREDICTED if workload == "resnet50" else TRAINED
+    parts = {"update": UPDATE, "scores": SCORES, "end": END, "features": FEATURES, **changes}
+    text = START.format(workload=workload)
+    for name, code in parts.items():
+        body = body.replace(f"{{{name}}}", code)
+    (path / workload / "numpy.py").write_text(text + body)
+    return path
