@@ -10,6 +10,8 @@ CONTRACT = 1
 WORKLOADS = Path(__file__).resolve().parent.parent
 INTERPRETERS = {".py": None, ".R": "Rscript", ".jl": "julia"}  # by the suffix of a script; None is this Python
 PRECISIONS = ("fp32", "tf32", "amp-fp16", "amp-bf16")
+AXES = ("library", "workload", "platform", "precision", "variant", "data", "seed", "workers")
+"""What a document repeats of its command line."""
 
 
 def positive(text):

@@ -22,7 +22,7 @@ from harness import (
     weights,
     workers,
 )
-from harness.measures import accuracy, epoch_loss, read_scalar, warm_seconds
+from harness.measures import accuracy, epoch_loss, read_scalar, timed_pass, warm_seconds
 from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
@@ -269,39 +269,28 @@ class Cell:
             mine.give(given)
         images = arrays.x_test[: len(arrays.x_test) // batch * batch]
         with cores.neighbours(self.arguments.parity):
-            self.seconds["first_step"] = self._pass(images, predict, batch)[0][0]
+            self.seconds["first_step"] = timed_pass(images, predict, self.params, self._now)[0][0]
             self._phase("warm_up")
             self.cards.after_first_step()
             chosen, looked_at = checks.other_order(images, self.canonical.x_test)
             self._phase("shuffle")
             with self.meter:
-                times, features = self._pass(images, predict, batch)
+                times, features = timed_pass(images, predict, self.params, self._now)
         self._phase("predict")
         errors = parity.compare_features(self.arguments.workload, given, features[chosen], looked_at)
         self._phase("evaluate")
-        tolerance = self.params.agreement[self.precision]
         self._finish(
             epochs=1,
             samples=len(images),
             steps=len(times),
             samples_tested=len(errors),
-            quality=sum(error <= tolerance for error in errors) / len(errors),
+            quality=np.mean([error <= self.params.agreement[self.precision] for error in errors]),
             seconds=sum(times) * 1000 / len(images),
             seconds_warm=sum(times) * 1000 / len(images),
             epoch_seconds=[sum(times)],
             epoch_losses=[],
             **({"metric": "parity", "parity": {"features": max(errors)}} if self.arguments.parity else {}),
         )
-
-    def _pass(self, images, predict, batch):
-        """Seconds of each batch, and the features of all."""
-        features = np.empty((len(images), self.params.features), np.float32)
-        times = []
-        for start in range(0, len(images), batch):
-            started = self._now()
-            features[start : start + batch] = predict(images[start : start + batch])
-            times.append(self._now() - started)
-        return times, features
 
     def _prove(self, arrays, predict, step, mine):
         """A few steps from given weights on given batches, compared with the reference in double precision."""
@@ -312,16 +301,8 @@ class Cell:
             return loss
 
         started = self._now()
-        errors = parity.compare_training(
-            self.arguments.workload,
-            self.params,
-            mine,
-            arrays,
-            self.canonical,
-            predict,
-            proved_step,
-            self.team,
-        )
+        workload, network = self.arguments.workload, (predict, proved_step)
+        errors = parity.compare_training(workload, self.params, mine, arrays, self.canonical, *network, self.team)
         if errors is None:
             return
         seconds = self._now() - started
@@ -395,16 +376,8 @@ class Cell:
         shorter = asked.samples is not None or measured["epochs"] < self.params.epochs or asked.parity
         result = {
             "contract": arguments.CONTRACT,
-            "library": asked.library,
-            "workload": asked.workload,
-            "platform": asked.platform,
-            "precision": asked.precision,
             "effective_precision": self.read_precision(),
-            "variant": asked.variant,
-            "data": asked.data,
-            "seed": asked.seed,
             "n_gpus": asked.gpus,
-            "workers": asked.workers,
             "shortened": shorter,
             "metric": self.params.metric,
             "phases": self.seconds,
@@ -418,9 +391,10 @@ class Cell:
             "gru": self.gru() if callable(self.gru) else self.gru,
             "threads": self.threads,
         }
+        result.update((name, getattr(asked, name)) for name in arguments.AXES)
         result.update(measured, **dict(self.cards.report(), **self.meter.report()))
         if self.rank:
             return
         path = document.write(result)
-        quality, seconds = measured["quality"], measured["seconds"]
-        document.event("result", quality=quality, metric=result["metric"], seconds=seconds, document=path)
+        event = {name: result[name] for name in ("quality", "metric", "seconds")}
+        document.event("result", document=path, **event)
