@@ -117,7 +117,7 @@ class Checks:
         for _ in range(2):
             self.mine.put(kept)
             losses.append(step(arrays.x_train[:batch], arrays.y_train[:batch]))
-        return abs(losses[0] - losses[1]) > CHANGE * abs(losses[1])
+        return bool(abs(losses[0] - losses[1]) > CHANGE * abs(losses[1]))
 
     def _complaint(self):
         """What does not hold, or nothing."""
