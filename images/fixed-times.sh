@@ -23,12 +23,12 @@ take_over_packages() {
 }
 
 # Byte code, by one process in one order: pip's own differs from run to run. It notes the time of its source, which is
-# fixed by then. Some packages have files for other versions of Python, which this one can't compile. Of Python's own
-# library it is what NumPy asks for: all of it would take longer than many a framework.
+# fixed by then. Some packages have files for other versions of Python, which this one can't compile. No cell needs pip;
+# of Python's own library there is what NumPy asks for, since all of it would take longer than many a framework.
 compile_python() {
     fix_times
     folder=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    env --unset=SOURCE_DATE_EPOCH python -m compileall -qq "$folder" || true
+    env --unset=SOURCE_DATE_EPOCH python -m compileall -qq -x /pip/ "$folder" || true
     env --unset=SOURCE_DATE_EPOCH PYTHONDONTWRITEBYTECODE= python -c 'import numpy' 2>/dev/null || true
     fix_times
 }
