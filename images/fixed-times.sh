@@ -2,8 +2,8 @@
 # Sourced at the head of a step of a build, whose last word is then fix_times: whenever it is built, and however often,
 # the step leaves the same layer. SOURCE_DATE_EPOCH is the time that all files get.
 export PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
-# The container's file systems are made before the stubs of its mounts: what changed since, changed in this step.
-began=$(stat --format=%.9Y /dev/shm)
+# This file system is made just before the stubs of the step's mounts: what changed since, changed in this step.
+began=$(stat --format=%.9Y /dev/pts)
 
 # Logs, and the cache in which ldconfig notes when each library was changed, are emptied. Removing what a lower layer has
 # would leave a mark with the time of now. Mount points belong to no layer, and can't be changed.
