@@ -28,7 +28,7 @@ lint: $(DEV) ## style, types, shell scripts, Dockerfile, tables of versions
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/engine .ci/run .ci/tools images/apt-mirror.sh
+	$(BIN)/shellcheck .ci/engine .ci/run .ci/tools images/*.sh
 	$(BIN)/hadolint orchestrator/Dockerfile
 	$(BIN)/rosetta images table --check
 

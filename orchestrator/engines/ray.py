@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from orchestrator.engines.protocol import Leases, OnEvent, Task
 from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, built_on, inspect_images
-from orchestrator.images.image import Image
+from orchestrator.images.image import Image, every_image
 from orchestrator.system import library_folders
 from orchestrator.system.host import Host, machine_reason
 from orchestrator.system.terminal import Say
@@ -65,6 +66,10 @@ class RayEngine:
         """Each node has its own."""
         return None
 
+    @cached_property
+    def _built_on(self) -> Mapping[str, str]:
+        return built_on(every_image(), os.environ)
+
     def machine(self) -> Host:
         """What the nodes have."""
         return self.cluster.host
@@ -84,7 +89,7 @@ class RayEngine:
 
     def built_on(self, image: Image) -> str:
         """Its bases as the engine here has them, which builds it."""
-        return built_on(image, os.environ)
+        return self._built_on.get(image.tag, "")
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Build here what is missing; a node has it brought when it runs the first cell of it."""

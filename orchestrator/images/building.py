@@ -135,15 +135,26 @@ def labels_of(found: Mapping[str, Any] | None) -> Mapping[str, str]:
 
 def bases_here(images: Sequence[Image], variables: Mapping[str, str] = os.environ) -> dict[str, Base]:
     """The bases of some images as builds on this engine take them, by their tags."""
-    names = list(dict.fromkeys(name for image in images for name in bases_of(image)))
-    there, registry = inspect_images(names, variables), mirror()
-    return {name: base_here(name, there.get(name), is_mirrored(name, registry)) for name in names}
+    return bases_among(inspect_images(names_of_bases(images), variables), images)
 
 
-def built_on(image: Image, variables: Mapping[str, str] = os.environ) -> str:
-    """What an image is, or will be, built on: each base by digest, or as what stands in for it."""
-    found = labels_of(inspect_images([image.tag], variables).get(image.tag))
-    return described(bases_of(image), bases_here([image], variables), found.get(LABEL, ""))
+def built_on(images: Sequence[Image], variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What each image is, or will be, built on, by its tag: its bases by digest, or as what stands in for them."""
+    there = inspect_images([*(image.tag for image in images), *names_of_bases(images)], variables)
+    bases = bases_among(there, images)
+    known = {image.tag: labels_of(there.get(image.tag)).get(LABEL, "") for image in images}
+    return {image.tag: described(bases_of(image), bases, known[image.tag]) for image in images}
+
+
+def names_of_bases(images: Sequence[Image]) -> list[str]:
+    """The bases of some images, each once."""
+    return list(dict.fromkeys(name for image in images for name in bases_of(image)))
+
+
+def bases_among(there: Mapping[str, Mapping[str, Any]], images: Sequence[Image]) -> dict[str, Base]:
+    """The bases of some images, by what the engine has."""
+    registry = mirror()
+    return {name: base_here(name, there.get(name), is_mirrored(name, registry)) for name in names_of_bases(images)}
 
 
 def inspect_images(tags: Sequence[str], variables: Mapping[str, str] = os.environ) -> dict[str, dict[str, Any]]:

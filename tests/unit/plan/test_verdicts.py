@@ -14,6 +14,7 @@ from orchestrator.images.image import image_for
 from orchestrator.plan import verdicts
 from orchestrator.plan.keys import key
 from orchestrator.plan.verdicts import Verdict
+from orchestrator.report import plan_screen
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.host import Device, Host
@@ -98,6 +99,30 @@ def test_reasons(cell, host, reason, tmp_path):
 def test_the_process_engine_adds_its_own_reasons(tmp_path):
     (planned,) = verdicts.plan_cells([Cell("cntk", "rnn")], ProcessEngine(), tmp_path, Host())
     assert planned.reason.startswith("without a container engine: ")
+
+
+# --- What images are built on ---------------------------------------------------------------------------------------
+class BuiltOn(Anything):
+    """An engine whose images are built on this."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def built_on(self, image):
+        return self.base
+
+
+def test_a_stand_in_for_a_base_has_results_of_its_own_and_is_named_at_the_end_of_the_plan(tmp_path):
+    locked, stand_in = f"python:3.11@sha256:{'a' * 64}", f"python:3.11 (stand-in sha256:{'b' * 64})"
+    found = {}
+    for base in (locked, stand_in):
+        (planned,) = verdicts.plan_cells([CELL], BuiltOn(base), tmp_path, Host())
+        assert planned.as_json()["base"] == planned.columns["base"] == base
+        found[base] = planned
+    assert found[locked].key != found[stand_in].key
+    said = list(plan_screen.lines(list(found.values()), None, False))
+    assert said[-1] == f"base without a digest, 1 cells: {stand_in}"
+    assert locked not in "\n".join(said)
 
 
 # --- Platforms with GPUs --------------------------------------------------------------------------------------------

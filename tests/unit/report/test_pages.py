@@ -43,6 +43,13 @@ def test_the_script_of_a_variant_is_told_from_that_of_a_longer_name():
     }
 
 
+def test_the_page_of_a_run_says_what_its_image_was_built_on():
+    stand_in = f"python:3.11 (stand-in sha256:{'b' * 64})"
+    for base, lines in ((stand_in, [("built on", stand_in)]), (None, [])):
+        found = pages.facts({**ROWS[0], "base": base})["What ran"]
+        assert [(line.name, line.value) for line in found if line.name == "built on"] == lines
+
+
 def test_notebooks_by_the_command(tmp_path):
     done = CliRunner().invoke(main, ["notebook", "pytorch", "cnn", "-o", str(tmp_path / "a.py")])
     assert done.exit_code == 0, done.output

@@ -25,7 +25,7 @@ from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION, VERSION_KEY
 from orchestrator.results.schema import schema as schema_module
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
-IMAGE = {"image": "rosetta/pytorch:2", "recipe": "abc", "framework": "pytorch"}
+IMAGE = {"image": "rosetta/pytorch:2", "recipe": "abc", "framework": "pytorch", "base": "python:3.11"}
 ENVIRONMENT = {
     "os": "Debian 12", "kernel": "6.1", "python": "3.11.7", "numpy": "2.3.5", "cpu": "AMD EPYC 7B13", "cores": 2,
     "memory": 25_000_000_000, "gpus": [],
