@@ -70,7 +70,8 @@ def test_what_the_first_has_is_shared(team):
     assert together(team, lambda worker: worker.share((1, -2) if worker.rank == 0 else None)) == [(1, -2)] * 3
 
 
-def test_nobody_waits_for_one_that_is_gone(team):
+def test_nobody_waits_for_one_that_is_gone(team, monkeypatch):
+    monkeypatch.setattr(workers, "PATIENCE", 0)
     team[2]._pipes[0].close()
     with pytest.raises((EOFError, ConnectionResetError)):
         together(team[:2], lambda worker: worker.gather([]))
