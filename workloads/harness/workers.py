@@ -3,7 +3,7 @@
 A library that runs a process per GPU (PyTorch) asks for them with ``Cell(processes=True)``: the harness then starts
 the same script again for each further worker. What the harness itself has to collect, scores and parameters, goes
 through the pipes, so that it needs nothing of the library. Gradients are the library's own business; one that can't
-average them between processes of a CPU (Chainer) has ``mean``.
+average them between processes of a CPU (Chainer) has ``average``.
 """
 
 import atexit
@@ -101,7 +101,12 @@ class Workers:
                 pipe.send(arrays)
             return arrays
 
-    def mean(self, arrays):
-        """The means of every worker's arrays, to the bit the same for all: for libraries with no way of their own."""
+    def average(self, arrays):
+        """Put the means of every worker's arrays in their place, to the bit the same for all.
+
+        For libraries with no way of their own.
+        """
         told = self.gather(arrays)
-        return self.share(told and [np.mean(every, axis=0) for every in zip(*told)])
+        means = self.share(told and [np.mean(every, axis=0) for every in zip(*told)])
+        for array, mean in zip(arrays, means):
+            array[...] = mean
