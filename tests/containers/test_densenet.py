@@ -16,7 +16,7 @@ pytestmark = pytest.mark.container
 # One for each way of having workers: processes with the library's own exchange, replicas in one process, and processes
 # that exchange through the harness.
 LIBRARIES = ("pytorch", "tensorflow", "chainer")
-EIGHT = ("pytorch", "tensorflow-2018")  # a process for each of eight workers, and one for all of them
+EIGHT = ("pytorch", "gluon-2018")  # a process for each of eight workers, and one for all of them
 
 
 def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:

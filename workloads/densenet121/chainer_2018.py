@@ -71,6 +71,7 @@ class Network(chainer.Chain):
             self.dense = L.Linear(width, len(params.findings))
 
     def __call__(self, x):
+        x = (x.astype(np.float32)[:, None] / 255 - mean) / sd  # three channels for the one of an X-ray
         x = F.relu(self.norm0(self.conv0(x)))
         x = F.max_pooling_2d(x, 3, 2, pad=1, cover_all=False)  # cover_all, the default, adds a row and a column
         x = F.relu(self.norm5(self.blocks(x)))
@@ -88,21 +89,14 @@ mean, sd = (xp.asarray(of_channels, np.float32)[:, None, None] for of_channels i
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 loss_function = F.sigmoid_cross_entropy  # takes logits and whole numbers; mean over images and findings
-optimizer = chainer.optimizers.Adam(
-    alpha=params.learning_rate, beta1=params.beta_1, beta2=params.beta_2, eps=params.epsilon
-).setup(model)
+optimizer = chainer.optimizers.Adam(params.learning_rate, params.beta_1, params.beta_2, params.epsilon).setup(model)
 if cell.workers > 1 and cell.gpus:
-    assert updater.MultiprocessParallelUpdater.available(), "CuPy has no NCCL, without which each GPU would be alone"
     nccl = updater.nccl.NcclCommunicator(cell.workers, cell.team.share(updater.nccl.get_unique_id()), cell.rank)
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
-def on_device(x):  # normalised, three channels for the one of an X-ray
-    return (xp.asarray(x).astype(np.float32)[:, None] / 255 - mean) / sd
-
-
 def train_step(x, y):
-    x, y = on_device(x), xp.asarray(y.astype(np.int32))
+    x, y = xp.asarray(x), xp.asarray(y.astype(np.int32))
     loss = loss_function(model(x), y)
     model.cleargrads()
     loss.backward()
@@ -119,15 +113,12 @@ def average_gradients():
         nccl.allReduce(place, place, gradients.size, updater.nccl.NCCL_FLOAT, updater.nccl.NCCL_SUM, stream)
         updater.scatter_grads(model, gradients / cell.workers)
     else:
-        parameters = [parameter for _, parameter in sorted(model.namedparams())]  # params() has no order
-        averages = cell.team.mean([parameter.grad for parameter in parameters])
-        for parameter, average in zip(parameters, averages):
-            parameter.grad = average
+        cell.team.average([each.grad for _, each in sorted(model.namedparams())])  # in place; params() has no order
 
 
 def synchronize():
     if cell.workers > 1:  # each worker has seen its own images' statistics
-        set_weights(cell.team.share(get_weights()))
+        set_weights(cell.team.share([cuda.to_cpu(value) for value in state()]))
     if cell.gpus:
         cuda.Stream.null.synchronize()
 
@@ -135,7 +126,7 @@ def synchronize():
 # --- Prediction -----------------------------------------------------------------------------------------------------
 def predict(x):
     with chainer.using_config("train", False), chainer.no_backprop_mode():  # stored means, no graph kept
-        return cuda.to_cpu(model(on_device(x)).array)
+        return cuda.to_cpu(model(xp.asarray(x)).array)
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------
@@ -160,9 +151,5 @@ def set_weights(arrays):
         value[...] = xp.asarray(array)
 
 
-def get_weights():
-    return [cuda.to_cpu(value) for value in state()]
-
-
-weights = Weights(get_weights, set_weights, epsilon="uncorrected")
+weights = Weights(lambda: [cuda.to_cpu(value) for value in state()], set_weights, epsilon="uncorrected")
 cell.run(data, predict, train_step, synchronize=synchronize, weights=weights)

@@ -32,8 +32,7 @@ def share(x):
 
 
 def normalised(x):  # NHWC is all that Flax' layers take; XLA chooses again what the device computes in
-    x = x[..., None].astype(jnp.float32)  # three channels for the one of an X-ray
-    return (x / 255 - jnp.array(params.mean)) / jnp.array(params.sd)
+    return (x[..., None].astype(jnp.float32) / 255 - jnp.array(params.mean)) / jnp.array(params.sd)  # three channels
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------

@@ -99,9 +99,9 @@ def predict(x):
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------
-def set_weights(arrays):
-    for variable, array in zip(variables, arrays):
-        variable.load(array, session)  # through its initialiser: an assignment would add to the graph
+def set_weights(arrays):  # through their initialisers: assignments would add to the graph; all in one call, not 606
+    starts = [variable.initializer for variable in variables]
+    session.run(starts, {start.inputs[1]: array for start, array in zip(starts, arrays)})
 
 
 pretrained = cell.pretrained("densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5")  # of Keras' hub

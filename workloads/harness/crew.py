@@ -44,8 +44,7 @@ def shared_file(size):
         file.close()
         free = os.statvfs(folder)
         raise SystemExit(
-            "out of shared memory: batches want %.0f MB, %s has %.0f MB free (%s)\n"
-            "Give the container more with docker run's --shm-size."
+            "out of shared memory: batches want %.0f MB, %s has %.0f MB free (%s); docker run's --shm-size gives more"
             % (size / 1e6, folder, free.f_bavail * free.f_frsize / 1e6, error.strerror)
         ) from None
     return file

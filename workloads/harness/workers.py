@@ -3,16 +3,19 @@
 A library that runs a process per GPU (PyTorch) asks for them with ``Cell(processes=True)``: the harness then starts
 the same script again for each further worker. What the harness itself has to collect, scores and parameters, goes
 through the pipes, so that it needs nothing of the library. Gradients are the library's own business; one that can't
-average them between processes of a CPU (Chainer) has ``mean``.
+average them between processes of a CPU (Chainer) has ``average``.
 """
 
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
+from contextlib import contextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -21,6 +24,7 @@ import numpy as np
 from harness import cores
 
 RANK, MEETING, PIPE = "ROSETTA_RANK", "ROSETTA_MEETING", "ROSETTA_PIPE"
+PATIENCE = 10  # seconds in which a worker that has hung up must have ended
 
 
 def rank():
@@ -57,9 +61,11 @@ class Workers:
         self._pipes.append(mine)
 
         def watch():
-            if worker.wait() and not self._ended:
-                sys.stderr.write("worker %d ended with exit code %d\n" % (number, worker.returncode))
+            code = worker.wait()
+            if code < 0 and not self._ended:  # one that has failed has said why, in the last line so far
+                sys.stderr.write("worker %d was ended by %s\n" % (number, signal.Signals(-code).name))
                 sys.stderr.flush()
+            if code and not self._ended:
                 os._exit(1)
 
         threading.Thread(target=watch, daemon=True).start()
@@ -71,24 +77,41 @@ class Workers:
             worker.kill()
         shutil.rmtree(self.meeting, ignore_errors=True)
 
+    @contextmanager
+    def _connected(self):
+        """Leave it to the thread that watches a worker to say what that has died of, and to end this process."""
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            if not self.rank:
+                time.sleep(PATIENCE)
+            raise
+
     def gather(self, arrays):
         """Every worker's list of arrays, in their order, for the first one; None for the others.
 
         All workers must call this the same number of times. Without further processes: the own list alone.
         """
-        if self.rank:
-            return self._pipes[0].send(arrays)
-        return [arrays] + [pipe.recv() for pipe in self._pipes]
+        with self._connected():
+            if self.rank:
+                return self._pipes[0].send(arrays)
+            return [arrays] + [pipe.recv() for pipe in self._pipes]
 
     def share(self, arrays):
         """What the first worker has, for all; what the others have is ignored. All must call it alike."""
-        if self.rank:
-            return self._pipes[0].recv()
-        for pipe in self._pipes:
-            pipe.send(arrays)
-        return arrays
+        with self._connected():
+            if self.rank:
+                return self._pipes[0].recv()
+            for pipe in self._pipes:
+                pipe.send(arrays)
+            return arrays
 
-    def mean(self, arrays):
-        """The means of every worker's arrays, to the bit the same for all: for libraries with no way of their own."""
+    def average(self, arrays):
+        """Put the means of every worker's arrays in their place, to the bit the same for all.
+
+        For libraries with no way of their own.
+        """
         told = self.gather(arrays)
-        return self.share(told and [np.mean(every, axis=0) for every in zip(*told)])
+        means = self.share(told and [np.mean(every, axis=0) for every in zip(*told)])
+        for array, mean in zip(arrays, means):
+            array[...] = mean
