@@ -17,7 +17,7 @@ from docker.errors import APIError, NotFound
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import code_scan, probe
+from orchestrator.engines import code_scan, kernel_cache, probe
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.isolation import USER, gpu_request, isolation
 from orchestrator.engines.output import Output, failure, success
@@ -68,6 +68,7 @@ class DockerEngine(OnThisHost):
         self.stopping = False
         self._lock = threading.Lock()
         self._volumes: dict[Path, str] = {}
+        self._kernels: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._cdi = False
 
@@ -153,7 +154,7 @@ class DockerEngine(OnThisHost):
             **isolation(task.memory),
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
             cpuset_cpus=",".join(map(str, task.cores)) or None,
-            binds=[f"{self._volume(task)}:/data:ro"] if task.data else None,
+            binds=self._binds(task),
         )
         container = self.api.create_container(
             self._id(task.image),
@@ -161,6 +162,7 @@ class DockerEngine(OnThisHost):
             user=USER,
             host_config=host,
             volumes=["/results"],
+            environment=kernel_cache.VARIABLES if task.gpus else None,
             labels={
                 "rosetta": "cell",
                 "rosetta.cell": task.cell.id,
@@ -239,6 +241,18 @@ class DockerEngine(OnThisHost):
         with self.api.get(url, params={"path": "/results"}, stream=True, timeout=self.api.timeout) as response:
             response.raise_for_status()
             return document_of(response.iter_content(2**16))
+
+    def _binds(self, task: Task) -> list[str]:
+        """What a cell sees beside its image: its data set and, on a GPU, the kernels that were compiled for it."""
+        binds = [f"{self._volume(task)}:/data:ro"] if task.data else []
+        if not task.gpus:
+            return binds
+        image, card, driver = self._id(task.image), task.cell.gpu, self.machine().driver
+        name = kernel_cache.name_of(image, card, driver)
+        with self._lock:
+            if name not in self._kernels:
+                self._kernels[name] = kernel_cache.prepare(self.api, image, task.image.tag, card, driver)
+        return [*binds, f"{name}:{kernel_cache.INSIDE}"]
 
     def _volume(self, task: Task) -> str:
         """The named volume with a data set, filled once: cells on any host of the engine find the data in it."""
