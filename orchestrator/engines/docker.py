@@ -17,7 +17,7 @@ from docker.types import Mount
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import code_scan, probe, volumes
+from orchestrator.engines import code_scan, kernel_cache, probe, volumes
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.copying import archive_from
 from orchestrator.engines.isolation import USER, gpu_request, isolation, odd_volumes
@@ -70,6 +70,7 @@ class DockerEngine(OnThisHost):
         self.stopping = False
         self._lock, self._filling = threading.Lock(), threading.Lock()
         self._volumes: dict[Path, str] = {}
+        self._kernels: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._cdi = False
 
@@ -208,12 +209,21 @@ class DockerEngine(OnThisHost):
             self.remove(container)
 
     def _mounts(self, task: Task) -> list[Mount]:
-        """The volumes that a cell sees."""
-        return [volumes.mount(self._volume(task.data))] if task.data else []
+        """What a cell sees beside its image: its data set and, on a GPU, the kernels that were compiled for it."""
+        mounts = [volumes.mount(self._volume(task.data))] if task.data else []
+        if not task.gpus:
+            return mounts
+        image, card, driver = self._id(task.image), task.cell.gpu, self.machine().driver
+        name = kernel_cache.name_of(image, card, driver)
+        with self._filling:
+            if name not in self._kernels:
+                self._kernels[name] = kernel_cache.prepare(self.api, image, task.image.tag, card, driver)
+        return [*mounts, kernel_cache.mount(name)]
 
     def _invocation(self, task: Task) -> dict[str, Any]:
         """How a container of ours is told what to run."""
-        return {"command": contract.arguments(task.cell)}
+        kernels = kernel_cache.VARIABLES if task.gpus else {}
+        return {"command": contract.arguments(task.cell), "environment": dict(kernels)}
 
     def _before_start(self, container: str) -> None:
         """Images of ours need nothing more."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from orchestrator.cell import contract
 from orchestrator.cell.cell import OWN
-from orchestrator.engines.process import ProcessEngine, cell_variables
+from orchestrator.engines.process import ProcessEngine
 from orchestrator.engines.protocol import Engine, Task
 from orchestrator.errors import InstallationError
 from orchestrator.images import installation
@@ -73,7 +73,7 @@ class OwnPython(ProcessEngine):
 
     def variables(self, task: Task, folder: Path) -> dict[str, str]:
         """Those of a cell, and what the user has set for the libraries: that is what is to be judged."""
-        return {**kept_variables(), **cell_variables(task, folder), **precision_variables(task)}
+        return {**kept_variables(), **super().variables(task, folder), **precision_variables(task)}
 
     def installed(self) -> Installed:
         """The interpreter and what it can find; raises InstallationError."""

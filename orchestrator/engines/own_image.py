@@ -97,7 +97,12 @@ class OwnImage(DockerEngine):
             "entrypoint": [self._python],
             "command": ["-m", "harness", *own_arguments(task)],
             "working_dir": PLACE,
-            "environment": {**own_variables(), **precision_variables(task), "ROSETTA_RESULTS": self.results},
+            "environment": {
+                **super()._invocation(task)["environment"],
+                **own_variables(),
+                **precision_variables(task),
+                "ROSETTA_RESULTS": self.results,
+            },
         }
 
     def _before_start(self, container: str) -> None:

@@ -31,6 +31,7 @@ from orchestrator.images.bakefile import files_in
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
 from orchestrator.system.cache import cache_folder
+from orchestrator.system.gpus import text
 from orchestrator.system.host import Host, pretended_host
 from orchestrator.system.terminal import Say
 
@@ -111,7 +112,7 @@ class ProcessEngine(OnThisHost):
 
     def variables(self, task: Task, folder: Path) -> dict[str, str]:
         """The environment variables of a cell, which may write to ``folder``."""
-        return cell_variables(task, folder)
+        return cell_variables(task, folder, text(self.machine().driver) if task.gpus else "")
 
     def cells(self) -> Mapping[str, str]:
         """The claims of all cells that run here as our user, by process: their variables tell it."""
@@ -196,8 +197,11 @@ def judge(task: Task, results: Path, log: str, exit_code: int, late: bool) -> Ou
     return failure(log, exit_code)
 
 
-def cell_variables(task: Task, folder: Path) -> dict[str, str]:
-    """The environment variables of a cell: those of its image, folders of its own, nothing secret."""
+def cell_variables(task: Task, folder: Path, driver: str) -> dict[str, str]:
+    """The environment variables of a cell: those of its image, folders of its own, nothing secret.
+
+    On a GPU, also where to keep the kernels that are compiled for it, see ``kernel_cache.py``.
+    """
     (folder / "results").mkdir()
     (folder / "home").mkdir()
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -214,6 +218,10 @@ def cell_variables(task: Task, folder: Path) -> dict[str, str]:
         own["ROSETTA_DATA"] = str(task.data)
     if task.gpus:
         own["CUDA_VISIBLE_DEVICES"] = ",".join(task.gpus)
+        name = f"{environment_of(task.image).name}-{task.cell.gpu}-{driver or 'unknown'}"
+        kernels = cache_folder() / "kernels" / name
+        kernels.mkdir(parents=True, exist_ok=True)
+        own["CUDA_CACHE_PATH"] = str(kernels)
     return {**kept, **task.image.environment, **own}
 
 
