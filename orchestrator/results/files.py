@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ def write_results(table: "pa.Table", path: Path, **options: Any) -> None:
             f"{path} can't be written: {error.strerror or error}.", remedy="Make room." if full else ""
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def holds(path: Path, cells: Iterable[Cell]) -> bool:
