@@ -78,6 +78,8 @@ def holds(path: Path, cells: Iterable[Cell]) -> bool:
     """Whether a merged file is there and has a row for each of the cells, so that a merge would add nothing."""
     names = ("cell", "repeat", "data")
     found = decoding.read([path], names)
+    if found.refused:
+        return False
     try:
         there = set(zip(*(found.table[name].to_pylist() for name in names), strict=True))
     except (KeyError, UnicodeDecodeError):

@@ -44,7 +44,8 @@ def to_2018(*rows: dict[str, Any]) -> comparison.Compared:
 
 
 def written(folder: Path, name: str, rows: list[dict[str, Any]]) -> str:
-    write_results(table_of([agreeing(row) if row["status"] == "ok" else row for row in rows]), folder / name)
+    told = [{**row, "run": row["run"] or f"{name}-{number}"} for number, row in enumerate(rows)]
+    write_results(table_of([agreeing(row) if row["status"] == "ok" else row for row in told]), folder / name)
     return str(folder / name)
 
 
