@@ -24,20 +24,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.agreeing import agreeing
 from orchestrator.cell.cell import Cell
 from orchestrator.compare import published_2018
-from orchestrator.results.files import (
-    load,
-    table_of,
-    write_results,
-    write_row,
-)
+from orchestrator.results.decoder import load
+from orchestrator.results.files import table_of, write_results, write_row
 from orchestrator.results.rows import LOG_TAIL, unfilled_row
 from orchestrator.results.schema import COLUMNS
 
 OURS = """
-from orchestrator import results
-results.merge([folder / "cells"], folder / "ours.parquet")
+from orchestrator.results.merging import merge
+merge([folder / "cells"], folder / "ours.parquet")
 """
 DUCKDB = """
 import duckdb
@@ -56,6 +53,7 @@ peak = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_tex
 peak = int(peak) + 2 * children.ru_maxrss
 print(json.dumps({{"cpu": sum(u.ru_utime + u.ru_stime for u in (used, children)), "peak": peak / 1024}}))
 """
+PHASES_OF_A_RUN = ("import_seconds", "data_seconds", "first_step_seconds", "evaluate_seconds")
 WAYS = {"rosetta": OURS, "duckdb": DUCKDB}
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -95,16 +93,17 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
     for number in range(count):
         cell = Cell(libraries[number % len(libraries)], "cnn", repeat=number // len(libraries))
         epochs = [{"event": "epoch", "epoch": e, "loss": dice.random(), "seconds": dice.random()} for e in range(30)]
+        made = agreeing(unfilled_row(cell), seconds=100 + dice.random() * 300)
         yield {
-            **unfilled_row(cell),
-            **{name: dice.random() * 300 for name, kind in COLUMNS.items() if kind == "real?"},
-            **{name: dice.randrange(10**9) for name, kind in COLUMNS.items() if kind == "whole?"},
-            **{name: [dice.random() for _ in range(10)] for name in ("epoch_seconds", "epoch_losses")},
-            "status": "ok", "metric": "accuracy", "engine": "docker", "image": "rosetta/pytorch:2.13.0-cpu",
+            **made,
+            **{name: dice.random() for name in PHASES_OF_A_RUN},
+            **{name: dice.randrange(10**9) for name in ("peak_memory", "container_memory", "cores", "memory")},
+            "epoch_losses": [dice.random() for _ in range(10)],
+            "engine": "docker", "image": "rosetta/pytorch:2.13.0-cpu",
             "image_digest": f"sha256:{dice.getrandbits(256):064x}", "recipe": f"{dice.getrandbits(64):016x}",
             "framework": "pytorch", "framework_version": "2.13.0", "python": "3.11.7", "numpy": "2.3.5",
             "packages": json.dumps({f"package-{i}": f"1.{i}.0" for i in range(8)}), "host": "machine-7",
-            "os": "Debian GNU/Linux 12 (bookworm)", "kernel": "6.1.0-18-amd64", "cpu": "AMD EPYC 7B13",
+            "os": "Debian GNU/Linux 12 (bookworm)", "kernel": "6.1.0-18-amd64", "cpu": "AMD EPYC 7B13", "cores": 2,
             "started": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number), "run": f"{number:032x}",
             "key": f"{dice.getrandbits(64):016x}", "log_tail": "\n".join(map(json.dumps, epochs))[-LOG_TAIL :],
         }  # fmt: skip

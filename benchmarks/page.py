@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import merge
+from benchmarks.agreeing import agreeing
 from benchmarks.browser import chromium
 from orchestrator.cell.cell import Cell
 from orchestrator.compare import published_2018
@@ -69,10 +70,10 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
     """Rows of the published length, round after round over the same cells."""
     points = itertools.product(range(count), published_2018.LIBRARIES, ("cnn", "rnn"), HARDWARE, ("fp32", "amp-fp16"))
     for row, (repeat, library, workload, (platform, gpu), precision) in zip(merge.rows(count), points, strict=False):
-        cell = Cell(library, workload, platform, gpu, precision, repeat=repeat)
+        cell = Cell(library, workload, platform, gpu, precision=precision, repeat=repeat)
         fixed = ("cell", "library", "workload", "platform", "gpu", "precision", "repeat", "epochs", "samples")
         own = {**unfilled_row(cell), "n_gpus": int(gpu != "none"), "cores": 8}
-        yield {**row, **{name: own[name] for name in (*fixed, "n_gpus", "workers", "cores")}, "quality": 0.77}
+        yield agreeing({**row, **{name: own[name] for name in (*fixed, "n_gpus", "workers", "cores")}})
 
 
 def open_page(browser: Browser, path: Path, rows: int) -> float:

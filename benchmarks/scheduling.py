@@ -100,12 +100,20 @@ from orchestrator.results.files import table_of, write_results
 from orchestrator.results.paths import MERGED
 from orchestrator.results.rows import unfilled_row
 cells = selected_cells(Path("matrix.yaml"), "full", [], [], {})
-rows = [{**unfilled_row(cell), "status": "ok", "run": str(number), "engine": "docker", "key": "",
-         "wall_seconds": int(cell.library.partition("-")[2]) / 1000} for number, cell in enumerate(cells)]
+sys.path.append(sys.argv[1])
+from benchmarks.agreeing import agreeing
+rows = []
+for number, cell in enumerate(cells):
+    wall = int(cell.library.partition("-")[2]) / 1000
+    told = {"run": str(number), "engine": "docker", "key": "", "wall_seconds": wall}
+    rows.append(agreeing(unfilled_row(cell) | told, seconds=wall / 2))
 write_results(table_of(rows), Path("results") / MERGED)
 """
     subprocess.run(
-        [sys.executable, "-c", code], cwd=checkout, env=nothing.environment(checkout, **variables), check=True
+        [sys.executable, "-c", code, str(nothing.ROOT)],
+        cwd=checkout,
+        env=nothing.environment(checkout, **variables),
+        check=True,
     )
 
 

@@ -99,7 +99,7 @@ def of_times(said: Figures) -> Iterator[str]:
 
 def of_clock(said: Figures) -> Iterator[str]:
     """Nothing took longer than the container lived."""
-    if said.wall is None:
+    if not said.wall:
         return
     phases = sum(seconds or 0.0 for name, seconds in said.phases.items() if name not in INSIDE_OTHERS)
     for what, seconds in (("its epochs", sum(said.epoch_seconds)), ("its phases", phases)):

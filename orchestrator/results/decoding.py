@@ -112,6 +112,9 @@ class Decoder:
         except (OSError, ValueError, struct.error, pa.ArrowException):
             self.close()
             return None
+        except BaseException:  # Ctrl-C in the middle of an answer: the next question must not get its rest
+            self.close()
+            raise
         finally:
             late.cancel()
         names = {os.path.abspath(path): path for path in paths}

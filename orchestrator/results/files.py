@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,13 +70,16 @@ def write_results(table: "pa.Table", path: Path, **options: Any) -> None:
             f"{path} can't be written: {error.strerror or error}.", remedy="Make room." if full else ""
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def holds(path: Path, cells: Iterable[Cell]) -> bool:
     """Whether a merged file is there and has a row for each of the cells, so that a merge would add nothing."""
     names = ("cell", "repeat", "data")
     found = decoding.read([path], names)
+    if found.refused:
+        return False
     try:
         there = set(zip(*(found.table[name].to_pylist() for name in names), strict=True))
     except (KeyError, UnicodeDecodeError):

@@ -5,6 +5,7 @@ listed of it, validated as a merge would, and only then added, under a name that
 """
 
 import hashlib
+import os
 import re
 import tempfile
 import time
@@ -170,7 +171,7 @@ class Copier:
             if file.tell() != entry.size or entry.md5 not in ("", md5.hexdigest()):
                 raise ResultError(f"{entry.name} has other bytes than its storage says.", "It may be damaged.")
             file.seek(0)
-            shared.check(Path(f"/dev/fd/{file.fileno()}"), entry.name)
+            shared.check(Path(f"/proc/{os.getpid()}/fd/{file.fileno()}"), entry.name)  # the decoder reads it too
             file.seek(0)
             try:
                 self.target.add(replace(entry, md5=md5.hexdigest()), file)

@@ -5,7 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestrator.errors import DiskError, RosettaError, StorageError
@@ -59,7 +59,8 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY, lasting: bool 
                 shutil.copymode(target, partial)
             partial.replace(target)
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from benchmarks.agreeing import agreeing
 from orchestrator.report.site import pages
 from orchestrator.results.claims import Claims
 from orchestrator.results.files import read_results, table_of, write_results, write_row
@@ -43,16 +44,20 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     rows = {row["library"]: row for row in measured() if row["workload"] == "rnn"}
     several = [
-        {**row, "repeat": n, "run": f"{name}-{n}", "seconds": row["seconds"] * (1 + n / 20)}
+        agreeing(row, repeat=n, run=f"{name}-{n}", seconds=row["seconds"] * (1 + n / 20), quality=row["quality"])
         for name, row in rows.items()
         for n in range(4)
     ]
     gpus = {"platform": "cuda12", "gpu": "h200", "cell": "jax/rnn/cuda12/h200"}
-    scaled = [{**rows["jax"], **gpus, "n_gpus": n, "run": f"gpus-{n}", "seconds": 40 / n} for n in (1, 2, 4)]
+    scaled = [
+        agreeing({**rows["jax"], **gpus}, n_gpus=n, workers=n, run=f"gpus-{n}", seconds=40 / n, samples=24832)
+        | {"cell": gpus["cell"] + (f"x{n}" if n > 1 else "")}
+        for n in (1, 2, 4)
+    ]
     failed = {**rows["cntk"], **gpus, "cell": "cntk/rnn/cuda12/h200", "run": "failed", "status": "failed"}
     failed |= {"reason": f"exit code 1: {HOSTILE}", "seconds": None, "quality": None, "log_tail": HOSTILE}
     short = {**rows["jax"], "library": "keras-jax", "cell": "keras-jax/cnn/cpu", "workload": "cnn", "run": "short"}
-    short |= {"shortened": True, "epochs": 1, "data": "synthetic"}
+    short = agreeing(short, epochs=1, data="synthetic", shortened=True)
     write_results(table_of([*several, *scaled, failed, short]), folder / "made.parquet")
     pages.write(folder / "made.parquet", folder / "site")
     return folder / "site"

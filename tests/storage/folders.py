@@ -9,17 +9,17 @@ from orchestrator.cell.cell import Cell
 from orchestrator.results.files import read_results, write_incompatible, write_row
 from orchestrator.results.merging import merge
 from orchestrator.results.paths import MERGED
-from orchestrator.results.rows import unfilled_row
+from tests.unit.results import test_results
 from tests.unit.results.test_results import DOCUMENT
 
 PRIVATE = ("merged.parquet", "incompatible.parquet", ".superseded", ".passing.parquet", f"{10**6 + 2:016x}", ".claims")
 """Parts of the names of what a run leaves and nobody else gets; the number is of a log without result."""
 
 
-def row(number: int, **changes: Any) -> dict[str, Any]:
+def row(number: int, seconds: float = 300.0, **changes: Any) -> dict[str, Any]:
     cell = Cell("pytorch", "rnn", repeat=number)
-    told = {"status": "ok", "engine": "docker", "run": f"{number:032x}", "key": f"{number:016x}", "seconds": 1.0}
-    return {**unfilled_row(cell), **told, "log_tail": f"log {number}", **changes}
+    made = test_results.row(cell, run=f"{number:032x}", seed=number, seconds=seconds)
+    return {**made, "key": f"{number:016x}", "log_tail": f"log {number}", **changes}
 
 
 def result(folder: Path, number: int, **changes: Any) -> Path:

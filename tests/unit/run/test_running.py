@@ -15,7 +15,7 @@ from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cell.events import Epoch
 from orchestrator.engines.output import success
 from orchestrator.engines.protocol import OnThisHost, Task
-from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError
+from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError, StorageError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.claims import Claims
@@ -251,6 +251,48 @@ def test_changes_are_json_for_programs(go, capsys, tmp_path):
     assert [event["event"] for event in events] == ["started", "epoch", "finished"]
     assert {event["cell"] for event in events} == {"pytorch/rnn/cpu"}
     assert (events[1]["loss"], events[2]["status"], events[2]["total"]) == (0.5, "ok", 1)
+
+
+@pytest.mark.parametrize("error", [OverflowError, RecursionError, ValueError, TypeError, KeyError])
+def test_what_can_not_be_taken_fails_its_own_cell_and_no_other(go, error):
+    def does(task: Task) -> Outcome | None:
+        if task.cell == CELLS[1]:
+            raise error("int too large to convert to float")
+        return None
+
+    tally, rows = go(Engine(does))
+    assert tally.statuses == {"ok": 5, "failed": 1}
+    (failed,) = (row for row in rows if row["status"] == "failed")
+    assert failed["cell"] == CELLS[1].id
+    assert failed["reason"].startswith(f"what it said or left could not be taken: {error.__name__}: ")
+    tally, _ = go(Engine())
+    assert tally.statuses == {}, "a restart does not try it again"
+
+
+def test_a_document_that_does_not_add_up_is_a_failed_row(go):
+    def does(task: Task) -> Outcome:
+        return success(document(task.cell).model_copy(update={"steps": 2}), "said")
+
+    tally, rows = go(Engine(does), CELLS[:1])
+    assert tally.statuses == {"failed": 1}
+    assert "2 steps of 64 are not 1 epochs of 64 samples" in rows[0]["reason"]
+
+
+def test_bad_files_in_a_results_folder_end_no_run(go):
+    go.folder.joinpath("notes.json").write_text("[]")
+    go.folder.joinpath("broken.parquet").write_bytes(b"PAR1")
+    tally, rows = go(Engine())
+    assert (tally.statuses, len(rows)) == ({"ok": 6}, 6)
+    shown = go.folder.joinpath("shown").read_text()
+    assert "left alone: " in shown
+    assert "broken.parquet is truncated" in shown
+
+
+def test_a_results_folder_that_can_not_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="sub can't be read or written") as error:
+        running.prepare_folder(tmp_path / "file" / "sub")
+    assert "--results DIR" in error.value.remedy
 
 
 def test_the_live_table_says_what_runs_and_when_it_ends():

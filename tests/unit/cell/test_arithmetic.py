@@ -1,0 +1,64 @@
+"""Runs that were not what they say, found out by arithmetic alone."""
+
+import json
+
+import pytest
+
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Outcome, Status
+from orchestrator.compare import published_2018
+from orchestrator.results import checking
+from orchestrator.results.files import read_results
+from orchestrator.system.checkout import ROOT
+from tests.unit.results.test_results import document, row
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"steps": 1}, "1 steps of 64 are not 3 epochs of 24,960 samples"),
+        ({"steps": 585}, "585 steps of 64"),
+        ({"samples_tested": 64}, "tested on 64 samples in place of 24,960"),
+        ({"epoch_seconds": [100.0, 100.25, 80.25]}, "300.5 s are not the sum of the epochs, 280.5 s"),
+        ({"epoch_seconds": [150.0, 150.5]}, "2 times of 3 epochs"),
+        ({"epoch_losses": [0.6, 0.5]}, "2 losses of 3 epochs"),
+        ({"epoch_losses": [0.6, 0.6, 0.6]}, "the loss is 0.6 in every epoch: nothing was trained"),
+        ({"seconds_warm": 700.0}, "more than twice"),
+        ({"seconds": 1e300}, "seconds"),
+    ],
+)
+def test_a_document_that_does_not_add_up_is_a_failed_row_with_its_reason(changes, said):
+    made = row(**{**changes, **({"epoch_seconds": [1e8] * 3} if "seconds" in changes else {})})
+    assert (made["status"], made["seconds"]) == ("failed", None)
+    assert made["reason"].startswith("the result can't be: ")
+    assert said in made["reason"]
+
+
+def test_nothing_takes_longer_than_its_container_lived():
+    late = Outcome(Status.OK, document=document(), wall_seconds=0.9)
+    assert "in a container that lived 0.9 s" in row(outcome=late)["reason"]
+
+
+def test_time_to_build_ahead_of_the_first_step_may_count():
+    phases = {"build": 79.0, "train": 222.0}
+    assert row(epoch_seconds=[70.0, 75.0, 76.5], phases=phases, seconds=300.5)["status"] == "ok"
+    assert row(epoch_seconds=[70.0, 75.0, 66.5], phases=phases, seconds=300.5)["status"] == "failed"
+
+
+def test_shortened_and_synthetic_runs_test_on_their_part():
+    assert row(Cell("pytorch", "rnn", samples=1280), samples=1280)["status"] == "ok"
+    assert row(Cell("pytorch", "rnn", data="synthetic", samples=6400), samples=6400, data="synthetic")["quality"]
+    wrong = row(Cell("pytorch", "rnn", samples=1280), samples=1280, samples_tested=640)
+    assert "tested on 640 samples in place of 1,280" in wrong["reason"]
+
+
+def test_every_row_that_was_published_adds_up():
+    files = sorted((ROOT / "docs").rglob("*.parquet"))
+    rows = [row for path in files for row in read_results(path).to_pylist()]
+    assert len(rows) > 140
+    assert {row["library"] for row in rows} > set(published_2018.LIBRARIES) - {"knet", "keras-r"}
+    assert [checking.wrong(row) for row in rows] == [None] * len(rows)
+
+
+def test_the_reason_is_one_that_a_program_can_read():
+    assert json.dumps(row(steps=1)["reason"]).isascii()
