@@ -157,6 +157,7 @@ def run(selection: Selection, length: Length, running: Running, steadiness: Stea
     engine = engine_of(selection)
     cells = cells_of(selection, engine, length)
     tell_of_gpus(selection, machine_of(cells, engine))
+    tell_of_load(engine)
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
     run_cells(cells, engine, selection.results, plan, screen.show, running, target)
 
@@ -182,6 +183,20 @@ def tell_of_gpus(selection: Selection, host: "Host") -> None:
     for line in found:
         if line.startswith("somebody else"):
             note(f"{line}: times may be longer than they would be alone")
+
+
+BUSY = 0.5
+"""Load by the core from which on a run that begins is warned: half of the machine is somebody else's."""
+
+
+def tell_of_load(engine: "Engine") -> None:
+    """Say before a run that the machine is busy; of another machine than this one its cells' rows tell it."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if engine.host == os.uname().nodename and load > BUSY * cores:
+        note(
+            f"this machine is busy, a load of {load:.1f} on {cores} cores: times will be longer than they would be"
+            " alone, and cells that see more than it can do are marked and not ranked"
+        )
 
 
 @click.command()

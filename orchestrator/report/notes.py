@@ -99,7 +99,7 @@ def forms(grid: Grid) -> Iterator[Note]:
     if found:
         yield Note(
             FORM.strip(),
-            f"{'; '.join(found)}: of another form, with other scores from the same weights, ranked apart: docs/parity.md",
+            f"{'; '.join(found)}: another form, with other scores from the same weights, ranked apart: docs/parity.md",
         )
 
 

@@ -29,7 +29,7 @@ VARYING: Mapping[str, str] = {}
 
 
 class Line(NamedTuple):
-    """A line of the table: an error for each heading, the worst of all runs; how the runs agree, whether all is well."""
+    """A line of the table: an error for each heading, the worst of all runs; how these agree, whether all is well."""
 
     workload: str
     library: str
