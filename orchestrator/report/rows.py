@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.cell import quality
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import form_of, ranks_synthetic, workloads
@@ -197,10 +196,11 @@ def length_of(row: Row) -> str:
     epochs, samples, steps = row["epochs"], row["samples"], row.get("steps")
     if row["shortened"] or epochs is None or samples is None:
         return ""
-    usual_epochs, usual_samples = quality.published(row["workload"], row["workers"] or 1)
-    found = [f"{epochs} epochs"] if usual_epochs is not None and epochs > usual_epochs else []
-    found += [f"{samples:,} samples"] if usual_samples is not None and samples > usual_samples else []
-    usual_batch = parameters().get(row["workload"], {}).get("batch_size", 0) * (row["workers"] or 1)
+    known = parameters().get(row["workload"], {})
+    usual_samples = known.get("quality", {}).get("real", {}).get("samples", samples)
+    found = [f"{epochs} epochs"] if epochs > known.get("epochs", epochs) else []
+    found += [f"{samples:,} samples"] if samples > usual_samples else []
+    usual_batch = known.get("batch_size", 0) * (row["workers"] or 1)
     batch = epochs * samples / steps if steps else usual_batch
     return ", ".join([*found, *([f"batches of {batch:g}"] if usual_batch and batch != usual_batch else [])])
 

@@ -98,9 +98,12 @@ class Meter:
 
 @contextmanager
 def neighbours(wanted=True):
-    """Somebody else who keeps each core of this cell busy meanwhile, if ``wanted``: a shell that counts to nothing."""
+    """Somebody else who keeps each core of this cell busy meanwhile, if ``wanted``: a shell that counts to nothing.
+
+    It gives way a little, else libraries whose threads wait for each other by spinning would hardly get on.
+    """
     number = count() if wanted else 0
-    spinning = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(number)]
+    spinning = [subprocess.Popen(["nice", "-n", "5", "sh", "-c", "while :; do :; done"]) for _ in range(number)]
     try:
         yield
     finally:
