@@ -1,0 +1,59 @@
+"""Every library uses the cores that it is given, one or two, and says so; CI runs a few images, with
+
+    ROSETTA_TEST_CORES=all pytest tests/containers/test_cores.py
+
+all that this machine has built. What is asserted is the share of the cores, never seconds.
+"""
+
+import json
+import os
+import subprocess
+
+import docker
+import pytest
+
+from orchestrator.images.image import Image, every_image
+from orchestrator.system.checkout import ROOT
+
+pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
+
+FEW = ("mxnet", "cntk")  # of their own accord, the one takes half of the cores and the other all of the machine's
+LENGTH = ("--data", "synthetic", "--epochs", "2", "--samples", "320")
+USED = 0.15
+"""Share of one core below which a library can't have worked on it at all, however busy the machine."""
+
+
+def chosen() -> list[Image]:
+    every = [image for image in every_image() if image.platform == "cpu"]
+    return [image for image in every if os.environ.get("ROSETTA_TEST_CORES") == "all" or image.framework in FEW]
+
+
+def document(image: Image, library: str, folder, *limits: str) -> dict:
+    """What a cell of the GRU leaves that may use these cores, with the scripts of this checkout."""
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    mounts = [f"--volume={ROOT}/workloads:/workloads:ro", f"--volume={folder}:/results"]
+    words = ["docker", "run", "--rm", "--network=none", "--init", "--user=10001:10001", *limits, *mounts, image.tag]
+    done = subprocess.run([*words, library, "rnn", *LENGTH], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.json")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("image", chosen(), ids=lambda image: image.name)
+def test_a_library_uses_the_cores_it_is_given(image, engine, tmp_path):
+    try:
+        engine.images.get(image.tag)
+    except docker.errors.ImageNotFound:
+        assert os.environ.get("ROSETTA_TEST_CORES") == "all", f"{image.tag} is not built: rosetta build"
+        return
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    for library in image.spec.libraries:
+        for number, limits in (
+            (1, [f"--cpuset-cpus={cores[0]}"]),
+            (1, ["--cpus=1"]),  # which hides no core
+            (len(cores), [f"--cpuset-cpus={','.join(map(str, cores))}"]),
+        ):
+            found = document(image, library, tmp_path / f"{library}-{limits[0].strip('-')}", *limits)
+            assert (found["threads"], found["environment"]["cores"]) == (number, number)
+            assert USED / number < found["cpu_used"] <= 1.1
