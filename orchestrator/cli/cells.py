@@ -1,5 +1,6 @@
 """From the matrix file to results: plan, build, run, parity."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from orchestrator.cli.options import (
     Selection,
     Steadiness,
     length,
+    own_weights,
     running,
     selection,
     steadiness,
@@ -138,7 +140,8 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 @length
 @running
 @steadiness
-def run(selection: Selection, length: Length, running: Running, steadiness: Steadiness) -> None:
+@own_weights
+def run(selection: Selection, length: Length, running: Running, steadiness: Steadiness, weights: Path | None) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
 
     \b
@@ -155,11 +158,11 @@ def run(selection: Selection, length: Length, running: Running, steadiness: Stea
     percent = steadiness.until_stable
     target = Target(percent / 100, steadiness.max_repeats) if percent else None
     engine = engine_of(selection)
-    cells = cells_of(selection, engine, length)
+    cells = with_weights(cells_of(selection, engine, length), weights, engine)
     tell_of_gpus(selection, machine_of(cells, engine))
     tell_of_load(engine)
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
-    run_cells(cells, engine, selection.results, plan, screen.show, running, target)
+    run_cells(cells, engine, selection.results, plan, screen.show, running, target, weights)
 
 
 def machine_of(cells: "list[Cell]", engine: "Engine") -> "Host":
@@ -185,6 +188,18 @@ def tell_of_gpus(selection: Selection, host: "Host") -> None:
             note(f"{line}: times may be longer than they would be alone")
 
 
+def with_weights(cells: "list[Cell]", weights: Path | None, engine: "Engine") -> "list[Cell]":
+    """The cells as they start from a file of weights, if there is one; raises SelectionError where they can't."""
+    if weights is None:
+        return cells
+    if len({cell.workload for cell in cells}) > 1:
+        raise SelectionError("--weights are those of one workload.", remedy="Choose one: --only '*/rnn/cpu'.")
+    if engine.name == "ray":
+        raise SelectionError("--weights are not handed to the nodes of a cluster.", remedy="Run it on one machine.")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return [replace(cell, weights=digest) for cell in cells]
+
+
 BUSY = 0.5
 """Load by the core from which on a run that begins is warned: half of the machine is somebody else's."""
 
@@ -204,7 +219,8 @@ def tell_of_load(engine: "Engine") -> None:
 @running
 @click.option("--markdown", is_flag=True, help="Run nothing; print the results so far as Markdown.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="How often.")
-def parity(selection: Selection, running: Running, markdown: bool, repeats: int) -> None:
+@own_weights
+def parity(selection: Selection, running: Running, markdown: bool, repeats: int, weights: Path | None) -> None:
     """Prove that every library has the same model: same weights and batches, no dropout, a few steps.
 
     Scores, losses and parameters are compared with a reference in double precision, three times, while something else
@@ -226,8 +242,9 @@ def parity(selection: Selection, running: Running, markdown: bool, repeats: int)
     engine = engine_of(selection)
     length = Length(data="synthetic", repeats=repeats)
     cells = [replace(cell, parity=True) for cell in cells_of(selection, engine, length)]
+    cells = with_weights(cells, weights, engine)
     plan = plan_of_matrix(engine, folder.path, selection.unverified)
-    run_cells(cells, engine, folder.path, plan, report.show, running)
+    run_cells(cells, engine, folder.path, plan, report.show, running, weights=weights)
     asked = {cell.id for cell in cells}
     varying = [cell for cell in report.differing(read_results(folder.merged)) if cell in asked]
     if varying:
@@ -245,6 +262,7 @@ def run_cells(
     show: "Show",
     running: Running,
     target: "Target | None" = None,
+    weights: Path | None = None,
 ) -> None:
     """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted.
 
@@ -267,7 +285,7 @@ def run_cells(
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun)
     console = Console()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    settings = Settings(folder, running.jobs, running.deadline, mirror, running.build_deadline)
+    settings = Settings(folder, running.jobs, running.deadline, mirror, running.build_deadline, weights)
     progress = showing.choose(console, running.as_json)
 
     def once(cells: "list[Cell]") -> "tuple[list[Planned], Tally]":

@@ -160,7 +160,7 @@ class DockerEngine(OnThisHost):
             contract.arguments(task.cell),
             user=USER,
             host_config=host,
-            volumes=["/results"],
+            volumes=["/results", *(["/weights"] if task.weights else [])],
             labels={
                 "rosetta": "cell",
                 "rosetta.cell": task.cell.id,
@@ -173,6 +173,8 @@ class DockerEngine(OnThisHost):
         with self._lock:
             self._running.add(container)
         try:
+            if task.weights:
+                self._put(container, task.weights, Path(contract.weights_name(task.cell)), "/weights")
             yield container
         finally:
             with self._lock:
@@ -267,9 +269,9 @@ class DockerEngine(OnThisHost):
         finally:
             self.api.remove_container(helper, v=False, force=True)
 
-    def _put(self, container: str, path: Path, name: Path) -> None:
-        """Copy one file below /data, readable by all, over the engine's API."""
-        self.api.put_archive(container, "/data", archive_of(path, name))
+    def _put(self, container: str, path: Path, name: Path, folder: str = "/data") -> None:
+        """Copy one file into a volume, readable by all, over the engine's API."""
+        self.api.put_archive(container, folder, archive_of(path, name))
 
 
 def archive_of(path: Path, name: Path) -> Iterator[bytes]:

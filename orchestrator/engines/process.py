@@ -189,6 +189,9 @@ def cell_variables(task: Task, folder: Path) -> dict[str, str]:
     }
     if task.data:
         own["ROSETTA_DATA"] = str(task.data)
+    if task.weights:
+        shutil.copyfile(task.weights, folder / contract.weights_name(task.cell))
+        own["ROSETTA_WEIGHTS"] = str(folder)
     if task.gpus:
         own["CUDA_VISIBLE_DEVICES"] = ",".join(task.gpus)
     return {**kept, **task.image.environment, **own}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.cell.contract import Status
+from orchestrator.cell.contract import OWN_WEIGHTS, Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import form_of, ranks_synthetic, workloads
 from orchestrator.compare import published_2018
@@ -28,7 +28,7 @@ COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
     "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "started", "run", "steps", "threads", "cpu_used",
-    "load_before", "load_after",
+    "load_before", "load_after", "pretrained",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -147,7 +147,7 @@ def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
 
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The newest answer to each question: a cell that was run again, say after a change of its script, counts once."""
-    question = ("cell", "repeat", "data", "epochs", "samples", "steps", "machine")
+    question = ("cell", "repeat", "data", "epochs", "samples", "steps", "pretrained", "machine")
     answers = {(row.get("n_gpus") or 1, *(row[name] for name in question)): row for row in sorted(rows, key=started)}
     return list(answers.values())
 
@@ -267,6 +267,8 @@ def library_titles() -> dict[str, str]:
 def library_title(row: Row, titles: Mapping[str, str]) -> str:
     """What stands at the left: the library, and form, precision and variant where they are not the usual ones."""
     usual = (("precision", "fp32"), ("variant", "reference"))
+    began = row.get("pretrained") or ""
+    own = [f"weights {began.removeprefix(OWN_WEIGHTS)[:8]}"] if began.startswith(OWN_WEIGHTS) else []
     form = form_of(row["workload"], row["library"], row["platform"])
     title = with_form(titles.get(row["library"], row["library"]), form)
-    return ", ".join([title, *(row[axis] for axis, value in usual if row[axis] != value)])
+    return ", ".join([title, *(row[axis] for axis, value in usual if row[axis] != value), *own])

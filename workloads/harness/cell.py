@@ -8,6 +8,7 @@ import numpy as np
 
 from harness import arguments, auc, batches, cards, cores, data, document, environment, parity, weights, workers
 from harness.losses import read_scalar, warm_seconds
+from harness.weights import given
 from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
@@ -55,7 +56,8 @@ class Cell:
             vars(self.params).update(self.params.parity.get("with", {}))
         if self.workers > 1:
             self.params.learning_rate *= self.workers
-        self.began_with = None
+        own = self.params.weights_file = self.arguments.weights
+        self.began_with = own and "own weights, SHA-256 " + weights.digest_of(own)
         self.meter = cores.Meter()
         self.epochs = self.arguments.epochs or self.params.epochs
         self.random = np.random.RandomState(self.seed)
@@ -132,6 +134,9 @@ class Cell:
         elif isinstance(arrays, batches.Stream):
             self._train_together(arrays, predict, train_step, train_epoch)
         else:
+            if self.params.weights_file:
+                predict(arrays.x_train[: self.params.batch_size])  # some libraries make their parameters only now
+                weights.give(given(self.arguments.workload, self.params))
             self._train(arrays, predict, train_step, train_epoch)
 
     def _train(self, arrays, predict, train_step, train_epoch):
