@@ -16,6 +16,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from orchestrator.compare.noise import LOADED
 from orchestrator.images.image import Image, every_image
 from orchestrator.system.checkout import ROOT
 
@@ -24,8 +25,8 @@ pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 FEW = ("mxnet", "cntk")  # of their own accord, the one takes half of the cores and the other all of the machine's
 LENGTH = ("--data", "synthetic", "--epochs", "2", "--samples", "320")
 ALL = os.environ.get("ROSETTA_TEST_CORES") == "all"
-USED = 0.15
-"""Share of one core below which a library can't have worked on it at all, however busy the machine."""
+USED = 0.5
+"""Share of one core below which a library can't have worked on it all the time."""
 
 
 def chosen() -> list[Image]:
@@ -74,4 +75,5 @@ def test_a_library_uses_the_cores_it_is_given(image, engine, tmp_path):
         ):
             found = document(image, library, tmp_path / f"{library}-{limits[0].strip('-')}", *limits)
             assert (found["threads"], found["environment"]["cores"]) == (number, number)
-            assert USED / number < found["cpu_used"] <= 1.1
+            busy = max(found["load_before"], found["load_after"]) > LOADED  # others may leave it next to nothing
+            assert (0 if busy else USED / number) < found["cpu_used"] <= 1.1
