@@ -152,4 +152,4 @@ class DeclinedError(RosettaError):
 class InstallationError(RosettaError):
     """An interpreter or image of the user's own can't be asked what is installed, or has nothing to be measured."""
 
-    exit_code = 21
+    exit_code = 22

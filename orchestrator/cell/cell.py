@@ -12,7 +12,8 @@ OWN = "own"
 class Cell:
     """One point of the matrix. ``epochs`` and ``samples`` are None for the published length.
 
-    With ``parity`` it is not measured, but compared with the reference: a few steps from given weights.
+    With ``parity`` it is not measured, but compared with the reference: a few steps from given weights. ``weights`` is
+    the SHA-256 of a file of weights from which it starts in place of its own, or of the given ones.
     """
 
     library: str
@@ -27,6 +28,7 @@ class Cell:
     epochs: int | None = None
     samples: int | None = None
     parity: bool = False
+    weights: str = ""
 
     @property
     def id(self) -> str:
@@ -46,7 +48,7 @@ class Cell:
         return "/".join(str(getattr(self, axis)) for axis in AXES)
 
 
-AXES = tuple(field.name for field in fields(Cell) if field.name not in ("epochs", "samples", "parity"))
+AXES = tuple(field.name for field in fields(Cell) if field.name not in ("epochs", "samples", "parity", "weights"))
 """The axes of the matrix, in the order of a cell's address."""
 
 DEFAULTS: Mapping[str, Any] = {axis: vars(Cell)[axis] for axis in AXES if axis in vars(Cell)}

@@ -26,6 +26,10 @@ Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 
 
+OWN_WEIGHTS = "own weights, SHA-256 "
+"""How ``pretrained`` begins in the document of a cell that was given a file of weights; its sum follows."""
+
+
 class Status(StrEnum):
     """How a cell ended."""
 
@@ -197,7 +201,13 @@ def arguments(cell: Cell) -> list[str]:
     if cell.n_gpus > 1:
         words += ["--workers" if cell.gpu == "none" else "--gpus", str(cell.n_gpus)]
     words += ["--data", cell.data, "--seed", str(cell.repeat), "--precision", cell.precision]
+    words += ["--weights", weights_name(cell)] if cell.weights else []
     return [*words, "--variant", cell.variant, *(["--parity"] if cell.parity else [])]
+
+
+def weights_name(cell: Cell) -> str:
+    """What the file of a cell's own weights is called in its folder ``/weights``."""
+    return f"{cell.weights[:16]}.npz"
 
 
 def parse(raw: bytes, source: str) -> Document:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.cell.cell import Cell
-from orchestrator.cell.contract import Document, Status
+from orchestrator.cell.contract import OWN_WEIGHTS, Document, Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.system.gpus import model_of
 
@@ -25,6 +25,7 @@ def mismatch(cell: Cell, document: Document) -> str | None:
         "seed": cell.repeat,
         "n_gpus": cell.n_gpus if cell.gpu != "none" else 0,
         "workers": cell.n_gpus,
+        "pretrained": OWN_WEIGHTS + cell.weights if cell.weights else None,
         "epochs": epochs,
         "effective_precision": cell.precision if document.effective_precision is not None else None,
         "samples": None if may_be_part(cell) and document.samples < (samples or 0) else samples,

@@ -1,5 +1,6 @@
 """From the matrix file to results: plan, build, run, parity."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from orchestrator.cli.options import (
     Steadiness,
     installations,
     length,
+    own_weights,
     running,
     selection,
     steadiness,
@@ -136,9 +138,15 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 @length
 @running
 @steadiness
+@own_weights
 @installations
 def run(
-    selection: Selection, length: Length, running: Running, steadiness: Steadiness, installations: Installations
+    selection: Selection,
+    length: Length,
+    running: Running,
+    steadiness: Steadiness,
+    weights: Path | None,
+    installations: Installations,
 ) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
 
@@ -162,10 +170,11 @@ def run(
         own.run(installations, selection, length, running, target, run_cells)
         return
     engine = engine_of(selection)
-    cells = cells_of(selection, engine, length)
+    cells = with_weights(cells_of(selection, engine, length), weights, engine)
     tell_of_gpus(selection, machine_of(cells, engine))
+    tell_of_load(engine)
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
-    run_cells(cells, engine, selection.results, plan, screen.show, running, target)
+    run_cells(cells, engine, selection.results, plan, screen.show, running, target, weights)
 
 
 def machine_of(cells: "list[Cell]", engine: "Engine") -> "Host":
@@ -190,12 +199,39 @@ def tell_of_gpus(selection: Selection, host: "Host") -> None:
             note(f"{line}: times may be longer than they would be alone")
 
 
+def with_weights(cells: "list[Cell]", weights: Path | None, engine: "Engine") -> "list[Cell]":
+    """The cells as they start from a file of weights, if there is one; raises SelectionError where they can't."""
+    if weights is None:
+        return cells
+    if len({cell.workload for cell in cells}) > 1:
+        raise SelectionError("--weights are those of one workload.", remedy="Choose one: --only '*/rnn/cpu'.")
+    if engine.name == "ray":
+        raise SelectionError("--weights are not handed to the nodes of a cluster.", remedy="Run it on one machine.")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return [replace(cell, weights=digest) for cell in cells]
+
+
+BUSY = 0.5
+"""Load by the core from which on a run that begins is warned: half of the machine is somebody else's."""
+
+
+def tell_of_load(engine: "Engine") -> None:
+    """Say before a run that the machine is busy; of another machine than this one its cells' rows tell it."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if engine.host == os.uname().nodename and load > BUSY * cores:
+        note(
+            f"this machine is busy, a load of {load:.1f} on {cores} cores: times will be longer than they would be"
+            " alone, and cells that see more than it can do are marked and not ranked"
+        )
+
+
 @click.command()
 @selection
 @running
 @click.option("--markdown", is_flag=True, help="Run nothing; print the results so far as Markdown.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="How often.")
-def parity(selection: Selection, running: Running, markdown: bool, repeats: int) -> None:
+@own_weights
+def parity(selection: Selection, running: Running, markdown: bool, repeats: int, weights: Path | None) -> None:
     """Prove that every library has the same model: same weights and batches, no dropout, a few steps.
 
     Scores, losses and parameters are compared with a reference in double precision, three times, while something else
@@ -217,8 +253,9 @@ def parity(selection: Selection, running: Running, markdown: bool, repeats: int)
     engine = engine_of(selection)
     length = Length(data="synthetic", repeats=repeats)
     cells = [replace(cell, parity=True) for cell in cells_of(selection, engine, length)]
+    cells = with_weights(cells, weights, engine)
     plan = plan_of_matrix(engine, folder.path, selection.unverified)
-    run_cells(cells, engine, folder.path, plan, report.show, running)
+    run_cells(cells, engine, folder.path, plan, report.show, running, weights=weights)
     asked = {cell.id for cell in cells}
     varying = [cell for cell in report.differing(read_results(folder.merged)) if cell in asked]
     if varying:
@@ -236,6 +273,7 @@ def run_cells(
     show: "Show",
     running: Running,
     target: "Target | None" = None,
+    weights: Path | None = None,
     console: "Console | None" = None,
 ) -> None:
     """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted.
@@ -260,7 +298,7 @@ def run_cells(
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun)
     console = console or screen()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    settings = Settings(folder, running.jobs, running.deadline, mirror, running.build_deadline)
+    settings = Settings(folder, running.jobs, running.deadline, mirror, running.build_deadline, weights)
     progress = showing.choose(console, running.as_json)
 
     def once(cells: "list[Cell]") -> "tuple[list[Planned], Tally]":

@@ -109,6 +109,13 @@ results_folder = click.option(
     help="Where results lie.",
 )
 
+own_weights = click.option(
+    "--weights",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Start from weights of your own, an .npz; see docs/parity.md.",
+)
+
 own_libraries = click.option(
     "--with",
     "own",

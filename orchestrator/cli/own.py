@@ -240,7 +240,7 @@ def measure(
     def show(results: "pa.Table", console: "Console") -> None:
         """The caller has something better to show than this installation alone."""
 
-    run_cells(ready, asked.engine, asked.folder.path, asked.plan, show, running, target, console)
+    run_cells(ready, asked.engine, asked.folder.path, asked.plan, show, running, target, console=console)
 
 
 def chosen(results: "pa.Table", asked: Asked, selection: Selection, length: Length) -> "pa.Table":

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell.cell import OWN
-from orchestrator.cell.contract import Status
+from orchestrator.cell.contract import OWN_WEIGHTS, Status
 from orchestrator.compare import causes, published_2018
 from orchestrator.compare.causes import Row
 from orchestrator.compare.evidence import adjusted, against_figure, compare, drift, ratio_interval, rounds_for
@@ -108,7 +108,8 @@ def grouped(results: "pa.Table") -> dict[Question, list[Row]]:
     newest: dict[Question, Row] = {}
     # Without the column itself: to make a time of it, Arrow would import pandas, for half a second.
     for row in results.sort_by("started").drop_columns("started").to_pylist():
-        if row["status"] != Status.INCOMPATIBLE and row["parity"] is None:
+        own = (row["pretrained"] or "").startswith(OWN_WEIGHTS)
+        if row["status"] != Status.INCOMPATIBLE and row["parity"] is None and not own:
             newest.pop((*question_of(row), row["repeat"]), None)  # so that all stand in the order in which they ran
             newest[(*question_of(row), row["repeat"])] = row
     groups = defaultdict(list)

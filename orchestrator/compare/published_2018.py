@@ -59,6 +59,9 @@ SECONDS: Mapping[tuple[str, str], float] = {
 AUC = "test_auc_macro14"
 """The metric whose rows hold DenseNet's quality; its times have rows of their own."""
 
+RACING = ("keras-tf",)
+"""Libraries whose training of 2018 could write a weight while a gradient still read it: see docs/lessons.md."""
+
 SOURCE = re.compile(r"README\.md@(?P<first>\w+) \((?:last (?P<last>\w+)|still in HEAD \w+)(?:; (?P<remark>.*))?\)")
 
 

@@ -19,7 +19,7 @@ from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import code_scan, kernel_cache, probe, volumes
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
-from orchestrator.engines.copying import archive_from
+from orchestrator.engines.copying import archive_from, put
 from orchestrator.engines.isolation import USER, gpu_request, isolation, odd_volumes
 from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
@@ -188,7 +188,7 @@ class DockerEngine(OnThisHost):
             **self._invocation(task),
             user=USER,
             host_config=host,
-            volumes=["/results"],
+            volumes=["/results", *(["/weights"] if task.weights else [])],
             labels={
                 "rosetta": "cell",
                 "rosetta.cell": task.cell.id,
@@ -202,6 +202,8 @@ class DockerEngine(OnThisHost):
             self._running.add(container)
         try:
             self._before_start(container)
+            if task.weights:
+                put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
             yield container
         finally:
             with self._lock:

@@ -216,6 +216,9 @@ def cell_variables(task: Task, folder: Path, driver: str) -> dict[str, str]:
     }
     if task.data:
         own["ROSETTA_DATA"] = str(task.data)
+    if task.weights:
+        shutil.copyfile(task.weights, folder / contract.weights_name(task.cell))
+        own["ROSETTA_WEIGHTS"] = str(folder)
     if task.gpus:
         own["CUDA_VISIBLE_DEVICES"] = ",".join(task.gpus)
         name = f"{environment_of(task.image).name}-{task.cell.gpu}-{driver or 'unknown'}"

@@ -30,9 +30,10 @@ OnEvent = Callable[[Event | Placed], None]
 class Task:
     """What an engine needs to run a cell once.
 
-    ``gpus`` are UUIDs, ``data`` is the folder to be seen as /data, ``cores`` are the numbers of those it may use (none:
-    all), ``deadline`` in seconds, ``memory`` in bytes. Whoever runs a ``claim`` or uses a GPU holds its lock, so any
-    other cell that is found to run for it is an orphan.
+    ``gpus`` are UUIDs, ``data`` is the folder to be seen as /data, ``weights`` the file that a cell with weights of its
+    own starts from, ``cores`` are the numbers of those it may use (none: all), ``deadline`` in seconds, ``memory`` in
+    bytes. Whoever runs a ``claim`` or uses a GPU holds its lock, so any other cell that is found to run for it is an
+    orphan.
     """
 
     cell: Cell
@@ -41,6 +42,7 @@ class Task:
     run: str
     gpus: Sequence[str] = ()
     data: Path | None = None
+    weights: Path | None = None
     cores: Sequence[int] = ()
     deadline: float = 24 * 3600
     memory: int = MEMORY

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
+from orchestrator.cell.workloads import trains
 from orchestrator.compare.noise import ENOUGH, LOADED, NOISY
+from orchestrator.compare.published_2018 import RACING
 from orchestrator.images.definitions import library_index
 from orchestrator.report.fields import (
     ABSENT,
@@ -156,6 +158,12 @@ def caveats(published: Published) -> Iterator[Note]:
             places[figure.doubt].append(f"{title} on {column.name()}")
     for doubt, names in places.items():
         yield Note(DOUBTED, f"{listed(names)}: {doubt}")
+    racing = {title for (title, _), f in published.items() if f.library in RACING and trains(f.workload)}
+    if racing:
+        said = (
+            "trained with a race, as Keras 2 does on TensorFlow 1: a weight could be written while a gradient read it"
+        )
+        yield Note("2018", f"{listed(racing)}: {said}; docs/lessons.md")
     other = {title for (title, _), figure in published.items() if figure.cudnn_rnn == "no"}
     if other:
         yield Note("2018", f"without cuDNN's GRU: {listed(other)}")

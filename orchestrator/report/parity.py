@@ -21,7 +21,7 @@ HEADINGS = ("scores", "features", "loss", "parameters", "updates")
 
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
-    "parity", "epochs", "samples", "steps", "workers", "started",
+    "parity", "epochs", "samples", "steps", "workers", "pretrained", "started",
 )  # fmt: skip
 
 VARYING: Mapping[str, str] = {}
@@ -58,7 +58,7 @@ def by_cell(results: "pa.Table") -> list[Sequence[Row]]:
     rows = [{**row, "machine": None} for row in rows if row["parity"] is not None and row["status"] != "incompatible"]
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in sorted(newest(rows), key=lambda row: (row["workload"], library_title(row, titles).casefold())):
-        groups[row["cell"], row["data"], row["workers"]].append(row)
+        groups[row["cell"], row["data"], row["workers"], row["pretrained"]].append(row)
     return list(groups.values())
 
 

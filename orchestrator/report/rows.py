@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.cell import quality
 from orchestrator.cell.cell import OWN
-from orchestrator.cell.contract import Status
+from orchestrator.cell.contract import OWN_WEIGHTS, Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import STARTS, form_of, ranks_synthetic, workloads
 from orchestrator.compare import published_2018
@@ -30,7 +29,7 @@ COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
     "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run", "start", "steps",
-    "threads", "cpu_used", "load_before", "load_after", "image",
+    "threads", "cpu_used", "load_before", "load_after", "image", "pretrained",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -153,7 +152,7 @@ def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
 
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The newest answer to each question: a cell that was run again, say after a change of its script, counts once."""
-    question = ("cell", "repeat", "data", "epochs", "samples", "steps", "machine", "start")
+    question = ("cell", "repeat", "data", "epochs", "samples", "steps", "pretrained", "machine", "start")
     answers = {
         (row.get("n_gpus") or 1, own_name(row), *(row[name] for name in question)): row
         for row in sorted(rows, key=started)
@@ -216,10 +215,11 @@ def length_of(row: Row) -> str:
     epochs, samples, steps = row["epochs"], row["samples"], row.get("steps")
     if row["shortened"] or epochs is None or samples is None:
         return ""
-    usual_epochs, usual_samples = quality.published(row["workload"], row["workers"] or 1)
-    found = [f"{epochs} epochs"] if usual_epochs is not None and epochs > usual_epochs else []
-    found += [f"{samples:,} samples"] if usual_samples is not None and samples > usual_samples else []
-    usual_batch = parameters().get(row["workload"], {}).get("batch_size", 0) * (row["workers"] or 1)
+    known = parameters().get(row["workload"], {})
+    usual_samples = known.get("quality", {}).get("real", {}).get("samples", samples)
+    found = [f"{epochs} epochs"] if epochs > known.get("epochs", epochs) else []
+    found += [f"{samples:,} samples"] if samples > usual_samples else []
+    usual_batch = known.get("batch_size", 0) * (row["workers"] or 1)
     batch = epochs * samples / steps if steps else usual_batch
     return ", ".join([*found, *([f"batches of {batch:g}"] if usual_batch and batch != usual_batch else [])])
 
@@ -288,6 +288,8 @@ def library_titles() -> dict[str, str]:
 def library_title(row: Row, titles: Mapping[str, str]) -> str:
     """What stands at the left: the library, and form, precision and variant where they are not the usual ones."""
     usual = (("precision", "fp32"), ("variant", "reference"))
+    began = row.get("pretrained") or ""
+    own = [f"weights {began.removeprefix(OWN_WEIGHTS)[:8]}"] if began.startswith(OWN_WEIGHTS) else []
     form = form_of(row["workload"], row["library"], row["platform"])
     title = with_form(titles.get(row["library"], row["library"]), form)
-    return ", ".join([title, *(row[axis] for axis, value in usual if row[axis] != value)])
+    return ", ".join([title, *(row[axis] for axis, value in usual if row[axis] != value), *own])

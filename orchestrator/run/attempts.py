@@ -40,6 +40,7 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
             run="",
             gpus=gpus,
             data=folders.get(dataset_of(cell) or ""),
+            weights=active.settings.weights if cell.weights else None,
             cores=lease.cores,
             deadline=active.settings.deadline,
             memory=lease.memory,

@@ -18,13 +18,17 @@ from orchestrator.system.signals import Interruption
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run: the results folder, cells without GPU at a time, seconds for a cell and a build, source of data."""
+    """How to run: the results folder, cells without GPU at a time, seconds for a cell and a build, source of data.
+
+    ``weights`` is the file that cells with weights of their own start from.
+    """
 
     results: Path
     jobs: int = 1
     deadline: float = 24 * 3600
     mirror: str | None = None
     build_deadline: float = 3 * 3600
+    weights: Path | None = None
 
 
 @dataclass

@@ -53,7 +53,9 @@ def is_needed(planned: Planned, active: ActiveRun) -> bool:
 def proving(cell: Cell) -> Cell:
     """The comparison with the reference that stands for a cell: same script, image and card, a few steps in fp32."""
     variant = DEFAULTS["variant"] if cell.variant in UNPROVED_VARIANTS else cell.variant
-    usual = replace(cell, variant=variant, data="synthetic", precision="fp32", repeat=0, epochs=None, samples=None)
+    usual = replace(
+        cell, variant=variant, data="synthetic", precision="fp32", repeat=0, epochs=None, samples=None, weights=""
+    )
     return replace(usual, parity=True)
 
 
@@ -69,7 +71,8 @@ def prove(planned: Planned, task: Task, active: ActiveRun, run: Callable[[Task],
         row = found(path, active)
         if row is None:
             active.progress.say(f"{cell.id}: not proved {where(cell)} yet; comparing with the reference first")
-            row = made(replace(task, cell=cell, key=name, run=uuid.uuid4().hex, data=None), path, active, run)
+            comparison = replace(task, cell=cell, key=name, run=uuid.uuid4().hex, data=None, weights=None)
+            row = made(comparison, path, active, run)
     return judged(row, where(cell))
 
 

@@ -63,6 +63,7 @@ def parse(argv):
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--variant", default="reference")
     parser.add_argument("--parity", action="store_true", help="prove the model: given weights, no dropout, five steps")
+    parser.add_argument("--weights", metavar="FILE", help="start from these, an .npz in the folder /weights")
     parser.add_argument("--gpus", type=int, metavar="N", help="default: 0 on platform cpu, else 1")
     parser.add_argument("--workers", type=positive, metavar="N", help="on platform cpu, processes in place of GPUs")
     arguments = parser.parse_args(argv)
@@ -71,8 +72,12 @@ def parse(argv):
         arguments.gpus = 0 if arguments.platform == "cpu" else 1
     if arguments.gpus and arguments.workers not in (None, arguments.gpus):
         parser.error("--workers is for the platform cpu: each of the GPUs has one")
+    if arguments.weights:
+        arguments.weights = os.path.join(os.environ.get("ROSETTA_WEIGHTS", "/weights"), arguments.weights)
     arguments.workers = arguments.gpus or arguments.workers or 1
     parallel = params[arguments.workload].get("parallel", False)
+    if arguments.weights and parallel and not arguments.parity:
+        parser.error("%s takes --weights with --parity only" % arguments.workload)
     if arguments.workers > 1 and not parallel:
         parser.error("%s runs on one GPU only" % arguments.workload)
     least = arguments.workers if parallel else params[arguments.workload]["batch_size"]

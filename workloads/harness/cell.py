@@ -6,23 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from harness import (
-    arguments,
-    arithmetic,
-    auc,
-    batches,
-    cards,
-    checks,
-    cores,
-    data,
-    document,
-    environment,
-    kernels,
-    parity,
-    weights,
-    workers,
-)
+from harness import arguments, arithmetic, batches, cards, checks, cores, data, document, environment, kernels, parity
+from harness.auc import by_finding
 from harness.measures import accuracy, epoch_loss, read_scalar, timed_pass, warm_seconds
+from harness.weights import given as given_weights
+from harness.workers import Workers
 from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
@@ -55,7 +43,7 @@ class Cell:
                 "%s runs %s in %s only, not in %s"
                 % (self.arguments.library, self.arguments.workload, ", ".join(precisions), self.precision)
             )
-        self.team = workers.Workers(self.arguments.workers, processes, arguments.command_line())
+        self.team = Workers(self.arguments.workers, processes, arguments.command_line())
         self.workers, self.rank, self.meeting = self.team.count, self.team.rank, self.team.meeting
         self.params = SimpleNamespace(**arguments.read_params()[self.arguments.workload])
         self.versions = {
@@ -73,7 +61,8 @@ class Cell:
             vars(self.params).update(self.params.parity.get("with", {}))
         if self.workers > 1:
             self.params.learning_rate *= self.workers
-        self.began_with = None
+        own = self.params.weights_file = self.arguments.weights
+        self.began_with = own and "own weights, SHA-256 " + weights.digest_of(own)
         self.meter = cores.Meter()
         self.epochs = self.arguments.epochs or self.params.epochs
         self.random = np.random.RandomState(self.seed)
@@ -163,6 +152,9 @@ class Cell:
         elif isinstance(arrays, batches.Stream):
             self._train_together(arrays, predict, train_step, train_epoch)
         else:
+            if self.params.weights_file:
+                predict(arrays.x_train[: self.params.batch_size])  # some libraries make their parameters only now
+                weights.give(given_weights(self.arguments.workload, self.params))
             if weights is not None:
                 self.checks = checks.Checks(weights, self.arguments.workload, self.params, self.precision)
             self._train(arrays, predict, train_step, train_epoch)
@@ -203,7 +195,7 @@ class Cell:
         scores, labels = self._predict_part(stream, "test", predict)
         if self.rank:
             return
-        found, mean = auc.by_finding(scores, labels, self.params.findings)
+        found, mean = by_finding(scores, labels, self.params.findings)
         self._phase("evaluate")
         cold, steps = sum(epoch["seconds"] for epoch in epochs), stream.steps * len(epochs)
         trained = sum(epoch["trained"] for epoch in epochs)
@@ -259,7 +251,7 @@ class Cell:
         ``seconds`` are those for 1,000 images, as published.
         """
         batch = self.params.batch_size
-        given = weights.given(self.arguments.workload, self.params)
+        given = given_weights(self.arguments.workload, self.params)
         predict(arrays.x_test[:batch])  # some libraries make their parameters at the first batch
         if mine.pretrained:
             self.began_with = mine.pretrained

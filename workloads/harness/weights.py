@@ -6,6 +6,7 @@ for the state; batch normalisation as scale, shift, mean, variance.
 """
 
 import hashlib
+import os
 from collections import namedtuple
 
 import numpy as np
@@ -216,18 +217,40 @@ ARRAYS = {"cnn": cnn, "rnn": rnn, "resnet50": resnet50, "densenet121": densenet1
 
 # --- Their values -----------------------------------------------------------------------------------------------------
 def given(workload, params):
-    """Pairs of each Array of a workload and its value, the same for every NumPy since 1.11.
+    """Pairs of each Array of a workload and its value, the same for every NumPy since 1.11; or those of one's own file.
 
     Whatever could hide a mistake is avoided: no bias is zero, no normalisation the identity. Raises SystemExit if the
     SHA-256 of all values is not the one in params.json.
     """
-    random = np.random.RandomState(0)
     declared = list(ARRAYS[workload](params))
+    if getattr(params, "weights_file", None):
+        return read(params.weights_file, declared)
+    random = np.random.RandomState(0)
     values = [draw(random, array) for array in declared]
     digest = hashlib.sha256(b"".join(value.tobytes() for value in values)).hexdigest()
     if digest != params.weights_sha256:
         raise SystemExit("the given weights of %s have the SHA-256 %s, not that of params.json" % (workload, digest))
     return list(zip(declared, values))
+
+
+def read(path, declared):
+    """Pairs of each declared Array and its value in an .npz, by name; SystemExit says what does not fit."""
+    with np.load(path, allow_pickle=False) as file:
+        lacking = [array.name for array in declared if array.name not in file.files]
+        if lacking:
+            raise SystemExit("%s lacks %s" % (os.path.basename(path), ", ".join(lacking)))
+        values = [np.asarray(file[array.name], np.float32) for array in declared]
+    for array, value in zip(declared, values):
+        if value.shape != array.shape or not np.isfinite(value).all():
+            what = "%s instead of %s" % (value.shape, array.shape) if value.shape != array.shape else "no finite number"
+            raise SystemExit("%s in %s: %s" % (array.name, os.path.basename(path), what))
+    return list(zip(declared, values))
+
+
+def digest_of(path):
+    """The SHA-256 of a file of weights, by which it is called in the document."""
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def draw(random, array):

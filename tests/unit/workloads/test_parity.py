@@ -7,7 +7,8 @@ import pytest
 
 from harness import weights
 from harness.weights import Array, Weights
-from orchestrator.cell import quality
+from orchestrator.cell import cell as cell_module
+from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
@@ -146,6 +147,55 @@ def test_given_weights_are_the_published_networks(workload, count):
     assert sum(value.size for _, value in given) == count
     assert all(value.dtype == np.float32 for _, value in given)
     assert all(value.std() > 0 for _, value in given)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Writes weights of one's own for the small GRU, changed as asked, and gives what makes the harness read them."""
+
+    def own(**changes):
+        arrays = {a.name: RANDOM.uniform(-1, 1, a.shape).astype(np.float32) for a in weights.rnn(RNN)}
+        arrays = {name: value for name, value in {**arrays, **changes}.items() if value is not None}
+        np.savez(str(tmp_path / "own.npz"), **arrays)
+        return SimpleNamespace(**vars(RNN), weights_file=str(tmp_path / "own.npz")), arrays
+
+    return own
+
+
+def test_weights_of_ones_own_stand_in_place_of_the_given_ones(own):
+    params, arrays = own(stranger=np.zeros(3))
+    given = weights.given("rnn", params)
+    assert [array.name for array, _ in given] == [array.name for array in weights.rnn(RNN)]
+    for array, value in given:
+        np.testing.assert_array_equal(value, arrays[array.name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dense.bias": None}, "own.npz lacks dense.bias"),
+        ({"dense.bias": np.zeros(7)}, r"dense.bias in own.npz: \(7,\) instead of \(2,\)"),
+        ({"dense.bias": np.array([1, np.nan])}, "dense.bias in own.npz: no finite number"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_by_name(own, changes, said):
+    params, _ = own(**changes)
+    with pytest.raises(SystemExit, match=said):
+        weights.given("rnn", params)
+
+
+def test_nothing_but_numbers_is_read_from_a_file_of_weights(own):
+    params, _ = own(**{"dense.bias": np.array([{"any": "object"}, None])})
+    with pytest.raises(ValueError, match="allow_pickle"):
+        weights.given("rnn", params)
+
+
+def test_a_cell_that_was_given_weights_says_which():
+    cell = Cell("pytorch", "rnn", parity=True, weights="ab" * 32)
+    assert contract.arguments(cell)[-5:-3] == ["--weights", "abababababababab.npz"]
+    assert contract.arguments(Cell("pytorch", "rnn"))[2:4] == ["--data", "real"]
+    assert cell.id == Cell("pytorch", "rnn").id
+    assert "weights" not in cell_module.AXES
 
 
 def test_other_weights_than_declared_are_refused():

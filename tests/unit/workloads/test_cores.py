@@ -1,0 +1,90 @@
+"""The cores of a cell: by affinity and by quota, handed to every library, and what it made of them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import cores
+
+HERE = sorted(os.sched_getaffinity(0))
+
+
+def group(folder: Path, **files: str) -> str:
+    """A control group's folder with these files; two underscores in a name stand for a slash."""
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("cpu_", "cpu.", 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "share"),
+    [
+        ({}, None),
+        ({"cpu_max": "max 100000\n"}, None),
+        ({"cpu_max": "150000 100000\n"}, 1.5),
+        ({"cpu__cpu_cfs_quota_us": "-1\n", "cpu__cpu_cfs_period_us": "100000\n"}, None),
+        ({"cpu__cpu_cfs_quota_us": "50000\n", "cpu__cpu_cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu_max": ""}, None),
+    ],
+)
+def test_the_quota_of_either_version_of_control_groups(tmp_path, files, share):
+    folder = group(tmp_path, **files)
+    assert cores.quota(folder) == share
+    assert cores.count(folder) == (len(HERE) if share is None else max(1, min(len(HERE), int(share))))
+
+
+def told(program: str, *, pinned: str = "", folder: str = "") -> dict:
+    """What a process prints that has taken its cores, maybe pinned, maybe with a quota."""
+    code = f"from harness import cores\nif {folder!r}: cores.count = lambda: 1\ncores.take()\n{program}"
+    words = ["taskset", "--cpu-list", pinned] if pinned else []
+    env = {**os.environ, "PYTHONPATH": "workloads", "OMP_NUM_THREADS": "64"}
+    return json.loads(
+        subprocess.run([*words, sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout
+    )
+
+
+SEEN = "import json, os; print(json.dumps([len(os.sched_getaffinity(0)), os.environ['OMP_NUM_THREADS']]))"
+
+
+def test_libraries_are_told_the_cores_that_there_are_and_nothing_that_was_there_before():
+    assert told(SEEN) == [len(HERE), str(len(HERE))]
+    assert told(SEEN, pinned=str(HERE[0])) == [1, "1"]
+
+
+def test_a_quota_narrows_the_affinity_which_is_what_other_libraries_ask():
+    assert told(SEEN, folder="limited") == [1, "1"]
+
+
+def test_what_a_busy_and_an_idle_process_use(monkeypatch):
+    monkeypatch.setenv("ROSETTA_RESULTS", "/nowhere")  # as in a cell without a container of its own
+    meter = cores.Meter()
+    assert meter.report()["cpu_used"] is None
+    with meter:
+        until = time.process_time() + 0.2
+        while time.process_time() < until:
+            pass
+    busy = meter.report()["cpu_used"]
+    with meter:
+        time.sleep(0.2)
+    idle = meter.report()["cpu_used"]
+    assert 0 <= idle < busy <= 1.1
+    assert meter.report()["load_before"] >= 0
+
+
+def test_neighbours_are_busy_while_they_are_wanted_and_gone_then():
+    def spinning() -> int:
+        found = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True)
+        return found.stdout.count("while :; do :; done")
+
+    with cores.neighbours():
+        assert spinning() == len(HERE)
+    assert spinning() == 0
+    with cores.neighbours(False):
+        assert spinning() == 0
