@@ -1,4 +1,4 @@
-"""Installations that are not ours, run to their verdicts: an image of somebody else's, and one environment, crippled."""
+"""Images that are not ours, from the question what is in them to their verdicts."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def rosetta(*words: object):
 def test_a_foreign_image_is_asked_proved_and_measured_in_a_cells_isolation(foreign, tmp_path, engine):
     said = rosetta("verify", "--image", f"theirs={foreign}", *CELL, "--results", tmp_path)
     assert "torch 2." in said.stdout, said.output
-    assert "1 thread on 2 cores: OMP_NUM_THREADS=1" in said.stdout or "OMP_NUM_THREADS=1" in said.stdout
+    assert "OMP_NUM_THREADS=1" in said.stdout
     folder = ResultsFolder(tmp_path).own("theirs")
     (row,) = [row for row in read_results(folder.merged).drop_columns("started").to_pylist() if row["parity"] is None]
     assert (row["status"], row["platform"], row["cell"]) == ("ok", "own", "pytorch/rnn/own"), row["reason"]
