@@ -5,7 +5,19 @@ from typing import Any
 
 import click
 
-from orchestrator.cli import cells, comparing, data, doctor, images, pages, publishing, results, starting, sync
+from orchestrator.cli import (
+    auditing,
+    cells,
+    comparing,
+    data,
+    doctor,
+    images,
+    pages,
+    publishing,
+    results,
+    starting,
+    sync,
+)
 from orchestrator.errors import RosettaError
 
 
@@ -52,6 +64,7 @@ for command in (
     results.table,
     comparing.verify,
     comparing.diff,
+    auditing.audit,
     pages.report,
     pages.notebook,
     images.lock,

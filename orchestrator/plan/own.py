@@ -197,6 +197,9 @@ def planned(
 
 def cell_reason(cell: Cell, entry: Found, host: Host) -> str:
     """Why a cell can't run in an installation; empty if it can."""
+    there = len(host.of_model(cell.gpu))
+    if cell.gpu != "none" and there < cell.n_gpus:
+        return f"{there} × {gpus.title_of(cell.gpu)} on this machine, {cell.n_gpus} are needed"
     capability = host.capability_of(cell.gpu)
     lacks_precision = gpus.precision_reason(cell.gpu, capability, cell.precision) if capability else None
     if not script_of(cell.library, cell.workload, cell.variant).is_file():
