@@ -67,11 +67,15 @@ def verify(
     from orchestrator.results.paths import ResultsFolder
 
     if installations:
+        if paths:
+            raise click.UsageError("FILE and --python or --image: one of them. A baseline goes with --against.")
         from orchestrator.cli import cells, own
 
         found, baseline = own.verify(installations, selection, length, against, judging, cells.run_cells)
         tell(found, baseline, judging.as_json)
         return
+    if selection.only or selection.skip or length != Length():
+        raise click.UsageError("What selects cells goes with --python or --image: nothing else is run here.")
     ours = gather(paths, note) if paths else read_results(ResultsFolder(selection.results).merged)
     find = comparison.of_results(gather([against], note), str(against)) if against else comparison.published
     tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging.as_json)

@@ -7,7 +7,19 @@ from typing import Any, NoReturn
 
 import click
 
-from orchestrator.cli import cells, comparing, data, doctor, images, pages, publishing, results, starting, sync
+from orchestrator.cli import (
+    auditing,
+    cells,
+    comparing,
+    data,
+    doctor,
+    images,
+    pages,
+    publishing,
+    results,
+    starting,
+    sync,
+)
 from orchestrator.errors import RosettaError
 from orchestrator.system.terminal import echo, lost_output
 from orchestrator.system.text_files import as_ours
@@ -81,6 +93,7 @@ for command in (
     results.table,
     comparing.verify,
     comparing.diff,
+    auditing.audit,
     pages.report,
     pages.notebook,
     images.lock,

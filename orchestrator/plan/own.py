@@ -34,7 +34,7 @@ class Line:
     also: Mapping[str, tuple[Version, str]] = field(default_factory=dict)
 
 
-FLAX = {"flax": ((0, 12), "nnx.Optimizer(…, wrt=…) and views of a model"), "optax": ((0, 2), "")}
+FLAX = {"flax": ((0, 12), "nnx.List, and optimisers that are given the model"), "optax": ((0, 2), "")}
 KERAS_3 = {"keras": ((3,), "Keras 3's optimisers")}
 
 LINES: Sequence[Line] = (
@@ -61,6 +61,11 @@ LINES: Sequence[Line] = (
     Line("lasagne", "theano", (0, 1), package="lasagne"),
 )
 """What was seen to run is in docs/verify.md; the others are what their versions' release notes say."""
+
+NEWER: Mapping[tuple[str, str], tuple[str, Version, str]] = {
+    ("jax", "densenet121"): ("flax", (0, 12, 5), "two views of one model"),
+}
+"""Scripts that need more than the others of their library: a package, the oldest that will do, what came with it."""
 
 DISTRIBUTIONS: Mapping[str, Sequence[str]] = {
     "keras": ("keras", "keras-nightly"),
@@ -178,7 +183,7 @@ def planned(
     verdicts = []
     for cell in cells:
         entry = entries[cell.library]
-        reason = cell_reason(cell, entry, host)
+        reason = cell_reason(cell, entry, host) or script_misfit(cell, installed)
         if reason:
             verdicts.append(Planned(cell, Verdict.INCOMPATIBLE, reason))
             continue
@@ -192,6 +197,9 @@ def planned(
 
 def cell_reason(cell: Cell, entry: Found, host: Host) -> str:
     """Why a cell can't run in an installation; empty if it can."""
+    there = len(host.of_model(cell.gpu))
+    if cell.gpu != "none" and there < cell.n_gpus:
+        return f"{there} × {gpus.title_of(cell.gpu)} on this machine, {cell.n_gpus} are needed"
     capability = host.capability_of(cell.gpu)
     lacks_precision = gpus.precision_reason(cell.gpu, capability, cell.precision) if capability else None
     if not script_of(cell.library, cell.workload, cell.variant).is_file():
@@ -205,6 +213,14 @@ def cell_reason(cell: Cell, entry: Found, host: Host) -> str:
         or data_reason(cell)
         or ""
     )
+
+
+def script_misfit(cell: Cell, installed: Installed) -> str:
+    """What one script of a library needs that the others don't; empty if it is there."""
+    package, oldest, brought = NEWER.get((cell.library, cell.workload), ("", (), ""))
+    there = numbers(package_version(package, installed) or "") if package else ()
+    old = bool(package) and there < oldest
+    return f"{package} {gpus.text(there)} is older than {gpus.text(oldest)}, which brought {brought}" if old else ""
 
 
 def tf32_reason(cell: Cell, entry: Found) -> str:

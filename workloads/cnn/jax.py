@@ -36,12 +36,12 @@ class Network(nnx.Module):
         self.dense1 = nnx.Linear(many * 8 * 8, params.hidden, dtype=dtype, kernel_init=glorot, rngs=rngs)
         self.dense2 = nnx.Linear(params.hidden, params.n_classes, kernel_init=glorot, rngs=rngs)
 
-    def __call__(self, x):
+    def __call__(self, x, testing):  # dropout is told at each call: on, or off
         x = nnx.relu(self.conv1(x))
-        x = self.drop1(nnx.relu(self.pool(self.conv2(x))))  # ReLU after the pool: same values, a quarter of the work
-        x = nnx.relu(self.conv3(x))
-        x = self.drop2(nnx.relu(self.pool(self.conv4(x))))
-        x = self.drop3(nnx.relu(self.dense1(x.reshape(len(x), -1))))
+        x = nnx.relu(self.pool(self.conv2(x)))  # ReLU after the pool: same values, a quarter of the work
+        x = nnx.relu(self.conv3(self.drop1(x, deterministic=testing)))
+        x = self.drop2(nnx.relu(self.pool(self.conv4(x))), deterministic=testing)
+        x = self.drop3(nnx.relu(self.dense1(x.reshape(len(x), -1))), deterministic=testing)
         return self.dense2(x)
 
     @staticmethod
@@ -50,15 +50,13 @@ class Network(nnx.Module):
 
 
 model = Network(nnx.Rngs(cell.seed))
-training_model = nnx.view(model, deterministic=False)  # two views of the same weights: dropout on …
-testing_model = nnx.view(model, deterministic=True)  # … and off
 
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
 optimizer = nnx.Optimizer(model, optax.sgd(params.learning_rate, momentum=params.momentum), wrt=nnx.Param)
 
 
 def loss_function(model, x, y):  # a function of the model, as it is what gradients are taken by
-    return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+    return optax.softmax_cross_entropy_with_integer_labels(model(x, testing=False), y).mean()
 
 
 # --- Training step --------------------------------------------------------------------------------------------------
@@ -69,17 +67,17 @@ def update(model, optimizer, x, y):
     return loss
 
 
-train_step = nnx.cached_partial(update, training_model, optimizer)  # walks through the modules once, not at every step
+train_step = nnx.cached_partial(update, model, optimizer)  # walks through the modules once, not at every step
 
 
 # --- Prediction -----------------------------------------------------------------------------------------------------
 @nnx.jit
 def forward(model, x):
-    return model(x)
+    return model(x, testing=True)
 
 
 def predict(x):
-    return jax.device_get(forward(testing_model, x))
+    return jax.device_get(forward(model, x))
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------
@@ -89,7 +87,7 @@ parameters = [parameter for layer in layers for parameter in (layer.kernel, laye
 
 def set_weights(arrays):
     for parameter, array in zip(parameters, arrays):
-        parameter[...] = jnp.asarray(array)  # in place: the views and the cached step see it
+        parameter[...] = jnp.asarray(array)  # in place: the cached step sees it
 
 
 def get_weights():

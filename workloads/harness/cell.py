@@ -9,6 +9,7 @@ import numpy as np
 from harness import arguments, arithmetic, batches, cards, checks, cores, data, document, environment, kernels, parity
 from harness.auc import by_finding
 from harness.measures import accuracy, epoch_loss, read_scalar, timed_pass, warm_seconds
+from harness.weights import digest_of
 from harness.weights import given as given_weights
 from harness.workers import Workers
 from reference.layers import binary_cross_entropy
@@ -62,7 +63,7 @@ class Cell:
         if self.workers > 1:
             self.params.learning_rate *= self.workers
         own = self.params.weights_file = self.arguments.weights
-        self.began_with = own and "own weights, SHA-256 " + weights.digest_of(own)
+        self.began_with = own and "own weights, SHA-256 " + digest_of(own)
         self.meter = cores.Meter()
         self.epochs = self.arguments.epochs or self.params.epochs
         self.random = np.random.RandomState(self.seed)

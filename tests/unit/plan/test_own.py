@@ -114,8 +114,9 @@ def test_a_cell_is_ready_then_done_and_another_package_makes_it_ready_again(tmp_
     [
         ({"precision": "tf32"}, "measured on GPUs only"),
         ({"precision": "tf32", "gpu": "h200"}, "came with PyTorch 2.9"),
-        ({"gpu": "v100", "precision": "amp-bf16"}, "V100 has no amp-bf16"),
+        ({"gpu": "v100"}, "0 × V100 on this machine"),
         ({"n_gpus": 2}, "measured on one GPU"),
+        ({"n_gpus": 2, "gpu": "h200", "workload": "densenet121"}, "1 × H200 on this machine, 2 are needed"),
         ({"variant": "unheard-of"}, "not implemented yet"),
         ({"precision": "amp-fp16", "gpu": "h200"}, ""),
     ],

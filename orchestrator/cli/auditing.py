@@ -1,0 +1,47 @@
+"""Results before they are published: audit."""
+
+from pathlib import Path
+
+import click
+
+from orchestrator.errors import ResultError
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+def audit(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Is there a row that contradicts itself, proves nothing, or is faster than its machine can be? Exit code 8 if so.
+
+    FILE can be a folder of results. Its schema is checked as it is read. docs/verify.md lists what is looked at.
+
+    \b
+    examples:
+      rosetta audit results/merged.parquet
+      rosetta audit docs/results --json
+    """
+    import time
+    from dataclasses import asdict
+
+    import pyarrow as pa
+
+    from orchestrator.compare.audit import audit as look
+    from orchestrator.results.merging import gather
+    from orchestrator.system.terminal import plain
+
+    table = gather(paths)
+    started = table["started"].cast(pa.int64()).to_pylist()
+    rows = table.drop_columns("started").to_pylist()
+    now = int(time.time() * 1e6)
+    every = [{**row, "started_us": begun, "now_us": now} for row, begun in zip(rows, started, strict=True)]
+    found = look(every)
+    if as_json:
+        import json
+
+        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+    else:
+        for one in found:
+            click.echo(plain(f"{one.cell}, run {one.run[:12]}: {one.what}".replace("\n", " ")))
+        click.echo(f"{len(rows):,} rows, {len(found):,} findings")
+    if found:
+        raise ResultError(f"{len({one.run for one in found})} of {len(rows)} rows can't be as they say.")

@@ -1,0 +1,250 @@
+"""Rows of others, before they are published: what contradicts itself, what proves nothing, what no machine can do."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.cell import quality
+from orchestrator.cell.cell import AXES, OWN, Cell
+from orchestrator.cell.contract import Status
+from orchestrator.cell.parameters import parameters
+from orchestrator.cell.workloads import trains
+from orchestrator.compare.limits import least_seconds
+from orchestrator.system import gpus
+
+Row = Mapping[str, Any]
+Rule = Callable[[Row], str | None]
+
+ROUNDING = 1e-6
+CLOCKS = 0.05
+"""Seconds by which two clocks of one run may differ, beside a thousandth."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a row, which is named by its cell and its run."""
+
+    cell: str
+    run: str
+    what: str
+
+
+def audit(rows: Sequence[Row]) -> list[Finding]:
+    """Everything that is wrong with some rows, in their order; rows that did not end ok claim nothing."""
+    found = [Finding(row["cell"], row["run"], what) for row in rows for what in findings(row)]
+    return [*found, *copies(rows)]
+
+
+def findings(row: Row) -> Iterator[str]:
+    """What is wrong with one row."""
+    rules = RULES if row["parity"] is None and row["status"] == Status.OK else ALWAYS
+    for rule in rules:
+        try:
+            what = rule(row)
+        except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError):
+            what = f"{rule.__name__.replace('_', ' ')}: a value is missing, or is none"
+        if what:
+            yield what
+
+
+def copies(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Rows that have the same time and losses to the last digit, and claim to be other runs."""
+    seen: dict[tuple[Any, ...], str] = {}
+    for row in rows:
+        losses = tuple(row["epoch_losses"] or ())
+        if row["status"] == Status.OK and row["seconds"] and losses:
+            first = seen.setdefault((row["seconds"], *losses), row["run"])
+            if first != row["run"]:
+                yield Finding(row["cell"], row["run"], f"time and losses are those of run {first}")
+
+
+def same(a: float, b: float, tolerance: float = ROUNDING) -> bool:
+    """Whether two numbers are the same, but for rounding."""
+    return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
+
+
+# --- What contradicts itself ----------------------------------------------------------------------------------------
+def named_by_its_axes(row: Row) -> str | None:
+    """The cell's id says what the other columns say."""
+    cell = Cell(**{**{axis: row[axis] for axis in AXES}, "n_gpus": row["workers"] or row["n_gpus"] or 1})
+    return None if cell.id == row["cell"] else f"it is called {row['cell']}, and its columns say {cell.id}"
+
+
+def platform_and_card(row: Row) -> str | None:
+    """A CPU has no GPU, a card has its driver's name."""
+    if row["platform"] != OWN and (row["platform"] == "cpu") != (row["gpu"] == "none"):
+        return f"the platform {row['platform']} with the GPU {row['gpu']}"
+    if row["gpu"] == "none":
+        return "a CPU's row names a card" if row["n_gpus"] else None
+    if not row["gpu_name"] or gpus.model_of(row["gpu_name"]) != row["gpu"]:
+        return f"the card is {row['gpu_name']}, which is no {row['gpu']}"
+    return None if row["n_gpus"] else "a card's row used none"
+
+
+def driver_and_cuda(row: Row) -> str | None:
+    """No driver runs a CUDA that is newer than itself."""
+    if row["platform"] not in gpus.CUDA or not row["driver"]:
+        return None
+    oldest = gpus.CUDA[row["platform"]].oldest_driver
+    old = gpus.version_of(row["driver"]) < oldest
+    return f"driver {row['driver']} can't run {row['platform']}, which needs {gpus.text(oldest)}" if old else None
+
+
+def precision_of_the_card(row: Row) -> str | None:
+    """A card computes in the precisions that it has."""
+    capability = gpus.KNOWN.get(row["gpu"])
+    if row["precision"] not in gpus.PRECISIONS:
+        return f"{row['precision']} is no precision"
+    return gpus.precision_reason(row["gpu"], capability, row["precision"]) if capability else None
+
+
+def times_are_times(row: Row) -> str | None:
+    """Seconds are positive and finite."""
+    every = [row["seconds"], *row["epoch_seconds"]]
+    return None if all(0 < value < math.inf for value in every) else "a time is not positive, or not finite"
+
+
+def an_entry_per_epoch(row: Row) -> str | None:
+    """As many times and losses as epochs."""
+    if len(row["epoch_seconds"]) != row["epochs"]:
+        return f"{len(row['epoch_seconds'])} epochs were timed, {row['epochs']} ran"
+    if trains(row["workload"]) and len(row["epoch_losses"]) != row["epochs"]:
+        return f"{len(row['epoch_losses'])} losses for {row['epochs']} epochs"
+    return None
+
+
+def epochs_make_the_time(row: Row) -> str | None:
+    """The time is the sum of the epochs'; of predictions, that of 1,000 images."""
+    told = sum(row["epoch_seconds"])
+    scaled = told if trains(row["workload"]) else told * 1000 / row["samples"]
+    return None if same(row["seconds"], scaled) else f"{row['seconds']:,.3f} s, and its epochs make {scaled:,.3f} s"
+
+
+def losses_are_losses(row: Row) -> str | None:
+    """Cross-entropies are neither negative nor infinite."""
+    good = all(0 <= loss < math.inf for loss in row["epoch_losses"] or ())
+    return None if good else "a loss is negative, or not finite"
+
+
+def steps_make_the_samples(row: Row) -> str | None:
+    """Complete batches only, all of them in each epoch."""
+    known = parameters().get(row["workload"], {})
+    batch = known.get("batch_size")
+    if not batch or known.get("parallel"):
+        return None
+    if row["samples"] % batch or row["steps"] * batch != row["samples"] * row["epochs"]:
+        return f"{row['steps']:,} steps of {batch} are not {row['epochs']} epochs of {row['samples']:,} samples"
+    return None
+
+
+def no_more_than_there_is(row: Row) -> str | None:
+    """No more real samples than the data set has."""
+    _, most = quality.published(row["workload"], row["workers"] or 1)
+    more = row["data"] == "real" and trains(row["workload"]) and most is not None and row["samples"] > most
+    return f"{row['samples']:,} samples of a set that has {most:,}" if more else None
+
+
+def length_as_told(row: Row) -> str | None:
+    """A shortened run says so."""
+    shorter = quality.is_shorter(row["workload"], (row["epochs"], row["samples"]), row["workers"] or 1)
+    return "it is shorter than the published run, and does not say so" if shorter and not row["shortened"] else None
+
+
+def quality_is_a_share(row: Row) -> str | None:
+    """Between none and all, and of a whole number of samples where it counts them."""
+    if not 0 <= row["quality"] <= 1:
+        return f"a quality of {row['quality']}"
+    right = row["quality"] * row["samples_tested"]
+    counted = row["metric"] in ("accuracy", "agreement")
+    whole = abs(right - round(right)) < 1e-3
+    return f"{right:,.3f} of {row['samples_tested']:,} right" if counted and not whole else None
+
+
+def quality_in_its_band(row: Row) -> str | None:
+    """A full run that is called ok is as good as it must be."""
+    band = quality.band_of(row["workload"], row["data"], row["workers"] or 1)
+    if not band or row["epochs"] < band["epochs"] or row["samples"] < band["samples"]:
+        return None
+    inside = band["low"] <= row["quality"] <= band["high"]
+    return (
+        None if inside else f"called ok with {row['metric']} {row['quality']:.3f}, outside {band['low']}–{band['high']}"
+    )
+
+
+def parts_within_the_whole(row: Row) -> str | None:
+    """A part takes no longer than the whole of it."""
+    timed = sum(row["epoch_seconds"])
+    wholes = [("the container's whole life", row["wall_seconds"]), ("training", row["train_seconds"])]
+    for name, whole in wholes:
+        if whole and timed > whole * 1.001 + CLOCKS:
+            return f"its epochs took {timed:,.2f} s, and {name} {whole:,.2f} s"
+    first = row["first_step_seconds"]
+    return (
+        f"its first step took {first:,.2f} s of {timed:,.2f} s"
+        if first and first > timed * 1.001 + CLOCKS and trains(row["workload"])
+        else None
+    )
+
+
+def memory_of_the_machine(row: Row) -> str | None:
+    """No process holds more than the machine has."""
+    more = row["peak_memory"] and row["memory"] and row["peak_memory"] > row["memory"]
+    return f"it held {row['peak_memory']:,} bytes of {row['memory']:,}" if more else None
+
+
+# --- What proves nothing, and what no machine can do ----------------------------------------------------------------
+def proved(row: Row) -> str | None:
+    """On a card, or in an installation that is not ours, parity came first."""
+    if row["gpu"] == "none" and row["platform"] != OWN:
+        return None
+    return None if (row["proof"] or "").startswith("parity") else "its parity was not proved before it was timed"
+
+
+def on_a_named_machine(row: Row) -> str | None:
+    """A time without a machine is none."""
+    return None if row["cpu"] and (row["cores"] or 0) > 0 else "nobody knows on what machine it ran"
+
+
+def by_a_known_release(row: Row) -> str | None:
+    """It says what ran."""
+    return None if row["framework_version"] else "nobody knows which version ran"
+
+
+def faster_than_the_machine(row: Row) -> str | None:
+    """No row is faster than its machine's peak rate allows."""
+    least = least_seconds(row)
+    if least is None or row["seconds"] >= least:
+        return None
+    hint = "; was it in TF32?" if row["precision"] == "fp32" and row["gpu"] in ("a100", "h100", "h200") else ""
+    return f"{row['seconds']:.3g} s, and at its machine's peak rate it takes {least:.3g} s{hint}"
+
+
+def not_from_tomorrow(row: Row) -> str | None:
+    """It ran before it was sent in; ``started`` in microseconds since 1970, ``now`` likewise."""
+    late = row.get("started_us") and row.get("now_us") and row["started_us"] > row["now_us"]
+    return "it began in the future" if late else None
+
+
+ALWAYS: Sequence[Rule] = (named_by_its_axes, not_from_tomorrow)
+RULES: Sequence[Rule] = (
+    *ALWAYS,
+    platform_and_card,
+    driver_and_cuda,
+    precision_of_the_card,
+    times_are_times,
+    an_entry_per_epoch,
+    epochs_make_the_time,
+    losses_are_losses,
+    steps_make_the_samples,
+    no_more_than_there_is,
+    length_as_told,
+    quality_is_a_share,
+    quality_in_its_band,
+    parts_within_the_whole,
+    memory_of_the_machine,
+    proved,
+    on_a_named_machine,
+    by_a_known_release,
+    faster_than_the_machine,
+)

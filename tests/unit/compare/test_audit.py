@@ -1,0 +1,117 @@
+"""Planted impossibilities are all found, each by its own rule; and the project's own files have none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.cli.main import main
+from orchestrator.compare.audit import audit
+from orchestrator.compare.limits import least_seconds, operations
+from orchestrator.results.files import read_results, table_of, write_results
+
+MEASURED = Path("docs/results/2026-11-25-cpu.parquet")
+CARD = {
+    "cell": "pytorch/rnn/cuda13/h200", "platform": "cuda13", "gpu": "h200", "gpu_name": "NVIDIA H200", "n_gpus": 1,
+    "driver": "580.65.06", "proof": "parity on this card, run 1",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ours() -> dict[str, Any]:
+    rows = read_results(MEASURED).to_pylist()
+    return next(row for row in rows if (row["library"], row["workload"]) == ("pytorch", "rnn"))
+
+
+def in_time(row: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The row as if it had taken this long, with all that belongs to it."""
+    epochs = [seconds / row["epochs"]] * row["epochs"]
+    return {**row, "seconds": seconds, "epoch_seconds": epochs, "first_step_seconds": seconds / 1000}
+
+
+def said(*rows: dict[str, Any]) -> list[str]:
+    return [finding.what for finding in audit(rows)]
+
+
+@pytest.mark.parametrize(
+    ("planted", "what"),
+    [
+        ({"cell": "pytorch/rnn/cuda13/h200"}, "it is called"),
+        ({"gpu": "h200", "cell": "pytorch/rnn/cpu/h200"}, "the platform cpu with the GPU h200"),
+        ({"n_gpus": 1}, "a CPU's row names a card"),
+        ({**CARD, "gpu_name": "Tesla T4"}, "the card is Tesla T4, which is no h200"),
+        ({**CARD, "n_gpus": 0}, "a card's row used none"),
+        ({**CARD, "driver": "470.57"}, "driver 470.57 can't run cuda13, which needs 580"),
+        ({**CARD, "proof": None}, "its parity was not proved"),
+        ({**CARD, "gpu": "v100", "gpu_name": "Tesla V100-SXM2-16GB", "cell": "pytorch/rnn/cuda13/v100/amp-bf16",
+          "precision": "amp-bf16"}, "V100 has no amp-bf16"),
+        ({"seconds": float("inf")}, "a time is not positive, or not finite"),
+        ({"seconds": 1.0}, "and its epochs make"),
+        ({"epoch_seconds": [1.0]}, "1 epochs were timed, 3 ran"),
+        ({"epoch_losses": [0.1]}, "1 losses for 3 epochs"),
+        ({"epoch_losses": [0.1, -0.1, 0.1]}, "a loss is negative"),
+        ({"epoch_losses": None}, "a value is missing"),
+        ({"steps": 3}, "3 steps of 64 are not 3 epochs"),
+        ({"samples": 64 * 1000, "steps": 3000}, "64,000 samples of a set that has"),
+        ({"samples": 640, "steps": 30, "shortened": False}, "it is shorter than the published run"),
+        ({"quality": 1.2}, "a quality of 1.2"),
+        ({"quality": 0.8600001}, "right"),
+        ({"quality": 0.5}, "called ok with accuracy 0.500, outside 0.83–0.88"),
+        ({"wall_seconds": 1.0}, "and the container's whole life 1.00 s"),
+        ({"first_step_seconds": 1e6}, "its first step took 1,000,000.00 s"),
+        ({"memory": 1}, "it held"),
+        ({"cpu": None}, "nobody knows on what machine"),
+        ({"framework_version": None}, "nobody knows which version"),
+        ({"started_us": 2, "now_us": 1}, "it began in the future"),
+    ],
+)  # fmt: skip
+def test_each_planted_impossibility_is_found(ours, planted, what):
+    found = said({**ours, **planted})
+    assert any(what in each for each in found), found
+
+
+def test_a_time_below_the_machines_peak_rate_is_found_on_a_cpu_and_on_a_card(ours):
+    assert [each for each in said(in_time(ours, 0.5)) if "peak rate" in each]
+    card = {**ours, **CARD}
+    least = least_seconds(card)
+    assert least is not None
+    assert not said(in_time(card, 2 * least))
+    (found,) = said(in_time(card, least / 2))
+    assert found.endswith("was it in TF32?")
+    assert not said(in_time({**card, "precision": "tf32", "cell": f"{card['cell']}/tf32"}, least / 2))
+
+
+def test_a_copied_row_is_found(ours):
+    assert said(ours, {**ours, "repeat": 7, "run": "another"}) == [f"time and losses are those of run {ours['run']}"]
+
+
+def test_rows_that_claim_nothing_are_left_alone(ours):
+    assert not said({**ours, "status": "failed", "seconds": None, "epoch_seconds": None, "quality": None})
+
+
+def test_the_projects_own_rows_are_sound():
+    done = CliRunner().invoke(main, ["audit", "docs/results", "docs/shortened"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.endswith(" rows, 0 findings\n")
+
+
+def test_a_file_with_an_impossible_row_is_refused(ours, tmp_path):
+    write_results(table_of([in_time(ours, 0.1)]), tmp_path / "sent.parquet")
+    done = CliRunner().invoke(main, ["audit", str(tmp_path / "sent.parquet"), "--json"])
+    assert done.exit_code == 8
+    assert any("peak rate" in finding["what"] for finding in json.loads(done.stdout))
+    assert "1 of 1 rows can't be as they say" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("workload", "low", "high"), [("cnn", 20e6, 100e6), ("rnn", 20e6, 21e6), ("resnet50", 4e9, 8.2e9)]
+)
+def test_operations_are_those_of_the_literature_less_what_fast_convolutions_save(workload, low, high):
+    assert low < operations(workload) < high  # ResNet-50 has 4.1 thousand million multiplications
+
+
+def test_a_workload_or_card_that_is_not_known_has_no_limit(ours):
+    assert operations("densenet121") is None
+    assert least_seconds({**ours, "gpu": "rtx-4090"}) is None
