@@ -32,7 +32,7 @@ def target(image: Image, sources: Sources) -> dict[str, Any]:
         "context": str(library_folders.PROGRAM.path),
         "contexts": {**sources.contexts(image), **locks, **own},
         "dockerfile-inline": "".join([dockerfile(image), *copies]),
-        "args": {**sources.pip_variables(image), **dict(sources.proxies)},
+        "args": {**sources.pip_variables(image), **sources.cuda_variables(image), **dict(sources.proxies)},
         "secret": secrets,
         "labels": {"rosetta.recipe": image.recipe, "rosetta.workloads": workloads_digest(image)},
         "tags": [image.tag],

@@ -118,6 +118,9 @@ class Image:
         for install in installs[:-1]:
             install.append("--only-binary=:all:")
         installs[-1].append("--no-build-isolation" if self.spec.build else "--only-binary=:all:")
+        if self.spec.unlocked:
+            index = [f"--index-url={self.spec.extra_index}"] if self.spec.extra_index else []
+            installs.append([*links, "--no-deps", "--only-binary=:all:", *index, *self.spec.unlocked])
         return installs
 
 
@@ -144,7 +147,8 @@ def read_lock(path: Path) -> list[str]:
 
 def packages_of(image: Image) -> list[str]:
     """The packages of an image as ``name==version``."""
-    return [line.split()[0] for path in image.locks for line in read_lock(path) if re.match(r"\w", line)]
+    locked = [line.split()[0] for path in image.locks for line in read_lock(path) if re.match(r"\w", line)]
+    return [*locked, *image.spec.unlocked_pins]
 
 
 @remembered
@@ -169,6 +173,7 @@ def dockerfile(image: Image) -> str:
             dict(spec),
             stage=stage,
             cuda_source=definitions.cuda() if stage else None,
+            nvidia_tools=nvidia_tools() if stage else "",
             library_path=image.library_path,
             cuda_layers=[getattr(stage, part) for part in spec.cuda],
             name=image.name,
@@ -189,6 +194,16 @@ def dockerfile(image: Image) -> str:
         path = library_folders.PROGRAM.images / "Dockerfile.j2"
         raise MatrixError(f"{path} can't be filled for {image.name}: {error}.") from None
     return text
+
+
+def nvidia_tools() -> str:
+    """The step that installs what images/cuda-stage.sh calls."""
+    steps = " \\\n && ".join(apt_steps(["ca-certificates", "curl", "gpg"]))
+    return (
+        "# hadolint ignore=DL3008\nRUN --mount=type=secret,id=ca \\\n    --mount=type=secret,id=apt_mirror \\\n"
+        "    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \\\n"
+        f"    --mount=type=tmpfs,target=/run/apt \\\n    {steps}"
+    )
 
 
 def apt_steps(packages: Sequence[str]) -> list[str]:
