@@ -156,6 +156,25 @@ class Source(Strict):
     path: Annotated[str, StringConstraints(pattern=r"^/\S+$")]
 
 
+class File(Strict):
+    """A file to download, and its SHA-256."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Compiled(Strict):
+    """What no index has, compiled in a stage of its own: its source, Debian's packages for it, and the steps.
+
+    The steps run in the folder of the source, with the packages of ``build``, and leave what the image takes under
+    /compiled, by its paths there.
+    """
+
+    source: File
+    packages: tuple[Line, ...]
+    steps: Annotated[tuple[Line, ...], Field(min_length=1)]
+
+
 class Recipe(Strict):
     """What an image is made of. A platform takes from its framework what it does not say itself.
 
@@ -163,7 +182,8 @@ class Recipe(Strict):
     what packages without a wheel need to be built, ``needs_container`` says why a virtual environment can't do the
     same, and ``unverified`` why nobody has seen it work: no cell of it is run unless asked for. ``cuda`` are the parts
     of CUDA that the packages do not bring, from the stage of images/cuda.yaml. ``nvidia`` are the folders of NVIDIA's
-    wheels in which the loader has to look, for packages that ask for their libraries by name alone.
+    wheels in which the loader has to look, for packages that ask for their libraries by name alone. ``compiled`` is
+    what is built from source.
     """
 
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
@@ -177,6 +197,7 @@ class Recipe(Strict):
     unverified: str = ""
     cuda: tuple[Part, ...] = ()
     nvidia: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], ...] = ()
+    compiled: Compiled | None = None
 
 
 class Platform(Recipe):
@@ -270,13 +291,6 @@ class Framework(Recipe):
         """The version that a library has on a platform: of its own package, else of the image."""
         spec = self.platforms[platform]
         return spec.pin(self.libraries[library].package) or spec.version
-
-
-class File(Strict):
-    """A file to download, and its SHA-256."""
-
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Stage(Strict):

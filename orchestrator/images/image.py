@@ -173,7 +173,8 @@ def dockerfile(image: Image) -> str:
             dict(spec),
             stage=stage,
             cuda_source=definitions.cuda() if stage else None,
-            nvidia_tools=nvidia_tools() if stage else "",
+            nvidia_tools=tools_step(["ca-certificates", "curl", "gpg"]),
+            compiled_tools=tools_step(["ca-certificates", "curl", *(spec.compiled.packages if spec.compiled else ())]),
             library_path=image.library_path,
             cuda_layers=[getattr(stage, part) for part in spec.cuda],
             name=image.name,
@@ -196,9 +197,9 @@ def dockerfile(image: Image) -> str:
     return text
 
 
-def nvidia_tools() -> str:
-    """The step that installs what images/cuda-stage.sh calls."""
-    steps = " \\\n && ".join(apt_steps(["ca-certificates", "curl", "gpg"]))
+def tools_step(packages: Sequence[str]) -> str:
+    """The step of a stage that installs Debian packages for what follows."""
+    steps = " \\\n && ".join(apt_steps(packages))
     return (
         "# hadolint ignore=DL3008\nRUN --mount=type=secret,id=ca \\\n    --mount=type=secret,id=apt_mirror \\\n"
         "    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \\\n"

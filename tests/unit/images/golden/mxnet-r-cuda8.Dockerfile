@@ -81,7 +81,7 @@ RUN --mount=type=secret,id=ca \
     --channel https://repo.anaconda.com/pkgs/main \
     --channel https://repo.anaconda.com/pkgs/free \
     cudatoolkit=8.0 cudnn=6.0 \
- && (cd /cuda/conda-meta && sha256sum ./*.json) > /SHA256SUMS \
+ && sha256sum /cuda/conda-meta/*.json \
  && cp --dereference --target-directory=/ \
     /cuda/lib/libcublas.so.8.0 \
     /cuda/lib/libcudart.so.8.0 \
