@@ -39,7 +39,12 @@ def target(image: Image, sources: Sources, bases: Mapping[str, Base]) -> dict[st
         "context": str(library_folders.PROGRAM.path),
         "contexts": {**sources.contexts(image, bases), **locks, **own},
         "dockerfile-inline": "".join([dockerfile(image), *steps]),
-        "args": {"SOURCE_DATE_EPOCH": str(EPOCH), **sources.pip_variables(image), **dict(sources.proxies)},
+        "args": {
+            "SOURCE_DATE_EPOCH": str(EPOCH),
+            **sources.pip_variables(image),
+            **sources.cuda_variables(image),
+            **dict(sources.proxies),
+        },
         "secret": secrets,
         "labels": {
             "rosetta.recipe": image.recipe,

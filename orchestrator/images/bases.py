@@ -1,5 +1,6 @@
 """Base images: which an image is built on, the digests that are locked for them, and what stands in for them here."""
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from orchestrator.system.library_folders import LibraryFolder
 
 LABEL = "rosetta.base"
 """The label of an image that says what it was built on."""
+
+SOURCE = "ROSETTA_CUDA_SOURCE"
+"""The variable that names the source of CUDA: see images/cuda.yaml."""
 
 PYTHON = "python:3.11-slim-bookworm"
 """The base of the orchestrator's own image and of the probe for GPUs."""
@@ -48,10 +52,14 @@ class Base:
 
 
 def bases_of(image: Image, cuda: bool = True) -> list[str]:
-    """The images that an image is made of, by their tags; ``cuda`` says whether CUDA's stage is built."""
+    """The images that an image is made of, by their tags; ``cuda`` says whether CUDA's stage is built.
+
+    Of CUDA's sources that counts which the user has chosen.
+    """
     every = [image.spec.base, *(copy.image for copy in image.spec.copies)]
     if image.stage and cuda:
-        every.append(definitions.cuda().base)
+        sources = definitions.cuda().sources
+        every.append(sources.get(os.environ.get(SOURCE, ""), sources[definitions.cuda().default]).base)
     return list(dict.fromkeys(every))
 
 
@@ -97,7 +105,9 @@ def wanted_bases(frameworks: Sequence[Framework]) -> dict[LibraryFolder, list[st
     wanted: dict[LibraryFolder, set[str]] = {}
     for framework in frameworks:
         for platform in framework.platforms:
-            names = bases_of(Image(framework, platform))
+            image = Image(framework, platform)
+            names = bases_of(image, cuda=False)
+            names += [source.base for source in definitions.cuda().sources.values()] if image.stage else []
             wanted.setdefault(framework.folder, set()).update(name for name in names if "@" not in name)
     if program in wanted:
         wanted[program].add(PYTHON)

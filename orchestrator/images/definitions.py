@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -156,6 +156,25 @@ class Source(Strict):
     path: Annotated[str, StringConstraints(pattern=r"^/\S+$")]
 
 
+class File(Strict):
+    """A file to download, and its SHA-256."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Compiled(Strict):
+    """What no index has, compiled in a stage of its own: its source, Debian's packages for it, and the steps.
+
+    The steps run in the folder of the source, with the packages of ``build``, and leave what the image takes under
+    /compiled, by its paths there.
+    """
+
+    source: File
+    packages: tuple[Line, ...]
+    steps: Annotated[tuple[Line, ...], Field(min_length=1)]
+
+
 class Recipe(Strict):
     """What an image is made of. A platform takes from its framework what it does not say itself.
 
@@ -163,7 +182,8 @@ class Recipe(Strict):
     what packages without a wheel need to be built, ``needs_container`` says why a virtual environment can't do the
     same, and ``unverified`` why nobody has seen it work: no cell of it is run unless asked for. ``cuda`` are the parts
     of CUDA that the packages do not bring, from the stage of images/cuda.yaml. ``nvidia`` are the folders of NVIDIA's
-    wheels in which the loader has to look, for packages that ask for their libraries by name alone.
+    wheels in which the loader has to look, for packages that ask for their libraries by name alone. ``compiled`` is
+    what is built from source.
     """
 
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
@@ -177,11 +197,14 @@ class Recipe(Strict):
     unverified: str = ""
     cuda: tuple[Part, ...] = ()
     nvidia: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], ...] = ()
+    compiled: Compiled | None = None
 
 
 class Platform(Recipe):
     """One image: ``extra_index`` is where the packages lie that PyPI does not have.
 
+    ``unlocked`` are those of them whose SHA-256 is not known, as that place was out of reach when the lock was made: a
+    build takes them by their version, from there alone, and verifies them by what the index says over TLS.
     ``architectures`` and ``ptx`` say what its framework has code for, as ``rosetta build`` finds it in the libraries;
     an image that is built tells it itself.
     """
@@ -189,8 +212,15 @@ class Platform(Recipe):
     version: Annotated[str, StringConstraints(pattern=r"^[0-9][0-9a-z.+]*$")]
     requirements: Annotated[tuple[Line, ...], Field(min_length=1)]
     extra_index: str = ""
+    unlocked: tuple[Line, ...] = ()
     architectures: tuple[Architecture, ...] = ()
     ptx: tuple[Architecture, ...] = ()
+
+    @property
+    def unlocked_pins(self) -> list[str]:
+        """Those without a hash as ``name==version``, also where they are the address of a wheel."""
+        wheels = (re.search(r"/([^/-]+)-([^/-]+)-[^/]+\.whl$", text) for text in self.unlocked)
+        return [f"{wheel[1]}=={wheel[2]}" if wheel else text for text, wheel in zip(self.unlocked, wheels, strict=True)]
 
     def pin(self, package: str) -> str | None:
         """The version of a package that the requirements pin; None if they don't."""
@@ -264,19 +294,64 @@ class Framework(Recipe):
 
 
 class Stage(Strict):
-    """CUDA for one platform: the conda packages, and the libraries that they have, by the names they are loaded by."""
+    """CUDA for one platform: what each source has it in, and the libraries, by the names they are loaded by.
 
+    ``apt`` are NVIDIA's packages with their versions, ``files`` its installers, ``packages`` those of conda.
+    """
+
+    apt: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+=[A-Za-z0-9.+~:-]+$")], ...]
+    files: tuple[File, ...]
     packages: tuple[Quotable, ...]
     toolkit: tuple[Soname, ...]
     cudnn: tuple[Soname, ...]
 
+    @property
+    def checked(self) -> list[str]:
+        """The files as images/cuda-stage.sh takes them."""
+        return [f"{file.sha256}={file.url}" for file in self.files]
 
-class Cuda(Strict):
-    """The file images/cuda.yaml: an image with micromamba, the channels to take CUDA from, a stage per platform."""
+
+class Key(Strict):
+    """A key that signs an archive of packages: the name of its file there, and what it is known by."""
+
+    file: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{40}$")]
+
+
+class CudaSource(Strict):
+    """A place that CUDA can be had from: the image that gets it, signed archives of packages, channels of conda."""
 
     base: Line
-    channels: tuple[Line, ...]
+    archives: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")], ...] = ()
+    keys: tuple[Key, ...] = ()
+    channels: tuple[Line, ...] = ()
+
+    @property
+    def trusted(self) -> list[str]:
+        """The keys as images/cuda-stage.sh takes them."""
+        return [f"{key.file}={key.fingerprint}" for key in self.keys]
+
+
+SourceName = Literal["nvidia-apt", "nvidia-files", "anaconda"]
+
+
+class Cuda(Strict):
+    """The file images/cuda.yaml: the sources of CUDA, the default first, and a stage per platform."""
+
+    sources: dict[SourceName, CudaSource]
     stages: dict[Name, Stage]
+
+    @field_validator("sources")
+    @classmethod
+    def _are_all_there(cls, sources: dict[SourceName, CudaSource]) -> dict[SourceName, CudaSource]:
+        if missing := set(get_args(SourceName)) - set(sources):
+            raise complaint(f"the source {min(missing)} is missing", "The Dockerfile has a stage for each of them.")
+        return sources
+
+    @property
+    def default(self) -> SourceName:
+        """The source that is taken unless the user chooses another."""
+        return next(iter(self.sources))
 
 
 Model = TypeVar("Model", bound=BaseModel)

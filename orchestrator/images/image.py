@@ -128,6 +128,9 @@ class Image:
         for install in installs[:-1]:
             install.append("--only-binary=:all:")
         installs[-1].append("--no-build-isolation" if self.spec.build else "--only-binary=:all:")
+        if self.spec.unlocked:
+            index = [f"--index-url={self.spec.extra_index}"] if self.spec.extra_index else []
+            installs.append([*links, "--no-deps", "--only-binary=:all:", *index, *self.spec.unlocked])
         return installs
 
 
@@ -154,7 +157,8 @@ def read_lock(path: Path) -> list[str]:
 
 def packages_of(image: Image) -> list[str]:
     """The packages of an image as ``name==version``."""
-    return [line.split()[0] for path in image.locks for line in read_lock(path) if re.match(r"\w", line)]
+    locked = [line.split()[0] for path in image.locks for line in read_lock(path) if re.match(r"\w", line)]
+    return [*locked, *image.spec.unlocked_pins]
 
 
 @remembered
@@ -180,6 +184,8 @@ def dockerfile(image: Image) -> str:
             dict(spec),
             stage=stage,
             cuda_source=definitions.cuda() if stage else None,
+            nvidia_tools=tools_step(["ca-certificates", "curl", "gpg"]),
+            compiled_tools=tools_step(["ca-certificates", "curl", *(spec.compiled.packages if spec.compiled else ())]),
             library_path=image.library_path,
             cuda_layers=[getattr(stage, part) for part in spec.cuda],
             name=image.name,
@@ -208,6 +214,16 @@ def apt_snapshot() -> str:
     if value and not re.fullmatch(r"\d{8}T\d{6}Z", value):
         raise BuildError(f"{APT_SNAPSHOT} is no time.", remedy="It has to be like 20260101T000000Z, in UTC.")
     return value
+
+
+def tools_step(packages: Sequence[str]) -> str:
+    """The step of a stage that installs Debian packages for what follows."""
+    steps = " \\\n && ".join(apt_steps(packages))
+    return (
+        "# hadolint ignore=DL3008\nRUN --mount=type=secret,id=ca \\\n    --mount=type=secret,id=apt_mirror \\\n"
+        "    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \\\n"
+        f"    --mount=type=tmpfs,target=/run/apt \\\n    {steps}"
+    )
 
 
 def apt_steps(packages: Sequence[str]) -> list[str]:

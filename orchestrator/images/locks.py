@@ -61,7 +61,7 @@ def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool
     command += ["--constraints", pins, "--build-constraints", pins] if built else ["--only-binary", ":all:"]
     if sources.wheels:
         command += ["--find-links", str(sources.wheels)]
-    elif image.spec.extra_index:
+    elif image.spec.extra_index and not image.spec.unlocked:
         command += ["--extra-index-url", image.spec.extra_index, "--index-strategy", "unsafe-best-match"]
     text = "\n".join(requirements)
     variables = {**os.environ, **({"SSL_CERT_FILE": str(sources.ca)} if sources.ca else {})}

@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from orchestrator.errors import BuildError
-from orchestrator.images.bases import Base, bases_of
+from orchestrator.images.bases import SOURCE, Base, bases_of
+from orchestrator.images.definitions import SourceName, nearest
 from orchestrator.images.image import Image, packages_of
 from orchestrator.images.pins import pinned
 
@@ -22,7 +24,8 @@ class Sources:
 
     ``cuda`` is a folder with a folder per platform, in which the libraries lie that images/cuda.yaml names;
     ``registry`` is a mirror of Docker Hub, from which base images are pulled. ``apt_mirror`` says whether there is one
-    of Debian: its address may hold a password, and stays in ROSETTA_APT_MIRROR.
+    of Debian: its address may hold a password, and stays in ROSETTA_APT_MIRROR. ``cuda_source`` is the source of
+    images/cuda.yaml that the user has chosen.
     """
 
     ca: Path | None = None
@@ -32,10 +35,11 @@ class Sources:
     proxies: tuple[tuple[str, str], ...] = ()
     registry: str = ""
     apt_mirror: bool = False
+    cuda_source: SourceName | None = None
 
     @classmethod
     def from_environment(cls) -> "Sources":
-        """Read ROSETTA_CA_BUNDLE, _PIP_CONF, _WHEELS, _CUDA, _REGISTRY_MIRROR and _APT_MIRROR, and those for proxies.
+        """Read ROSETTA_CA_BUNDLE, _PIP_CONF, _WHEELS, _CUDA, _CUDA_SOURCE and those for mirrors and proxies.
 
         Where they are not set, PIP_CERT or SSL_CERT_FILE and PIP_FIND_LINKS count if they name a file and a folder.
         Raises BuildError if one of our own names nothing.
@@ -49,6 +53,7 @@ class Sources:
             cuda=own("ROSETTA_CUDA", Path.is_dir),
             registry=mirror(),
             apt_mirror=mirrors_debian(),
+            cuda_source=chosen_source(),
             proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
         )
 
@@ -94,9 +99,14 @@ class Sources:
         if all(held.values()):
             variables["PIP_NO_INDEX"] = "1"
         if image.spec.extra_index:
-            elsewhere = all(here for package, here in held.items() if "+" in package) or self._names_extra_index()
+            outside = [here for package, here in held.items() if "+" in package or package in image.spec.unlocked_pins]
+            elsewhere = all(outside) or self._names_extra_index()
             variables["PIP_EXTRA_INDEX_URL"] = "" if elsewhere else image.spec.extra_index
         return variables
+
+    def cuda_variables(self, image: Image) -> dict[str, str]:
+        """What a build is told of the source of CUDA, where the user has chosen one."""
+        return {"CUDA_SOURCE": self.cuda_source} if self.cuda_source and image.stage else {}
 
     def _names_extra_index(self) -> bool:
         """A pip.conf with extra indexes has the last word on them."""
@@ -122,6 +132,17 @@ def asked_for(base: str) -> str:
     """What a registry is asked for to have a base: its tag there."""
     place = mirror()
     return f"{place}/{official(base)}" if is_mirrored(base, place) else base
+
+
+def chosen_source() -> SourceName | None:
+    """The source of CUDA in ROSETTA_CUDA_SOURCE; raises BuildError for one that images/cuda.yaml does not have."""
+    value = os.environ.get(SOURCE, "")
+    for name in get_args(SourceName):
+        if value == name:
+            return name  # type: ignore[no-any-return]
+    if value:
+        raise BuildError("ROSETTA_CUDA_SOURCE names no source of CUDA.", remedy=nearest(value, get_args(SourceName)))
+    return None
 
 
 def mirrors_debian() -> bool:

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import gpu_images
 from orchestrator.errors import BuildError
+from orchestrator.images import architectures
 from orchestrator.images.bakefile import bake
 from orchestrator.images.building import inspect_images, run_bake
 from orchestrator.images.definitions import cuda
 from orchestrator.images.image import Image, dockerfile, every_image, image_for
 from orchestrator.images.sources import Sources
 from orchestrator.system.checkout import ROOT
+from tests.containers import nvidia_archive
 
 pytestmark = pytest.mark.container
 
@@ -133,6 +136,94 @@ def test_a_folder_without_a_declared_library_is_named(engine, tmp_path):
     (folder / "cuda8" / "libcufft.so.8.0").unlink()
     with pytest.raises(BuildError, match=r"no libcufft\.so\.8\.0"):
         build(STUBBED, folder, TAG)
+
+
+# --- Where CUDA comes from ------------------------------------------------------------------------------------------
+BRIDGE = "172.17.0.1"
+STAGE = cuda().stages["cuda8"]
+FETCHED = "rosetta-test/cuda:cuda8"
+
+
+@pytest.fixture
+def nvidia(tmp_path):
+    """An archive like NVIDIA's with the pinned packages, its address for builds, and the fingerprint of its key."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    names = [*STAGE.toolkit, *STAGE.cudnn]
+    packages = [(pin, names if number == 0 else [f"libother{number}.so"]) for number, pin in enumerate(STAGE.apt)]
+    fingerprint = nvidia_archive.archive(folder, tmp_path / "gnupg", packages)
+    with nvidia_archive.served(folder, BRIDGE) as address:
+        yield folder, address, fingerprint
+
+
+def fetch(source, changes):
+    """Build what all images of a platform share, with CUDA from a source whose addresses are changed."""
+    file = bake([STUBBED], replace(Sources.from_environment(), cuda=None, cuda_source=source))
+    target = file["target"][STUBBED.name]
+    text = target["dockerfile-inline"].partition("RUN groupadd")[0]
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    run_bake({**file, "target": {STUBBED.name: {**target, "dockerfile-inline": text, "tags": [FETCHED]}}}, print)
+
+
+def in_place_of_nvidia(address, fingerprint):
+    source = cuda().sources["nvidia-apt"]
+    return {" ".join(source.archives): address, " ".join(source.trusted): f"key.pub={fingerprint}"}
+
+
+def test_cuda_comes_from_a_signed_archive(nvidia, engine):
+    folder, address, fingerprint = nvidia
+    fetch("nvidia-apt", in_place_of_nvidia(address, fingerprint))
+    try:
+        assert in_image(FETCHED, "sh", "-c", "cat /usr/local/cuda/lib64/libcufft.so.8.0").startswith(
+            "libcufft.so.8.0 of"
+        )
+        assert set(in_image(FETCHED, "ls", "/usr/local/cuda/lib64").split()) == set(STAGE.toolkit)
+    finally:
+        engine.images.remove(FETCHED)
+    with next(folder.glob("cuda-cufft*.deb")).open("ab") as package:
+        package.write(b"more")
+    with pytest.raises(BuildError, match=r"cufft|Hash Sum mismatch|unexpected size"):
+        fetch(
+            "nvidia-apt",
+            {**in_place_of_nvidia(address, fingerprint), "sh /cuda-stage.sh apt": "sh  /cuda-stage.sh apt"},
+        )
+
+
+def test_an_archive_with_another_key_is_refused(nvidia):
+    _, address, _ = nvidia
+    with pytest.raises(BuildError, match="not the key with the fingerprint"):
+        fetch("nvidia-apt", in_place_of_nvidia(address, "0" * 40))
+
+
+def test_cuda_comes_from_installers_that_have_their_hashes(tmp_path, engine):
+    """An installer like NVIDIA's: a script that unpacks what follows its own text, and in it another."""
+    installers = nvidia_archive.installers(tmp_path, STAGE.toolkit, STAGE.cudnn)
+    with nvidia_archive.served(tmp_path, BRIDGE) as address:
+        given = [f"{digest}={address}/{name}" for name, digest in installers]
+        changes = dict(zip(STAGE.checked, given, strict=True))
+        fetch("nvidia-files", changes)
+        try:
+            said = in_image(FETCHED, "cat", "/usr/local/cuda/lib64/libnvrtc.so.8.0")
+            assert said == "libnvrtc.so.8.0\n"
+        finally:
+            engine.images.remove(FETCHED)
+        with pytest.raises(BuildError, match=r"FAILED|did NOT match"):
+            fetch("nvidia-files", {**changes, STAGE.checked[1]: given[1].replace(given[1][:64], "0" * 64)})
+
+
+# --- Those that are whole -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["pytorch-2018-cuda9", "cntk-cuda9"])
+def test_an_image_for_gpus_imports_on_stubs_and_has_all_it_needs(name, engine):
+    """The two smallest; `python benchmarks/gpu_images.py` does the same with all of them, and their parity."""
+    image = next(image for image in GPU_IMAGES if image.name == name)
+    found = gpu_images.examined(image, workloads=("rnn",) if name.startswith("cntk") else ())
+    assert found.amiss == []
+    assert found.imported["version"] == image.spec.version
+    assert found.imported["operations"] > 100
+    assert found.scan is not None
+    assert architectures.runs_on(found.scan, (7, 0)).support is architectures.Support.NATIVE
 
 
 def test_whatever_gpu_images_are_on_this_engine(engine):

@@ -36,7 +36,8 @@ model = keras.Sequential(  # Glorot uniform, biases zero: the default
         layers.Conv2D(many, 3, padding="same", activation="relu"),
         layers.MaxPooling2D(2),
         layers.Dropout(drop2),
-        layers.Flatten(),  # with the channels last, so that weights fit either layout
+        layers.Permute((2, 3, 1) if cell.gpus else (1, 2, 3)),  # the channels last, so that weights fit either layout
+        layers.Reshape((-1,)),  # Flatten of Keras 2.1, which goes with TensorFlow 1.4, knows no layouts
         layers.Dense(params.hidden, activation="relu"),
         layers.Dropout(drop3),
         layers.Dense(params.n_classes, activation="softmax"),

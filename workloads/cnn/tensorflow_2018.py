@@ -33,7 +33,8 @@ def network(x, training):  # Glorot uniform, biases zero: the default
     x = tf.nn.relu(conv(x, many))
     x = tf.nn.relu(pool(conv(x, many)))
     x = tf.layers.dropout(x, drop2, training=training)
-    x = tf.layers.Flatten(data_format)(x)  # with the channels last, so that weights fit either layout
+    x = tf.transpose(x, (0, 2, 3, 1)) if cell.gpus else x  # the channels last, so that weights fit either layout
+    x = tf.layers.flatten(x)  # in TensorFlow 1.4 it knows no layouts
     x = tf.layers.dense(x, params.hidden, activation=tf.nn.relu)
     x = tf.layers.dropout(x, drop3, training=training)
     return tf.layers.dense(x, params.n_classes)

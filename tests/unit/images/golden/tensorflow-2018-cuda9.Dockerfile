@@ -1,11 +1,78 @@
+# Where CUDA's libraries come from, for the packages below leave them to the image: one of the three stages cuda-….
+ARG CUDA_SOURCE=nvidia-apt
+
 # Wheels that are there already: a build without internet replaces this empty stage with a folder,
 # --build-context wheels=FOLDER.
 FROM scratch AS wheels
 
-# What the packages below leave to the image, of cudatoolkit=9.0, cudnn=7. NVIDIA has deleted its own images
-# with them; these channels of Anaconda still have them, under terms by which large organisations need a licence.
-# A folder with these libraries replaces this stage: --build-context cuda=FOLDER.
-FROM mambaorg/micromamba:2.3.2 AS cuda
+# NVIDIA's own archive of packages, whose list is signed.
+FROM debian:bookworm-slim AS cuda-nvidia-apt
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl gpg \
+ && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=secret,id=ca \
+    --mount=type=bind,source=images/cuda-stage.sh,target=/cuda-stage.sh \
+    if [ -s /run/secrets/ca ]; then export CURL_CA_BUNDLE=/run/secrets/ca; \
+    echo 'Acquire::https::CAInfo "/run/secrets/ca";' > /etc/apt/apt.conf.d/ca; fi \
+ && ARCHIVES="https://developer.download.nvidia.com/compute/cuda/repos/ubuntu1604/x86_64 https://developer.download.nvidia.com/compute/machine-learning/repos/ubuntu1604/x86_64" \
+    KEYS="7fa2af80.pub=AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80 3bf863cc.pub=EB693B3035CD5710E231E123A4B469963BF863CC" \
+    sh /cuda-stage.sh apt \
+    cuda-cublas-9-0=9.0.176.4-1 \
+    cuda-cudart-9-0=9.0.176-1 \
+    cuda-cufft-9-0=9.0.176-1 \
+    cuda-curand-9-0=9.0.176-1 \
+    cuda-cusolver-9-0=9.0.176-1 \
+    cuda-cusparse-9-0=9.0.176-1 \
+    cuda-nvrtc-9-0=9.0.176-1 \
+    cuda-command-line-tools-9-0=9.0.176-1 \
+    libcudnn7=7.1.4.18-1+cuda9.0 \
+    -- libcublas.so.9.0 \
+    libcudart.so.9.0 \
+    libcufft.so.9.0 \
+    libcurand.so.9.0 \
+    libcusolver.so.9.0 \
+    libcusparse.so.9.0 \
+    libnvrtc.so.9.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    libcudnn.so.7
+
+# NVIDIA's installers and archives.
+FROM debian:bookworm-slim AS cuda-nvidia-files
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl gpg \
+ && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=secret,id=ca \
+    --mount=type=bind,source=images/cuda-stage.sh,target=/cuda-stage.sh \
+    if [ -s /run/secrets/ca ]; then export CURL_CA_BUNDLE=/run/secrets/ca; fi \
+ && sh /cuda-stage.sh files \
+    96863423feaa50b5c1c5e1b9ec537ef7ba77576a3986652351ae43e66bcd080c=https://developer.nvidia.com/compute/cuda/9.0/Prod/local_installers/cuda_9.0.176_384.81_linux-run \
+    60b581d0f05324c33323024a264aa3fb185c533e2f67dae7fda847b926bb7e57=https://developer.download.nvidia.com/compute/redist/cudnn/v7.1.4/cudnn-9.0-linux-x64-v7.1.tgz \
+    -- libcublas.so.9.0 \
+    libcudart.so.9.0 \
+    libcufft.so.9.0 \
+    libcurand.so.9.0 \
+    libcusolver.so.9.0 \
+    libcusparse.so.9.0 \
+    libnvrtc.so.9.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    libcudnn.so.7
+
+# Anaconda's channels, under terms by which large organisations need a licence.
+FROM mambaorg/micromamba:2.3.2 AS cuda-anaconda
 # hadolint ignore=DL3002
 USER 0
 RUN --mount=type=secret,id=ca \
@@ -14,6 +81,7 @@ RUN --mount=type=secret,id=ca \
     --channel https://repo.anaconda.com/pkgs/main \
     --channel https://repo.anaconda.com/pkgs/free \
     cudatoolkit=9.0 cudnn=7 \
+ && sha256sum /cuda/conda-meta/*.json \
  && cp --dereference --target-directory=/ \
     /cuda/lib/libcublas.so.9.0 \
     /cuda/lib/libcudart.so.9.0 \
@@ -25,6 +93,10 @@ RUN --mount=type=secret,id=ca \
     /cuda/lib/libnvrtc-builtins.so \
     /cuda/lib/libnvToolsExt.so.1 \
     /cuda/lib/libcudnn.so.7
+
+# A folder with these libraries replaces this stage: --build-context cuda=FOLDER.
+# hadolint ignore=DL3006
+FROM cuda-$CUDA_SOURCE AS cuda
 
 FROM python:3.6-slim-bullseye AS tensorflow-2018-cuda9
 # The time that all files of all layers have, and the image itself: two builds give one digest.

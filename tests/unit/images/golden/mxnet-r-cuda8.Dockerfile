@@ -1,0 +1,168 @@
+# Where CUDA's libraries come from, for the packages below leave them to the image: one of the three stages cuda-….
+ARG CUDA_SOURCE=nvidia-apt
+
+# Wheels that are there already: a build without internet replaces this empty stage with a folder,
+# --build-context wheels=FOLDER.
+FROM scratch AS wheels
+
+# NVIDIA's own archive of packages, whose list is signed.
+FROM debian:bookworm-slim AS cuda-nvidia-apt
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl gpg \
+ && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=secret,id=ca \
+    --mount=type=bind,source=images/cuda-stage.sh,target=/cuda-stage.sh \
+    if [ -s /run/secrets/ca ]; then export CURL_CA_BUNDLE=/run/secrets/ca; \
+    echo 'Acquire::https::CAInfo "/run/secrets/ca";' > /etc/apt/apt.conf.d/ca; fi \
+ && ARCHIVES="https://developer.download.nvidia.com/compute/cuda/repos/ubuntu1604/x86_64 https://developer.download.nvidia.com/compute/machine-learning/repos/ubuntu1604/x86_64" \
+    KEYS="7fa2af80.pub=AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80 3bf863cc.pub=EB693B3035CD5710E231E123A4B469963BF863CC" \
+    sh /cuda-stage.sh apt \
+    cuda-cublas-8-0=8.0.61.2-1 \
+    cuda-cudart-8-0=8.0.61-1 \
+    cuda-cufft-8-0=8.0.61-1 \
+    cuda-curand-8-0=8.0.61-1 \
+    cuda-cusolver-8-0=8.0.61-1 \
+    cuda-cusparse-8-0=8.0.61-1 \
+    cuda-nvrtc-8-0=8.0.61-1 \
+    cuda-command-line-tools-8-0=8.0.61-1 \
+    libcudnn6=6.0.21-1+cuda8.0 \
+    -- libcublas.so.8.0 \
+    libcudart.so.8.0 \
+    libcufft.so.8.0 \
+    libcurand.so.8.0 \
+    libcusolver.so.8.0 \
+    libcusparse.so.8.0 \
+    libnvrtc.so.8.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    libcudnn.so.6
+
+# NVIDIA's installers and archives.
+FROM debian:bookworm-slim AS cuda-nvidia-files
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl gpg \
+ && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=secret,id=ca \
+    --mount=type=bind,source=images/cuda-stage.sh,target=/cuda-stage.sh \
+    if [ -s /run/secrets/ca ]; then export CURL_CA_BUNDLE=/run/secrets/ca; fi \
+ && sh /cuda-stage.sh files \
+    9ceca9c2397f841024e03410bfd6eabfd72b384256fbed1c1e4834b5b0ce9dc4=https://developer.nvidia.com/compute/cuda/8.0/Prod2/local_installers/cuda_8.0.61_375.26_linux-run \
+    9b09110af48c9a4d7b6344eb4b3e344daa84987ed6177d5c44319732f3bb7f9c=https://developer.download.nvidia.com/compute/redist/cudnn/v6.0/cudnn-8.0-linux-x64-v6.0.tgz \
+    -- libcublas.so.8.0 \
+    libcudart.so.8.0 \
+    libcufft.so.8.0 \
+    libcurand.so.8.0 \
+    libcusolver.so.8.0 \
+    libcusparse.so.8.0 \
+    libnvrtc.so.8.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    libcudnn.so.6
+
+# Anaconda's channels, under terms by which large organisations need a licence.
+FROM mambaorg/micromamba:2.3.2 AS cuda-anaconda
+# hadolint ignore=DL3002
+USER 0
+RUN --mount=type=secret,id=ca \
+    if [ -s /run/secrets/ca ]; then export MAMBA_SSL_VERIFY=/run/secrets/ca; fi \
+ && micromamba create --yes --prefix /cuda --override-channels \
+    --channel https://repo.anaconda.com/pkgs/main \
+    --channel https://repo.anaconda.com/pkgs/free \
+    cudatoolkit=8.0 cudnn=6.0 \
+ && sha256sum /cuda/conda-meta/*.json \
+ && cp --dereference --target-directory=/ \
+    /cuda/lib/libcublas.so.8.0 \
+    /cuda/lib/libcudart.so.8.0 \
+    /cuda/lib/libcufft.so.8.0 \
+    /cuda/lib/libcurand.so.8.0 \
+    /cuda/lib/libcusolver.so.8.0 \
+    /cuda/lib/libcusparse.so.8.0 \
+    /cuda/lib/libnvrtc.so.8.0 \
+    /cuda/lib/libnvrtc-builtins.so \
+    /cuda/lib/libnvToolsExt.so.1 \
+    /cuda/lib/libcudnn.so.6
+
+# A folder with these libraries replaces this stage: --build-context cuda=FOLDER.
+# hadolint ignore=DL3006
+FROM cuda-$CUDA_SOURCE AS cuda
+
+FROM python:3.11-slim-bookworm AS mxnet-r-cuda8
+
+COPY --from=cuda --chmod=755 \
+    libcublas.so.8.0 \
+    libcudart.so.8.0 \
+    libcufft.so.8.0 \
+    libcurand.so.8.0 \
+    libcusolver.so.8.0 \
+    libcusparse.so.8.0 \
+    libnvrtc.so.8.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    /usr/local/cuda/lib64/
+
+# Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends libgomp1 libquadmath0 r-base-core r-cran-reticulate \
+ && rm -rf /var/lib/apt/lists/*
+
+RUN groupadd --gid 10001 rosetta \
+ && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
+ && install --directory --owner=rosetta --group=rosetta /results \
+ && install --directory /data
+
+# --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
+# name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
+ARG PIP_NO_INDEX
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=pip_conf \
+    --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=bind,source=images/locks/mxnet-r-cuda8.txt,target=/locks/mxnet-r-cuda8.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+ && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
+ && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/mxnet-r-cuda8.txt --only-binary=:all:
+
+ENV ROSETTA_PLATFORM=cuda8 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    LD_LIBRARY_PATH=/usr/local/cuda/lib64 \
+    RETICULATE_PYTHON="/usr/local/bin/python" \
+    PYTHONPATH=/workloads \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+
+LABEL rosetta=true \
+      rosetta.contract=1 \
+      rosetta.framework=mxnet-r \
+      rosetta.framework.version=1.5.0 \
+      rosetta.platform=cuda8 \
+      org.opencontainers.image.title="R (MXNet) 1.5.0 (cuda8)" \
+      org.opencontainers.image.description="Runs the workloads of Rosetta Matrix in R (MXNet)." \
+      org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-or-later"
+
+WORKDIR /workloads
+# Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
+COPY --chmod=755 workloads /workloads
+
+# No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
+# that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the
+# container as 10001 and without capabilities.
+ENTRYPOINT ["python", "-m", "harness"]

@@ -1,0 +1,61 @@
+# Wheels that are there already: a build without internet replaces this empty stage with a folder,
+# --build-context wheels=FOLDER.
+FROM scratch AS wheels
+
+FROM python:3.11-slim-bookworm AS paddle-cuda12
+
+# Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/*
+
+RUN groupadd --gid 10001 rosetta \
+ && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
+ && install --directory --owner=rosetta --group=rosetta /results \
+ && install --directory /data
+
+# --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
+# name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
+ARG PIP_NO_INDEX
+ARG PIP_EXTRA_INDEX_URL=https://www.paddlepaddle.org.cn/packages/stable/cu126/
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=pip_conf \
+    --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=bind,source=images/locks/paddle-cuda12.txt,target=/locks/paddle-cuda12.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+ && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
+ && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/paddle-cuda12.txt --only-binary=:all: \
+ && pip --disable-pip-version-check install --find-links=/wheels --no-deps --only-binary=:all: --index-url=https://www.paddlepaddle.org.cn/packages/stable/cu126/ paddlepaddle-gpu==3.3.1
+
+ENV ROSETTA_PLATFORM=cuda12 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    LD_LIBRARY_PATH=/usr/local/lib/python3.11/site-packages/nvidia/cublas/lib:/usr/local/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib:/usr/local/lib/python3.11/site-packages/nvidia/cuda_runtime/lib:/usr/local/lib/python3.11/site-packages/nvidia/cudnn/lib:/usr/local/lib/python3.11/site-packages/nvidia/cufft/lib:/usr/local/lib/python3.11/site-packages/nvidia/curand/lib:/usr/local/lib/python3.11/site-packages/nvidia/cusolver/lib:/usr/local/lib/python3.11/site-packages/nvidia/cusparse/lib:/usr/local/lib/python3.11/site-packages/nvidia/cusparselt/lib:/usr/local/lib/python3.11/site-packages/nvidia/nccl/lib:/usr/local/lib/python3.11/site-packages/nvidia/nvjitlink/lib:/usr/local/lib/python3.11/site-packages/nvidia/nvtx/lib \
+    PYTHONPATH=/workloads \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+
+LABEL rosetta=true \
+      rosetta.contract=1 \
+      rosetta.framework=paddle \
+      rosetta.framework.version=3.3.1 \
+      rosetta.platform=cuda12 \
+      org.opencontainers.image.title="PaddlePaddle 3.3.1 (cuda12)" \
+      org.opencontainers.image.description="Runs the workloads of Rosetta Matrix in PaddlePaddle." \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+WORKDIR /workloads
+# Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
+COPY --chmod=755 workloads /workloads
+
+# No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
+# that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the
+# container as 10001 and without capabilities.
+ENTRYPOINT ["python", "-m", "harness"]

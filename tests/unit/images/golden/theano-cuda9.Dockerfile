@@ -1,0 +1,203 @@
+# Where CUDA's libraries come from, for the packages below leave them to the image: one of the three stages cuda-….
+ARG CUDA_SOURCE=nvidia-apt
+
+# Wheels that are there already: a build without internet replaces this empty stage with a folder,
+# --build-context wheels=FOLDER.
+FROM scratch AS wheels
+
+# NVIDIA's own archive of packages, whose list is signed.
+FROM debian:bookworm-slim AS cuda-nvidia-apt
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl gpg \
+ && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=secret,id=ca \
+    --mount=type=bind,source=images/cuda-stage.sh,target=/cuda-stage.sh \
+    if [ -s /run/secrets/ca ]; then export CURL_CA_BUNDLE=/run/secrets/ca; \
+    echo 'Acquire::https::CAInfo "/run/secrets/ca";' > /etc/apt/apt.conf.d/ca; fi \
+ && ARCHIVES="https://developer.download.nvidia.com/compute/cuda/repos/ubuntu1604/x86_64 https://developer.download.nvidia.com/compute/machine-learning/repos/ubuntu1604/x86_64" \
+    KEYS="7fa2af80.pub=AE09FE4BBD223A84B2CCFCE3F60F4B3D7FA2AF80 3bf863cc.pub=EB693B3035CD5710E231E123A4B469963BF863CC" \
+    sh /cuda-stage.sh apt \
+    cuda-cublas-9-0=9.0.176.4-1 \
+    cuda-cudart-9-0=9.0.176-1 \
+    cuda-cufft-9-0=9.0.176-1 \
+    cuda-curand-9-0=9.0.176-1 \
+    cuda-cusolver-9-0=9.0.176-1 \
+    cuda-cusparse-9-0=9.0.176-1 \
+    cuda-nvrtc-9-0=9.0.176-1 \
+    cuda-command-line-tools-9-0=9.0.176-1 \
+    libcudnn7=7.1.4.18-1+cuda9.0 \
+    -- libcublas.so.9.0 \
+    libcudart.so.9.0 \
+    libcufft.so.9.0 \
+    libcurand.so.9.0 \
+    libcusolver.so.9.0 \
+    libcusparse.so.9.0 \
+    libnvrtc.so.9.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    libcudnn.so.7
+
+# NVIDIA's installers and archives.
+FROM debian:bookworm-slim AS cuda-nvidia-files
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl gpg \
+ && rm -rf /var/lib/apt/lists/*
+RUN --mount=type=secret,id=ca \
+    --mount=type=bind,source=images/cuda-stage.sh,target=/cuda-stage.sh \
+    if [ -s /run/secrets/ca ]; then export CURL_CA_BUNDLE=/run/secrets/ca; fi \
+ && sh /cuda-stage.sh files \
+    96863423feaa50b5c1c5e1b9ec537ef7ba77576a3986652351ae43e66bcd080c=https://developer.nvidia.com/compute/cuda/9.0/Prod/local_installers/cuda_9.0.176_384.81_linux-run \
+    60b581d0f05324c33323024a264aa3fb185c533e2f67dae7fda847b926bb7e57=https://developer.download.nvidia.com/compute/redist/cudnn/v7.1.4/cudnn-9.0-linux-x64-v7.1.tgz \
+    -- libcublas.so.9.0 \
+    libcudart.so.9.0 \
+    libcufft.so.9.0 \
+    libcurand.so.9.0 \
+    libcusolver.so.9.0 \
+    libcusparse.so.9.0 \
+    libnvrtc.so.9.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    libcudnn.so.7
+
+# Anaconda's channels, under terms by which large organisations need a licence.
+FROM mambaorg/micromamba:2.3.2 AS cuda-anaconda
+# hadolint ignore=DL3002
+USER 0
+RUN --mount=type=secret,id=ca \
+    if [ -s /run/secrets/ca ]; then export MAMBA_SSL_VERIFY=/run/secrets/ca; fi \
+ && micromamba create --yes --prefix /cuda --override-channels \
+    --channel https://repo.anaconda.com/pkgs/main \
+    --channel https://repo.anaconda.com/pkgs/free \
+    cudatoolkit=9.0 cudnn=7 \
+ && sha256sum /cuda/conda-meta/*.json \
+ && cp --dereference --target-directory=/ \
+    /cuda/lib/libcublas.so.9.0 \
+    /cuda/lib/libcudart.so.9.0 \
+    /cuda/lib/libcufft.so.9.0 \
+    /cuda/lib/libcurand.so.9.0 \
+    /cuda/lib/libcusolver.so.9.0 \
+    /cuda/lib/libcusparse.so.9.0 \
+    /cuda/lib/libnvrtc.so.9.0 \
+    /cuda/lib/libnvrtc-builtins.so \
+    /cuda/lib/libnvToolsExt.so.1 \
+    /cuda/lib/libcudnn.so.7
+
+# A folder with these libraries replaces this stage: --build-context cuda=FOLDER.
+# hadolint ignore=DL3006
+FROM cuda-$CUDA_SOURCE AS cuda
+
+# What no index has, from its source.
+FROM python:3.6-slim-bullseye AS compiled
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl cmake make g++ \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=pip_conf \
+    --mount=type=bind,source=images/locks/theano-cuda9.build.txt,target=/locks/theano-cuda9.build.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca CURL_CA_BUNDLE=/run/secrets/ca; fi \
+ && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
+ && curl --fail --silent --show-error --location --output /source.tar.gz https://deb.debian.org/debian/pool/main/libg/libgpuarray/libgpuarray_0.7.6.orig.tar.gz \
+ && echo "ad1c00dd47c3d36ee1708e5167377edbfcdb7226e837ef9c68b841afbb4a4f6a  /source.tar.gz" | sha256sum --check --strict \
+ && tar --extract --gzip --strip-components=1 --file=/source.tar.gz \
+ && pip --disable-pip-version-check install --require-hashes --no-deps --requirement=/locks/theano-cuda9.build.txt --only-binary=:all: \
+ && cmake -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr/local -S . -B build \
+ && make -C build install \
+ && make -C build install DESTDIR=/compiled \
+ && ldconfig \
+ && pip install --no-deps --no-build-isolation --root=/compiled --prefix=/usr/local .
+
+FROM python:3.6-slim-bullseye AS theano-cuda9
+
+COPY --from=cuda --chmod=755 \
+    libcublas.so.9.0 \
+    libcudart.so.9.0 \
+    libcufft.so.9.0 \
+    libcurand.so.9.0 \
+    libcusolver.so.9.0 \
+    libcusparse.so.9.0 \
+    libnvrtc.so.9.0 \
+    libnvrtc-builtins.so \
+    libnvToolsExt.so.1 \
+    /usr/local/cuda/lib64/
+
+COPY --from=compiled /compiled/ /
+
+# Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends g++ libopenblas-openmp-dev \
+ && rm -rf /var/lib/apt/lists/* \
+ && for name in cublas nvrtc; do ln -s "$(cd /usr/local/cuda/lib64 && ls lib$name.so.*)" /usr/local/cuda/lib64/lib$name.so; done \
+ && ldconfig
+
+RUN groupadd --gid 10001 rosetta \
+ && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
+ && install --directory --owner=rosetta --group=rosetta /results \
+ && install --directory /data
+
+# --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
+# name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
+ARG PIP_NO_INDEX
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=pip_conf \
+    --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=bind,source=images/locks/theano-cuda9.build.txt,target=/locks/theano-cuda9.build.txt \
+    --mount=type=bind,source=images/locks/theano-cuda9.txt,target=/locks/theano-cuda9.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+ && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
+ && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/theano-cuda9.build.txt --only-binary=:all: \
+ && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/theano-cuda9.txt --no-build-isolation
+
+ENV ROSETTA_PLATFORM=cuda9 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    LD_LIBRARY_PATH=/usr/local/cuda/lib64 \
+    KERAS_BACKEND="theano" \
+    THEANO_FLAGS="device=cuda,dnn.enabled=False,blas.ldflags=-lopenblas" \
+    PYTHONPATH=/workloads \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+
+LABEL rosetta=true \
+      rosetta.contract=1 \
+      rosetta.framework=theano \
+      rosetta.framework.version=1.0.5 \
+      rosetta.platform=cuda9 \
+      org.opencontainers.image.title="Keras (Theano), Lasagne (Theano) 1.0.5 (cuda9)" \
+      org.opencontainers.image.description="Runs the workloads of Rosetta Matrix in Keras (Theano), Lasagne (Theano)." \
+      org.opencontainers.image.licenses="BSD-3-Clause AND MIT"
+
+WORKDIR /workloads
+# Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
+COPY --chmod=755 workloads /workloads
+
+# No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
+# that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the
+# container as 10001 and without capabilities.
+ENTRYPOINT ["python", "-m", "harness"]
