@@ -138,7 +138,8 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 @length
 @running
 @steadiness
-def run(selection: Selection, length: Length, running: Running, steadiness: Steadiness) -> None:
+@click.option("--print", "show", is_flag=True, help="Run nothing; print each cell as a 'docker run' to type.")
+def run(selection: Selection, length: Length, running: Running, steadiness: Steadiness, show: bool) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
 
     \b
@@ -148,6 +149,7 @@ def run(selection: Selection, length: Length, running: Running, steadiness: Stea
       rosetta run --only '*/rnn/cpu/*' --repeats 3
       rosetta run --only '*/rnn/cpu/*' --until-stable 2 --max-repeats 20
       rosetta run --rerun '*/resnet50/*'
+      rosetta run --only pytorch/rnn/cpu --data synthetic --epochs 2 --samples 1280 --print
     """
     from orchestrator.report import screen
     from orchestrator.run.rounds import Target
@@ -156,9 +158,31 @@ def run(selection: Selection, length: Length, running: Running, steadiness: Stea
     target = Target(percent / 100, steadiness.max_repeats) if percent else None
     engine = engine_of(selection)
     cells = cells_of(selection, engine, length)
+    if show:
+        return print_commands(cells, engine, selection)
     tell_of_gpus(selection, machine_of(cells, engine))
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
     run_cells(cells, engine, selection.results, plan, screen.show, running, target)
+
+
+def print_commands(cells: "list[Cell]", engine: "Engine", selection: Selection) -> None:
+    """Print how to run by hand each cell that can run here; raises SelectionError if there is none."""
+    from orchestrator.cell.parameters import dataset_of
+    from orchestrator.data import datasets
+    from orchestrator.engines import by_hand
+    from orchestrator.plan.verdicts import Verdict, plan_cells
+
+    host = machine_of(cells, engine)
+    planned = plan_cells(cells, engine, selection.results, host, selection.unverified)
+    possible = [(p.cell, p.image) for p in planned if p.image and p.verdict is not Verdict.INCOMPATIBLE]
+    if not possible:
+        what = f"None of the {len(cells)} selected cells can run here."
+        raise SelectionError(what, remedy="'rosetta plan' says why.")
+    for cell, image in possible:
+        name = dataset_of(cell)
+        gpus = tuple(device.uuid for device in host.of_model(cell.gpu)[: cell.n_gpus]) if cell.gpu != "none" else ()
+        data = datasets.folder(name) if name else None
+        click.echo(by_hand.command(cell, image.tag, selection.results, data, gpus))
 
 
 def machine_of(cells: "list[Cell]", engine: "Engine") -> "Host":

@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.results.paths import PARTIAL, ResultsFolder
 from orchestrator.system import file_locks
+from orchestrator.system.regular_files import read_regular, write_beside
 
 RUN = "run-"
 """How the claims of orchestrators begin; all others are the keys of cells."""
@@ -24,6 +25,10 @@ EVERYTHING = "folder"
 
 SELDOM = 1.0
 """Seconds between two notes about the same, unless it is important."""
+
+
+LARGEST_NOTE = 2**16
+"""Bytes of what is noted about a claim."""
 
 
 class Claim:
@@ -46,8 +51,7 @@ class Claim:
         self._told = time.monotonic()
         partial = self._path.with_suffix(PARTIAL)
         with suppress(OSError):  # a full disk ends a run elsewhere; this is no more than a note
-            partial.write_text(json.dumps(self._facts))
-            partial.rename(self._path)
+            write_beside(self._path, json.dumps(self._facts).encode(), partial)
 
     def release(self) -> None:
         """End the claim and leave nothing of it."""
@@ -112,7 +116,7 @@ def living(results: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path in sorted(ResultsFolder(results).claims.glob("*.json")):
         if file_locks.is_held(path.with_suffix(".lock")):
             with suppress(OSError, ValueError):
-                yield path.stem, json.loads(path.read_text())
+                yield path.stem, json.loads(read_regular(path, LARGEST_NOTE))
 
 
 def identity(path: Path) -> str:
@@ -123,4 +127,4 @@ def identity(path: Path) -> str:
         with suppress(FileExistsError):  # another orchestrator was faster
             os.link(partial, path)
         partial.unlink()
-    return f"{path.read_text()}.{path.stat().st_ino}"
+    return f"{read_regular(path, LARGEST_NOTE).decode()}.{path.stat().st_ino}"

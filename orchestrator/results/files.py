@@ -13,6 +13,7 @@ from orchestrator.errors import DiskError, ResultError, RosettaError
 from orchestrator.results.paths import ResultsFolder, partial_path, superseded_path
 from orchestrator.results.rows import Row, identity, incompatible_row
 from orchestrator.results.schema import COLUMNS, LATER, SCHEMA_VERSION, VERSION_KEY, schema
+from orchestrator.system.regular_files import NotRegularError, read_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,14 +105,17 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
     import pyarrow.parquet as pq
 
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        content = read_regular(path, LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
             raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, which no result is.")
         # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
-        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False)
+        file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
         refuse_foreign(file.metadata, path)
         return file.read(columns=columns and list(columns), use_threads=False)
     except FileNotFoundError:
         raise ResultError(f"There is no {path}.", remedy="Run 'rosetta run', or name a file or folder.") from None
+    except NotRegularError as error:
+        raise ResultError(f"{path} is not read: {error.strerror}.", remedy="Name the file itself.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ResultError(f"{path} is truncated or no Parquet file of a result.", f"{error}.", AGAIN) from None
 

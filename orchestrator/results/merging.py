@@ -90,7 +90,7 @@ def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
 
     for path in paths:
         if path.is_file():
-            yield path
+            yield path.resolve()  # a link that somebody names is meant
         elif not path.is_dir():
             raise ResultError(
                 f"There is no {path}.", remedy="Name a results folder, a Parquet file or a JSON document."

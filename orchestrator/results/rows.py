@@ -15,6 +15,7 @@ from orchestrator.errors import ResultError
 from orchestrator.results.schema import COLUMNS, SCHEMA_VERSION
 from orchestrator.system.checkout import commit
 from orchestrator.system.gpus import model_of
+from orchestrator.system.regular_files import open_regular
 
 Row = Mapping[str, Any]
 
@@ -72,7 +73,7 @@ def incompatible_row(cell: Cell, reason: str, engine: str) -> dict[str, Any]:
 def row_by_hand(path: Path) -> dict[str, Any]:
     """The row of a document that a container run by hand has left; raises ResultError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             raw = file.read(contract.LARGEST_DOCUMENT + 1)
             written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
     except OSError as error:

@@ -19,6 +19,7 @@ from orchestrator.results.rows import row_of
 from orchestrator.run import proof
 from orchestrator.run.context import ActiveRun
 from orchestrator.run.proof import Proof
+from orchestrator.system.regular_files import write_beside
 from orchestrator.system.slots import Lease
 
 PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
@@ -106,7 +107,7 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
     path.parent.mkdir(parents=True, exist_ok=True)
     for partial in partials_of(path):  # of an orchestrator that was killed
         partial.unlink(missing_ok=True)
-    log_path(path).write_text(outcome.log)
+    write_beside(log_path(path), outcome.log.encode(errors="replace"))
     # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
     passing_path(path).unlink(missing_ok=True)
     write_row(row, path if lasting else passing_path(path))

@@ -28,6 +28,7 @@ from orchestrator.report.tables import Table
 from orchestrator.results.files import read_results
 from orchestrator.results.merging import Folder
 from orchestrator.results.rows import Row
+from orchestrator.system.regular_files import write_beside
 from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def write(source: Path, folder: Path) -> int:
         for path, make in site.pages.items():
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(make())
+            write_beside(place, make())
     except OSError as error:
         raise DiskError(f"{folder} can't be written: {error.strerror}.", remedy="Name another with -o DIR.") from None
     return sum(path.endswith(".html") for path in site.pages)
