@@ -138,6 +138,7 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 @length
 @running
 @steadiness
+@click.option("--print", "show", is_flag=True, help="Run nothing; print each cell as a 'docker run' to type.")
 @own_weights
 @installations
 def run(
@@ -147,6 +148,7 @@ def run(
     steadiness: Steadiness,
     weights: Path | None,
     installations: Installations,
+    show: bool,
 ) -> None:
     """Run every ready cell, merge the results, print the table. What is done is not run again.
 
@@ -157,6 +159,7 @@ def run(
       rosetta run --only '*/rnn/cpu/*' --repeats 3
       rosetta run --only '*/rnn/cpu/*' --until-stable 2 --max-repeats 20
       rosetta run --rerun '*/resnet50/*'
+      rosetta run --only pytorch/rnn/cpu --data synthetic --epochs 2 --samples 1280 --print
       rosetta run --python nightly=/opt/venv/bin/python --only '*/rnn/*'
     """
     from orchestrator.report import screen
@@ -171,10 +174,32 @@ def run(
         return
     engine = engine_of(selection)
     cells = with_weights(cells_of(selection, engine, length), weights, engine)
+    if show:
+        return print_commands(cells, engine, selection)
     tell_of_gpus(selection, machine_of(cells, engine))
     tell_of_load(engine)
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
     run_cells(cells, engine, selection.results, plan, screen.show, running, target, weights)
+
+
+def print_commands(cells: "list[Cell]", engine: "Engine", selection: Selection) -> None:
+    """Print how to run by hand each cell that can run here; raises SelectionError if there is none."""
+    from orchestrator.cell.parameters import dataset_of
+    from orchestrator.data import datasets
+    from orchestrator.engines import by_hand
+    from orchestrator.plan.verdicts import Verdict, plan_cells
+
+    host = machine_of(cells, engine)
+    planned = plan_cells(cells, engine, selection.results, host, selection.unverified)
+    possible = [(p.cell, p.image) for p in planned if p.image and p.verdict is not Verdict.INCOMPATIBLE]
+    if not possible:
+        what = f"None of the {len(cells)} selected cells can run here."
+        raise SelectionError(what, remedy="'rosetta plan' says why.")
+    for cell, image in possible:
+        name = dataset_of(cell)
+        gpus = tuple(device.uuid for device in host.of_model(cell.gpu)[: cell.n_gpus]) if cell.gpu != "none" else ()
+        data = datasets.folder(name) if name else None
+        echo(by_hand.command(cell, image.tag, selection.results, data, gpus))
 
 
 def machine_of(cells: "list[Cell]", engine: "Engine") -> "Host":

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 from orchestrator.results.paths import PARTIAL, ResultsFolder
 from orchestrator.system import file_locks
+from orchestrator.system.regular_files import read_regular, write_beside
 
 RUN = "run-"
 """How the claims of orchestrators begin; all others are the keys of cells."""
@@ -89,8 +90,7 @@ class Claim:
         self._told = time.monotonic()
         partial = self._path.with_suffix(PARTIAL)
         with suppress(OSError):  # a full disk ends a run elsewhere; this is no more than a note
-            partial.write_text(json.dumps(self._facts), encoding="utf-8")
-            partial.rename(self._path)
+            write_beside(self._path, json.dumps(self._facts).encode(), partial)
 
     def release(self) -> None:
         """End the claim and leave nothing of it."""
@@ -155,8 +155,8 @@ def living(results: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path in sorted(ResultsFolder(results).claims.glob("*.json")):
         if file_locks.is_held(path.with_suffix(".lock")):
             kind = OfRun if is_of_orchestrator(path.stem) else OfCell
-            with suppress(OSError, ValidationError), path.open("rb") as file:
-                yield path.stem, kind.model_validate_json(file.read(LARGEST)).model_dump()
+            with suppress(OSError, ValidationError):
+                yield path.stem, kind.model_validate_json(read_regular(path, LARGEST)).model_dump()
 
 
 def identity(path: Path) -> str:
@@ -167,4 +167,4 @@ def identity(path: Path) -> str:
         with suppress(FileExistsError):  # another orchestrator was faster
             os.link(partial, path)
         partial.unlink()
-    return f"{path.read_text(encoding='utf-8')}.{path.stat().st_ino}"
+    return f"{read_regular(path, LARGEST).decode()}.{path.stat().st_ino}"

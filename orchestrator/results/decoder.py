@@ -22,6 +22,7 @@ from orchestrator.errors import ResultError
 from orchestrator.results import checking
 from orchestrator.results.decoding import HEAD, LARGEST_FILE
 from orchestrator.results.schema import COLUMNS, LATER, SCHEMA_VERSION, VERSION_KEY, schema
+from orchestrator.system.regular_files import NotRegularError, read_regular
 
 MOST_ROWS = 1_000_000
 """Rows that a file may have: many equal ones take next to no bytes in it."""
@@ -46,14 +47,17 @@ Refusal = dict[str, Any]
 def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
     """A file's table as it is, or some columns of it, its values not yet looked at; raises ResultError."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        content = read_regular(path, LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
             raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, which no result is.")
         # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
-        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False)
+        file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
         refuse_foreign(file, path)
         table = file.read(columns=columns and list(columns), use_threads=False)
     except FileNotFoundError:
         raise ResultError(f"There is no {path}.", remedy="Run 'rosetta run', or name a file or folder.") from None
+    except NotRegularError as error:
+        raise ResultError(f"{path} is not read: {error.strerror}.", remedy="Name the file itself.") from None
     except MemoryError:
         raise ResultError(f"{path} takes more memory than a result may.") from None
     except (pa.ArrowException, OSError, ValueError) as error:

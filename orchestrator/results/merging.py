@@ -15,6 +15,7 @@ from orchestrator.results.files import table_of, write_results
 from orchestrator.results.paths import MERGED, REPORTS, ResultsFolder
 from orchestrator.results.rows import row_by_hand
 from orchestrator.results.schema import schema
+from orchestrator.system.regular_files import read_regular
 from orchestrator.system.terminal import Say, silent
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ def read_files(files: Iterable[Path]) -> Found:
 def is_foreign(path: Path) -> bool:
     """Whether a JSON file is somebody's notes, and no document: whole, but without the contract's version."""
     try:
-        with path.open("rb") as file:
-            content = json.loads(file.read(LARGEST_DOCUMENT))
+        content = json.loads(read_regular(path, LARGEST_DOCUMENT))
     except (OSError, ValueError, RecursionError):
         return False
     return not (isinstance(content, dict) and "contract" in content)
@@ -148,7 +148,7 @@ def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
 
     for path in paths:
         if path.is_file():
-            yield path
+            yield path.resolve()  # a link that somebody names is meant
         elif not path.is_dir():
             raise ResultError(
                 f"There is no {path}.", remedy="Name a results folder, a Parquet file or a JSON document."

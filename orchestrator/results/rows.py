@@ -18,6 +18,7 @@ from orchestrator.results import checking
 from orchestrator.results.schema import COLUMNS, PHASES, SCHEMA_VERSION
 from orchestrator.system.checkout import commit
 from orchestrator.system.gpus import model_of
+from orchestrator.system.regular_files import open_regular
 
 Row = Mapping[str, Any]
 
@@ -79,7 +80,7 @@ def incompatible_row(cell: Cell, reason: str, engine: str) -> dict[str, Any]:
 def row_by_hand(path: Path) -> dict[str, Any]:
     """The row of a document that a container run by hand has left; raises ResultError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             raw = file.read(contract.LARGEST_DOCUMENT + 1)
             written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
     except OSError as error:

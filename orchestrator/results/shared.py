@@ -60,7 +60,7 @@ KINDS = (
     Kind(rf"{CELL}\.parquet(?<!{re.escape(PASSING)})", 16 * MB, is_result),
     Kind(rf"{CELL}{re.escape(LOG)}", 64 * MB, is_text),
     Kind(rf"(?:{PARITY}/)?{Path(INCOMPATIBLE).stem}-[0-9a-f]{{12}}\.parquet", 64 * MB, is_table),
-    Kind(rf"{WORD}\.json", contract.LARGEST_DOCUMENT, is_document),
+    Kind(rf"(?:by-hand/{WORD}/)?{WORD}\.json", contract.LARGEST_DOCUMENT, is_document),
     Kind(rf"{REPORTS}(?:/{WORD}){{1,8}}", 512 * MB, is_text),
 )
 

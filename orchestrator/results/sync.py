@@ -22,6 +22,7 @@ from orchestrator.results import shared
 from orchestrator.results.paths import LOG, REPORTS, ResultsFolder, incompatible_as
 from orchestrator.storage.folder import Folder
 from orchestrator.storage.protocol import Entry, NotThere, Storage, Taken
+from orchestrator.system.regular_files import is_plain, open_regular
 from orchestrator.system.signals import Interruption
 from orchestrator.system.terminal import Say, plain
 from orchestrator.system.text_files import disk_errors
@@ -79,8 +80,8 @@ def note_incompatible(results: Path) -> None:
     """Keep the lists of cells that can't run under names of their own: they change from plan to plan."""
     folder = ResultsFolder(results)
     for path in (folder.incompatible, folder.parity.incompatible):
-        if path.is_file():
-            with path.open("rb") as file, suppress(Taken):
+        if is_plain(path):
+            with open_regular(path) as file, suppress(Taken):
                 name = incompatible_as(hashlib.file_digest(file, "sha256").hexdigest())
                 file.seek(0)
                 Folder(path.parent).add(Entry(name, path.stat().st_size, path.stat().st_mtime_ns), file)

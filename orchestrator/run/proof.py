@@ -22,7 +22,8 @@ from orchestrator.results.rows import row_of
 from orchestrator.run.context import ActiveRun
 from orchestrator.system import file_locks
 from orchestrator.system.gpus import version_of
-from orchestrator.system.text_files import write_text
+from orchestrator.system.regular_files import write_beside
+from orchestrator.system.text_files import disk_errors
 
 LONGEST = 3600.0
 """Seconds that a proof may take: a few steps, and whatever the library compiles before them."""
@@ -109,7 +110,8 @@ def made(task: Task, path: Path, active: ActiveRun, run: Callable[[Task], Outcom
         host=f"{host} (pretended GPUs)" if active.host.pretended else host,
     )
     if row["status"] != Status.HOST_LOST and not active.engine.stopping:
-        write_text(log_path(path), outcome.log)
+        with disk_errors(log_path(path)):
+            write_beside(log_path(path), outcome.log.encode(errors="replace"))
         write_row(row, path)
     return row
 

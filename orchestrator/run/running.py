@@ -184,4 +184,6 @@ def give_to_owner(folder: Path) -> None:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             with suppress(FileNotFoundError):
+                if os.lstat(os.path.join(parent, name)).st_nlink > 1 and name in files:
+                    continue  # a further name of a file that may be anybody's
                 os.chown(Path(parent, name), owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.storage.protocol import CHUNK, Entry, NotThere, Taken
+from orchestrator.system.regular_files import is_plain, open_regular
 from orchestrator.system.text_files import disk_errors
 
 
@@ -18,23 +19,23 @@ class Folder:
         self.path, self.address = path, str(path)
 
     def entries(self) -> Iterator[Entry]:
-        """All files; none where there is no folder."""
+        """All plain files; none where there is no folder."""
         with disk_errors(self.address):
             for folder, folders, names in os.walk(self.path, onerror=refuse_unreadable):
                 folders[:] = [name for name in folders if not name.startswith(".")]
                 for path in (Path(folder, name) for name in names if not name.startswith(".")):
-                    if path.is_file():
-                        status = path.stat()
+                    if is_plain(path):
+                        status = path.stat(follow_symlinks=False)
                         name = path.relative_to(self.path).as_posix()
                         yield Entry(name, status.st_size, status.st_mtime_ns)
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """The bytes of a file from ``start`` on."""
+        """The bytes of a plain file from ``start`` on."""
         path = self.path / name
         with disk_errors(self.address):
             if not path.is_file():
                 raise NotThere(f"{path} does not exist")
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 file.seek(start)
                 while chunk := file.read(CHUNK):
                     yield chunk

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from orchestrator.system.regular_files import NotRegularError, open_regular
+
 Lock = FileLock
 
 
@@ -35,9 +37,9 @@ def waited_for(path: Path) -> Iterator[None]:
 def is_held(path: Path) -> bool:
     """Whether somebody holds the lock of a file; who may only read it can tell as well."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotRegularError):
         return False
     except BlockingIOError:
         return True
@@ -54,5 +56,5 @@ def host_folder() -> Path:
     folder = Path(os.environ.get("ROSETTA_LOCKS") or (shared if open_to_all else Path("/tmp")) / "rosetta")
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(PermissionError):  # somebody else has made it
-        folder.chmod(0o777)
+        folder.chmod(0o1777)  # everybody locks there, and nobody takes away or replaces another's lock
     return folder

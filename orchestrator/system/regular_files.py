@@ -1,11 +1,14 @@
 """Files in folders where others may plant something: nothing is opened that is not a plain file of its folder's."""
 
 import errno
+import io
 import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+
+OPEN_ALREADY = Path("/dev/fd")
+"""Its entries are links, to files that this process has opened itself."""
 
 
 class NotRegularError(OSError):
@@ -15,14 +18,15 @@ class NotRegularError(OSError):
         super().__init__(errno.EINVAL, what, os.fspath(path))
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file to be read, without following a link and without waiting at a pipe.
 
     Raises NotRegularError for a link, a pipe, a device or a folder, and for a further name of a file that belongs to
     somebody else than the folder; OSError otherwise.
     """
+    follow = 0 if path.parent == OPEN_ALREADY else os.O_NOFOLLOW
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        number = os.open(path, os.O_RDONLY | follow | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotRegularError(path, "it is a link") from None
@@ -47,9 +51,18 @@ def read_regular(path: Path, most: int = -1) -> bytes:
         return file.read(most)
 
 
-def write_beside(path: Path, content: bytes) -> None:
+def is_plain(path: Path) -> bool:
+    """Whether there is a file of this name that may be opened; a link to one is none."""
+    try:
+        open_regular(path).close()
+    except OSError:
+        return False
+    return True
+
+
+def write_beside(path: Path, content: bytes, partial: Path | None = None) -> None:
     """Write a file whole or not at all, in place of whatever has its name: what a link points to stays as it is."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial or path.with_name(f".{path.name}.{os.getpid()}.partial")
     with suppress(FileNotFoundError):
         partial.unlink()
     number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

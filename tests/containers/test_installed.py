@@ -65,13 +65,13 @@ def test_pages_and_notebooks_are_an_extra_and_complete_with_it(installed, here):
     assert len(list((here / "notebooks").iterdir())) == len(every)
 
 
-def test_one_cell_by_hand_as_the_readme_has_it(here, tmp_path):
-    (line,) = re.findall(r"(?m)^\$ (docker run --rm -v \$PWD/results:/results .*)$", (ROOT / "README.md").read_text())
-    (tmp_path / "results").mkdir()
-    words = shlex.split(line.replace("$PWD", str(tmp_path)))
-    done = subprocess.run([word if word != "2" else "1" for word in words], capture_output=True, text=True)
+def test_one_cell_by_hand_as_the_readme_has_it(installed, here, tmp_path):
+    (line,) = re.findall(r'(?m)^\$ eval "\$\(\.venv/bin/rosetta (run .* --print)\)"$', (ROOT / "README.md").read_text())
+    printed = installed.rosetta(*shlex.split(line.replace("--epochs 2", "--epochs 1")), cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    done = subprocess.run(["bash", "-c", printed.stdout], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (document,) = (tmp_path / "results").glob("pytorch-rnn-*.json")
+    (document,) = (tmp_path / "results" / "by-hand").glob("*/pytorch-rnn-*.json")
     assert json.loads(document.read_text())["library"] == "pytorch"
 
 

@@ -26,8 +26,9 @@ from orchestrator.report.site import charts, stone
 from orchestrator.report.tables import Table
 from orchestrator.results.merging import Folder, gather
 from orchestrator.results.rows import Row
+from orchestrator.system.regular_files import write_beside
 from orchestrator.system.terminal import Say, plain, silent
-from orchestrator.system.text_files import write_bytes
+from orchestrator.system.text_files import disk_errors
 
 if TYPE_CHECKING:
     import jinja2
@@ -181,8 +182,11 @@ def write(source: Path, folder: Path, say: Say = silent) -> int:
     """Write all pages of a results file or folder, and return their number; raises ResultError or DiskError."""
     rows = Folder(source, say).read() if source.is_dir() else gather([source], say)
     site = Site(rows, source.name or str(source.resolve()))
-    for path, make in site.pages.items():
-        write_bytes(folder / path, make(), "Name another with -o DIR.", lasting=False)
+    with disk_errors(folder, "Name another with -o DIR."):
+        for path, make in site.pages.items():
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_beside(place, make())
     return sum(path.endswith(".html") for path in site.pages)
 
 
