@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from orchestrator.errors import ResultError
+from orchestrator.system.terminal import echo
 
 
 @click.command()
@@ -27,7 +28,6 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
 
     from orchestrator.compare.audit import audit as look
     from orchestrator.results.merging import gather
-    from orchestrator.system.terminal import plain
 
     table = gather(paths)
     started = table["started"].cast(pa.int64()).to_pylist()
@@ -38,10 +38,10 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         import json
 
-        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+        echo(json.dumps([asdict(one) for one in found], indent=1))
     else:
         for one in found:
-            click.echo(plain(f"{one.cell}, run {one.run[:12]}: {one.what}".replace("\n", " ")))
-        click.echo(f"{len(rows):,} rows, {len(found):,} findings")
+            echo(f"{one.cell}, run {one.run[:12]}: {one.what}".replace("\n", " "))
+        echo(f"{len(rows):,} rows, {len(found):,} findings")
     if found:
         raise ResultError(f"{len({one.run for one in found})} of {len(rows)} rows can't be as they say.")
