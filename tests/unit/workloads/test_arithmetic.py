@@ -1,4 +1,4 @@
-"""The precision of a cell: what NVIDIA's libraries are told before they are loaded, and the name of what is in force."""
+"""The precision of a cell: what NVIDIA's libraries are told before they load, and the name of what is in force."""
 
 import os
 
