@@ -11,6 +11,7 @@ import pytest
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.events import Parity
+from orchestrator.engines import kernel_cache
 from orchestrator.engines.docker import CLAIM, GPU, DockerEngine, isolation
 from orchestrator.engines.protocol import Task
 from tests.unit.cell.test_contract import DOCUMENT
@@ -217,3 +218,30 @@ def test_a_container_that_is_being_made_when_the_run_is_stopped_does_not_go_on(e
     assert outcome.status is Status.HOST_LOST  # not a timeout: it was ended at once
     assert docker_engine.api.containers(all=True, filters={"label": "rosetta.key=key"}) == []
     docker_engine.api.close()
+
+
+def test_kernels_are_kept_for_the_cells_of_one_image_who_can_write_there(probe):
+    api = DockerEngine().api
+    image, base = (api.inspect_image(tag)["Id"] for tag in (probe.tag, BASE))
+    with_cell = ["docker", "run", "--rm", "--read-only", "--cap-drop=ALL", "--network=none", "--user=10001:10001"]
+
+    def names():
+        return {volume["Name"] for volume in api.volumes(filters={"label": "rosetta=kernels"})["Volumes"] or []}
+
+    name = kernel_cache.prepare(api, image, probe.tag, "v100", (535, 104))
+    try:
+        code = f"f = open('{kernel_cache.FOLDER}/index', 'a'); f.write('x'); print(f.tell())"
+        for size in (1, 2):  # what one cell leaves, the next one has
+            assert kernel_cache.prepare(api, image, probe.tag, "v100", (535, 104)) == name
+            command = [*with_cell, "-v", f"{name}:{kernel_cache.INSIDE}", probe.tag, code]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.stdout.strip() == str(size), done.stderr
+        other_card = kernel_cache.prepare(api, image, probe.tag, "k80", (535, 104))
+        assert {name, other_card} <= names()
+        successor = kernel_cache.prepare(api, base, probe.tag, "v100", (535, 104))  # the tag is another image now
+        assert successor in names()
+        assert not {name, other_card} & names()
+    finally:
+        for left in names():
+            if image.removeprefix("sha256:")[:12] in left or base.removeprefix("sha256:")[:12] in left:
+                api.remove_volume(left)

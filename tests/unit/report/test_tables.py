@@ -363,3 +363,31 @@ def test_a_duration_keeps_two_digits_and_is_right_to_five_percent(seconds):
     text = duration(seconds)
     assert text.endswith(" s")
     assert float(text[:-2].replace(",", "")) == pytest.approx(seconds, rel=0.051, abs=0.0051)
+
+
+def test_different_starts_stand_in_columns_of_their_own_and_do_not_rank_together():
+    dense = {"workload": "densenet121", "metric": "auc"}
+    rows_of_both = [
+        ran("pytorch", 1700.0, 0.816, "cuda9", "v100", start="imagenet", **dense),
+        ran("mxnet", 1800.0, 0.815, "cuda9", "v100", start="imagenet", **dense),
+        ran("cntk", 1500.0, 0.79, "cuda9", "v100", start="random", **dense),
+        failed("knet", "oom", "killed by the kernel: out of memory", "cuda9", "v100", **dense),  # does not tell
+        cannot("caffe2", "no wheel", "cuda9", "v100", workload="densenet121"),
+    ]
+    (table, *_), _ = tables.tables(table_of(rows_of_both), TITLES)
+    assert table.columns == [("CUDA 9", "V100", "ImageNet weights"), ("CUDA 9", "V100", "random weights")]
+    fastest = {name: [entry.fastest for entry in entries] for name, entries in table.rows.items()}
+    assert fastest["PyTorch"] == [True, False]
+    assert not any(fastest["MXNet"] + fastest["CNTK"])  # CNTK took less, but is alone in its column
+    assert [entry.time for entry in table.rows["caffe2"]] == ["–", "–"]
+    assert table.rows["Julia (Knet)"][0].time
+    assert not table.rows["Julia (Knet)"][1].time
+
+
+def test_input_lag_is_told_whatever_the_start_of_the_real_run():
+    dense = {"workload": "densenet121", "metric": "auc"}
+    real = ran("pytorch", 1700.0, 0.816, "cuda9", "v100", start="imagenet", **dense)
+    fake = ran("pytorch", 1500.0, 0.5, "cuda9", "v100", start="random", data="synthetic", **dense)
+    (table, *_), _ = tables.tables(table_of([real, fake]), TITLES)
+    assert table.columns[-1] == ("CUDA 9", "V100", "ImageNet weights", "input lag")
+    assert table.rows["PyTorch"][-1].time == "200 s, 12 %"

@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -19,16 +22,18 @@ MIB = 2**20
 def run(tmp_path):
     """Run the tiny library on a machine; returns the finished process and its document, if there is one."""
 
-    def run(told, uses, *words, workload="rnn", wanted="all", platform="cuda12", how="train_step"):
+    def run(told, uses, *words, workload="rnn", wanted="all", platform="cuda12", how="train_step", **more):
+        shutil.rmtree(tmp_path / "results", ignore_errors=True)
         (tmp_path / "results").mkdir()
         variables = {
             **os.environ,
-            "PYTHONPATH": str(tiny_cell.workloads(tmp_path / "workloads", uses, how)),
+            "PYTHONPATH": str(tiny_cell.workloads(Path(tempfile.mkdtemp(dir=tmp_path)), uses, how)),
             "ROSETTA_PLATFORM": platform,
             "ROSETTA_RESULTS": str(tmp_path / "results"),
             "LD_LIBRARY_PATH": str(tmp_path),
             "PRETENDED_MACHINE": str(tmp_path / "machine"),
             "PRETENDED_USE": str(tmp_path / "use"),
+            **more,
         }
         if told:
             build_library(told["driver"], tmp_path)
@@ -59,6 +64,8 @@ def test_a_cell_that_uses_its_card_says_what_it_saw(run):
     for state in (card.start, card.middle, card.end):
         assert (state.graphics_clock, state.memory_clock, state.temperature, state.throttled) == (1320, 6251, 40, [])
     assert document.versions.device == "pretended:0"
+    assert document.effective_precision == "fp32"  # the entry point has told NVIDIA's libraries
+    assert "kernels" not in document.phases  # there is no folder to keep them in
     assert document.environment.gpus[0].uuid == card.uuid
 
 
@@ -168,4 +175,30 @@ def test_what_a_container_says_of_its_cards_is_not_trusted(run):
 def test_inference_and_parity_are_to_prove_it_too(run, workload, words):
     done, document = run(MACHINES["t4"], {}, *words, workload=workload)
     assert (done.returncode, document) == (1, None)
+    assert said(done).endswith("The framework fell back to the CPU.")
+
+
+def test_kernels_are_compiled_before_the_clock_once_for_each_kind_of_cell_and_not_for_a_proof(run, tmp_path):
+    kept = tmp_path / "kernels"
+    kept.mkdir()
+    uses = {0: [(0, 300 * MIB)]}
+    done, proof = run(MACHINES["t4"], uses, "--parity", CUDA_CACHE_PATH=str(kept))
+    assert "kernels" not in proof.phases, done.stderr
+    assert not list(kept.iterdir())
+    done, first = run(MACHINES["t4"], uses, "--epochs", "1", CUDA_CACHE_PATH=str(kept))
+    assert first.phases["kernels"] != 0, done.stderr
+    assert len(list(kept.iterdir())) == 1
+    assert done.stdout.count('"event": "result"') == 1  # the run that fills says nothing
+    _, second = run(MACHINES["t4"], uses, "--epochs", "2", CUDA_CACHE_PATH=str(kept))  # the same, but longer
+    assert second.phases["kernels"] == 0
+    _, other = run(MACHINES["t4"], uses, "--epochs", "1", workload="cnn", CUDA_CACHE_PATH=str(kept))
+    assert other.phases["kernels"] != 0
+    assert len(list(kept.iterdir())) == 2
+
+
+def test_a_run_that_fails_fills_nothing_and_the_cell_says_why(run, tmp_path):
+    kept = tmp_path / "kernels"
+    kept.mkdir()
+    done, document = run(MACHINES["t4"], {}, "--epochs", "1", CUDA_CACHE_PATH=str(kept))
+    assert (done.returncode, document, list(kept.iterdir())) == (1, None, [])
     assert said(done).endswith("The framework fell back to the CPU.")

@@ -271,3 +271,23 @@ def test_each_worker_normalises_by_itself():
     assert one != two
     halves = [densenet121.gradients(given, x[h], y[h], SimpleNamespace(workers=1))[0] for h in (slice(2), slice(2, 4))]
     assert two == pytest.approx(np.mean(halves), abs=1e-12)
+
+
+def test_cudnns_block_is_read_as_cudnn_names_its_parts():
+    """By the ids of cuDNN's parts: 0 to 2 are of the input, 3 to 5 of the state, each reset, update, new."""
+    declared = {array.name: array for array in weights.rnn(RNN)}
+    names = ["gru.input.weight", "gru.state.weight", "gru.input.bias", "gru.state.bias"]
+    given = [RANDOM.uniform(size=declared[name].shape).astype(np.float32) for name in names]
+    block = weights.cudnn_block(given)
+    (inputs, hidden), start = (RNN.embedding, RNN.hidden), 0
+    for part in range(6):
+        width = inputs if part < 3 else hidden
+        matrix = block[start : start + hidden * width].reshape(hidden, width)
+        assert (matrix == given[part // 3][part % 3 * hidden : (part % 3 + 1) * hidden]).all()
+        start += hidden * width
+    for part in range(6):
+        bias = block[start + part * hidden : start + (part + 1) * hidden]
+        assert (bias == given[2 + part // 3][part % 3 * hidden : (part % 3 + 1) * hidden]).all()
+    assert block.size == start + 6 * hidden
+    for ours, theirs in zip(given, weights.from_cudnn_block(block, inputs, hidden), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -34,6 +34,26 @@ def test_a_script_runs_in_the_precisions_that_its_library_declares(script):
     assert tuple(re.findall(r'"([^"]+)"', found[1]) if found else ["fp32"]) == declared
 
 
+@pytest.mark.parametrize("script", [path for path in SCRIPTS if path.parent.name == "rnn"], ids=lambda path: path.name)
+def test_every_script_of_the_gru_says_how_its_time_steps_are_computed(script):
+    assert len(re.findall(r"(?m)^cell[.$]gru (?:=|<-) ", script.read_text())) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_script_of_a_library_that_has_settings_for_its_float32_makes_them(script):
+    own = {
+        "torch": r"import torch\n",
+        "tensorflow": '(?m)^import tensorflow as tf|import."tensorflow',
+        "jax": "import jax\n",
+    }
+    own["paddle"] = "import paddle\n"
+    text = script.read_text()
+    if "2018" in script.stem or script.stem.startswith("caffe2"):
+        return  # of before Ampere
+    libraries = [name for name, pattern in own.items() if re.search(pattern, text)]
+    assert re.findall(r"settle_precision\(.(\w+)", text) == libraries
+
+
 def test_every_script_belongs_to_a_library_and_every_library_has_scripts():
     libraries = library_index()
     names = {re.sub("_", "-", path.stem) for path in SCRIPTS}
