@@ -177,7 +177,6 @@ def run(
     if show:
         return print_commands(cells, engine, selection)
     tell_of_gpus(selection, machine_of(cells, engine))
-    tell_of_load(engine)
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
     run_cells(cells, engine, selection.results, plan, screen.show, running, target, weights)
 
@@ -240,10 +239,13 @@ BUSY = 0.5
 """Load by the core from which on a run that begins is warned: half of the machine is somebody else's."""
 
 
-def tell_of_load(engine: "Engine") -> None:
-    """Say before a run that the machine is busy; of another machine than this one its cells' rows tell it."""
+def tell_of_load(planned: "list[Planned]", engine: "Engine") -> None:
+    """Say before cells are measured that the machine is busy; of another machine than this one their rows tell it."""
+    from orchestrator.plan.verdicts import Verdict
+
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if engine.host == os.uname().nodename and load > BUSY * cores:
+    measured = any(each.verdict is Verdict.READY and not each.cell.parity for each in planned)
+    if measured and engine.host == os.uname().nodename and load > BUSY * cores:
         note(
             f"this machine is busy, a load of {load:.1f} on {cores} cores: times will be longer than they would be"
             " alone, and cells that see more than it can do are marked and not ranked"
@@ -328,6 +330,7 @@ def run_cells(
 
     def once(cells: "list[Cell]") -> "tuple[list[Planned], Tally]":
         planned = plan(cells, host)
+        tell_of_load(planned, engine)
         return planned, execution.run(planned, engine, settings, host, progress, interruption)
 
     tally = run_until_steady(cells, folder, target, once, progress.say) if target else once(cells)[1]

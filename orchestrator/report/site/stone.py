@@ -41,12 +41,15 @@ def columns(workload: str, figures: Mapping[str, Figures]) -> Iterator[Column]:
     """The scripts of a workload; ``figures`` by the title that a library has in the tables."""
     titles = library_titles()
     for script in scripts(workload):
-        row = {"library": script.library, "precision": "fp32", "variant": script.variant}
-        title = library_title(row, titles)
+        row = {"library": script.library, "workload": workload, "precision": "fp32", "variant": script.variant}
+        # on a CPU and on a GPU it may be of another form, and so have two titles
+        of_forms = dict.fromkeys(library_title({**row, "platform": platform}, titles) for platform in ("cpu", "cuda9"))
+        title = next(iter(of_forms))
+        shown = [figure for name in of_forms for figure in figures.get(name, ())]
         library = library_index()[script.library].libraries[script.library]
         name = script.path.stem.replace("_", "-")
         path = script.path.relative_to(script.path.parents[2])
-        yield Column(name, title, library.docs, str(path), list(parts(script)), figures.get(title, ()))
+        yield Column(name, title, library.docs, str(path), list(parts(script)), shown)
 
 
 def parts(script: Script) -> Iterator[Part]:
