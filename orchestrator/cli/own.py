@@ -106,8 +106,11 @@ def verify(
             measure(asked, selection, length, USUAL, console, run_cells)
         results = chosen(gather([asked.folder.path]), asked, selection, length)
         find = own.baselines(sources, engine.machine().models)
-        compared += comparison.verify(results, find, judging.threshold / 100)
-        for line in (*dict.fromkeys(own.warnings(results)), *own.beside(results)):
+        found = comparison.verify(results, find, judging.threshold / 100)
+        compared += found
+        said = {reason for one in found for reason in one.reasons}
+        warnings = [line for line in dict.fromkeys(own.warnings(results)) if line not in said]
+        for line in (*warnings, *own.beside(results)):
             console.print(f"{label}: {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
     return compared, " or ".join(source.name for source in sources) or "the figures of 2018"
 

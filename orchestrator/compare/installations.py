@@ -45,7 +45,7 @@ BLAS_OF_OURS: Mapping[str, str] = {"torch": "mkl"}
 """What our images' own builds compute matrix products with, where the builds of others differ."""
 
 TELLING = re.compile(
-    r"torch|triton|tensorflow|keras|jax|jaxlib|flax|optax|numpy|mkl|intel-openmp|.*openblas.*|.*cudnn.*|.*cublas.*"
+    r"torch|triton|tensorflow(-cpu|-gpu|-intel)?|tf-nightly.*|keras|jax|jaxlib|flax|optax|numpy|mkl|intel-openmp|.*openblas.*|.*cudnn.*|.*cublas.*"
     r"|.*cuda.*|mxnet.*|cupy.*|chainer|paddlepaddle.*|onednn.*|ml-dtypes|conda:.*(blas|mkl|cuda|cudnn|openmp).*"
 )
 """Packages of which another version may be another speed."""
@@ -166,7 +166,11 @@ def other_packages(ours: Row, theirs: Row) -> str | None:
     mine, other = table(ours, "packages"), table(theirs, "packages")
     if not mine or not other:
         return None
-    names = sorted(name for name in {*mine, *other} if TELLING.fullmatch(name) and mine.get(name) != other.get(name))
+    library = str(told(ours).get("module"))
+    names = sorted(
+        (name for name in {*mine, *other} if TELLING.fullmatch(name) and mine.get(name) != other.get(name)),
+        key=lambda name: (not name.startswith(library), name),
+    )
     if not names:
         return None
     shown = [f"{name} {mine.get(name, '–')}, the baseline {other.get(name, '–')}" for name in names[:MOST_PACKAGES]]

@@ -65,7 +65,8 @@ def baselines(sources: Sequence[Source], cards: Sequence[str] = ()) -> Finder:
             if isinstance(found, Baseline):
                 return found
         names = " or ".join(dict.fromkeys(source.name for source in sources)) or "no results"
-        return f"no row of ours for this machine in {names}"
+        measured = f"'rosetta run --only {row['library']}/{row['workload']}/*' with the same options makes one"
+        return f"no row of ours for this machine in {names}: {measured}"
 
     return find
 

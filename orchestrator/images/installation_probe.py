@@ -136,7 +136,8 @@ def of_tensorflow(tf: Any) -> Dict[str, Any]:
     return {
         "cuda": build.get("cuda_version") or ("yes" if told(lambda: tf.test.is_built_with_cuda()) else None),
         "cudnn": build.get("cudnn_version"),
-        "onednn": told(lambda: onednn_of_tensorflow()),
+        # it takes oneDNN on newer CPUs alone: where it does not, nothing is wrong; a variable says if it was told so
+        "onednn": told(onednn_of_tensorflow) or None,
         "threads": threads or (int(asked) if asked.isdigit() and int(asked) else len(os.sched_getaffinity(0))),
         "cards": None if gpus is None else len(gpus),
         "device": told(lambda: tf.config.experimental.get_device_details(gpus[0])["device_name"]) if gpus else None,

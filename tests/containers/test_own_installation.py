@@ -10,6 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator.cli.main import main
+from orchestrator.compare import causes
+from orchestrator.compare.audit import audit
+from orchestrator.engines import process
 from orchestrator.images.image import image_for
 from orchestrator.results.files import read_results
 from orchestrator.results.paths import ResultsFolder
@@ -87,3 +90,42 @@ def test_an_image_without_our_libraries_has_nothing_to_be_measured(engine, tmp_p
     assert said.exit_code == 20
     assert "nothing that can be measured" in said.stderr
     assert not Path(tmp_path, "own").exists()
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> Path:
+    """A virtual environment with PyTorch, as somebody may have it: the one that stands for our image without Docker."""
+    image = image_for("pytorch", "cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROSETTA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        process.install(image)
+        return process.environment_of(image) / "bin" / "python"
+
+
+def test_an_environment_is_measured_untouched_and_what_cripples_it_is_named_first(environment, tmp_path, monkeypatch):
+    before = listed(environment.parents[1])
+    crippled = tmp_path / "crippled"
+    crippled.mkdir()
+    (crippled / "sitecustomize.py").write_text("import torch; torch._C._set_mkldnn_enabled(False)\n")
+    results = ["--results", tmp_path / "results"]
+    for name, path in (("usual", ""), ("crippled", str(crippled))):
+        monkeypatch.setenv("PYTHONPATH", path)
+        said = rosetta("run", "--python", f"{name}={environment}", *CELL, *results)
+        assert said.exit_code == 0, said.output
+        assert ("no oneDNN" in said.stdout) == (name == "crippled")
+    assert f"own: {name}" in said.stdout
+    assert listed(environment.parents[1]) == before
+
+    rows = read_results(ResultsFolder(tmp_path / "results").merged).drop_columns("started").to_pylist()
+    timed = {row["image"]: row for row in rows if row["parity"] is None}
+    assert {row["status"] for row in rows} == {"ok"}
+    assert timed["usual"]["key"] != timed["crippled"]["key"]
+    assert next(causes.reasons([timed["crippled"]], timed["usual"])).startswith("no oneDNN")
+    compared = json.loads(rosetta("diff", "usual", "crippled", *results, "--json").stdout)
+    assert [one["cell"] for one in compared] == ["pytorch/rnn/own (crippled)"]
+    assert not audit(rows)
+
+
+def listed(folder: Path) -> list[tuple[str, int]]:
+    """The files of a folder and when they were changed."""
+    return sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file())
