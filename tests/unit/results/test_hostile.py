@@ -59,7 +59,7 @@ def test_a_decoder_that_dies_costs_the_file_of_which_it_died(tmp_path):
 
 def test_a_file_that_went_through_other_programs_is_still_a_result(tmp_path):
     path = tmp_path / "results.parquet"
-    write_results(table_of([row(), row(run="run-2", repeat=0)]), path)
+    write_results(table_of([row(), row(run="run-2")]), path)
     before = read_results(path)
     duckdb.execute(f"COPY (FROM '{path}') TO '{tmp_path / 'duckdb.parquet'}' (FORMAT parquet)")
     pq.read_table(path).to_pandas().to_parquet(tmp_path / "pandas.parquet")

@@ -58,6 +58,7 @@ def adding_up(said: dict[str, Any], given: Any) -> dict[str, Any]:
     follows = {
         "steps": said["samples"] // batch * epochs,
         "samples_tested": min(whole, said["samples"]),
+        "seconds_warm": seconds,
         "epoch_seconds": [seconds / epochs] * epochs,
         "epoch_losses": [0.6 / number for number in range(1, epochs + 1)],
         "phases": {"import": 1.5, "train": seconds + 0.5},
