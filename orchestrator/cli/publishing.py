@@ -129,13 +129,11 @@ def reproduce(
         echo(f"note: not run again: {name}: {why}", err=True)
     of_cell = {row.cell: row for row in rows}
     engine = reproduction.pulling_engine()
-    waiting = reproduction.waiting(rows, results)
-    for line in reproduction.announced(waiting, engine.api):
-        echo(line, err=not dry_run)
+    lines = list(reproduction.announced(reproduction.waiting(rows, results), engine.api))
     if dry_run:
-        return
-    if waiting and not yes:
-        require_consent()
+        return echo("\n".join(lines))
+    if lines:
+        require_consent(lines, yes)
 
     def plan(cells: "list[Cell]", host: "Host") -> "list[Planned]":
         return reproduction.plan([of_cell[cell] for cell in cells], results, host)
@@ -155,8 +153,11 @@ def reproduce(
     tell(comparison.verify(mine, baseline, threshold / 100), source, running.as_json)
 
 
-def require_consent() -> None:
-    """Ask whether what was shown may be run; raises DeclinedError if not, or if nobody answers."""
+def require_consent(lines: list[str], given: bool) -> None:
+    """Show what is about to be run, and ask unless consent is ``given``; raises DeclinedError if nobody agrees."""
+    echo("\n".join(lines), err=True)
+    if given:
+        return
     try:
         agreed = click.confirm("Run these programs of somebody else, without network and as isolated as any?", err=True)
     except click.Abort:

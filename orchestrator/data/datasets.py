@@ -275,7 +275,14 @@ def bring_published(shelf: Shelf, wanted: list[File], mirror: str | None, say: S
             return gather(shelf, way, needed, say)
         except NotThere as refusal:
             refusals.append(str(refusal))
-    raise DataError(f"The data set {shelf.dataset.name} can't be had.", "; ".join(refusals) + ".", OFFLINE)
+            if is_url(way[0][1]):
+                say(f"{shelf.dataset.name}: {refusal}")
+        except DataError as error:
+            if not refusals:
+                raise
+            raise DataError(error.what, f"{'; '.join(refusals)}. Then {error.why}", MIRROR) from None
+    remedy = MIRROR if mirror else OFFLINE
+    raise DataError(f"The data set {shelf.dataset.name} can't be had.", "; ".join(refusals) + ".", remedy)
 
 
 def convert(shelf: Shelf, wanted: list[File]) -> Path:
@@ -292,6 +299,8 @@ def convert(shelf: Shelf, wanted: list[File]) -> Path:
             )
     return made
 
+
+MIRROR = "Look at ROSETTA_DATA_MIRROR first: what it names, and the credentials in it."
 
 Way = list[tuple[File, str]]
 """The files to get, each with its address (a URL, a place in a storage, or a path)."""

@@ -246,28 +246,34 @@ def shown(say: Say, incoming: Incoming) -> Iterator[Callable[[], None]]:
 
 def is_url(address: str) -> bool:
     """Whether an address is fetched over HTTP."""
-    return urlsplit(address).scheme in ("http", "https")
+    return address.lower().startswith(("http://", "https://"))
 
 
 def is_stored(address: str) -> bool:
     """Whether an address is a place in a storage; what is neither that nor a URL is a path."""
-    return urlsplit(address).scheme in SCHEMES
+    return address.partition("://")[0] in SCHEMES and "://" in address
 
 
 def below(mirror: str, path: str) -> str:
     """The address of a file of a mirror; the query of a URL (a signature, say) stays behind it."""
     if not is_url(mirror) and not is_stored(mirror):
         return str(Path(mirror).expanduser() / path)
-    parts = urlsplit(mirror)
+    try:
+        parts = urlsplit(mirror)
+    except ValueError:
+        raise DataError("ROSETTA_DATA_MIRROR is a malformed address.", remedy="Correct or unset it.") from None
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
 
 
 def printable(address: str) -> str:
-    """An address without the secrets it may carry: user, password, query."""
-    if not is_url(address):
-        return address
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+    """An address without what it may carry of secrets: user, password, query, fragment; or a path, as it is."""
+    if "://" not in address:
+        return address if "/" in address else address.rpartition("@")[2]  # a proxy may come without a scheme
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "a malformed address"
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def cause(error: BaseException) -> BaseException:

@@ -17,6 +17,8 @@ FOLDER = "by-hand"
 
 FLAGS: Mapping[str, str] = {
     "network_mode": "--network",
+    "dns": "--dns",
+    "dns_search": "--dns-search",
     "read_only": "--read-only",
     "cap_drop": "--cap-drop",
     "security_opt": "--security-opt",

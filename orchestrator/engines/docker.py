@@ -17,13 +17,13 @@ from docker.types import Mount
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import code_scan, kernel_cache, probe, volumes
+from orchestrator.engines import code_scan, kernel_cache, probe, results_volume, volumes
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.copying import archive_from, put
-from orchestrator.engines.isolation import USER, gpu_request, isolation, odd_volumes
+from orchestrator.engines.isolation import RESULTS, USER, gpu_request, isolation, odd_volumes
 from orchestrator.engines.output import Output, failure, success
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
-from orchestrator.errors import EngineError, ResultError
+from orchestrator.errors import BuildError, EngineError, ResultError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, built_on
 from orchestrator.images.image import Image, every_image
@@ -38,7 +38,7 @@ GRACE = 60.0
 """Seconds after its deadline in which the engine must have ended a cell; one that hangs is given up as lost."""
 
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
-"""Exit codes of a cell that somebody has ended, who is neither its deadline nor the kernel short of memory."""
+"""Exit codes of a cell that somebody may have ended, who is neither its deadline nor the kernel short of memory."""
 
 LOST = re.compile("containerd|transport|context canceled|shutting down|connection refused|timeout|i/o error", re.I)
 """What an engine says that is about to end or has just been started again; all else that it says, it means."""
@@ -58,8 +58,6 @@ class DockerEngine(OnThisHost):
     """A Docker engine, local or the one that ``DOCKER_HOST`` names; its images come by ``supply``."""
 
     name = "docker"
-    results = "/results"
-    """The folder in a container in which a cell leaves its document."""
 
     def __init__(self, supply: Supply = built) -> None:
         self.connection = Connection()
@@ -130,7 +128,7 @@ class DockerEngine(OnThisHost):
                 outcome = self._follow(container, task, on_event)
         except ResultError as error:
             outcome = Outcome(Status.FAILED, str(error))
-        except EngineError as error:
+        except (EngineError, BuildError) as error:
             outcome = Outcome(Status.HOST_LOST, str(error))
         except UNREACHABLE as error:
             outcome = refused(error)
@@ -173,42 +171,47 @@ class DockerEngine(OnThisHost):
 
     @contextmanager
     def _container(self, task: Task) -> Iterator[str]:
-        """A created container, removed at the end whatever happens, with the volume of its results."""
+        """A created container, removed at the end whatever happens, with its results folder."""
         self._remove_orphans(task)
         if reason := odd_volumes(self.api.inspect_image(self._id(task.image))["Config"]):
             raise ResultError(f"The image {reason}.")
+        owned = {"rosetta.run": task.run, CLAIM: task.claim}
+        with results_volume.held(self.api, {"rosetta": "keeper", **owned}) as keeper:
+            container = self._created(task, keeper, {"rosetta": "cell", **owned})
+            with self._lock:
+                self._running.add(container)
+            try:
+                if task.weights:
+                    put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
+                yield container
+            finally:
+                with self._lock:
+                    self._running.discard(container)
+                self.remove(container)
+
+    def _created(self, task: Task, keeper: str, labels: Mapping[str, str]) -> str:
+        """The container of a cell, with the results folder that the keeper holds."""
         host = self.api.create_host_config(
             **isolation(task.memory, task.cell.n_gpus),
+            volumes_from=[keeper],
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
             cpuset_cpus=",".join(map(str, task.cores)) or None,
             mounts=self._mounts(task),
         )
-        container = self.api.create_container(
+        made = self.api.create_container(
             self._id(task.image),
             **self._invocation(task),
             user=USER,
             host_config=host,
-            volumes=["/results", *(["/weights"] if task.weights else [])],
+            volumes=["/weights"] if task.weights else None,
             labels={
-                "rosetta": "cell",
+                **labels,
                 "rosetta.cell": task.cell.id,
                 "rosetta.key": task.key,
-                "rosetta.run": task.run,
-                CLAIM: task.claim,
                 **{f"{GPU}{gpu}": "held" for gpu in task.gpus},
             },
-        )["Id"]
-        with self._lock:
-            self._running.add(container)
-        try:
-            self._before_start(container)
-            if task.weights:
-                put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
-            yield container
-        finally:
-            with self._lock:
-                self._running.discard(container)
-            self.remove(container)
+        )
+        return str(made["Id"])
 
     def _mounts(self, task: Task) -> list[Mount]:
         """What a cell sees beside its image: its data set and, on a GPU, the kernels that were compiled for it."""
@@ -226,9 +229,6 @@ class DockerEngine(OnThisHost):
         """How a container of ours is told what to run."""
         kernels = kernel_cache.VARIABLES if task.gpus else {}
         return {"command": contract.arguments(task.cell), "environment": dict(kernels)}
-
-    def _before_start(self, container: str) -> None:
-        """Images of ours need nothing more."""
 
     def _remove_orphans(self, task: Task) -> None:
         """Remove what an orchestrator that is dead has left of this cell, or on its GPUs: we hold the locks of both."""
@@ -272,7 +272,7 @@ class DockerEngine(OnThisHost):
             return Outcome(Status.FAILED, str(error), log=log)
         if exit_code != 0 and self.api.inspect_container(container)["State"].get("OOMKilled"):
             return Outcome(Status.OOM, "killed by the kernel: out of memory", log=log)
-        if exit_code in KILLED:
+        if exit_code in KILLED and self._was_killed(container):
             return Outcome(Status.HOST_LOST, f"ended from outside by {KILLED[exit_code]}", log=log)
         return failure(log, exit_code)
 
@@ -280,9 +280,18 @@ class DockerEngine(OnThisHost):
         late.set()
         self._kill(container)
 
+    def _was_killed(self, container: str) -> bool:
+        """Whether the engine was asked to send a signal: a program can also end itself with such an exit code."""
+        untyped: Any = self.api
+        state = untyped.inspect_container(container)["State"]
+        begin, end = (datetime.fromisoformat(state[name]).timestamp() for name in ("StartedAt", "FinishedAt"))
+        told = {"container": container, "event": "kill"}
+        kills = untyped.events(since=int(begin), until=int(end) + 1, filters=told, decode=True)  # a second at most
+        return next(iter(kills), None) is not None
+
     def _result(self, container: str) -> bytes | None:
         """The one JSON document in /results, or None if there is none."""
-        with archive_from(self.api, container, self.results) as chunks:
+        with archive_from(self.api, container, RESULTS) as chunks:
             return document_of(chunks)
 
     def _volume(self, data: Path) -> str:

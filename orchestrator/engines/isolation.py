@@ -24,6 +24,8 @@ def isolation(memory: int, workers: int = 1) -> dict[str, Any]:
     """What every cell is denied; ``memory`` in bytes, ``workers`` the number of its GPUs or of what stands for them."""
     return {
         "network_mode": "none",
+        "dns": ["127.0.0.1"],  # else the engine writes the host's nameservers and domain into /etc/resolv.conf
+        "dns_search": ["."],
         "read_only": True,
         "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=2g"},  # Theano compiles and runs there
         "cap_drop": ["ALL"],

@@ -1,8 +1,6 @@
 """Cells in an image that is not ours: harness and scripts are mounted read-only, and it is isolated as any cell is."""
 
 import hashlib
-import io
-import tarfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,7 +11,7 @@ from docker.types import Mount
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.engines.copying import put
 from orchestrator.engines.docker import DockerEngine
-from orchestrator.engines.isolation import gpu_request
+from orchestrator.engines.isolation import RESULTS, gpu_request
 from orchestrator.engines.own import own_arguments, own_variables, precision_variables
 from orchestrator.engines.protocol import Task
 from orchestrator.engines.scripts import run_script
@@ -35,8 +33,6 @@ SHARED_FILES = (".py", ".json", ".R", ".jl")
 
 class OwnImage(DockerEngine):
     """Runs cells in one image of somebody else's, which the user has pulled."""
-
-    results = "/results/results"  # the volume itself belongs to root where an image has no such folder
 
     def __init__(self, image: str) -> None:
         super().__init__()
@@ -101,13 +97,9 @@ class OwnImage(DockerEngine):
                 **super()._invocation(task)["environment"],
                 **own_variables(),
                 **precision_variables(task),
-                "ROSETTA_RESULTS": self.results,
+                "ROSETTA_RESULTS": RESULTS,
             },
         }
-
-    def _before_start(self, container: str) -> None:
-        """Make the folder of the results writable for the cell's user, which an image of ours has seen to."""
-        self.api.put_archive(container, "/results", folder_archive("results"))
 
     @cached_property
     def _workloads(self) -> str:
@@ -130,13 +122,3 @@ class OwnImage(DockerEngine):
         finally:
             self.api.remove_container(made, v=False, force=True)
         return name
-
-
-def folder_archive(name: str) -> bytes:
-    """A tar archive of one folder that everybody may write to."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as archive:
-        folder = tarfile.TarInfo(name)
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o777
-        archive.addfile(folder)
-    return made.getvalue()

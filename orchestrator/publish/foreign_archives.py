@@ -31,7 +31,7 @@ CHUNK = 2**20
 MAKE = "Make it with 'rosetta images save'."
 
 TAG = re.compile(
-    r"rosetta/(?!(?:orchestrator|probe|labelled):)[a-z0-9]+(?:[._-]+[a-z0-9]+)*:[A-Za-z0-9_][\w.-]{0,127}", re.A
+    r"rosetta/(?!(?:orchestrator|probe|labelled|keeper):)[a-z0-9]+(?:[._-]+[a-z0-9]+)*:[A-Za-z0-9_][\w.-]{0,127}", re.A
 )
 """Images that can be loaded: of frameworks. What runs with the engine's socket, or is built on, is none of them."""
 

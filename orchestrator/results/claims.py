@@ -109,8 +109,16 @@ class Claims:
 
     def take(self, name: str) -> Claim | None:
         """The claim of a cell's key, now or never: None if another process has it."""
+        self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
         lock = file_locks.take(self.folder / f"{name}.lock")
         return Claim(lock, self.folder / f"{name}.json") if lock else None
+
+    def is_there(self) -> bool:
+        """Whether the results folder is still the one that it was at the start."""
+        try:
+            return identity_in(self.folder / "id") == self.id
+        except (OSError, UnicodeDecodeError):
+            return False
 
     def join(self) -> Claim:
         """The claim of one more orchestrator."""
@@ -131,6 +139,7 @@ class Claims:
     @contextmanager
     def folder_to_itself(self) -> Iterator[None]:
         """Files about the whole folder are read and written by one orchestrator at a time: wait for the others."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with file_locks.waited_for(self.folder / f"{EVERYTHING}.lock"):
             yield
 
@@ -167,4 +176,9 @@ def identity(path: Path) -> str:
         with suppress(FileExistsError):  # another orchestrator was faster
             os.link(partial, path)
         partial.unlink()
+    return identity_in(path)
+
+
+def identity_in(path: Path) -> str:
+    """The same of a file that is there."""
     return f"{read_regular(path, LARGEST).decode()}.{path.stat().st_ino}"

@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.data import datasets, given_weights
 from orchestrator.engines.protocol import Engine
-from orchestrator.errors import DiskError, EngineError, GpuError, SelectionError
+from orchestrator.errors import DiskError, EngineError, GpuError, ResultError, SelectionError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.claims import Claims
@@ -73,12 +73,19 @@ def run(
         if ready:
             with suppress(EngineError):  # whatever it is, the next run removes what is left
                 remove_orphans(engine, claims)
+        vanished = not claims.is_there()
         if unmerged:
             with claims.folder_to_itself():
                 merge([settings.results], merged, progress.say)
         own_claim.release()
         if unmerged:
             give_to_owner(settings.results)
+    if vanished:
+        tally.error = tally.error or ResultError(
+            f"The results folder {settings.results} was removed or replaced while the run was on.",
+            "What had been written before is gone.",
+            "Run it again: cells whose results are there are not run again.",
+        )
     return tally
 
 

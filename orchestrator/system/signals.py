@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which end a run in order."""
+"""Ctrl-C, SIGTERM and the end of a terminal, which end a run in order."""
 
 import signal
 from collections.abc import Iterator
@@ -19,9 +19,11 @@ class Interruption:
         """Take over the signals.
 
         SIGTERM: 'docker stop' ends a run as Ctrl-C does. SIGINT: Python ignores it in what a script starts with '&'.
+        SIGHUP: the terminal is gone; it stays ignored under nohup, which is there so that a run goes on.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def _handle(self, *_: object) -> None:
         self._came = True

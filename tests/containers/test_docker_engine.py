@@ -11,7 +11,7 @@ import pytest
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.events import Parity
-from orchestrator.engines import kernel_cache
+from orchestrator.engines import kernel_cache, results_volume
 from orchestrator.engines.docker import CLAIM, GPU, DockerEngine, isolation
 from orchestrator.engines.protocol import Task
 from tests.unit.cell.test_contract import DOCUMENT
@@ -86,7 +86,7 @@ def test_events_and_log_come_back(outcome_of):
         (writes(json.dumps(DOCUMENT)[:100]), Status.FAILED, "not a valid result"),
         (writes(json.dumps({**DOCUMENT, "contract": 2})), Status.FAILED, "contract version 2"),
         ("open('/results/a.json', 'w').write(' ' * 5_000_000)", Status.FAILED, "more than"),
-        ("open('/results/a.bin', 'w').write(' ' * 50_000_000)", Status.FAILED, "more in its results folder"),
+        ("open('/results/a.bin', 'w').write(' ' * 10_000_000)", Status.FAILED, "more in its results folder"),
         (writes("{}") + "; open('/results/b.json', 'w').write('{}')", Status.FAILED, "no plain single document"),
         ("import os; os.symlink('/etc/passwd', '/results/a.json')", Status.FAILED, "no plain single document"),
         ("import os; os.mkfifo('/results/a.json')", Status.FAILED, "no plain single document"),
@@ -158,12 +158,56 @@ def test_a_fork_bomb_stops_at_a_limit_and_leaves_no_process(outcome_of):
             assert b"forks refused after" not in name.read_bytes()
 
 
+@pytest.mark.parametrize("exits", ["sys.exit(137)", "sys.exit(143)", "import os; os.kill(os.getpid(), 9)"])
+def test_a_cell_that_ends_itself_like_a_killed_one_has_failed(outcome_of, exits):
+    outcome = outcome_of(exits)
+    assert outcome.status is Status.FAILED
+    assert "exit code 1" in outcome.reason
+
+
+MANY = """
+import os
+made = written = 0
+try:
+    while True:
+        with open('/results/%d' % made, 'wb') as file: file.write(bytes(2**17))
+        made, written = made + 1, written + 2**17
+except OSError as error: print(error)
+try:
+    while True:
+        os.mkdir('/results/d%d' % made); made += 1
+except OSError as error: print(error)
+print('left', made, written)
+"""
+
+
+def test_many_files_fill_no_disk_and_are_gone(outcome_of, engine):
+    before = {volume.id for volume in engine.volumes.list()}
+    outcome = outcome_of(MANY)
+    (said,) = (line.split() for line in outcome.log.splitlines() if line.startswith("left"))
+    assert int(said[1]) <= results_volume.MOST_FILES
+    assert 0 < int(said[2]) <= results_volume.SIZE
+    assert "No space left on device" in outcome.log
+    assert {volume.id for volume in engine.volumes.list()} <= before
+
+
+def test_the_keeper_does_nothing_and_has_nothing(engine):
+    docker_engine = DockerEngine()
+    with results_volume.held(docker_engine.api, {"rosetta": "keeper"}) as keeper:
+        state = docker_engine.api.inspect_container(keeper)
+        assert state["State"]["Running"]
+        assert (state["HostConfig"]["NetworkMode"], state["HostConfig"]["CapDrop"]) == ("none", ["ALL"])
+        assert state["Config"]["User"] == "10001:10001"
+    assert results_volume.image(docker_engine.api) == state["Image"]  # made once
+    docker_engine.api.close()
+
+
 @pytest.mark.parametrize("folder", ["/tmp", "/results", "/dev/shm"])
 def test_a_cell_that_fills_the_disk_fails_and_what_it_wrote_is_gone(outcome_of, engine, folder):
     before = {volume.id for volume in engine.volumes.list()}
     outcome = outcome_of(f"file = open('{folder}/full', 'wb')\nwhile True: file.write(bytes(2**24)); file.flush()")
     assert outcome.status is Status.FAILED
-    assert "File too large" in outcome.log
+    assert ("No space left on device" if folder == "/results" else "File too large") in outcome.log
     assert {volume.id for volume in engine.volumes.list()} <= before
 
 

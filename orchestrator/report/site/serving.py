@@ -1,7 +1,10 @@
 """The pages over HTTP while cells run: made from the results folder as it is at each moment, and nothing else."""
 
+import ipaddress
 import json
 import mimetypes
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +23,12 @@ from orchestrator.system.terminal import clock, number
 
 PATIENCE = 1.0
 """Seconds between two looks at the folder, however many ask."""
+
+SLOWEST = 30.0
+"""Seconds that a browser may take for the next byte of its request or for taking an answer."""
+
+MOST_AT_A_TIME = 64
+"""Connections that are served at a time; the next wait in the kernel's queue."""
 
 
 class Watched:
@@ -74,7 +83,7 @@ def serve(folder: Path, host: str, port: int, say: Callable[[str], None]) -> Non
     if not folder.is_dir():
         raise ResultError(f"There is no folder {folder}.", remedy="Make it, or name the results folder of a run.")
     try:
-        server = ThreadingHTTPServer((host, port), handler(Watched(folder)))
+        server = Server((host, port), handler(Watched(folder), host))
     except OSError as error:
         what = f"Nothing can be served at {host}, port {port}: {error.strerror or error}."
         raise AddressError(what, remedy="Name another with --port N or --host ADDRESS.") from None
@@ -84,11 +93,56 @@ def serve(folder: Path, host: str, port: int, say: Callable[[str], None]) -> Non
         server.serve_forever()
 
 
-def handler(watched: Watched) -> type[BaseHTTPRequestHandler]:
+class Server(ThreadingHTTPServer):
+    """Serves so many connections at a time and no more."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], answers: type[BaseHTTPRequestHandler]) -> None:
+        self._free = threading.BoundedSemaphore(MOST_AT_A_TIME)
+        super().__init__(address, answers)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Hand a connection to a thread of its own, once one is free."""
+        self._free.acquire()
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve it."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that went away, or was too slow."""
+
+
+def is_named(host: str, listening: str) -> bool:
+    """Whether a request is for this machine by a name that no page elsewhere can have a browser take for it.
+
+    A name of somebody else's that leads here would let that page read these. Addresses and this machine's own names
+    can't be given to others; where ``listening`` is open to the network, a colleague may use them.
+    """
+    name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
+    name = name.strip("[]").lower().rstrip(".")
+    own = {"localhost", listening.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+    with suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    return name in own
+
+
+def handler(watched: Watched, listening: str = "localhost") -> type[BaseHTTPRequestHandler]:
     """What answers requests: pages from memory, never a file by its name."""
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = SLOWEST
+
         def do_GET(self) -> None:
+            if not is_named(self.headers.get("Host", ""), listening):
+                self.answer(421, "text/plain", b"These pages have another address.")
+                return
             path = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
             if path == "live.json":
                 self.answer(200, "application/json", json.dumps(watched.now()).encode())

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.data import catalogue, datasets
+from orchestrator.data import catalogue, datasets, downloads
 from orchestrator.data.catalogue import DataSet
 from orchestrator.data.datasets import State
 from orchestrator.data.files import Content
@@ -377,6 +377,53 @@ def test_the_table_names_all_data_sets_of_the_workloads() -> None:
     assert {workload["dataset"] for workload in parameters.values()} - {None} <= catalogue.DATA_SETS.keys()
     weights = {name for workload in parameters.values() for name in workload.get("pretrained", {}).values()}
     assert weights == catalogue.WEIGHTS.keys()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_the_mirror_said_comes_first(reviews: DataSet, site: Site, status: int) -> None:
+    said: list[str] = []
+    site.statuses = [status, 404]
+    with pytest.raises(DataError) as refused:
+        datasets.fetch(
+            ["reviews"], mirror=f"{site.url.replace('//', '//me:secret@')}/mirror?sig=secret", say=said.append
+        )
+    first, _, second = refused.value.why.partition("; ")
+    assert f"/mirror/reviews.npz answered {status}" in first
+    assert "/reviews.npz answered 404" in second
+    assert refused.value.remedy.startswith("Look at ROSETTA_DATA_MIRROR first")
+    assert any(f"answered {status}" in line for line in said)
+    assert "secret" not in str(refused.value) + "".join(said)
+
+
+def test_a_wrong_mirror_is_named_before_a_publisher_out_of_reach(
+    publish: Callable[[bytes], DataSet], site: Site, tmp_path: Path
+) -> None:
+    publish(ARCHIVE)
+    site.statuses = [503] * 20
+    with pytest.raises(DataError) as refused:
+        datasets.fetch(["images"], mirror=str(tmp_path))
+    assert refused.value.why.startswith(f"{tmp_path}/")
+    assert "does not exist" in refused.value.why
+    assert "503" in refused.value.why
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:secret@host/x?sig=secret#secret", "https://host/x"),
+        ("http://me:secret@[::1/x", "a malformed address"),
+        ("az://me:secret@account/container?sig=secret", "az://account/container"),
+        ("me:secret@proxy:3128", "proxy:3128"),
+        ("/mnt/me@home/x", "/mnt/me@home/x"),
+    ],
+)
+def test_no_secret_of_an_address_is_shown(address: str, shown: str) -> None:
+    assert downloads.printable(address) == shown
+
+
+def test_a_malformed_mirror_is_refused_in_three_sentences(reviews: DataSet) -> None:
+    with pytest.raises(DataError, match="malformed address"):
+        datasets.fetch(["reviews"], mirror="http://me:secret@[::1/x")
 
 
 def test_every_file_of_the_table_can_be_had_and_proved() -> None:

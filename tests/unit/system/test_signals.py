@@ -11,7 +11,7 @@ from orchestrator.system.signals import Interruption
 
 @pytest.fixture
 def interruption():
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     made = Interruption()
     made.watch()
     yield made
@@ -19,10 +19,19 @@ def interruption():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_raises_where_it_hits(interruption, number):
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
+
+
+def test_nohup_stays_what_it_is():
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    Interruption().watch()
+    os.kill(os.getpid(), signal.SIGHUP)
+    for number, handler in kept.items():
+        signal.signal(number, handler)
 
 
 def test_with_patience_it_waits_until_it_is_asked_for(interruption):
