@@ -262,7 +262,9 @@ def mixed(image):
         r"-cu(?:da)?(\d\d?)(?:\d|x)?(?:-[a-z]+)?==|^(?:nvidia-cuda-runtime|cuda-(?:toolkit|bindings))==(\d+)|\+cu(\d\d)"
     )
     found = [(package, marks.search(package)) for package in packages_of(image)]
-    return [package for package, mark in found if mark and next(filter(None, mark.groups())) not in (wanted, f"{wanted}0")]
+    return [
+        package for package, mark in found if mark and next(filter(None, mark.groups())) not in (wanted, f"{wanted}0")
+    ]
 
 
 @pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
