@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
+from orchestrator.images.cuda_sources import Cuda, File, Line, Name, Quotable
 from orchestrator.system import library_folders
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.library_folders import LibraryFolder, remembered
@@ -28,10 +29,6 @@ from orchestrator.system.library_folders import LibraryFolder, remembered
 CUDA, DOCUMENTATION = "cuda.yaml", "documentation.yaml"
 """The files of images/ that define no framework."""
 
-Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
-Quotable = Annotated[str, StringConstraints(pattern=r'^[^"\\$\n]*$')]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Soname = Annotated[str, StringConstraints(pattern=r"^lib[\w.+-]+\.so[\d.]*$")]
 Architecture = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,2}[af]?$")]
 """A compute capability in one word: 75, 90a."""
 
@@ -154,13 +151,6 @@ class Source(Strict):
 
     image: Line
     path: Annotated[str, StringConstraints(pattern=r"^/\S+$")]
-
-
-class File(Strict):
-    """A file to download, and its SHA-256."""
-
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Compiled(Strict):
@@ -291,67 +281,6 @@ class Framework(Recipe):
         """The version that a library has on a platform: of its own package, else of the image."""
         spec = self.platforms[platform]
         return spec.pin(self.libraries[library].package) or spec.version
-
-
-class Stage(Strict):
-    """CUDA for one platform: what each source has it in, and the libraries, by the names they are loaded by.
-
-    ``apt`` are NVIDIA's packages with their versions, ``files`` its installers, ``packages`` those of conda.
-    """
-
-    apt: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+=[A-Za-z0-9.+~:-]+$")], ...]
-    files: tuple[File, ...]
-    packages: tuple[Quotable, ...]
-    toolkit: tuple[Soname, ...]
-    cudnn: tuple[Soname, ...]
-
-    @property
-    def checked(self) -> list[str]:
-        """The files as images/cuda-stage.sh takes them."""
-        return [f"{file.sha256}={file.url}" for file in self.files]
-
-
-class Key(Strict):
-    """A key that signs an archive of packages: the name of its file there, and what it is known by."""
-
-    file: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
-    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{40}$")]
-
-
-class CudaSource(Strict):
-    """A place that CUDA can be had from: the image that gets it, signed archives of packages, channels of conda."""
-
-    base: Line
-    archives: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")], ...] = ()
-    keys: tuple[Key, ...] = ()
-    channels: tuple[Line, ...] = ()
-
-    @property
-    def trusted(self) -> list[str]:
-        """The keys as images/cuda-stage.sh takes them."""
-        return [f"{key.file}={key.fingerprint}" for key in self.keys]
-
-
-SourceName = Literal["nvidia-apt", "nvidia-files", "anaconda"]
-
-
-class Cuda(Strict):
-    """The file images/cuda.yaml: the sources of CUDA, the default first, and a stage per platform."""
-
-    sources: dict[SourceName, CudaSource]
-    stages: dict[Name, Stage]
-
-    @field_validator("sources")
-    @classmethod
-    def _are_all_there(cls, sources: dict[SourceName, CudaSource]) -> dict[SourceName, CudaSource]:
-        if missing := set(get_args(SourceName)) - set(sources):
-            raise complaint(f"the source {min(missing)} is missing", "The Dockerfile has a stage for each of them.")
-        return sources
-
-    @property
-    def default(self) -> SourceName:
-        """The source that is taken unless the user chooses another."""
-        return next(iter(self.sources))
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -12,7 +12,8 @@ from typing import Any
 from orchestrator.cell import contract
 from orchestrator.errors import BuildError, MatrixError
 from orchestrator.images import definitions
-from orchestrator.images.definitions import Framework, Platform, Stage, frameworks, library_index
+from orchestrator.images.cuda_sources import Stage
+from orchestrator.images.definitions import Framework, Platform, frameworks, library_index
 from orchestrator.system import library_folders
 from orchestrator.system.library_folders import LibraryFolder, remembered
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 from orchestrator.errors import BuildError
-from orchestrator.images.definitions import SourceName, cuda, nearest
+from orchestrator.images.cuda_sources import SourceName
+from orchestrator.images.definitions import cuda, nearest
 from orchestrator.images.image import Image, packages_of
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")

@@ -1,0 +1,80 @@
+"""Where CUDA comes from for packages that leave it to the image: what images/cuda.yaml says."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import StringConstraints, field_validator
+
+from orchestrator.cell.strict import Strict
+
+Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
+Quotable = Annotated[str, StringConstraints(pattern=r'^[^"\\$\n]*$')]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Soname = Annotated[str, StringConstraints(pattern=r"^lib[\w.+-]+\.so[\d.]*$")]
+
+
+class File(Strict):
+    """A file to download, and its SHA-256."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Stage(Strict):
+    """CUDA for one platform: what each source has it in, and the libraries, by the names they are loaded by.
+
+    ``apt`` are NVIDIA's packages with their versions, ``files`` its installers, ``packages`` those of conda.
+    """
+
+    apt: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+=[A-Za-z0-9.+~:-]+$")], ...]
+    files: tuple[File, ...]
+    packages: tuple[Quotable, ...]
+    toolkit: tuple[Soname, ...]
+    cudnn: tuple[Soname, ...]
+
+    @property
+    def checked(self) -> list[str]:
+        """The files as images/cuda-stage.sh takes them."""
+        return [f"{file.sha256}={file.url}" for file in self.files]
+
+
+class Key(Strict):
+    """A key that signs an archive of packages: the name of its file there, and what it is known by."""
+
+    file: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{40}$")]
+
+
+class CudaSource(Strict):
+    """A place that CUDA can be had from: the image that gets it, signed archives of packages, channels of conda."""
+
+    base: Line
+    archives: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")], ...] = ()
+    keys: tuple[Key, ...] = ()
+    channels: tuple[Line, ...] = ()
+
+    @property
+    def trusted(self) -> list[str]:
+        """The keys as images/cuda-stage.sh takes them."""
+        return [f"{key.file}={key.fingerprint}" for key in self.keys]
+
+
+SourceName = Literal["nvidia-apt", "nvidia-files", "anaconda"]
+
+
+class Cuda(Strict):
+    """The file images/cuda.yaml: the sources of CUDA, the default first, and a stage per platform."""
+
+    sources: dict[SourceName, CudaSource]
+    stages: dict[Name, Stage]
+
+    @field_validator("sources")
+    @classmethod
+    def _are_all_there(cls, sources: dict[SourceName, CudaSource]) -> dict[SourceName, CudaSource]:
+        if missing := set(get_args(SourceName)) - set(sources):
+            raise ValueError(f"the source {min(missing)} is missing, for which the Dockerfile has a stage")
+        return sources
+
+    @property
+    def default(self) -> SourceName:
+        """The source that is taken unless the user chooses another."""
+        return next(iter(self.sources))
