@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from orchestrator.errors import BuildError
-from orchestrator.images.cuda import SourceName
-from orchestrator.images.cuda import cuda as cuda_sources
+from orchestrator.images import definitions
+from orchestrator.images.cuda_sources import SourceName
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
 from orchestrator.images.pins import FILE, digests, pinned, read_digests
@@ -59,8 +59,10 @@ def bases_of(image: Image, cuda: bool = True) -> list[str]:
     """
     every = [image.spec.base, *(copy.image for copy in image.spec.copies)]
     if image.stage and cuda:
-        chosen = next((name for name in get_args(SourceName) if name == os.environ.get(SOURCE)), cuda_sources().default)
-        every.append(cuda_sources().sources[chosen].base)
+        chosen = next(
+            (name for name in get_args(SourceName) if name == os.environ.get(SOURCE)), definitions.cuda().default
+        )
+        every.append(definitions.cuda().sources[chosen].base)
     return list(dict.fromkeys(every))
 
 
@@ -108,7 +110,7 @@ def wanted_bases(frameworks: Sequence[Framework]) -> dict[LibraryFolder, list[st
         for platform in framework.platforms:
             image = Image(framework, platform)
             names = bases_of(image, cuda=False)
-            names += [source.base for source in cuda_sources().sources.values()] if image.stage else []
+            names += [source.base for source in definitions.cuda().sources.values()] if image.stage else []
             wanted.setdefault(framework.folder, set()).update(name for name in names if "@" not in name)
     if program in wanted:
         wanted[program].add(PYTHON)

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
+from orchestrator.images.cuda_sources import File, Line, Name, Quotable
 from orchestrator.system import library_folders, yaml_files
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.library_folders import LibraryFolder, remembered
@@ -28,10 +29,6 @@ from orchestrator.system.library_folders import LibraryFolder, remembered
 CUDA, DOCUMENTATION = "cuda.yaml", "documentation.yaml"
 """The files of images/ that define no framework."""
 
-Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
-Quotable = Annotated[str, StringConstraints(pattern=r'^[^"\\$\n]*$')]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Soname = Annotated[str, StringConstraints(pattern=r"^lib[\w.+-]+\.so[\d.]*$")]
 Architecture = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,2}[af]?$")]
 """A compute capability in one word: 75, 90a."""
 
@@ -154,13 +151,6 @@ class Source(Strict):
 
     image: Line
     path: Annotated[str, StringConstraints(pattern=r"^/\S+$")]
-
-
-class File(Strict):
-    """A file to download, and its SHA-256."""
-
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Compiled(Strict):

@@ -12,9 +12,9 @@ from typing import Any
 
 from orchestrator.cell import contract
 from orchestrator.errors import BuildError, MatrixError
-from orchestrator.images.cuda import Stage
-from orchestrator.images.cuda import cuda as cuda_sources
-from orchestrator.images.definitions import CUDA, Framework, Platform, frameworks, library_index
+from orchestrator.images import definitions
+from orchestrator.images.cuda_sources import Stage
+from orchestrator.images.definitions import Framework, Platform, frameworks, library_index
 from orchestrator.images.pins import pinned
 from orchestrator.system import library_folders
 from orchestrator.system.library_folders import LibraryFolder, remembered
@@ -77,9 +77,9 @@ class Image:
         """What its packages leave to the image of CUDA comes from here; None if nothing. Raises MatrixError."""
         if not self.spec.cuda:
             return None
-        stage = cuda_sources().stages.get(self.platform)
+        stage = definitions.cuda().stages.get(self.platform)
         if stage is None:
-            raise MatrixError(f"{CUDA} has no stage {self.platform}, which {self.name} asks for.")
+            raise MatrixError(f"{definitions.CUDA} has no stage {self.platform}, which {self.name} asks for.")
         return stage
 
     @property
@@ -184,7 +184,7 @@ def dockerfile(image: Image) -> str:
         text: str = template().render(
             dict(spec),
             stage=stage,
-            cuda_source=cuda_sources() if stage else None,
+            cuda_source=definitions.cuda() if stage else None,
             nvidia_tools=tools_step(["ca-certificates", "curl", "gpg"]),
             compiled_tools=tools_step(["ca-certificates", "curl", *(spec.compiled.packages if spec.compiled else ())]),
             library_path=image.library_path,

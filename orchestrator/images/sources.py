@@ -9,7 +9,7 @@ from typing import get_args
 
 from orchestrator.errors import BuildError
 from orchestrator.images.bases import SOURCE, Base, bases_of
-from orchestrator.images.cuda import SourceName
+from orchestrator.images.cuda_sources import SourceName
 from orchestrator.images.definitions import nearest
 from orchestrator.images.image import Image, packages_of
 from orchestrator.images.pins import pinned

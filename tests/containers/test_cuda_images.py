@@ -19,7 +19,7 @@ from orchestrator.errors import BuildError
 from orchestrator.images import architectures
 from orchestrator.images.bakefile import bake
 from orchestrator.images.building import inspect_images, run_bake
-from orchestrator.images.cuda import cuda
+from orchestrator.images.definitions import cuda
 from orchestrator.images.image import Image, dockerfile, every_image, image_for
 from orchestrator.images.sources import Sources
 from orchestrator.system.checkout import ROOT

@@ -12,9 +12,9 @@ from orchestrator.errors import BuildError, DiskError, EngineError, EngineGoneEr
 from orchestrator.images import records
 from orchestrator.images.bakefile import bake, printed, workloads_digest
 from orchestrator.images.building import Steps, build_images, explained, is_current, running
-from orchestrator.images.cuda import cuda
 from orchestrator.images.definitions import (
     chosen,
+    cuda,
     frameworks,
     library_index,
     read_framework,

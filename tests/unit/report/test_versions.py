@@ -26,10 +26,10 @@ def test_versions_stand_by_python_and_by_platform():
     ]
     assert versions.by_python(frameworks).splitlines()[2:] == ["| Toy | 1.0 | B | 0.9 |"]
     assert versions.by_platform(frameworks).splitlines() == [
-        "| libraries of an image | cpu | cuda8 | cuda9 | cuda12 | cuda13 |",
-        "| --- | --- | --- | --- | --- | --- |",
-        "| B | – | – | 0.9 | – | – |",
-        "| Toy | 1.0 | – | – | – | – |",
+        "| libraries of an image | cpu | cuda8 | cuda9 | cuda11 | cuda12 | cuda13 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| B | – | – | 0.9 | – | – | – |",
+        "| Toy | 1.0 | – | – | – | – | – |",
     ]
 
 

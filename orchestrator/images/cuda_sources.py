@@ -1,13 +1,22 @@
-"""Where CUDA's libraries come from for frameworks that leave them to the image: the file images/cuda.yaml."""
+"""Where CUDA comes from for packages that leave it to the image: what images/cuda.yaml says."""
 
 from typing import Annotated, Literal, get_args
 
 from pydantic import StringConstraints, field_validator
 
 from orchestrator.cell.strict import Strict
-from orchestrator.images.definitions import CUDA, File, Line, Name, Quotable, Soname, complaint, read
-from orchestrator.system import library_folders
-from orchestrator.system.library_folders import remembered
+
+Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
+Quotable = Annotated[str, StringConstraints(pattern=r'^[^"\\$\n]*$')]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Soname = Annotated[str, StringConstraints(pattern=r"^lib[\w.+-]+\.so[\d.]*$")]
+
+
+class File(Strict):
+    """A file to download, and its SHA-256."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Stage(Strict):
@@ -62,16 +71,10 @@ class Cuda(Strict):
     @classmethod
     def _are_all_there(cls, sources: dict[SourceName, CudaSource]) -> dict[SourceName, CudaSource]:
         if missing := set(get_args(SourceName)) - set(sources):
-            raise complaint(f"the source {min(missing)} is missing", "The Dockerfile has a stage for each of them.")
+            raise ValueError(f"the source {min(missing)} is missing, for which the Dockerfile has a stage")
         return sources
 
     @property
     def default(self) -> SourceName:
         """The source that is taken unless the user chooses another."""
         return next(iter(self.sources))
-
-
-@remembered
-def cuda() -> Cuda:
-    """The file images/cuda.yaml."""
-    return read(library_folders.PROGRAM.images / CUDA, Cuda)
