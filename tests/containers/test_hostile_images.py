@@ -123,11 +123,11 @@ def test_what_a_hostile_image_has_in_data_reaches_no_cell(engine, image_of, revi
 
 
 def test_an_image_with_a_place_to_write_of_its_own_is_not_run(engine, image_of, reviews, run):
-    before = {volume.id for volume in engine.volumes.list()}
+    before = {volume.id for volume in engine.volumes.list() if len(volume.id) == 64}
     log = run(image_of("volumes", 'VOLUME ["/data", "/var/lib", "/results"]'), "print('it', 'ran')", reviews)
     assert "declares places to write to: /data, /var/lib" in log
     assert "it ran" not in log
-    assert {volume.id for volume in engine.volumes.list()} - before <= {volumes.name_of(reviews)}
+    assert {volume.id for volume in engine.volumes.list() if len(volume.id) == 64} <= before
 
 
 def test_a_cell_can_change_nothing_in_a_volume_of_data(image_of, reviews, run):
