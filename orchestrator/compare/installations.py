@@ -45,7 +45,8 @@ BLAS_OF_OURS: Mapping[str, str] = {"torch": "mkl"}
 """What our images' own builds compute matrix products with, where the builds of others differ."""
 
 TELLING = re.compile(
-    r"torch|triton|tensorflow(-cpu|-gpu|-intel)?|tf-nightly.*|keras|jax|jaxlib|flax|optax|numpy|mkl|intel-openmp|.*openblas.*|.*cudnn.*|.*cublas.*"
+    r"torch|triton|tensorflow(-cpu|-gpu|-intel)?|tf-nightly.*|keras|jax|jaxlib|flax|optax|numpy|mkl|intel-openmp"
+    r"|.*openblas.*|.*cudnn.*|.*cublas.*"
     r"|.*cuda.*|mxnet.*|cupy.*|chainer|paddlepaddle.*|onednn.*|ml-dtypes|conda:.*(blas|mkl|cuda|cudnn|openmp).*"
 )
 """Packages of which another version may be another speed."""
