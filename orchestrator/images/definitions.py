@@ -343,6 +343,12 @@ def chosen(names: Sequence[str]) -> Sequence[Framework]:
 
 
 @remembered
+def cuda() -> Cuda:
+    """The file images/cuda.yaml."""
+    return read(library_folders.PROGRAM.images / CUDA, Cuda)
+
+
+@remembered
 def documentation() -> Mapping[str, SharedLinks]:
     """The rules of images/documentation.yaml by their names; raises MatrixError if two folders have one of a name."""
     found: dict[str, SharedLinks] = {}
