@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.cell.strict import Strict
 from orchestrator.errors import MatrixError
-from orchestrator.images.cuda_sources import File, Line, Name, Quotable
+from orchestrator.images.cuda_sources import Cuda, File, Line, Name, Quotable
 from orchestrator.system import library_folders, yaml_files
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.library_folders import LibraryFolder, remembered
