@@ -3,6 +3,8 @@
 FROM scratch AS wheels
 
 FROM python:3.11-slim-bookworm AS paddle-cuda13
+# The time that all files of all layers have, and the image itself: two builds give one digest.
+ARG SOURCE_DATE_EPOCH=1577836800
 
 # Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
 # hadolint ignore=DL3008
@@ -10,15 +12,21 @@ RUN --mount=type=secret,id=ca \
     --mount=type=secret,id=apt_mirror \
     --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
     --mount=type=tmpfs,target=/run/apt \
-    . /apt-mirror.sh \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && . /apt-mirror.sh \
  && apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \
- && rm -rf /var/lib/apt/lists/*
+ && rm -rf /var/lib/apt/lists/* \
+ && fix_times
 
-RUN groupadd --gid 10001 rosetta \
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && groupadd --gid 10001 rosetta \
  && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
  && install --directory --owner=rosetta --group=rosetta /results \
- && install --directory /data
+ && install --directory /data /workloads \
+ && fix_times
 
 # --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
 # name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
@@ -29,10 +37,14 @@ RUN --mount=type=secret,id=ca \
     --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=bind,source=images/locks/paddle-cuda13.txt,target=/locks/paddle-cuda13.txt \
     --mount=type=cache,target=/root/.cache/pip \
-    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
- && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/paddle-cuda13.txt --only-binary=:all: \
- && pip --disable-pip-version-check install --find-links=/wheels --no-deps --only-binary=:all: --index-url=https://www.paddlepaddle.org.cn/packages/stable/cu130/ paddlepaddle-gpu==3.3.1
+ && take_over_packages \
+ && pip --disable-pip-version-check install --no-compile --find-links=/wheels --require-hashes --no-deps --requirement=/locks/paddle-cuda13.txt --only-binary=:all: \
+ && pip --disable-pip-version-check install --no-compile --find-links=/wheels --no-deps --only-binary=:all: --index-url=https://www.paddlepaddle.org.cn/packages/stable/cu130/ paddlepaddle-gpu==3.3.1 \
+ && compile_python
 
 ENV ROSETTA_PLATFORM=cuda13 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -53,7 +65,9 @@ LABEL rosetta=true \
 
 WORKDIR /workloads
 # Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
-COPY --chmod=755 workloads /workloads
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    --mount=type=bind,source=workloads,target=/from \
+    . /fixed-times.sh && cp --recursive /from/. . && chmod --recursive 755 . && fix_times
 
 # No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
 # that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the

@@ -99,6 +99,8 @@ RUN --mount=type=secret,id=ca \
 FROM cuda-$CUDA_SOURCE AS cuda
 
 FROM python:3.6-slim-bullseye AS tensorflow-2018-cuda8
+# The time that all files of all layers have, and the image itself: two builds give one digest.
+ARG SOURCE_DATE_EPOCH=1577836800
 
 COPY --from=cuda --chmod=755 \
     libcublas.so.8.0 \
@@ -116,10 +118,13 @@ COPY --from=cuda --chmod=755 \
     libcudnn.so.6 \
     /usr/local/cuda/lib64/
 
-RUN groupadd --gid 10001 rosetta \
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && groupadd --gid 10001 rosetta \
  && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
  && install --directory --owner=rosetta --group=rosetta /results \
- && install --directory /data
+ && install --directory /data /workloads \
+ && fix_times
 
 # --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
 # name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
@@ -130,10 +135,14 @@ RUN --mount=type=secret,id=ca \
     --mount=type=bind,source=images/locks/tensorflow-2018-cuda8.build.txt,target=/locks/tensorflow-2018-cuda8.build.txt \
     --mount=type=bind,source=images/locks/tensorflow-2018-cuda8.txt,target=/locks/tensorflow-2018-cuda8.txt \
     --mount=type=cache,target=/root/.cache/pip \
-    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
- && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/tensorflow-2018-cuda8.build.txt --only-binary=:all: \
- && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/tensorflow-2018-cuda8.txt --no-build-isolation
+ && take_over_packages \
+ && pip --disable-pip-version-check install --no-compile --find-links=/wheels --require-hashes --no-deps --requirement=/locks/tensorflow-2018-cuda8.build.txt --only-binary=:all: \
+ && pip --disable-pip-version-check install --no-compile --find-links=/wheels --require-hashes --no-deps --requirement=/locks/tensorflow-2018-cuda8.txt --no-build-isolation \
+ && compile_python
 
 ENV ROSETTA_PLATFORM=cuda8 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -155,7 +164,9 @@ LABEL rosetta=true \
 
 WORKDIR /workloads
 # Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
-COPY --chmod=755 workloads /workloads
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    --mount=type=bind,source=workloads,target=/from \
+    . /fixed-times.sh && cp --recursive /from/. . && chmod --recursive 755 . && fix_times
 
 # No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
 # that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the
