@@ -110,6 +110,7 @@ RUN --mount=type=secret,id=ca \
  && apt-get install -y --no-install-recommends ca-certificates curl cmake make g++ \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
+# hadolint ignore=DL4006
 RUN --mount=type=secret,id=ca \
     --mount=type=secret,id=pip_conf \
     --mount=type=bind,source=images/locks/theano-cuda9.build.txt,target=/locks/theano-cuda9.build.txt \
@@ -152,7 +153,8 @@ RUN --mount=type=secret,id=ca \
  && apt-get update \
  && apt-get install -y --no-install-recommends g++ libopenblas-openmp-dev \
  && rm -rf /var/lib/apt/lists/* \
- && for name in cublas nvrtc; do ln -s "$(cd /usr/local/cuda/lib64 && ls lib$name.so.*)" /usr/local/cuda/lib64/lib$name.so; done \
+ && ln -s /usr/local/cuda/lib64/libcublas.so.* /usr/local/cuda/lib64/libcublas.so \
+ && ln -s /usr/local/cuda/lib64/libnvrtc.so.* /usr/local/cuda/lib64/libnvrtc.so \
  && ldconfig
 
 RUN groupadd --gid 10001 rosetta \
