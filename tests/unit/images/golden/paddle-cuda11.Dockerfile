@@ -13,7 +13,17 @@ RUN --mount=type=secret,id=ca \
     . /apt-mirror.sh \
  && apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \
- && rm -rf /var/lib/apt/lists/*
+ && rm -rf /var/lib/apt/lists/* \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cublas/lib/libcublas.so.11 /usr/lib/x86_64-linux-gnu/libcublas.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cublas/lib/libcublasLt.so.11 /usr/lib/x86_64-linux-gnu/libcublasLt.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cudnn/lib/libcudnn.so.8 /usr/lib/x86_64-linux-gnu/libcudnn.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cufft/lib/libcufft.so.10 /usr/lib/x86_64-linux-gnu/libcufft.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/curand/lib/libcurand.so.10 /usr/lib/x86_64-linux-gnu/libcurand.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cusolver/lib/libcusolver.so.11 /usr/lib/x86_64-linux-gnu/libcusolver.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cusparse/lib/libcusparse.so.11 /usr/lib/x86_64-linux-gnu/libcusparse.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.11.2 /usr/lib/x86_64-linux-gnu/libnvrtc.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/nccl/lib/libnccl.so.2 /usr/lib/x86_64-linux-gnu/libnccl.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/nvtx/lib/libnvToolsExt.so.1 /usr/lib/x86_64-linux-gnu/libnvToolsExt.so
 
 RUN groupadd --gid 10001 rosetta \
  && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
