@@ -3,8 +3,6 @@
 FROM scratch AS wheels
 
 FROM python:3.11-slim-bookworm AS paddle-cuda11
-# The time that all files of all layers have, and the image itself: two builds give one digest.
-ARG SOURCE_DATE_EPOCH=1577836800
 
 # Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
 # hadolint ignore=DL3008
@@ -12,21 +10,25 @@ RUN --mount=type=secret,id=ca \
     --mount=type=secret,id=apt_mirror \
     --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
     --mount=type=tmpfs,target=/run/apt \
-    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
-    . /fixed-times.sh \
- && . /apt-mirror.sh \
+    . /apt-mirror.sh \
  && apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/* \
- && fix_times
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cublas/lib/libcublas.so.11 /usr/lib/x86_64-linux-gnu/libcublas.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cublas/lib/libcublasLt.so.11 /usr/lib/x86_64-linux-gnu/libcublasLt.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cudnn/lib/libcudnn.so.8 /usr/lib/x86_64-linux-gnu/libcudnn.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cufft/lib/libcufft.so.10 /usr/lib/x86_64-linux-gnu/libcufft.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/curand/lib/libcurand.so.10 /usr/lib/x86_64-linux-gnu/libcurand.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cusolver/lib/libcusolver.so.11 /usr/lib/x86_64-linux-gnu/libcusolver.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cusparse/lib/libcusparse.so.11 /usr/lib/x86_64-linux-gnu/libcusparse.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.11.2 /usr/lib/x86_64-linux-gnu/libnvrtc.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/nccl/lib/libnccl.so.2 /usr/lib/x86_64-linux-gnu/libnccl.so \
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/nvtx/lib/libnvToolsExt.so.1 /usr/lib/x86_64-linux-gnu/libnvToolsExt.so
 
-RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
-    . /fixed-times.sh \
- && groupadd --gid 10001 rosetta \
+RUN groupadd --gid 10001 rosetta \
  && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
  && install --directory --owner=rosetta --group=rosetta /results \
- && install --directory /data /workloads \
- && fix_times
+ && install --directory /data
 
 # --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
 # name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
@@ -36,13 +38,9 @@ RUN --mount=type=secret,id=ca \
     --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=bind,source=images/locks/paddle-cuda11.txt,target=/locks/paddle-cuda11.txt \
     --mount=type=cache,target=/root/.cache/pip \
-    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
-    . /fixed-times.sh \
- && if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
- && take_over_packages \
- && pip --disable-pip-version-check install --no-compile --find-links=/wheels --require-hashes --no-deps --requirement=/locks/paddle-cuda11.txt --only-binary=:all: \
- && compile_python
+ && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/paddle-cuda11.txt --only-binary=:all:
 
 ENV ROSETTA_PLATFORM=cuda11 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -63,9 +61,7 @@ LABEL rosetta=true \
 
 WORKDIR /workloads
 # Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
-RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
-    --mount=type=bind,source=workloads,target=/from \
-    . /fixed-times.sh && cp --recursive /from/. . && chmod --recursive 755 . && fix_times
+COPY --chmod=755 workloads /workloads
 
 # No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
 # that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the
