@@ -3,6 +3,8 @@
 FROM scratch AS wheels
 
 FROM python:3.11-slim-bookworm AS paddle-cuda11
+# The time that all files of all layers have, and the image itself: two builds give one digest.
+ARG SOURCE_DATE_EPOCH=1577836800
 
 # Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
 # hadolint ignore=DL3008
@@ -10,7 +12,9 @@ RUN --mount=type=secret,id=ca \
     --mount=type=secret,id=apt_mirror \
     --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
     --mount=type=tmpfs,target=/run/apt \
-    . /apt-mirror.sh \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && . /apt-mirror.sh \
  && apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/* \
@@ -23,12 +27,16 @@ RUN --mount=type=secret,id=ca \
  && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cusparse/lib/libcusparse.so.11 /usr/lib/x86_64-linux-gnu/libcusparse.so \
  && ln -s /usr/local/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.11.2 /usr/lib/x86_64-linux-gnu/libnvrtc.so \
  && ln -s /usr/local/lib/python3.11/site-packages/nvidia/nccl/lib/libnccl.so.2 /usr/lib/x86_64-linux-gnu/libnccl.so \
- && ln -s /usr/local/lib/python3.11/site-packages/nvidia/nvtx/lib/libnvToolsExt.so.1 /usr/lib/x86_64-linux-gnu/libnvToolsExt.so
+ && ln -s /usr/local/lib/python3.11/site-packages/nvidia/nvtx/lib/libnvToolsExt.so.1 /usr/lib/x86_64-linux-gnu/libnvToolsExt.so \
+ && fix_times
 
-RUN groupadd --gid 10001 rosetta \
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && groupadd --gid 10001 rosetta \
  && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
  && install --directory --owner=rosetta --group=rosetta /results \
- && install --directory /data
+ && install --directory /data /workloads \
+ && fix_times
 
 # --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
 # name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
@@ -38,9 +46,13 @@ RUN --mount=type=secret,id=ca \
     --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=bind,source=images/locks/paddle-cuda11.txt,target=/locks/paddle-cuda11.txt \
     --mount=type=cache,target=/root/.cache/pip \
-    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
- && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/paddle-cuda11.txt --only-binary=:all:
+ && take_over_packages \
+ && pip --disable-pip-version-check install --no-compile --find-links=/wheels --require-hashes --no-deps --requirement=/locks/paddle-cuda11.txt --only-binary=:all: \
+ && compile_python
 
 ENV ROSETTA_PLATFORM=cuda11 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -61,7 +73,9 @@ LABEL rosetta=true \
 
 WORKDIR /workloads
 # Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
-COPY --chmod=755 workloads /workloads
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    --mount=type=bind,source=workloads,target=/from \
+    . /fixed-times.sh && cp --recursive /from/. . && chmod --recursive 755 . && fix_times
 
 # No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
 # that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the

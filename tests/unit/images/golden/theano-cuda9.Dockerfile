@@ -120,7 +120,7 @@ RUN --mount=type=secret,id=ca \
  && curl --fail --silent --show-error --location --output /source.tar.gz https://deb.debian.org/debian/pool/main/libg/libgpuarray/libgpuarray_0.7.6.orig.tar.gz \
  && echo "ad1c00dd47c3d36ee1708e5167377edbfcdb7226e837ef9c68b841afbb4a4f6a  /source.tar.gz" | sha256sum --check --strict \
  && tar --extract --gzip --strip-components=1 --file=/source.tar.gz \
- && pip --disable-pip-version-check install --require-hashes --no-deps --requirement=/locks/theano-cuda9.build.txt --only-binary=:all: \
+ && take_over_packages \
  && cmake -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr/local -S . -B build \
  && make -C build install \
  && make -C build install DESTDIR=/compiled \
@@ -128,6 +128,8 @@ RUN --mount=type=secret,id=ca \
  && pip install --no-deps --no-build-isolation --root=/compiled --prefix=/usr/local .
 
 FROM python:3.6-slim-bullseye AS theano-cuda9
+# The time that all files of all layers have, and the image itself: two builds give one digest.
+ARG SOURCE_DATE_EPOCH=1577836800
 
 COPY --from=cuda --chmod=755 \
     libcublas.so.9.0 \
@@ -149,18 +151,24 @@ RUN --mount=type=secret,id=ca \
     --mount=type=secret,id=apt_mirror \
     --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
     --mount=type=tmpfs,target=/run/apt \
-    . /apt-mirror.sh \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && . /apt-mirror.sh \
  && apt-get update \
  && apt-get install -y --no-install-recommends g++ libopenblas-openmp-dev \
  && rm -rf /var/lib/apt/lists/* \
  && ln -s /usr/local/cuda/lib64/libcublas.so.* /usr/local/cuda/lib64/libcublas.so \
  && ln -s /usr/local/cuda/lib64/libnvrtc.so.* /usr/local/cuda/lib64/libnvrtc.so \
- && ldconfig
+ && ldconfig \
+ && fix_times
 
-RUN groupadd --gid 10001 rosetta \
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && groupadd --gid 10001 rosetta \
  && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
  && install --directory --owner=rosetta --group=rosetta /results \
- && install --directory /data
+ && install --directory /data /workloads \
+ && fix_times
 
 # --secret id=ca: the authorities to trust, for networks that inspect TLS; --secret id=pip_conf: a pip.conf, which may
 # name a mirror and credentials; --build-arg PIP_NO_INDEX=1: the wheels above are all there is.
@@ -171,10 +179,14 @@ RUN --mount=type=secret,id=ca \
     --mount=type=bind,source=images/locks/theano-cuda9.build.txt,target=/locks/theano-cuda9.build.txt \
     --mount=type=bind,source=images/locks/theano-cuda9.txt,target=/locks/theano-cuda9.txt \
     --mount=type=cache,target=/root/.cache/pip \
-    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
- && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/theano-cuda9.build.txt --only-binary=:all: \
- && pip --disable-pip-version-check install --find-links=/wheels --require-hashes --no-deps --requirement=/locks/theano-cuda9.txt --no-build-isolation
+ && take_over_packages \
+ && pip --disable-pip-version-check install --no-compile --find-links=/wheels --require-hashes --no-deps --requirement=/locks/theano-cuda9.build.txt --only-binary=:all: \
+ && pip --disable-pip-version-check install --no-compile --find-links=/wheels --require-hashes --no-deps --requirement=/locks/theano-cuda9.txt --no-build-isolation \
+ && compile_python
 
 ENV ROSETTA_PLATFORM=cuda9 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -197,7 +209,9 @@ LABEL rosetta=true \
 
 WORKDIR /workloads
 # Last, so that an edited script costs this layer only. Readable by every user, whatever the checkout's umask was.
-COPY --chmod=755 workloads /workloads
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    --mount=type=bind,source=workloads,target=/from \
+    . /fixed-times.sh && cp --recursive /from/. . && chmod --recursive 755 . && fix_times
 
 # No USER, on purpose. With 'docker run -v $PWD/results:/results' the harness must start as root to become the owner of
 # that folder, whoever that is on the host; it drops root before any framework is loaded. The orchestrator starts the
