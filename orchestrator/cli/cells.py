@@ -102,7 +102,8 @@ def plan(selection: Selection, length: Length, as_json: bool, every: bool) -> No
 
         echo(json.dumps([p.as_json() for p in planned], indent=1))
         return
-    echo("\n".join(plan_screen.lines(planned, engine.machine(), every)))
+    for lead, text in plan_screen.lines(planned, engine.machine(), every):
+        echo(text, lead=lead)
 
 
 @click.command()

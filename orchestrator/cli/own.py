@@ -61,14 +61,13 @@ def run(
     run_cells: RunCells,
 ) -> None:
     """Measure installations one after the other, and show their columns; raises CellsFailed at the end."""
-    from rich.console import Console
-
     from orchestrator.report import screen
     from orchestrator.results.files import read_results
     from orchestrator.results.merging import merge
     from orchestrator.results.paths import ResultsFolder
+    from orchestrator.system.console import screen as console_on
 
-    console, failed = Console(stderr=running.as_json), None
+    console, failed = console_on(stderr=running.as_json), None
     for label, engine in engines(installations):
         try:
             measure(ask(label, engine, selection, console), selection, length, running, console, run_cells, target)
@@ -93,12 +92,11 @@ def verify(
     """Measure installations and compare each; returns the comparisons, and what with, as a person calls it."""
     from contextlib import suppress
 
-    from rich.console import Console
-
     from orchestrator.compare import comparison, own
     from orchestrator.results.merging import gather
+    from orchestrator.system.console import screen as console_on
 
-    console = Console(stderr=judging.as_json)
+    console = console_on(stderr=judging.as_json)
     sources, compared = list(sources_of(selection, against)), []
     for label, engine in engines(installations):
         asked = ask(label, engine, selection, console)

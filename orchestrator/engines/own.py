@@ -89,7 +89,7 @@ class OwnPython(ProcessEngine):
             variables = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
             try:
                 subprocess.run(
-                    [str(self.python), "-B", "-c", installation.SCRIPT.read_text(), *words],
+                    [str(self.python), "-B", "-c", installation.SCRIPT.read_text(encoding="utf-8"), *words],
                     cwd=folder,
                     env={**variables, **kept_variables(), "HOME": folder, "TMPDIR": folder},
                     stdin=subprocess.DEVNULL,

@@ -37,7 +37,7 @@ PATIENCE = 60.0
 
 def one_line(text: str) -> str:
     """Text that neither steers a terminal nor begins a line of its own."""
-    return str(plain(text)).replace("\n", " ")
+    return str(plain(text)).replace("\n", " ").replace("\t", " ")
 
 
 Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(one_line)]

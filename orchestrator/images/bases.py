@@ -141,5 +141,5 @@ def lock_bases(
 def write_own_base() -> Path:
     """Write the locked digest into the Dockerfile of the orchestrator's own image, which compose builds."""
     path = library_folders.PROGRAM.path / ORCHESTRATOR
-    path.write_text(ARGUMENT.sub(f"ARG ROSETTA_BASE={pinned(PYTHON)}", path.read_text()))
+    path.write_text(ARGUMENT.sub(f"ARG ROSETTA_BASE={pinned(PYTHON)}", path.read_text(encoding="utf-8")))
     return path

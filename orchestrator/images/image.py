@@ -98,7 +98,7 @@ class Image:
         """Content hash of everything in the image but the workloads, comments left out: 16 hexadecimal digits."""
         lines = [line for line in dockerfile(self).splitlines() if not line.startswith("#")]
         lines += [line for path in self.locks for line in read_lock(path) if not line.lstrip().startswith("#")]
-        lines.append((library_folders.PROGRAM.images / FIXED_TIMES).read_text())
+        lines.append((library_folders.PROGRAM.images / FIXED_TIMES).read_text(encoding="utf-8"))
         return digest("\n".join(lines).encode())
 
     @property

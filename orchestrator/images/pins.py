@@ -23,7 +23,7 @@ def digests() -> Mapping[str, str]:
 
 def read_digests(path: Path) -> dict[str, str]:
     """A lock of base images; empty if there is none. Raises BuildError for a line that is no image by digest."""
-    text = path.read_text() if path.is_file() else ""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     found = {}
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):

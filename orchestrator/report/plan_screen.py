@@ -15,10 +15,10 @@ MOST_NAMES = 4
 """Libraries that a line names; more are counted."""
 
 
-def lines(planned: Sequence[Planned], host: Host | None, every: bool) -> Iterator[str]:
+def lines(planned: Sequence[Planned], host: Host | None, every: bool) -> Iterator[tuple[str, str]]:
     """One line for each cell that can run; one for each reason of the others, or for each of them if ``every``.
 
-    ``host`` is None if no cell of the plan is for a GPU.
+    Each is a pair: what is our own, with its colour, and the rest. ``host`` is None if no cell is for a GPU.
     """
     shown = [p for p in planned if every or p.verdict is not Verdict.INCOMPATIBLE]
     width = max((len(p.cell.id) for p in shown), default=0)

@@ -120,7 +120,7 @@ RUN --mount=type=secret,id=ca \
  && curl --fail --silent --show-error --location --output /source.tar.gz https://deb.debian.org/debian/pool/main/libg/libgpuarray/libgpuarray_0.7.6.orig.tar.gz \
  && echo "ad1c00dd47c3d36ee1708e5167377edbfcdb7226e837ef9c68b841afbb4a4f6a  /source.tar.gz" | sha256sum --check --strict \
  && tar --extract --gzip --strip-components=1 --file=/source.tar.gz \
- && take_over_packages \
+ && pip --disable-pip-version-check install --no-compile --require-hashes --no-deps --requirement=/locks/theano-cuda9.build.txt --only-binary=:all: \
  && cmake -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr/local -S . -B build \
  && make -C build install \
  && make -C build install DESTDIR=/compiled \
