@@ -44,7 +44,7 @@ def test_a_machine_with_a_card_says_what_its_driver_runs(tmp_path):
         "somebody else's processes are on 1 of them",
     ]
     runs, newer = found["driver"]
-    assert (runs.state, runs.said) == (State.OK, "525.60 runs cuda8, cuda9, cuda12")
+    assert (runs.state, runs.said) == (State.OK, "525.60 runs cuda8, cuda9, cuda11, cuda12")
     assert (newer.said, newer.remedy) == ("too old for cuda13", "Update NVIDIA's driver to 580 or newer.")
 
 

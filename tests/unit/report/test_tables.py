@@ -30,6 +30,11 @@ def ran(library: str, seconds: float, quality: float = 0.857, /, *axes: str, **c
     return {**unfilled_row(cell), **measured, **EPYC, "started": NOW, "n_gpus": int(bool(axes)), **changes}
 
 
+def four(library: str, seconds: float, *facts: Any, **changes: Any) -> list[dict[str, Any]]:
+    """Four rounds a thousandth apart, enough to rank by."""
+    return [ran(library, seconds * (1 + n / 1000), *facts, repeat=n, **changes) for n in range(4)]
+
+
 def failed(library: str, status: str, reason: str, *axes: str, **changes: Any) -> dict[str, Any]:
     """A row of a run that left no document: it knows its host's name only."""
     nothing = {"seconds": None, "quality": None, "cpu": None, "cores": None, "n_gpus": None}
@@ -92,8 +97,8 @@ AMD EPYC 7B13, 2 cores
 
 ✗ CNTK · reset first: killed by the kernel: out of memory
 – not implemented yet (2 cells): caffe2, Julia (Knet)
-· reset first: another form, with other scores from the same weights, ranked
-  apart: docs/parity.md
+· reset first: another form, other scores from the same weights, ranked apart:
+  docs/parity.md
 
 † 2 epochs of 1,280 synthetic samples: shows that it works, ranks nothing. For
   the published length on real data: 'rosetta data fetch', then 'rosetta run
@@ -125,7 +130,7 @@ B: Intel Xeon CPU @ 2.20GHz, 8 cores
 –   left out, nothing runs there: CUDA 8 (K80), CUDA 12 (H200): no K80 on this machine (2 cells);
     not implemented yet
 n<4 of fewer than 4 rounds nobody can tell which is the fastest: 'rosetta run --until-stable'
-·   reset first: another form, with other scores from the same weights, ranked apart: docs/parity.md
+·   reset first: another form, other scores from the same weights, ranked apart: docs/parity.md
 
 ResNet-50: seconds per 1,000 images, agreement of the features
 – nothing has run: CPU: not implemented yet"""
@@ -150,7 +155,7 @@ B: Intel Xeon CPU @ 2.20GHz, 8 cores
 – cntk has no wheel for this: CNTK · reset first\\
 – left out, nothing runs there: CUDA 8 (K80), CUDA 12 (H200): no K80 on this machine (2 cells); not implemented yet\\
 n<4 of fewer than 4 rounds nobody can tell which is the fastest: 'rosetta run --until-stable'\\
-· reset first: another form, with other scores from the same weights, ranked apart: docs/parity.md
+· reset first: another form, other scores from the same weights, ranked apart: docs/parity.md
 
 **ResNet-50: seconds per 1,000 images, agreement of the features**
 
@@ -237,9 +242,6 @@ def test_the_fastest_is_sought_among_full_runs_only():
         (first,), _ = tables.tables(table_of(rows), TITLES)
         return [library for library, entries in first.rows.items() if any(e.fastest for e in entries)]
 
-    def four(library: str, seconds: float, **changes: Any) -> list[dict[str, Any]]:
-        return [ran(library, seconds * (1 + n / 1000), repeat=n, **changes) for n in range(4)]
-
     short = four("knet", 1, **SHORT)
     assert fastest(*four("pytorch", 20), *four("mxnet", 10), *short) == ["MXNet"]
     assert fastest(*four("pytorch", 20), *short) == []
@@ -289,7 +291,9 @@ def test_what_was_slowed_down_or_disturbed_is_marked_and_not_ranked():
 
 def test_a_card_that_others_used_is_marked_and_not_ranked():
     card = ("cuda12", "l40s")
-    rows = [ran("pytorch", 9, 0.86, *card, gpu_others=1), ran("jax", 10, 0.86, *card), ran("mxnet", 11, 0.86, *card)]
+    rows = [
+        *four("pytorch", 9, 0.86, *card, gpu_others=1), *four("jax", 10, 0.86, *card), *four("mxnet", 11, 0.86, *card)
+    ]  # fmt: skip
     (table, *_), legend = tables.tables(table_of(rows), TITLES)
     assert [(name, entry.time + entry.marks, entry.fastest) for name, (entry,) in table.rows.items()] == [
         ("jax", "10 s", True), ("MXNet", "11 s", False), ("PyTorch", "9.0 s‖", False),
@@ -306,6 +310,7 @@ def test_an_image_that_the_project_never_saw_on_a_gpu_has_a_note_and_its_time():
     assert [note.text for note in table.notes] == [
         f"{first}; the same weights gave the reference's numbers on this card: CNTK",
         f"{first}; not proved on this card: TF 1.12",
+        "of fewer than 4 rounds nobody can tell which is the fastest: 'rosetta run --until-stable'",
     ]
     assert [entry.time for entry in table.rows["CNTK"]] == ["", "9.0 s"]
 
@@ -368,9 +373,9 @@ def test_a_duration_keeps_two_digits_and_is_right_to_five_percent(seconds):
 def test_different_starts_stand_in_columns_of_their_own_and_do_not_rank_together():
     dense = {"workload": "densenet121", "metric": "auc"}
     rows_of_both = [
-        ran("pytorch", 1700.0, 0.816, "cuda9", "v100", start="imagenet", **dense),
-        ran("mxnet", 1800.0, 0.815, "cuda9", "v100", start="imagenet", **dense),
-        ran("cntk", 1500.0, 0.79, "cuda9", "v100", start="random", **dense),
+        *four("pytorch", 1700.0, 0.816, "cuda9", "v100", start="imagenet", **dense),
+        *four("mxnet", 1800.0, 0.815, "cuda9", "v100", start="imagenet", **dense),
+        *four("cntk", 1500.0, 0.79, "cuda9", "v100", start="random", **dense),
         failed("knet", "oom", "killed by the kernel: out of memory", "cuda9", "v100", **dense),  # does not tell
         cannot("caffe2", "no wheel", "cuda9", "v100", workload="densenet121"),
     ]
