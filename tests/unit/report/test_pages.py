@@ -14,6 +14,7 @@ from orchestrator.cli import cells
 from orchestrator.cli.main import main
 from orchestrator.cli.options import Length, Selection
 from orchestrator.engines.process import ProcessEngine
+from orchestrator.errors import ResultError
 from orchestrator.images.definitions import library_index
 from orchestrator.report import notebook
 from orchestrator.report.scripts import scripts
@@ -111,11 +112,21 @@ def test_a_call_has_the_address_that_its_library_says(library, name, url):
     assert calls.address(name, library) == url
 
 
-def test_a_hostile_name_stays_within_the_folder(tmp_path):
-    row = {**ROWS[0], "cell": "../../<script>/x\0", "run": "../..", "reason": "\x1b[31m\u202e<b>"}
+def test_a_cell_with_a_hostile_name_is_refused(tmp_path):
+    write_results(table_of([{**ROWS[0], "cell": "../../<script>/x\0"}]), tmp_path / "a.parquet")
+    with pytest.raises(ResultError, match="cell: "):
+        pages.write(tmp_path / "a.parquet", tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_hostile_text_stays_within_the_folder(tmp_path):
+    evil = "../../<script>/x"
+    steering = f"{evil}\x1b[31m\u202e\0"
+    row = {**ROWS[0], "run": evil, "image": steering, "host": steering, "cpu": steering, "reason": steering}
     write_results(table_of([row]), tmp_path / "a.parquet")
     pages.write(tmp_path / "a.parquet", tmp_path / "out" / "site")
     written = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")]
+    assert any(path.startswith(f"out/site/cells/{row['library']}-") for path in written)
     assert all(path.startswith("out/site/") for path in written)
     for path in tmp_path.rglob("*.html"):
         text = path.read_text()
