@@ -1,6 +1,7 @@
 """What an installation that is not ours is measured by: our own rows of this machine, published ones, or 2018."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,15 @@ from orchestrator.compare.noise import median
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAME = ("library", "workload", "precision", "variant", "data", "epochs", "samples", "shortened", "workers")
+SAME = ("library", "workload", "precision", "variant", "data", "epochs", "samples", "shortened", "workers", "start")
 """What has to be the same in a row of ours for its time to be a baseline; the platform is what one wants to know."""
 
 CARDS_2018 = ("k80", "p100", "v100")
 
 MACHINE = ("cpu", "cores", "gpu_name")
+
+MADE_BY = ("cell", "engine", "recipe", "base")
+"""What the rounds of one cell have in common; their keys differ, as each round's says which round it is."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Source:
 
 
 def source_of(name: str, results: "pa.Table", anywhere: bool = False) -> Source:
-    """The rows of some results that can be a baseline: timed, and of our own images."""
-    rows = results.drop_columns("started").to_pylist()
+    """The rows of some results that can be a baseline, in the order in which they ran: timed, and of our own images."""
+    rows = results.sort_by("started").drop_columns("started").to_pylist()
     return Source(name, [row for row in rows if is_ours(row)], anywhere)
 
 
@@ -82,11 +86,17 @@ def like(row: Row, gpu: str, source: Source) -> list[Row]:
 
 
 def fastest(rows: Iterable[Row]) -> list[Row]:
-    """The rounds of that cell and machine whose median is the least: what can be had is what is to be reached."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    """The rounds of that cell and machine whose median is the least: what can be had is what is to be reached.
+
+    ``rows`` in the order in which they ran; of a round that ran again, the newest counts.
+    """
+    groups: dict[tuple[Any, ...], dict[int, Row]] = defaultdict(dict)
     for row in rows:
-        groups.setdefault((row["cell"], row["key"], *(row[name] for name in MACHINE)), []).append(row)
-    return min(groups.values(), key=lambda group: median([row["seconds"] for row in group]), default=[])
+        rounds = groups[tuple(row[name] for name in (*MADE_BY, *MACHINE))]
+        rounds.pop(row["repeat"], None)  # so that all stand in the order in which they ran
+        rounds[row["repeat"]] = row
+    every = [list(rounds.values()) for rounds in groups.values()]
+    return min(every, key=lambda rounds: median([row["seconds"] for row in rounds]), default=[])
 
 
 def beside(results: "pa.Table") -> Iterator[str]:

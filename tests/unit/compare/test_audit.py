@@ -26,9 +26,10 @@ def ours() -> dict[str, Any]:
 
 
 def in_time(row: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The row as if it had taken this long, with all that belongs to it."""
-    epochs = [seconds / row["epochs"]] * row["epochs"]
-    return {**row, "seconds": seconds, "epoch_seconds": epochs, "first_step_seconds": seconds / 1000}
+    """The row as if it had taken this long, with all of its other times in proportion."""
+    share = seconds / row["seconds"]
+    times = {name: value * share for name, value in row.items() if "seconds" in name and isinstance(value, float)}
+    return {**row, **times, "epoch_seconds": [epoch * share for epoch in row["epoch_seconds"]]}
 
 
 def said(*rows: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """Installations of others against ours and each other: what they are compared with, and which cause comes first."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from orchestrator.compare import comparison, own
 from orchestrator.compare.comparison import Compared, Verdict
 from orchestrator.results.files import read_results, table_of, write_results
 from orchestrator.results.paths import ResultsFolder
+from tests.unit.compare.test_audit import in_time
 
 MEASURED = Path("docs/results/2026-11-25-cpu.parquet")
 TOLD = {
@@ -31,20 +33,40 @@ def ours() -> dict[str, Any]:
 def theirs(row: dict[str, Any], name: str = "mine", seconds: float = 0, **told: Any) -> dict[str, Any]:
     """The same as an installation's, by default twice as slow."""
     return {
-        **row,
+        **in_time(row, seconds or 2 * row["seconds"]),
         "cell": "pytorch/rnn/own",
         "platform": "own",
         "image": name,
         "run": f"{name}{seconds}",
         "engine": "process",
-        "seconds": seconds or 2 * row["seconds"],
         "installation": json.dumps({**TOLD, **told}),
     }
 
 
+def four(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Four rounds, as many as a verdict needs, without a drift, and with the row's time as their median."""
+    return [
+        {
+            **in_time(row, share * row["seconds"]),
+            "repeat": n,
+            "key": f"{row['key']}-{n}",
+            "run": f"{row['run']}-{n}",
+            "started": row["started"] + timedelta(hours=n),
+        }
+        for n, share in enumerate((0.999, 1.002, 0.998, 1.001))
+    ]
+
+
 def compared(row: dict[str, Any], *baseline: dict[str, Any], cards: tuple[str, ...] = (), **source: Any) -> Compared:
+    """Four rounds of an installation against four of each row of a baseline."""
+    return judged(four(row), [each for theirs in baseline for each in four(theirs)], cards, **source)
+
+
+def judged(
+    rows: list[dict[str, Any]], baseline: list[dict[str, Any]], cards: tuple[str, ...] = (), **source: Any
+) -> Compared:
     sources = [own.source_of("ours", table_of(baseline), **source)]
-    (found,) = comparison.verify(table_of([row]), own.baselines(sources, cards), 0.1)
+    (found,) = comparison.verify(table_of(rows), own.baselines(sources, cards), 0.1)
     return found
 
 
@@ -75,6 +97,14 @@ def test_what_an_installation_lacks_is_the_first_cause(ours, told, first):
     found = compared(theirs(ours, **told), ours)
     assert found.verdict is Verdict.SLOWER
     assert found.reasons[0].startswith(first)
+
+
+def test_a_single_round_tells_nothing_and_yet_what_is_lacking(ours):
+    found = judged([theirs(ours, onednn=False)], [ours])
+    assert found.verdict is Verdict.UNSURE
+    few, lacking = found.reasons
+    assert few == "nothing can be told from fewer than 4 rounds: 3 more here, 3 more of the baseline"
+    assert lacking.startswith("no oneDNN")
 
 
 def test_an_installation_that_lacks_nothing_has_no_such_cause(ours):
@@ -118,7 +148,17 @@ def test_rows_of_another_machine_are_no_baseline_unless_they_were_asked_for(ours
 def test_the_fastest_of_ours_counts_and_no_installation(ours):
     slow = {**ours, "cell": "pytorch/rnn/cpu-slow", "seconds": 9 * ours["seconds"], "key": "other", "run": "other"}
     found = compared(theirs(ours), slow, ours, theirs(ours, "other", 1.0))
-    assert (found.source, found.baseline) == ("ours: pytorch/rnn/cpu", ours["seconds"])
+    assert (found.source, found.baseline_rounds) == ("ours: pytorch/rnn/cpu", 4)
+    assert found.baseline == pytest.approx(ours["seconds"])
+
+
+def test_a_round_of_ours_that_ran_again_counts_once_and_another_recipe_is_no_round(ours):
+    again = {**in_time(four(ours)[0], 1.01 * ours["seconds"]), "run": "again", "key": "changed"}
+    again["started"] += timedelta(days=1)
+    another = [{**row, "recipe": "another", "run": f"{row['run']}, another"} for row in four(in_time(ours, 500.0))]
+    found = judged(four(theirs(ours)), [again, *another, *four(ours)])
+    assert (found.source, found.baseline_rounds) == ("ours: pytorch/rnn/cpu", 4)
+    assert found.baseline == pytest.approx(1.0015 * ours["seconds"])
 
 
 def test_a_build_for_cpus_is_compared_with_the_card_that_it_leaves_idle(ours):
@@ -144,11 +184,12 @@ def folder_of(results: Path, *rows: dict[str, Any]) -> None:
 
 def test_yesterday_against_today_is_one_command(ours, tmp_path):
     newer = {"packages": {"torch": "2.14.0", "numpy": "2.4.0", "click": "9"}}
-    folder_of(tmp_path, theirs(ours, "yesterday", 100), theirs(ours, "today", 150, **newer))
+    folder_of(tmp_path, *four(theirs(ours, "yesterday", 100)), *four(theirs(ours, "today", 150, **newer)))
     said = CliRunner().invoke(main, ["diff", "yesterday", "today", "--results", str(tmp_path), "--json"])
     assert said.exit_code == 12
     (found,) = json.loads(said.stdout)
-    assert (found["cell"], found["verdict"], found["ratio"]) == ("pytorch/rnn/own (today)", "slower", 1.5)
+    assert (found["cell"], found["verdict"], found["rounds"]) == ("pytorch/rnn/own (today)", "slower", 4)
+    assert found["ratio"] == pytest.approx(1.5)
     assert found["reasons"][0] == "other packages: torch 2.14.0, the baseline 2.13.0; numpy 2.4.0, the baseline 2.3.5"
 
 
@@ -163,9 +204,9 @@ def test_two_installations_in_one_file_are_not_taken_for_rounds_of_one(ours, tmp
 
 
 def test_each_installation_has_a_column_by_its_name_and_is_not_ranked_with_ours(ours, tmp_path):
-    chainer = {**ours, "library": "chainer", "cell": "chainer/rnn/cpu", "seconds": 1000.0, "run": "chainer"}
+    chainer = {**in_time(ours, 1000.0), "library": "chainer", "cell": "chainer/rnn/cpu", "run": "chainer"}
     rows = [ours, chainer, theirs(ours, "nightly", 50), theirs(ours, "conda", 60)]
-    write_results(table_of(rows), tmp_path / "rows.parquet")
+    write_results(table_of([each for row in rows for each in four(row)]), tmp_path / "rows.parquet")
     said = CliRunner().invoke(main, ["table", str(tmp_path / "rows.parquet"), "--markdown"])
     lines = said.stdout.splitlines()
     heading = next(line for line in lines if "own:" in line)
