@@ -3,12 +3,13 @@
 import errno
 import io
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 
-OPEN_ALREADY = Path("/dev/fd")
-"""Its entries are links, to files that this process has opened itself."""
+OPEN_ALREADY = re.compile(r"/(dev|proc/[0-9]+)/fd/[0-9]+", re.ASCII)
+"""Links of the kernel's to files that a process has opened already; nobody else can plant one there."""
 
 
 class NotRegularError(OSError):
@@ -24,7 +25,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     Raises NotRegularError for a link, a pipe, a device or a folder, and for a further name of a file that belongs to
     somebody else than the folder; OSError otherwise.
     """
-    follow = 0 if path.parent == OPEN_ALREADY else os.O_NOFOLLOW
+    follow = 0 if OPEN_ALREADY.fullmatch(os.fspath(path)) else os.O_NOFOLLOW
     try:
         number = os.open(path, os.O_RDONLY | follow | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
