@@ -37,7 +37,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_costs_only_itself(bomb, tmp_path
     good, bad = tmp_path / "good.parquet", tmp_path / "bad.parquet"
     write_row(row(), good)
     bomb(bad, good.read_bytes(), Largest())
-    assert bad.stat().st_size < 200_000
+    assert bad.stat().st_size < 250_000  # of which each column of the schema takes some 2,200, though all are null
     found = decoding.read([good, bad])
     assert found.table["run"].to_pylist() == ["run-1"]
     (refusal,) = found.refused

@@ -21,6 +21,7 @@ from orchestrator.system import file_locks
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.regular_files import NotRegularError, read_regular, write_beside
 from orchestrator.system.signals import Interruption
+from tests.unit.results.test_results import row
 
 ODD = ("link", "dangling", "pipe", "folder", "device", "socket")
 
@@ -109,19 +110,30 @@ def test_what_is_planted_among_reports_is_not_uploaded(results, secret, tmp_path
 
 @pytest.mark.parametrize("kind", ODD[:3])
 def test_status_neither_follows_nor_waits(results, secret, kind):
+    secret.write_text(json.dumps({"started": 1.0, "cell": "pytorch/rnn/cpu"}))  # were it followed, this would be taken
     plant(results / ".claims" / "a.json", kind, secret)
     plant(results / ".claims" / "a.lock", kind, secret)
     plant(results / ".claims" / "b.json", kind, secret)
     lock = file_locks.take(results / ".claims" / "b.lock")
     assert lock is not None
     assert list(living(results)) == []
+    (results / ".claims" / "b.json").unlink()
+    (results / ".claims" / "b.json").write_bytes(secret.read_bytes())
+    assert [name for name, _ in living(results)] == ["b"]
     lock.release()
+    write_results(table_of([row()]), secret)
     plant(results / "merged.parquet", kind, secret)
-    if kind == "dangling":
-        assert status.read(results).done == {}
-    else:
-        with pytest.raises(ResultError, match=r"merged\.parquet"):
-            status.read(results)
+    assert status.read(results).done == {}  # what is refused has no status
+
+
+def test_what_a_process_has_open_is_read_by_its_number_and_no_other_link(tmp_path, secret):
+    with secret.open("rb") as file:
+        for folder in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
+            assert read_regular(Path(folder, str(file.fileno()))) == b"a secret"
+        alike = tmp_path / "proc" / "1" / "fd" / "3"
+        for path in (plant(alike, "link", secret), Path(f"/proc/{os.getpid()}/exe")):
+            with pytest.raises(NotRegularError, match="it is a link"):
+                read_regular(path)
 
 
 def test_a_claims_note_replaces_a_link(results, secret):
