@@ -21,7 +21,7 @@ HEADINGS = ("scores", "features", "loss", "parameters", "updates")
 
 COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
-    "parity", "epochs", "samples", "steps", "workers", "pretrained", "start", "started", "start",
+    "parity", "epochs", "samples", "steps", "workers", "pretrained", "start", "started",
 )  # fmt: skip
 
 VARYING: Mapping[str, str] = {}
