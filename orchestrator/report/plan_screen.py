@@ -24,7 +24,12 @@ def lines(planned: Sequence[Planned], host: Host | None, every: bool) -> Iterato
     width = max((len(p.cell.id) for p in shown), default=0)
     for p in shown:
         repeat = f"  repeat {p.cell.repeat}" if p.cell.repeat else ""
-        yield f"{p.cell.id:{width}}  {coloured(p.verdict)}{repeat}  {p.reason or p.note}".rstrip()
+        yield f"{p.cell.id:{width}}  {coloured(p.verdict)}", f"{repeat}  {p.reason or p.note}".rstrip()
+    yield from (("", line) for line in summary(planned, host, every))
+
+
+def summary(planned: Sequence[Planned], host: Host | None, every: bool) -> Iterator[str]:
+    """What stands below: the reasons of what can't run, the counts, bases without a digest, and GPUs."""
     if not every:
         yield from by_reason([p for p in planned if p.verdict is Verdict.INCOMPATIBLE])
     counts = Counter(p.verdict for p in planned)
