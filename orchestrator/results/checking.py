@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Json, StringCons
 
 from orchestrator.cell import arithmetic, quality
 from orchestrator.cell.arithmetic import Figures
-from orchestrator.cell.cell import Cell
+from orchestrator.cell.cell import OWN, Cell
 from orchestrator.cell.contract import LARGEST_INTEGER, Status
 from orchestrator.cell.events import LONGEST
 from orchestrator.results.schema import COLUMNS, PHASES, SCHEMA_VERSION
@@ -61,7 +61,7 @@ RULES: Mapping[str, Any] = {
     **dict.fromkeys(("library", "workload", "variant", "gpu"), Word),
     "cell": text(500),
     "repeat": Whole,
-    "platform": one_of(PLATFORMS),
+    "platform": one_of((*PLATFORMS, OWN)),
     "precision": one_of(PRECISIONS),
     "data": one_of(("real", "synthetic")),
     "status": one_of(Status),
