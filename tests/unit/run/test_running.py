@@ -70,6 +70,9 @@ class Engine(OnThisHost):
         self.orphans: dict[str, str] = {}
         self.prepared: list[str] = []
 
+    def built_on(self, image) -> str:
+        return ""
+
     def unavailable(self, image) -> None:
         return None
 
