@@ -120,7 +120,7 @@ def test_a_stand_in_for_a_base_has_results_of_its_own_and_is_named_at_the_end_of
         assert planned.as_json()["base"] == planned.columns["base"] == base
         found[base] = planned
     assert found[locked].key != found[stand_in].key
-    said = list(plan_screen.lines(list(found.values()), None, False))
+    said = ["".join(line) for line in plan_screen.lines(list(found.values()), None, False)]
     assert said[-1] == f"base without a digest, 1 cells: {stand_in}"
     assert locked not in "\n".join(said)
 
