@@ -76,9 +76,6 @@ class Engine(OnThisHost):
     def unavailable(self, image) -> None:
         return None
 
-    def built_on(self, image) -> str:
-        return ""
-
     def prepare(self, wanted, say) -> None:
         self.prepared += [image.name for image in wanted]
 
