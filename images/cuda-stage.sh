@@ -48,7 +48,7 @@ else
         *.tgz) tar --extract --gzip --no-same-owner --directory=/unpacked --file="$name" ;;
         *) # an installer of installers, of which that of the toolkit begins with cuda-linux
             sh "$name" --noexec --keep --target /unpacked/parts
-            for part in $(find /unpacked/parts -name 'cuda-linux*'); do sh "$part" --noexec --keep --target /unpacked/toolkit; done
+            find /unpacked/parts -name "cuda-linux*" -exec sh {} --noexec --keep --target /unpacked/toolkit \;
             ;;
         esac
     done
