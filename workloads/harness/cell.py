@@ -265,7 +265,7 @@ class Cell:
             self.seconds["first_step"] = timed_pass(images, predict, self.params, self._now)[0][0]
             self._phase("warm_up")
             self.cards.after_first_step()
-            chosen, looked_at = checks.other_order(images, self.canonical.x_test)
+            chosen, looked_at = checks.other_order(images, self.canonical.x_test, self.arguments.parity)
             self._phase("shuffle")
             with self.meter:
                 times, features = timed_pass(images, predict, self.params, self._now)

@@ -132,15 +132,16 @@ class Checks:
         return None
 
 
-def other_order(images, canonical):
+def other_order(images, canonical, always_same=False):
     """Put images into another order where they lie; where some of them lie now, and those as the reference takes them.
 
     A pass over them that repeats what an earlier one gave, or that leaves most of them out, is then found. ``images``
-    may share the memory of ``canonical``.
+    may share the memory of ``canonical``. Of a proof, whose figures are to be the same in each run, the order is
+    ``always_same``.
     """
-    order = list(range(len(images)))
-    chance.shuffle(order)
-    chosen = sorted(chance.sample(range(len(images)), min(IMAGES, len(images))))
+    order, draw = list(range(len(images))), random.Random(0) if always_same else chance
+    draw.shuffle(order)
+    chosen = sorted(draw.sample(range(len(images)), min(IMAGES, len(images))))
     looked_at = canonical[[order[place] for place in chosen]]  # a copy, made before the order changes
     move(images, order)
     return chosen, looked_at

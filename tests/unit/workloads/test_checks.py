@@ -113,3 +113,6 @@ def test_images_change_places_within_their_memory(count):
     chosen, looked_at = checks.other_order(images, images)
     assert (images[chosen] == looked_at).all()
     assert sorted(images[:, 0]) == sorted(kept[:, 0])
+    again = [checks.other_order(expected.copy(), expected, always_same=True) for _ in range(2)]
+    assert [chosen for chosen, _ in again] == [again[0][0]] * 2
+    assert (again[0][1] == again[1][1]).all()
