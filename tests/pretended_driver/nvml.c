@@ -4,6 +4,8 @@
  * writes it) has a line per fact; "gpu" begins a GPU, "slice" a MIG slice of it. What is missing is not supported.
  * What a process of the container has "allocated" with pretended_allocate() is kept in another file, for all of them.
  */
+#include <errno.h>
+#include <signal.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +122,7 @@ static unsigned list(device *d, process *out) {
     while (fscanf(file, "%95s %u %llu", uuid, &pid, &size) == 3) {
         unsigned place = d->n_processes;
         if (strcmp(uuid, d->uuid)) continue;
+        if (kill(pid, 0) && errno == ESRCH) continue; /* it has ended, and its memory is free */
         while (place < count && out[place].pid != pid + HOST_PIDS) place++;
         if (place == count) {
             if (count == MOST_PROCESSES) continue;
