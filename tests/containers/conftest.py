@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.private_engine import PrivateEngine
 from orchestrator.errors import EngineError
+from orchestrator.images.bases import PYTHON
 from orchestrator.images.building import build_probe
 from orchestrator.system import library_folders
 from orchestrator.system.checkout import ROOT
@@ -140,7 +141,8 @@ def private_engine(engine) -> Iterator[PrivateEngine]:
     if os.getuid() != 0 or shutil.which("dockerd") is None:
         pytest.skip("a private engine needs root and dockerd")
     with PrivateEngine(machines.hook_of("{folder}/driver")) as private:
-        private.take_image(build_probe())
+        for image in (PYTHON, build_probe()):  # the base too: what stands in for it makes the name of the probe
+            private.take_image(image)
         yield private
 
 

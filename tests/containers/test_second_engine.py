@@ -11,6 +11,7 @@ import pytest
 from benchmarks.private_engine import PrivateEngine
 from orchestrator.engines import probe
 from orchestrator.engines.docker import DockerEngine
+from orchestrator.images.bases import PYTHON
 from orchestrator.images.building import build_probe
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Host, described
@@ -44,7 +45,8 @@ def test_an_engine_without_nvidias_hook_says_what_is_missing(engine, machine_of,
     if os.getuid() != 0 or shutil.which("dockerd") is None:
         pytest.skip("a private engine needs root and dockerd")
     with PrivateEngine(hook=None) as bare:
-        bare.take_image(build_probe())
+        for image in (PYTHON, build_probe()):
+            bare.take_image(image)
         host = machine_of(bare.socket)
         missing = "the engine can't hand out GPUs: the NVIDIA Container Toolkit is missing"
         assert (host.devices, host.lacks) == ((), missing)
