@@ -75,19 +75,19 @@ def test_a_foreign_image_is_asked_proved_and_measured_in_a_cells_isolation(forei
 
 def test_an_image_that_is_not_here_is_refused(engine, tmp_path):
     said = rosetta("verify", "--image", "rosetta-test/no-such:1", "--results", tmp_path)
-    assert said.exit_code == 20
+    assert said.exit_code == 22
     assert "docker pull rosetta-test/no-such:1" in said.stderr
 
 
 def test_an_image_without_python_is_refused(engine, tmp_path):
     said = rosetta("verify", "--image", "debian:bookworm-slim", "--results", tmp_path)
-    assert said.exit_code == 20
+    assert said.exit_code == 22
     assert "has no Python" in said.stderr
 
 
 def test_an_image_without_our_libraries_has_nothing_to_be_measured(engine, tmp_path):
     said = rosetta("verify", "--image", "python:3.11-slim-bookworm", "--results", tmp_path)
-    assert said.exit_code == 20
+    assert said.exit_code == 22
     assert "nothing that can be measured" in said.stderr
     assert not Path(tmp_path, "own").exists()
 
