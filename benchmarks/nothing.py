@@ -65,7 +65,8 @@ def checkout(folder: Path, milliseconds: Iterable[int], matrix: str | None = Non
     shutil.copytree(ROOT / "workloads", folder / "workloads", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "images" / "locks").mkdir(parents=True)
     (folder / "images" / "Dockerfile.j2").write_text(DOCKERFILE)
-    shutil.copy(ROOT / "images" / "probe.Dockerfile", folder / "images")
+    for name in ("probe.Dockerfile", "fixed-times.sh"):
+        shutil.copy(ROOT / "images" / name, folder / "images")
     titles = {name: {"title": name, "docs": "https://example.org/"} for name in libraries}
     (folder / "images" / "nothing.yaml").write_text(FRAMEWORK.format(libraries=json.dumps(titles), base=BASE))
     for platform in ("cpu", "cuda12"):
