@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from benchmarks.agreeing import agreeing
+from orchestrator.report.rows import FORM
 from orchestrator.report.site import pages
 from orchestrator.results.claims import Claims
 from orchestrator.results.files import read_results, table_of, write_results, write_row
@@ -71,7 +72,9 @@ def test_the_overview_is_sorted_by_any_column(page, written):
     page.goto((written / "index.html").as_uri())
     table = page.locator(TABLE)
     by_name = table.locator("tbody th").all_inner_texts()
-    assert by_name == sorted(by_name, key=str.casefold)
+    usual = [name for name in by_name if FORM not in name]
+    assert by_name[: len(usual)] == sorted(usual, key=str.casefold)  # other forms of the GRU stand below
+    assert len(by_name) > len(usual)
     rounds = defaultdict(list)
     for row in measured():
         if row["workload"] == "rnn":
@@ -89,7 +92,9 @@ def test_the_overview_is_sorted_by_any_column(page, written):
 def test_the_overview_is_filtered_by_words_status_and_workload(page, made):
     page.goto((made / "index.html").as_uri())
     page.get_by_label("Filter").fill("keras theano")
-    assert page.locator("section[data-workload=rnn] tbody tr:visible th").all_inner_texts() == ["Keras (Theano)"]
+    assert page.locator("section[data-workload=rnn] tbody tr:visible th").all_inner_texts() == [
+        f"Keras (Theano){FORM}reset first with linear gates"
+    ]
     page.get_by_label("Filter").fill("")
     page.get_by_label("Status").select_option("failed")
     assert page.locator("tbody tr:visible th").all_inner_texts() == ["CNTK"]
