@@ -15,12 +15,12 @@ fetch() { curl --fail --silent --show-error --location --retry 3 --remote-name "
 fetch_packages() { # apt refuses what the signed list of an archive does not vouch for
     for key in $KEYS; do
         fetch "${ARCHIVES%% *}/${key%%=*}" || continue # an archive has the keys of its time
-        gpg --batch --quiet --homedir /root --import "${key%%=*}"
-        gpg --batch --homedir /root --with-colons --fingerprint | grep -q "^fpr:::::::::${key#*=}:" || {
+        gpg --batch --quiet --no-autostart --homedir /root --import "${key%%=*}"
+        gpg --batch --no-autostart --homedir /root --with-colons --fingerprint | grep -q "^fpr:::::::::${key#*=}:" || {
             echo "${key%%=*} is not the key with the fingerprint ${key#*=}" >&2
             exit 1
         }
-        gpg --batch --homedir /root --export "${key#*=}" >>/trusted.gpg
+        gpg --batch --no-autostart --homedir /root --export "${key#*=}" >>/trusted.gpg
         rm "${key%%=*}"
     done
     for archive in $ARCHIVES; do echo "deb [signed-by=/trusted.gpg] $archive /" >>/nvidia.list; done
