@@ -107,7 +107,11 @@ def running(checkout: Path, machines: Machines, *words: str) -> Iterator[tuple["
     command = nothing.command("run", "--engine", "ray", "--address", machines.cluster.address, "--json", *words)
     env = nothing.environment(checkout)
     with subprocess.Popen(command, cwd=checkout, env=env, stdout=subprocess.PIPE, text=True) as run:
-        yield run, map(json.loads, run.stdout)
+        try:
+            yield run, map(json.loads, run.stdout)
+        except BaseException:
+            run.kill()  # else a test that fails would wait for its end
+            raise
 
 
 def until(events: Iterator[dict], kind: str, **facts) -> dict:
@@ -157,11 +161,12 @@ def test_a_node_that_comes_back_is_cleaned_and_serves_again(machines, private, t
     with running(checkout, machines) as (run, events):
         until(events, "epoch")
         machines.kill("h200-1")
-        (orphan,) = private.docker("ps", "--all", "--quiet").stdout.split()
+        orphans = set(private.docker("ps", "--all", "--quiet").stdout.split())
+        assert len(orphans) == 2  # the cell, and what holds its results
         machines.start("h200-1")
         until(events, "again")
         until(events, "epoch")
-        assert orphan not in private.docker("ps", "--all", "--quiet").stdout.split()
+        assert not orphans & set(private.docker("ps", "--all", "--quiet").stdout.split())
         list(events)
     assert run.returncode == 0
     assert [row["status"] for row in rows(checkout)] == ["ok"]
