@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 from orchestrator.cell.strict import Strict
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.isolation import USER, gpu_request, isolation
+from orchestrator.engines.scripts import printed
 from orchestrator.errors import BuildError, EngineError
 from orchestrator.images.building import build_probe
 from orchestrator.system import library_folders
@@ -159,17 +160,4 @@ def said_by(api: docker.APIClient, image: str, *, cdi: bool) -> bytes:
     """What the probe prints in a container with all GPUs and nothing else; raises what the SDK raises."""
     host = api.create_host_config(**isolation(2**28), **gpu_request(None, cdi))
     container = api.create_container(image, user=USER, host_config=host, labels={"rosetta": "probe"})["Id"]
-    try:
-        stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
-        api.start(container)
-        said = bytearray()
-        try:
-            for chunk in stream:
-                said += chunk
-                if len(said) > LARGEST_ANSWER:
-                    break
-        finally:
-            stream._response.close()  # else the engine waits for somebody to read on, and removes nothing
-        return bytes(said[:LARGEST_ANSWER])
-    finally:
-        api.remove_container(container, v=True, force=True)
+    return printed(api, container, LARGEST_ANSWER)

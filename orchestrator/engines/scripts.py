@@ -28,7 +28,6 @@ def run_script(
     It is given these ``words``, ``memory`` in bytes, and the GPUs of a request of ``isolation.gpu_request``.
     """
     host = api.create_host_config(**isolation(memory), **(gpus or {}))
-    said = bytearray()
     try:
         container = api.create_container(
             image,
@@ -39,18 +38,24 @@ def run_script(
             environment={"HOME": "/tmp"},
             labels={"rosetta": "script"},
         )["Id"]
-        try:
-            stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
-            try:
-                api.start(container)
-                for chunk in stream:
-                    said += chunk
-                    if len(said) > LARGEST_ANSWER:
-                        break
-            finally:
-                stream._response.close()  # else the engine waits for somebody to read on, and removes nothing
-        finally:
-            api.remove_container(container, v=True, force=True)
+        return printed(api, container, LARGEST_ANSWER)
     except UNREACHABLE as error:
         raise BuildError(f"{image} could not be looked into.", explain(error)) from None
-    return bytes(said[:LARGEST_ANSWER])
+
+
+def printed(api: docker.APIClient, container: str, most: int) -> bytes:
+    """What a container that was made prints, ``most`` bytes of it; it is started, and removed whatever happens."""
+    said = bytearray()
+    try:
+        stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
+        try:
+            api.start(container)
+            for chunk in stream:
+                said += chunk
+                if len(said) > most:
+                    break
+        finally:
+            stream._response.close()  # else the engine waits for somebody to read on, and removes nothing
+    finally:
+        api.remove_container(container, v=True, force=True)
+    return bytes(said[:most])

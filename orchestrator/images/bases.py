@@ -15,6 +15,7 @@ from orchestrator.images.image import Image
 from orchestrator.images.pins import FILE, digests, pinned, read_digests
 from orchestrator.system import library_folders
 from orchestrator.system.library_folders import LibraryFolder
+from orchestrator.system.text_files import write_text
 
 LABEL = "rosetta.base"
 """The label of an image that says what it was built on."""
@@ -133,7 +134,7 @@ def lock_bases(
             if digest is None:
                 raise BuildError(f"The registry has no {name}.", remedy="Correct 'base' or 'copies' in images/.")
             locked[name] = digest
-    path.write_text(HEAD + "".join(f"{name}@{digest}\n" for name, digest in sorted(locked.items())))
+    write_text(path, HEAD + "".join(f"{name}@{digest}\n" for name, digest in sorted(locked.items())))
     library_folders.forget()
     return path
 
@@ -141,5 +142,5 @@ def lock_bases(
 def write_own_base() -> Path:
     """Write the locked digest into the Dockerfile of the orchestrator's own image, which compose builds."""
     path = library_folders.PROGRAM.path / ORCHESTRATOR
-    path.write_text(ARGUMENT.sub(f"ARG ROSETTA_BASE={pinned(PYTHON)}", path.read_text(encoding="utf-8")))
+    write_text(path, ARGUMENT.sub(f"ARG ROSETTA_BASE={pinned(PYTHON)}", path.read_text(encoding="utf-8")))
     return path

@@ -14,6 +14,7 @@ from orchestrator.images.image import Image
 from orchestrator.publish.foreign_archives import MAKE, Archived, opened
 from orchestrator.system.regular_files import read_regular
 from orchestrator.system.terminal import Say, plain
+from orchestrator.system.text_files import write_text
 
 SUMS = "SHA256SUMS"
 """As sha256sum writes it, so that it can be checked without this program."""
@@ -37,7 +38,7 @@ def save(api: docker.APIClient, images: Sequence[Image], folder: Path, say: Say)
             name = file_name(image.tag)
             sums[name] = write_archive(api.get_image(image.tag), folder / name)
             say(f"{folder / name}: {(folder / name).stat().st_size / 2**20:,.0f} MB")
-        (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
+        write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
     except OSError as error:
         raise DiskError(f"{folder} can't be written: {error.strerror or error}.") from None
     except UNREACHABLE as error:

@@ -12,9 +12,11 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.errors import DiskError, ResultError, RosettaError
 from orchestrator.results import decoding
-from orchestrator.results.paths import ResultsFolder, partial_path, superseded_path
+from orchestrator.results.paths import ResultsFolder, log_path, partial_path, superseded_path
 from orchestrator.results.rows import Row, identity, incompatible_row
 from orchestrator.results.schema import SCHEMA_VERSION, VERSION_KEY, schema
+from orchestrator.system.regular_files import write_beside
+from orchestrator.system.text_files import disk_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,6 +48,12 @@ def write_row(row: Row, path: Path) -> None:
     """Write the file of one cell run, whole or not at all."""
     # What pays for many rows only makes a single one larger and slower to read: see benchmarks/README.md.
     write_results(table_of([row]), path, compression="none", use_dictionary=False, write_statistics=False)
+
+
+def write_log(log: str, path: Path) -> None:
+    """Write what a cell printed beside its row at ``path``; raises DiskError or StorageError."""
+    with disk_errors(log_path(path)):
+        write_beside(log_path(path), log.encode(errors="replace"))
 
 
 def write_results(table: "pa.Table", path: Path, **options: Any) -> None:

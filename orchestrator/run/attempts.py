@@ -14,15 +14,13 @@ from orchestrator.engines.protocol import Engine, OnEvent, Placed, Task
 from orchestrator.errors import RosettaError
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
-from orchestrator.results.files import write_row
-from orchestrator.results.paths import ResultsFolder, log_path, partials_of, passing_path
+from orchestrator.results.files import write_log, write_row
+from orchestrator.results.paths import ResultsFolder, partials_of, passing_path
 from orchestrator.results.rows import row_of
 from orchestrator.run import proof
 from orchestrator.run.context import ActiveRun
 from orchestrator.run.proof import Proof
-from orchestrator.system.regular_files import write_beside
 from orchestrator.system.slots import Lease
-from orchestrator.system.text_files import disk_errors
 
 PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
 """Seconds to wait before a cell whose host was lost is tried again; after the last it is left to the next run."""
@@ -124,8 +122,7 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
     path.parent.mkdir(parents=True, exist_ok=True)
     for partial in partials_of(path):  # of an orchestrator that was killed
         partial.unlink(missing_ok=True)
-    with disk_errors(log_path(path)):
-        write_beside(log_path(path), outcome.log.encode(errors="replace"))
+    write_log(outcome.log, path)
     # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
     passing_path(path).unlink(missing_ok=True)
     write_row(row, path if lasting else passing_path(path))

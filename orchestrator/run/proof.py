@@ -16,14 +16,12 @@ from orchestrator.engines.protocol import Task
 from orchestrator.errors import ResultError
 from orchestrator.plan.keys import key
 from orchestrator.plan.verdicts import Planned
-from orchestrator.results.files import read_results, write_row
-from orchestrator.results.paths import ResultsFolder, log_path, superseded_path
+from orchestrator.results.files import read_results, write_log, write_row
+from orchestrator.results.paths import ResultsFolder, superseded_path
 from orchestrator.results.rows import row_of
 from orchestrator.run.context import ActiveRun
 from orchestrator.system import file_locks
 from orchestrator.system.gpus import version_of
-from orchestrator.system.regular_files import write_beside
-from orchestrator.system.text_files import disk_errors
 
 LONGEST = 3600.0
 """Seconds that a proof may take: a few steps, and whatever the library compiles before them."""
@@ -110,8 +108,7 @@ def made(task: Task, path: Path, active: ActiveRun, run: Callable[[Task], Outcom
         host=f"{host} (pretended GPUs)" if active.host.pretended else host,
     )
     if row["status"] != Status.HOST_LOST and not active.engine.stopping:
-        with disk_errors(log_path(path)):
-            write_beside(log_path(path), outcome.log.encode(errors="replace"))
+        write_log(outcome.log, path)
         write_row(row, path)
     return row
 
