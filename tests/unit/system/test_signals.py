@@ -12,6 +12,7 @@ from orchestrator.system.signals import Interruption
 @pytest.fixture
 def interruption():
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup themselves
     made = Interruption()
     made.watch()
     yield made
