@@ -6,6 +6,7 @@ engine finds a program named nvidia-container-runtime-hook on its PATH: one that
 """
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -28,10 +29,11 @@ DOES_NOTHING = "#!/bin/sh\nexit 0\n"
 class PrivateEngine:
     """An engine whose files all lie in a ``folder`` of their own; a context that ends it and removes them.
 
-    ``hook`` is the text of its NVIDIA hook, in which ``{folder}`` stands for that folder; None: it has none.
+    ``hook`` is the text of its NVIDIA hook, in which ``{folder}`` stands for that folder; None: it has none. With
+    ``devices`` it hands out those of the lists in its folder ``cdi`` (Container Device Interface).
     """
 
-    def __init__(self, hook: str | None = DOES_NOTHING) -> None:
+    def __init__(self, hook: str | None = DOES_NOTHING, *, devices: bool = False) -> None:
         self.folder = folder = Path(tempfile.mkdtemp(prefix="rosetta-engine-", dir="/tmp"))  # a socket's path is short
         self.socket = f"unix://{folder}/docker.sock"
         self.daemon: subprocess.Popen[bytes] | None = None
@@ -44,7 +46,8 @@ class PrivateEngine:
             self.path += f":{os.environ['PATH']}"
             (folder / "bin" / HOOK).write_text(hook.replace("{folder}", str(folder)))
             (folder / "bin" / HOOK).chmod(0o755)
-        (folder / "daemon.json").write_text("{}")
+        settings = {"features": {"cdi": True}, "cdi-spec-dirs": [str(folder / "cdi")]} if devices else {}
+        (folder / "daemon.json").write_text(json.dumps(settings))
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def start(self) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -125,6 +126,7 @@ def of_this_process() -> Host:
 
 REFUSALS = (
     (r"could not select device driver", "the engine can't hand out GPUs: the NVIDIA Container Toolkit is missing"),
+    (r"unresolvable CDI devices .*=(GPU|MIG)-", "the engine's device list (CDI) does not name its GPUs by UUID"),
     (r"CDI device injection failed|unresolvable CDI", "the engine can't hand out GPUs: it has no CDI device for them"),
     (r"driver not loaded|driver/library version mismatch|nvml error|initialization error", "no working NVIDIA driver"),
 )
@@ -142,12 +144,22 @@ def of_engine(connection: Connection) -> tuple[Host, bool]:
             return host_in(said_by(connection.api, image, cdi=False)), False
         except APIError as error:
             with suppress(APIError):
-                return host_in(said_by(connection.api, image, cdi=True)), True
+                return by_device_list(connection.api, image), True
             return Host(lacks=refusal(explain(error))), False
     except (BuildError, EngineError) as error:
         return Host(lacks=f"the engine could not be asked for GPUs: {error.what}"), False
     except UNREACHABLE as error:
         return Host(lacks=f"the engine could not be asked for GPUs: {explain(error)}"), False
+
+
+def by_device_list(api: docker.APIClient, image: str) -> Host:
+    """The machine of an engine that knows its GPUs by CDI; a cell asks for them by UUID, so they need those names."""
+    host = host_in(said_by(api, image, cdi=True))
+    try:
+        said_by(api, image, cdi=True, gpus=[device.uuid for device in host.devices])
+    except APIError as error:
+        return Host(lacks=refusal(explain(error)))
+    return host
 
 
 def refusal(said: str) -> str:
@@ -156,8 +168,8 @@ def refusal(said: str) -> str:
     return next(meant, one_line(f"the engine hands out no GPUs: {said.strip()[:200]}"))
 
 
-def said_by(api: docker.APIClient, image: str, *, cdi: bool) -> bytes:
-    """What the probe prints in a container with all GPUs and nothing else; raises what the SDK raises."""
-    host = api.create_host_config(**isolation(2**28), **gpu_request(None, cdi))
+def said_by(api: docker.APIClient, image: str, *, cdi: bool, gpus: Sequence[str] | None = None) -> bytes:
+    """What the probe prints in a container with these GPUs, or all, and nothing else; raises what the SDK raises."""
+    host = api.create_host_config(**isolation(2**28), **gpu_request(gpus, cdi))
     container = api.create_container(image, user=USER, host_config=host, labels={"rosetta": "probe"})["Id"]
     return printed(api, container, LARGEST_ANSWER)

@@ -93,6 +93,7 @@ def answer(*command: str) -> str:
 
 REMEDIES: Mapping[str, str] = {
     "Container Toolkit": "Install the NVIDIA Container Toolkit, run 'nvidia-ctk runtime configure', restart Docker.",
+    "by UUID": "Name them so: 'nvidia-ctk cdi generate --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml'.",
     "CDI": "Make the device list: 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'.",
     "driver": "Install NVIDIA's driver on the engine's machine, and see that 'nvidia-smi' works there.",
 }

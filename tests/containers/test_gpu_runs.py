@@ -14,10 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import nothing
+from benchmarks.private_engine import PrivateEngine
 from orchestrator import errors
+from orchestrator.images.bases import PYTHON
+from orchestrator.images.building import build_probe
 from tests.containers.test_compose import compose
 from tests.pretended_driver import tiny_checkout
-from tests.pretended_driver.machines import STRANGERS, machine, sliced
+from tests.pretended_driver.machines import MACHINES, STRANGERS, list_devices, machine, sliced
 
 pytestmark = pytest.mark.container
 
@@ -124,6 +127,32 @@ def test_a_run_by_ssh_uses_the_cards_of_the_engine_there(run, second_engine, add
     second_engine.pretend("l40s")
     (row,), _ = run("tiny/rnn/cuda12/*", host=f"{address}{second_engine.socket.removeprefix('unix://')}")
     assert (row["status"], row["gpu"], row["gpu_uuids"]) == ("ok", "l40s", "GPU-pretended-l40s-0"), row["reason"]
+
+
+@pytest.fixture(scope="module")
+def engine_of_devices(tiny):
+    """An engine without NVIDIA's hook, which knows cards by a device list (CDI) alone."""
+    with PrivateEngine(hook=None, devices=True) as engine:
+        for image in (PYTHON, build_probe(), tiny_checkout.TAGS[1]):
+            engine.take_image(image)
+        yield engine
+
+
+def test_an_engine_that_knows_cards_by_a_device_list_gives_each_cell_its_own(run, engine_of_devices):
+    told = list_devices(MACHINES["mixed"], engine_of_devices.folder / "cdi")
+    rows, printed = run("tiny/rnn/cuda12/*", host=engine_of_devices.socket)
+    assert {row["gpu"]: (row["status"], row["gpu_uuids"]) for row in rows} == {
+        "rtx-4090": ("ok", told["gpus"][0]["uuid"]),
+        "rtx-2080-ti": ("ok", told["gpus"][1]["uuid"]),
+    }, printed
+    assert {row["gpu_peak_memory"] for row in rows} == {tiny_checkout.BYTES}
+
+
+def test_a_device_list_that_does_not_name_cards_by_uuid_is_told_before_a_cell_starts(engine_of_devices, tiny):
+    list_devices(MACHINES["mixed"], engine_of_devices.folder / "cdi", names=("all", "0", "1"))
+    done = nothing.rosetta(tiny, "plan", "--engine", "docker", DOCKER_HOST=engine_of_devices.socket)
+    assert "found no GPU: the engine's device list (CDI) does not name its GPUs by UUID" in done.stdout, done.stderr
+    assert "tiny/rnn/cuda12/rtx-4090" not in done.stdout
 
 
 def test_compose_up_runs_what_the_engines_cards_can_and_says_what_they_cannot(engine, pretended_machine, tmp_path):

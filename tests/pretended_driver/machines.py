@@ -6,6 +6,7 @@ which a real driver keeps a little. Clocks are of the right order; a driver's ve
 
 import json
 import os
+import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -130,3 +131,28 @@ def pretended(told: Machine, folder: Path = Path(hook.FOLDER)) -> Iterator[Machi
         finally:
             with suppress(FileNotFoundError):
                 path.unlink()
+
+
+def list_devices(told: Machine, lists: Path, names: Sequence[str] = ()) -> Machine:
+    """Write the list by which an engine without a hook knows a machine's GPUs (Container Device Interface 0.6).
+
+    Each GPU is a device by its UUID, and "all" is all of them, as in the lists that NVIDIA's nvidia-ctk writes; or the
+    devices have these ``names``.
+    """
+    lists.mkdir(exist_ok=True)
+    library = build_library(told["driver"], lists)
+    place = f"/usr/lib/{platform.machine()}-linux-gnu/{hook.LIBRARY}"
+    devices = []
+    for name in names or ("all", *(card["uuid"] for card in told["gpus"])):
+        seen = lists / f"{name}.machine"
+        seen.write_text(hook.described(told, name) or "")
+        devices.append({"name": name, "containerEdits": {"mounts": [mount(seen, f"/{hook.MACHINE}")]}})
+    found = {"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": devices}
+    text = json.dumps({**found, "containerEdits": {"mounts": [mount(library, place)]}})
+    (lists / "nvidia.json").write_text(text)
+    return told
+
+
+def mount(path: Path, place: str) -> Machine:
+    """A file of the host at a place in the container, to be read only."""
+    return {"hostPath": str(path), "containerPath": place, "options": ["ro", "bind"]}

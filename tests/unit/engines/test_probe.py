@@ -114,6 +114,10 @@ def test_a_reason_stays_a_line(reason):
     [
         ('could not select device driver "" with capabilities: [[gpu]]', "the NVIDIA Container Toolkit is missing"),
         ("nvidia-container-cli: initialization error: nvml error: driver not loaded", "no working NVIDIA driver"),
+        (
+            "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=GPU-1, nvidia.com/gpu=GPU-2",
+            "the engine's device list (CDI) does not name its GPUs by UUID",
+        ),
         ("unresolvable CDI devices nvidia.com/gpu=all", "it has no CDI device for them"),
         ("something new", "the engine hands out no GPUs: something new"),
     ],

@@ -63,6 +63,7 @@ def test_the_images_that_are_built_are_held_against_each_card(tmp_path):
     [
         ("the engine can't hand out GPUs: the NVIDIA Container Toolkit is missing", "nvidia-ctk runtime configure"),
         ("the engine can't hand out GPUs: it has no CDI device for them", "nvidia-ctk cdi generate"),
+        ("the engine's device list (CDI) does not name its GPUs by UUID", "--device-name-strategy=uuid"),
         ("no driver: libnvidia-ml.so.1 not found", "Install NVIDIA's driver"),
     ],
 )
