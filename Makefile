@@ -28,7 +28,7 @@ lint: $(DEV) ## style, types, shell scripts, Dockerfile, tables of versions
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/engine .ci/run .ci/tools images/*.sh
+	$(BIN)/shellcheck .ci/compare .ci/engine .ci/run .ci/tools images/*.sh
 	$(BIN)/hadolint orchestrator/Dockerfile
 	$(BIN)/rosetta images table --check
 

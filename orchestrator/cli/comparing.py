@@ -72,13 +72,13 @@ def verify(
         from orchestrator.cli import cells, own
 
         found, baseline = own.verify(installations, selection, length, against, judging, cells.run_cells)
-        tell(found, baseline, judging.as_json)
+        tell(found, baseline, judging)
         return
     if selection.only or selection.skip or length != Length():
         raise click.UsageError("What selects cells goes with --python or --image: nothing else is run here.")
     ours = gather(paths, note) if paths else read_results(ResultsFolder(selection.results).merged)
     find = comparison.of_results(gather([against], note), str(against)) if against else comparison.published
-    tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging.as_json)
+    tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging)
 
 
 @click.command()
@@ -97,16 +97,17 @@ def diff(old: Path, new: Path, results: Path, judging: Judging) -> None:
       rosetta diff last-week.parquet results/merged.parquet
       rosetta diff A.parquet B.parquet --threshold 5
       rosetta diff yesterday today
+      rosetta diff main.parquet branch.parquet --markdown --junit diff.xml
     """
     from orchestrator.compare import comparison
     from orchestrator.results.merging import gather
 
     before, after = (gather([place_of(one, results)], note) for one in (old, new))
     gone = ", ".join(comparison.missing(after, before))
-    if gone and not judging.as_json:
+    if gone and not judging.for_programs:
         echo(f"note: only in {old}: {gone}", err=True)
     compared = comparison.verify(after, comparison.of_results(before, str(old)), judging.threshold / 100)
-    tell(compared, str(old), judging.as_json)
+    tell(compared, str(old), judging)
 
 
 def place_of(named: Path, results: Path) -> Path:
@@ -117,16 +118,21 @@ def place_of(named: Path, results: Path) -> Path:
     return own if not named.exists() and own.is_dir() else named
 
 
-def tell(every: "Sequence[Compared]", baseline: str, as_json: bool) -> None:
+def tell(every: "Sequence[Compared]", baseline: str, judging: Judging) -> None:
     """Print the comparisons; raises SlowerError if one is bad, SelectionError if there is none."""
     from orchestrator.compare.comparison import BAD, Verdict
     from orchestrator.report import comparison as report
+    from orchestrator.report import junit
     from orchestrator.system.console import screen
 
-    if as_json:
+    if judging.junit:
+        junit.write(judging.junit, every)
+    if judging.as_json:
         import json
 
         echo(json.dumps([one.as_json() for one in every], indent=1))
+    elif judging.as_markdown:
+        echo(report.as_markdown(every), nl=False)
     else:
         report.show(every, screen())
     bad = [one.cell for one in every if one.verdict in BAD]

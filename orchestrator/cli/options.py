@@ -62,6 +62,13 @@ class Judging:
 
     threshold: float
     as_json: bool
+    as_markdown: bool = False
+    junit: Path | None = None
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether the standard output is a document, so that all else goes to the standard error."""
+        return self.as_json or self.as_markdown
 
 
 @dataclass(frozen=True)
@@ -241,5 +248,12 @@ judging = grouped(
         help="How much slower is too slow.",
     ),
     click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs."),
+    click.option("--markdown", "as_markdown", is_flag=True, help="As Markdown, for a summary or a comment."),
+    click.option(
+        "--junit",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Also write JUnit XML, which CI systems show as tests.",
+    ),
 )
 """Of verify and diff: what counts as slower, and how to say it."""

@@ -96,7 +96,7 @@ def verify(
     from orchestrator.results.merging import gather
     from orchestrator.system.console import screen as console_on
 
-    console = console_on(stderr=judging.as_json)
+    console = console_on(stderr=judging.for_programs)
     sources, compared = list(sources_of(selection, against)), []
     for label, engine in engines(installations):
         asked = ask(label, engine, selection, console)

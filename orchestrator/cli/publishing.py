@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import Running, Selection, running, selection
+from orchestrator.cli.options import Judging, Running, Selection, running, selection
 from orchestrator.errors import CellsFailed, DeclinedError, DiffersError
 from orchestrator.system.terminal import echo, note
 
@@ -150,7 +150,7 @@ def reproduce(
             remedy="Their logs lie beside their results in DIR/cells.",
         )
     baseline = comparison.of_results(published, source)
-    tell(comparison.verify(mine, baseline, threshold / 100), source, running.as_json)
+    tell(comparison.verify(mine, baseline, threshold / 100), source, Judging(threshold, running.as_json))
 
 
 def require_consent(lines: list[str], given: bool) -> None:

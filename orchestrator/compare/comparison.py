@@ -184,7 +184,7 @@ def judged(one: Compared, rows: Sequence[Row], found: Baseline | str, tolerance:
     good = of_one_machine(rows)
     series = [[row["seconds"] for row in good], found.seconds]
     change = None if found.published else drift(series, (one.ratio or 1) - 1)
-    verdict = verdict_of(one, tolerance) if change is None else Verdict.UNSURE
+    verdict = verdict_of(one, tolerance) if change is None else despite(change, one, tolerance)
     doubts = list(missing_evidence(one, found, change, comparisons)) if verdict is Verdict.UNSURE else []
     if found.doubt:
         doubts.insert(0, f"the baseline is doubtful: {found.doubt}")
@@ -202,6 +202,25 @@ def verdict_of(one: Compared, tolerance: float) -> Verdict:
     if one.p_of_all <= 1 - CONFIDENCE and one.ratio < 1 / (1 + tolerance):
         return Verdict.FASTER
     return Verdict.FAST if one.interval[1] <= 1 + tolerance else Verdict.UNSURE
+
+
+def despite(change: float, one: Compared, tolerance: float) -> Verdict:
+    """The verdict where times change by this share from round to round: one that the change can't have made.
+
+    It makes most where one side ran after the other: as much as over the rounds of both.
+    """
+    assert one.ratio is not None
+    most = (1 + abs(change)) ** (one.rounds + one.baseline_rounds)
+    corrected = (
+        replace(
+            one,
+            ratio=one.ratio * factor,
+            interval=one.interval and (one.interval[0] * factor, one.interval[1] * factor),
+        )
+        for factor in (1 / most, most)
+    )
+    verdicts = {verdict_of(each, tolerance) for each in corrected}
+    return verdicts.pop() if len(verdicts) == 1 else Verdict.UNSURE
 
 
 def missing_evidence(one: Compared, found: Baseline, change: float | None, comparisons: int) -> Iterator[str]:

@@ -1,10 +1,12 @@
-"""Comparisons for a person: a line per cell, and below it what may be the reason."""
+"""Comparisons for a person, on a screen and as Markdown: a line per cell, and below it what may be the reason."""
 
+import html
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.compare.comparison import Compared, Verdict
+from orchestrator.compare.comparison import BAD, Compared, Verdict
 from orchestrator.report.fields import duration
+from orchestrator.report.markdown import escaped
 from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
@@ -36,6 +38,26 @@ def show(every: Sequence[Compared], console: "Console") -> None:
     sources = dict.fromkeys(plain(one.source) for one in every if one.source)
     for source in sources:
         console.print(Text(f"baseline: {source}", style="dim"), soft_wrap=True)
+
+
+def as_markdown(every: Sequence[Compared]) -> str:
+    """The same as Markdown: the bad ones first, their reasons below the table, what was not compared folded."""
+    compared = sorted((one for one in every if one.verdict is not Verdict.NONE), key=lambda one: one.verdict not in BAD)
+    bad = sum(one.verdict in BAD for one in compared)
+    blocks = [f"**{bad} of {len(compared)} cells are slower, or failed.**"]
+    if compared:
+        lines = ["| cell | here | baseline | ratio | verdict |", "| --- | ---: | ---: | ---: | --- |"]
+        for one in compared:
+            verdict = f"**{one.verdict}**" if one.verdict in BAD else one.verdict
+            lines.append(f"| {' | '.join(map(escaped, (name(one), *numbers(one))))} | {verdict} |")
+        blocks.append("\n".join(lines))
+    reasons = [f"- {escaped(f'{name(one)}: {plain(reason)}')}" for one in compared for reason in one.reasons]
+    if reasons:
+        blocks.append("\n".join(reasons))
+    for reason, names in by_reason(one for one in every if one.verdict is Verdict.NONE).items():
+        blocks.append(f"<details><summary>Not compared: {html.escape(plain(reason))}</summary>\n")
+        blocks.append(escaped(", ".join(names)) + "\n\n</details>")
+    return "\n\n".join(blocks) + "\n"
 
 
 def name(one: Compared) -> str:

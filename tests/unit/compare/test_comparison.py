@@ -86,6 +86,9 @@ def test_what_others_write_of_their_gpus_may_be_anything(measured, states):
         ([95, 180, 122, 121], [99, 131, 100, 130], Verdict.UNSURE),
         ([95, 140, 96, 97], [99, 101, 100, 102], Verdict.UNSURE),  # as fast, but for one that nobody understands
         ([120, 122, 124, 126], [100, 102, 104, 106], Verdict.UNSURE),  # both drift, and ours ran later
+        ([900, 901, 902, 903], [100, 100.1, 100.2, 100.3], Verdict.SLOWER),  # by more than such a drift can make
+        ([100, 100.1, 100.2, 100.3], [100, 100.1, 100.2, 100.3], Verdict.FAST),
+        ([80, 80.8, 81.6, 82.4], [100, 101, 102, 103], Verdict.FASTER),
     ],
 )
 def test_slower_is_what_is_slower_by_more_than_the_threshold_and_by_more_than_chance(
