@@ -16,7 +16,6 @@ pytestmark = pytest.mark.container
 # One for each way of having workers: processes with the library's own exchange, replicas in one process, and processes
 # that exchange through the harness.
 LIBRARIES = ("pytorch", "tensorflow", "chainer")
-EIGHT = ("pytorch", "gluon-2018")  # a process for each of eight workers, and one for all of them
 
 
 def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
@@ -41,13 +40,11 @@ def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(library,
         assert row["quality"] == pytest.approx(sum(there) / len(there))
 
 
-@pytest.mark.parametrize("library", EIGHT)
-def test_eight_workers_have_the_same_loaders_in_every_library_and_room_for_their_batches(
-    library, engine, real_data, tmp_path
-):
+def test_eight_workers_have_as_many_loaders_each_and_room_for_their_batches(engine, real_data, tmp_path):
+    """In the library that is quickest at it; unit tests of the harness have the rule, which is the same for all."""
     env = {"ROSETTA_DATA_MIRROR": str(real_data), "ROSETTA_CACHE": str(tmp_path / "cache")}
     assert rosetta("data", "fetch", "chestxray14", cwd=tmp_path, **env).returncode == 0
-    words = ["--profile", "workers", "--only", f"{library}/densenet121/cpu/x8"]
+    words = ["--profile", "workers", "--only", "pytorch/densenet121/cpu/x8"]
     done = rosetta("run", *words, cwd=tmp_path, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist()
