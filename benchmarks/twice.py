@@ -63,8 +63,8 @@ def main(names: list[str]) -> None:
                 print(f"    {line}", flush=True)
 
 
-def twice(image: "Image", sources: "Sources | None" = None) -> Twice:
-    """Build an image two times and compare what lies on its base."""
+def twice(image: "Image", sources: "Sources | None" = None, again: "Sources | None" = None) -> Twice:
+    """Build an image two times and compare what lies on its base; ``again`` are the sources of the second time."""
     tags = [f"rosetta-twice/{image.name}:{uuid.uuid4().hex}" for _ in range(3)]
     first, second, base = tags
     try:
@@ -72,7 +72,8 @@ def twice(image: "Image", sources: "Sources | None" = None) -> Twice:
         text = TOMORROW.replace("BASE", image.spec.base)
         subprocess.run(command, input=text.encode(), check=True, stdout=subprocess.DEVNULL)
         build(image, first, sources)
-        build(image, second, sources, {"contexts": {image.spec.base: f"docker-image://{base}"}}, host="elsewhere")
+        tomorrow = {"contexts": {image.spec.base: f"docker-image://{base}"}}
+        build(image, second, again or sources, tomorrow, host="elsewhere")
         mine = layers(first)[len(layers(image.spec.base)) :]
         other = layers(second)[len(layers(base)) :]
         return Twice(len(mine), [] if mine == other else list(compared(first, second, len(mine))))

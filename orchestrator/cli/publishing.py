@@ -66,7 +66,7 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
         done.append(publishing.publish(engine.connection, drafted, move=move_tags, say=echo))
         publishing.write_page_and_sbom(drafted, output)
         publishing.write_lock(output, done)
-        for said in notes_of(image):
+        for said in notes_of(drafted.found):
             note(f"{image.name}: {said}")
         if sign:
             publishing.sign(done[-1])

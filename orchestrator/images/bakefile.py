@@ -50,6 +50,7 @@ def target(image: Image, sources: Sources, bases: Mapping[str, Base]) -> dict[st
             "rosetta.recipe": image.recipe,
             "rosetta.workloads": workloads_digest(image),
             LABEL: described(bases_of(image), bases),
+            **sources.cuda_labels(image),
         },
         "tags": [image.tag],
         "platforms": ["linux/amd64"],

@@ -60,6 +60,11 @@ class CudaSource(Strict):
 
 SourceName = Literal["nvidia-apt", "nvidia-files", "anaconda"]
 
+LABEL = "rosetta.cuda-source"
+"""The label of an image that says which of them its libraries came from, or ``FOLDER``."""
+
+FOLDER = "folder"
+
 
 class Cuda(Strict):
     """The file images/cuda.yaml: the sources of CUDA, the default first, and a stage per platform."""

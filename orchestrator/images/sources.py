@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from orchestrator.errors import BuildError
+from orchestrator.images import cuda_sources, definitions
 from orchestrator.images.bases import SOURCE, Base, bases_of
 from orchestrator.images.cuda_sources import SourceName
 from orchestrator.images.definitions import nearest
@@ -108,6 +109,13 @@ class Sources:
     def cuda_variables(self, image: Image) -> dict[str, str]:
         """What a build is told of the source of CUDA, where the user has chosen one."""
         return {"CUDA_SOURCE": self.cuda_source} if self.cuda_source and image.stage else {}
+
+    def cuda_labels(self, image: Image) -> dict[str, str]:
+        """What an image says of where its CUDA came from, if its packages leave that to it."""
+        if not image.stage:
+            return {}
+        downloaded = self.cuda_source or definitions.cuda().default
+        return {cuda_sources.LABEL: cuda_sources.FOLDER if self.cuda else downloaded}
 
     def _names_extra_index(self) -> bool:
         """A pip.conf with extra indexes has the last word on them."""

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from orchestrator.cell.strict import Strict
 from orchestrator.engines.scripts import run_script
 from orchestrator.errors import BuildError
+from orchestrator.images import cuda_sources
 from orchestrator.images.image import Image
 from orchestrator.system.checkout import origin
 
@@ -25,6 +26,9 @@ ANACONDA = (
     "CUDA was taken from Anaconda's channels, under Anaconda's terms of service: organisations of more than 200 people"
     " need a licence, and passing it on may need another"
 )
+CUDA_WHEELS = ("-cu11", "-cu12", "-cu13")
+"""How the names of NVIDIA's wheels end."""
+
 Text = Annotated[str, StringConstraints(max_length=500)]
 
 
@@ -102,22 +106,24 @@ def labels_of(found: Examined, commit: tuple[str, bool] | None) -> dict[str, str
     if "cudnn" not in image.spec.cuda:
         conda.pop("cudnn", None)  # the stage has it, but this image took none of it
     gpu = image.platform != "cpu"
-    runtimes = [f"nvidia-cuda-runtime{suffix}" for suffix in ("", "-cu12", "-cu13")]
+    runtimes = [f"nvidia-cuda-runtime{suffix}" for suffix in ("", *CUDA_WHEELS)]
+    cudnn = found.version_of(*(f"nvidia-cudnn{suffix}" for suffix in CUDA_WHEELS))
     labels = {
         "org.opencontainers.image.version": image.spec.version,
         "org.opencontainers.image.source": origin(),
         "org.opencontainers.image.revision": commit[0] + ("-changed" if commit[1] else "") if commit else "",
         "rosetta.python": found.inventory.python,
         "rosetta.cuda": gpu and (found.version_of(*runtimes) or conda.get("cudatoolkit") or image.platform[4:]),
-        "rosetta.cudnn": gpu and (found.version_of("nvidia-cudnn-cu12", "nvidia-cudnn-cu13") or conda.get("cudnn")),
-        "rosetta.licence-notes": ". ".join(notes_of(image)),
+        "rosetta.cudnn": gpu and (cudnn or conda.get("cudnn")),
+        "rosetta.licence-notes": ". ".join(notes_of(found)),
     }
     return {name: str(value) for name, value in labels.items() if value}
 
 
-def notes_of(image: Image) -> list[str]:
+def notes_of(found: Examined) -> list[str]:
     """Whose terms come with an image, apart from the licences of its packages."""
-    return [NVIDIA] * (image.platform != "cpu") + [ANACONDA] * (image.stage is not None)
+    from_anaconda = found.image.stage and found.labels.get(cuda_sources.LABEL) == "anaconda"
+    return [NVIDIA] * (found.image.platform != "cpu") + [ANACONDA] * bool(from_anaconda)
 
 
 def page_about(name: str, found: Examined, labels: Mapping[str, str]) -> str:

@@ -216,5 +216,5 @@ def draft_as_json(drafted: Draft, sign_it: bool) -> dict[str, Any]:
         "labels": {**drafted.found.labels, **drafted.labels},
         "sbom": f"{drafted.name}.sbom",
         "signed": sign_it,
-        "notes": notes_of(drafted.found.image),
+        "notes": notes_of(drafted.found),
     }

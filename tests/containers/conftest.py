@@ -66,7 +66,7 @@ def installed(engine, tmp_path_factory) -> Installed:
 def program(tmp_path, monkeypatch) -> Iterator[Path]:
     """A checkout with no libraries but those of a test, and the program's scripts."""
     (tmp_path / "images" / "locks").mkdir(parents=True)
-    for name in ("apt-mirror.sh", "fixed-times.sh", "Dockerfile.j2"):
+    for name in ("apt-mirror.sh", "cuda-stage.sh", "cuda.yaml", "fixed-times.sh", "Dockerfile.j2"):
         shutil.copy(ROOT / "images" / name, tmp_path / "images")
     shutil.copytree(ROOT / "workloads", tmp_path / "workloads")
     monkeypatch.setattr(library_folders, "PROGRAM", LibraryFolder(tmp_path))

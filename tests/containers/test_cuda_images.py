@@ -58,6 +58,11 @@ def build(image: Image, folder: Path, tag: str) -> None:
     run_bake(file, print)
 
 
+def first_layers(text: str) -> str:
+    """The part of a Dockerfile with what all images of a platform share, and Debian's packages."""
+    return text[: text.rindex("\nRUN ", 0, text.index("groupadd"))]
+
+
 def in_image(tag: str, *command: str, text: str = "") -> str:
     words = ["docker", "run", "--rm", "--interactive", "--network=none", f"--entrypoint={command[0]}", tag]
     return subprocess.run([*words, *command[1:]], input=text, capture_output=True, text=True, check=True).stdout
@@ -117,8 +122,7 @@ def test_no_compiler_and_no_cache_is_left(stubbed):
 
 def test_the_layer_with_cuda_is_shared_by_the_images_of_a_platform(stubbed, engine, tmp_path):
     """The first layers of another image, which does without what comes after them."""
-    text = dockerfile(image_for("mxnet-2018", "cuda8"))
-    text = text[: text.rindex("\nRUN ", 0, text.index("groupadd"))]
+    text = first_layers(dockerfile(image_for("mxnet-2018", "cuda8")))
     folder = stand_ins(tmp_path / "cuda") / "cuda8"
     command = ["docker", "buildx", "build", "--builder=default", "--quiet", f"--build-context=cuda={folder}"]
     command += ["--file=-", str(ROOT)]
@@ -163,7 +167,7 @@ def fetch(source, changes):
     """Build what all images of a platform share, with CUDA from a source whose addresses are changed."""
     file = bake([STUBBED], replace(Sources.from_environment(), cuda=None, cuda_source=source))
     target = file["target"][STUBBED.name]
-    text = target["dockerfile-inline"].partition("RUN groupadd")[0]
+    text = first_layers(target["dockerfile-inline"])
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)

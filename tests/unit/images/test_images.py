@@ -100,7 +100,7 @@ def test_folders_of_other_images_are_there_before_the_system_is_set_up():
     lines = text.splitlines()
     place = {line: number for number, line in enumerate(lines)}
     first, then = "FROM julia:1.9-bookworm AS copy1", "FROM python:3.11-slim-bookworm AS toy-cpu"
-    copy = "COPY --from=copy1 /usr/local/julia /usr/local/julia"
+    copy = "    --mount=type=bind,from=copy1,source=/usr/local/julia,target=/from \\"
     assert place[first] < place[then] < place[copy] < place[" && true \\"]
 
 
@@ -210,8 +210,10 @@ TOY_CUDA = {"version": "1.0", "requirements": ["toy==1.0"], "cuda": ["toolkit"]}
 
 
 def layers(image):
-    """What the final stage copies from the stage with CUDA, each as a set of names."""
-    return [set(files.split()) for files in re.findall(r"COPY --from=cuda [^\n]+\n([^/]+)", dockerfile(image))]
+    """What each step of the final stage takes from the stage with CUDA, as a set of names."""
+    steps = dockerfile(image).split("\nRUN ")
+    found = [set(re.findall(r"from=cuda,source=/([^,]+),target=/from/\1 ", step)) for step in steps]
+    return [names for names in found if names]
 
 
 def test_what_packages_leave_to_the_image_comes_from_one_stage():
@@ -230,9 +232,9 @@ def test_the_images_of_a_platform_share_the_layer_with_its_toolkit():
     both = {"cuda9": {**TOY_CUDA, "cuda": ["toolkit", "cudnn"]}}
     first = Image(toy(platforms={"cuda9": TOY_CUDA}, packages=["libgomp1"]).framework, "cuda9")
     second = Image(toy(platforms=both, environment={"TOY": "1"}).framework, "cuda9")
-    assert layers(first) == [{*STAGES["cuda9"].toolkit, "\\"}]
-    assert layers(second) == [*layers(first), {*STAGES["cuda9"].cudnn, "\\"}]
-    head = re.compile(r"(?s)FROM python[^\n]+(.+?)/usr/local/cuda/lib64/\n")
+    assert layers(first) == [set(STAGES["cuda9"].toolkit)]
+    assert layers(second) == [*layers(first), set(STAGES["cuda9"].cudnn)]
+    head = re.compile(r"(?s)FROM python[^\n]+(.+?)/usr/local/cuda/lib64 /from")
     assert head.search(dockerfile(first))[1] == head.search(dockerfile(second))[1]
 
 
@@ -420,6 +422,30 @@ def test_bake_file_has_a_target_per_image():
         "output": ["type=docker"],
     }
     assert json.loads(json.dumps(file)) == file
+
+
+def test_an_image_says_where_its_cuda_came_from(tmp_path):
+    chainer, label = image_for("chainer-2018", "cuda8"), "rosetta.cuda-source"
+    (tmp_path / "cuda8").mkdir()
+    for sources, origin in [
+        (Sources(), "nvidia-apt"),
+        (Sources(cuda_source="anaconda"), "anaconda"),
+        (Sources(cuda_source="anaconda", cuda=tmp_path), "folder"),
+    ]:
+        targets = bake([chainer, PYTORCH], sources)["target"]
+        assert targets["chainer-2018-cuda8"]["labels"][label] == origin
+        assert label not in targets["pytorch-cpu"]["labels"]
+
+
+@pytest.mark.parametrize("image", EVERY, ids=lambda image: image.name)
+def test_no_layer_keeps_the_times_of_another_stage(image):
+    """A COPY would: of files those that they have there, of folders that of the build. See images/fixed-times.sh."""
+    final = dockerfile(image).split(f" AS {image.name}\n")[1]
+    assert not re.search(r"(?m)^(COPY|ADD)\b", final)
+    steps = re.findall(r"(?ms)^RUN (.*?[^\\])$", final)
+    assert len(steps) >= 3
+    ends = ("fix_times", "compile_python")
+    assert all(". /fixed-times.sh" in step and step.endswith(ends) for step in steps)
 
 
 def test_sources_of_this_machine_are_secrets_contexts_and_arguments(tmp_path, monkeypatch):

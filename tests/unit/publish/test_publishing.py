@@ -10,7 +10,9 @@ from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.errors import RefusedError, RegistryError, ResultError, SelectionError
+from orchestrator.images import cuda_sources
 from orchestrator.images.bakefile import bake
+from orchestrator.images.definitions import cuda
 from orchestrator.images.image import dockerfile, image_for
 from orchestrator.images.sources import Sources
 from orchestrator.publish import archives, examination, image_names, registry, reproduction, sbom
@@ -129,15 +131,19 @@ def test_the_bill_names_packages_by_purl():
     assert bill == sbom.cyclonedx("ghcr.io/me/x:1-cpu", DIGEST, packages)
 
 
-def examined(name: str, platform: str, *packages: Package) -> Examined:
+def examined(name: str, platform: str, *packages: Package, **labels: str) -> Examined:
     image = image_for(name, platform)
-    return Examined(image, DIGEST, 1, {}, [], Inventory(python="3.11.7", packages=list(packages)))
+    return Examined(image, DIGEST, 1, labels, [], Inventory(python="3.11.7", packages=list(packages)))
 
 
 def test_labels_tell_cuda_as_installed_and_whose_terms_come_with_it():
     packages = [
         Package(kind="pypi", name="nvidia-cuda-runtime-cu12", version="12.9.79", licence=None),
         Package(kind="pypi", name="nvidia-cudnn-cu12", version="9.10.2.21", licence=None),
+    ]
+    eleven = [
+        Package(kind="pypi", name="nvidia-cuda-runtime-cu11", version="11.8.89", licence=None),
+        Package(kind="pypi", name="nvidia-cudnn-cu11", version="8.9.6.50", licence=None),
     ]
     labels = examination.labels_of(examined("pytorch", "cuda12", *packages), ("abc", True))
     assert (labels["rosetta.cuda"], labels["rosetta.cudnn"]) == ("12.9.79", "9.10.2.21")
@@ -146,10 +152,20 @@ def test_labels_tell_cuda_as_installed_and_whose_terms_come_with_it():
     assert "Anaconda" not in labels["rosetta.licence-notes"]
     old = examination.labels_of(examined("tensorflow-2018", "cuda9"), None)
     assert (old["rosetta.cuda"], old["rosetta.cudnn"]) == ("9.0", "7")
-    assert "Anaconda" in old["rosetta.licence-notes"]
+    elsewhere = examination.labels_of(examined("paddle", "cuda11", *eleven), None)
+    assert (elsewhere["rosetta.cuda"], elsewhere["rosetta.cudnn"]) == ("11.8.89", "8.9.6.50")
     assert (
         not {"rosetta.cuda", "rosetta.licence-notes"} & examination.labels_of(examined("pytorch", "cpu"), None).keys()
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("anaconda", True), ("nvidia-apt", False), ("nvidia-files", False), ("folder", False)]
+)
+def test_anaconda_s_terms_are_told_of_what_came_from_its_channels_alone(source, told):
+    assert len(cuda().sources) == 3  # a fourth may have terms of its own
+    found = examined("tensorflow-2018", "cuda9", **{cuda_sources.LABEL: source})
+    assert ("Anaconda" in examination.labels_of(found, None)["rosetta.licence-notes"]) is told
 
 
 def test_a_page_can_not_be_broken_by_what_a_package_calls_itself():

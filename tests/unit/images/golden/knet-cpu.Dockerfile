@@ -8,7 +8,13 @@ FROM python:3.11-slim-bookworm AS knet-cpu
 # The time that all files of all layers have, and the image itself: two builds give one digest.
 ARG SOURCE_DATE_EPOCH=1577836800
 
-COPY --from=copy1 /usr/local/julia /usr/local/julia
+# What other stages have. A COPY would keep the times that its files have there, and give its folders that of now.
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    --mount=type=bind,from=copy1,source=/usr/local/julia,target=/from \
+    . /fixed-times.sh \
+ && install --directory /usr/local/julia \
+ && cp --recursive --preserve=links,mode /from/. /usr/local/julia \
+ && fix_times
 
 RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
     . /fixed-times.sh \

@@ -102,17 +102,21 @@ FROM python:3.6-slim-bullseye AS mxnet-2018-cuda9
 # The time that all files of all layers have, and the image itself: two builds give one digest.
 ARG SOURCE_DATE_EPOCH=1577836800
 
-COPY --from=cuda --chmod=755 \
-    libcublas.so.9.0 \
-    libcudart.so.9.0 \
-    libcufft.so.9.0 \
-    libcurand.so.9.0 \
-    libcusolver.so.9.0 \
-    libcusparse.so.9.0 \
-    libnvrtc.so.9.0 \
-    libnvrtc-builtins.so \
-    libnvToolsExt.so.1 \
-    /usr/local/cuda/lib64/
+# What other stages have. A COPY would keep the times that its files have there, and give its folders that of now.
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    --mount=type=bind,from=cuda,source=/libcublas.so.9.0,target=/from/libcublas.so.9.0 \
+    --mount=type=bind,from=cuda,source=/libcudart.so.9.0,target=/from/libcudart.so.9.0 \
+    --mount=type=bind,from=cuda,source=/libcufft.so.9.0,target=/from/libcufft.so.9.0 \
+    --mount=type=bind,from=cuda,source=/libcurand.so.9.0,target=/from/libcurand.so.9.0 \
+    --mount=type=bind,from=cuda,source=/libcusolver.so.9.0,target=/from/libcusolver.so.9.0 \
+    --mount=type=bind,from=cuda,source=/libcusparse.so.9.0,target=/from/libcusparse.so.9.0 \
+    --mount=type=bind,from=cuda,source=/libnvrtc.so.9.0,target=/from/libnvrtc.so.9.0 \
+    --mount=type=bind,from=cuda,source=/libnvrtc-builtins.so,target=/from/libnvrtc-builtins.so \
+    --mount=type=bind,from=cuda,source=/libnvToolsExt.so.1,target=/from/libnvToolsExt.so.1 \
+    . /fixed-times.sh \
+ && install --directory /usr/local/cuda/lib64 \
+ && install --mode=755 --target-directory=/usr/local/cuda/lib64 /from/* \
+ && fix_times
 
 # Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
 # hadolint ignore=DL3008
