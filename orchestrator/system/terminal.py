@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
+from orchestrator.system.addresses import without_secrets
+
 Say = Callable[[str], None]
 """Takes a line for the user."""
 
@@ -22,9 +24,12 @@ KEPT = "\n\t"
 def plain(value: Any) -> Any:
     """Text that can't steer a terminal: without control characters (C0, C1) and those that turn the reading direction.
 
-    An escape sequence so loses what makes it one, and stands there as letters.
+    An escape sequence so loses what makes it one, and stands there as letters. Addresses lose logins and signatures.
     """
-    if not isinstance(value, str) or value.isprintable():
+    if not isinstance(value, str):
+        return value
+    value = without_secrets(value)
+    if value.isprintable():
         return value
     return "".join(letter if letter.isprintable() or letter in KEPT else " " for letter in value)
 
