@@ -258,10 +258,10 @@ def key_of(row: PublishedRow) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def results_of(rows: Sequence[PublishedRow], folder: Path) -> "pa.Table":
-    """What came of the runs, this time or before."""
+def results_of(rows: Sequence[PublishedRow], folder: Path, say: Say = silent) -> "pa.Table":
+    """What came of the runs, this time or before; what is refused is said."""
     paths = [ResultsFolder(folder).result(key_of(row), row.cell.id) for row in rows]
-    return gather([path for path in paths if path.exists()])
+    return gather([path for path in paths if path.exists()], say)
 
 
 def pairs(rows: Sequence[PublishedRow], mine: "pa.Table") -> list[Pair]:

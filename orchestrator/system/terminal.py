@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,20 @@ def echo(text: object = "", err: bool = False, nl: bool = True, lead: str = "") 
 
     with writing_to(sys.stderr if err else sys.stdout):
         click.echo(lead + str(plain(str(text))), err=err, nl=nl)
+
+
+def command_line(*words: object) -> str:
+    """A command that we advise, ready to be typed into a shell: a path with blanks, or a pattern, is quoted.
+
+    Every command in a message that has a path or a name of the user's in it goes through here.
+    """
+    return shlex.join(str(word) for word in words)
+
+
+def quoted(*words: object) -> str:
+    """The same within a sentence: between quotes, unless it has some of its own."""
+    line = command_line(*words)
+    return line if "'" in line else f"'{line}'"
 
 
 def note(text: str) -> None:
