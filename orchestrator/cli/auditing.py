@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from orchestrator.errors import ResultError
-from orchestrator.system.terminal import echo
+from orchestrator.system.terminal import echo, note
 
 
 @click.command()
@@ -29,7 +29,7 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
     from orchestrator.compare.audit import audit as look
     from orchestrator.results.merging import gather
 
-    table = gather(paths)
+    table = gather(paths, note)
     started = table["started"].cast(pa.int64()).to_pylist()
     rows = table.drop_columns("started").to_pylist()
     now = int(time.time() * 1e6)

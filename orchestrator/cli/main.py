@@ -21,7 +21,7 @@ from orchestrator.cli import (
     sync,
 )
 from orchestrator.errors import RosettaError
-from orchestrator.system.terminal import echo, lost_output
+from orchestrator.system.terminal import echo, lost_output, plain
 from orchestrator.system.text_files import as_ours
 
 
@@ -45,6 +45,14 @@ class Rosetta(click.Group):
                 fail(as_ours(lost, "standard output"))
             raise
         return done
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what click says of its arguments goes through the one door, too."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = str(plain(error.message))  # type: ignore[misc]  # it has no other door
+            raise
 
 
 def see_the_folder() -> None:

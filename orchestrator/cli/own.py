@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import Installations, Judging, Length, Running, Selection
 from orchestrator.errors import CellsFailed, InstallationError
+from orchestrator.system.terminal import note
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +75,7 @@ def run(
         except CellsFailed as error:
             failed = error
     merged = ResultsFolder(selection.results).merged
-    merge([selection.results], merged)
+    merge([selection.results], merged, note)
     if not running.as_json:
         screen.show(read_results(merged), console)
     if failed:
@@ -102,7 +103,7 @@ def verify(
         asked = ask(label, engine, selection, console)
         with suppress(CellsFailed):  # a cell that failed is a verdict, as is one that is slower
             measure(asked, selection, length, USUAL, console, run_cells)
-        results = chosen(gather([asked.folder.path]), asked, selection, length)
+        results = chosen(gather([asked.folder.path], note), asked, selection, length)
         find = own.baselines(sources, engine.machine().models)
         found = comparison.verify(results, find, judging.threshold / 100)
         compared += found
@@ -122,14 +123,14 @@ def sources_of(selection: Selection, against: Path | None) -> "Iterator[Source]"
     from orchestrator.system.library_folders import PROGRAM
 
     if against:
-        yield source_of(str(against), gather([against]), anywhere=True)
+        yield source_of(str(against), gather([against], note), anywhere=True)
         return
     merged = ResultsFolder(selection.results).merged
     if merged.is_file():
         yield source_of(str(merged), read_results(merged))
     published = PROGRAM.path / "docs" / "results"  # not in a wheel
     if published.is_dir():
-        yield source_of("published results", gather([published]))
+        yield source_of("published results", gather([published], note))
 
 
 def engines(installations: Installations) -> "Iterator[tuple[str, OwnEngine]]":

@@ -140,7 +140,7 @@ def reproduce(
 
     with suppress(CellsFailed):  # the comparison says which, and what they should have been
         run_cells(list(of_cell), engine, results, plan, screen.show, running)
-    mine = reproduction.results_of(rows, results)
+    mine = reproduction.results_of(rows, results, note)
     pairs = reproduction.pairs(rows, mine)
     report.show(pairs, running.as_json)
     differ = [pair.cell for pair in pairs if not pair.as_good]

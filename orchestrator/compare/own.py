@@ -12,6 +12,7 @@ from orchestrator.compare import comparison, installations, published_2018
 from orchestrator.compare.causes import Row
 from orchestrator.compare.comparison import Baseline, Finder, Question
 from orchestrator.compare.noise import median
+from orchestrator.system.terminal import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,7 +70,8 @@ def baselines(sources: Sequence[Source], cards: Sequence[str] = ()) -> Finder:
             if isinstance(found, Baseline):
                 return found
         names = " or ".join(dict.fromkeys(source.name for source in sources)) or "no results"
-        measured = f"'rosetta run --only {row['library']}/{row['workload']}/*' with the same options makes one"
+        measuring = quoted("rosetta", "run", "--only", f"{row['library']}/{row['workload']}/*")
+        measured = f"{measuring} with the same options makes one"
         return f"no row of ours for this machine in {names}: {measured}"
 
     return find

@@ -20,7 +20,7 @@ from orchestrator.errors import DataError, DiskError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import NotThere
 from orchestrator.system.cache import cache_folder as cache_folder
-from orchestrator.system.terminal import Say
+from orchestrator.system.terminal import Say, quoted
 
 
 class State(StrEnum):
@@ -119,13 +119,13 @@ def report_check(names: Iterable[str], cache: Path | None = None, say: Say = sil
             say(f"        has    {file.found}\n        wanted {file.expected[0]}")
     bad = [file for file in checked if file.state is not State.OK]
     if bad:
-        sets = " ".join(dict.fromkeys(file.dataset for file in bad))
+        sets = dict.fromkeys(file.dataset for file in bad)
         # What was converted here is taken for whole as long as its index is there.
         indices = {file.path.with_name("index.json") for file in bad if file.dataset == chestxray.NAME}
-        removing = "".join(f"'rm -f {index}', then " for index in indices)
+        removing = "".join(f"{quoted('rm', '-f', index)}, then " for index in indices)
         raise DataError(
             f"{len(bad)} of {len(checked)} files of the data sets are missing or wrong.",
-            remedy=f"Run {removing}'rosetta data fetch {sets}'.",
+            remedy=f"Run {removing}{quoted('rosetta', 'data', 'fetch', *sets)}.",
         )
 
 

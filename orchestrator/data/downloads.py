@@ -12,6 +12,7 @@ from orchestrator.data.files import File
 from orchestrator.errors import DataError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import SCHEMES, NotThere
+from orchestrator.system.addresses import printable
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.terminal import Say
 
@@ -263,17 +264,6 @@ def below(mirror: str, path: str) -> str:
     except ValueError:
         raise DataError("ROSETTA_DATA_MIRROR is a malformed address.", remedy="Correct or unset it.") from None
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
-
-
-def printable(address: str) -> str:
-    """An address without what it may carry of secrets: user, password, query, fragment; or a path, as it is."""
-    if "://" not in address:
-        return address if "/" in address else address.rpartition("@")[2]  # a proxy may come without a scheme
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return "a malformed address"
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def cause(error: BaseException) -> BaseException:

@@ -1,9 +1,13 @@
 """A client of the Docker engine, here or on another host."""
 
+import json
 import os
 import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 import requests
@@ -12,32 +16,31 @@ from docker.utils import kwargs_from_env
 
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError
+from orchestrator.system.addresses import printable, without_secrets
 
 OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
 SOCKET = Path("/var/run/docker.sock")
 UNREACHABLE = (requests.exceptions.RequestException, DockerException, ConnectionError)
+SCHEMES = ("unix", "tcp", "ssh", "http", "https", "npipe")
 
 
 class Connection:
-    """The way to the engine that ``DOCKER_HOST`` names, else to this machine's own: by ssh it goes through a tunnel.
+    """The way to the engine of docker's command, see ``engine_variables``: by ssh it goes through a tunnel.
 
     ``api`` is a client of the engine. Raises EngineError as ``connect`` does, or if ssh does not come through.
     """
 
     def __init__(self) -> None:
-        where = os.environ.get("DOCKER_HOST", "")
+        self._variables = engine_variables()
+        where = self._variables["DOCKER_HOST"]
+        self.is_local = where.startswith("unix://")
         self.tunnel = Tunnel(where) if where.startswith("ssh://") else None
         self.api = connect(self.variables)
 
     @property
-    def is_local(self) -> bool:
-        """Whether the engine is reached through a socket of this machine."""
-        return self.tunnel is None and not os.environ.get("DOCKER_HOST", "").startswith("tcp://")
-
-    @property
     def variables(self) -> dict[str, str]:
         """The variables with which docker's own command, which builds, takes the same way."""
-        return {**os.environ, **({"DOCKER_HOST": f"unix://{self.tunnel.socket}"} if self.tunnel else {})}
+        return {**self._variables, **({"DOCKER_HOST": f"unix://{self.tunnel.socket}"} if self.tunnel else {})}
 
     def restore(self) -> None:
         """Open the tunnel again if it has broken; raises EngineError."""
@@ -51,25 +54,87 @@ class Connection:
             self.tunnel.close()
 
 
-def connect(variables: Mapping[str, str] = os.environ) -> docker.APIClient:
-    """A client of the engine that ``DOCKER_HOST`` names among the variables.
+def engine_variables() -> dict[str, str]:
+    """The variables of this process, in which DOCKER_HOST names the engine that docker's command would use.
+
+    That is the one in ``DOCKER_HOST``, else in the context that ``DOCKER_CONTEXT`` names, else in the current context.
+    Docker's command is asked, so that it and the SDK can't disagree. Raises EngineError.
+    """
+    rest = {name: value for name, value in os.environ.items() if name != "DOCKER_CONTEXT"}
+    if where := os.environ.get("DOCKER_HOST"):
+        refuse_malformed(where)
+        return rest
+    context = context_of_docker()
+    endpoint = context.get("Endpoints", {}).get("docker", {})
+    rest["DOCKER_HOST"] = str(endpoint.get("Host") or f"unix://{SOCKET}")
+    if context.get("TLSMaterial", {}).get("docker"):
+        rest["DOCKER_CERT_PATH"] = str(Path(context["Storage"]["TLSPath"], "docker"))
+        rest["DOCKER_TLS_VERIFY"] = "" if endpoint.get("SkipTLSVerify") else "1"
+    return rest
+
+
+def context_of_docker() -> dict[str, Any]:
+    """The context that docker's command uses now; raises EngineError for one that it does not know."""
+    try:
+        done = subprocess.run(["docker", "context", "inspect"], capture_output=True, text=True, check=False)
+    except OSError:
+        return {}  # without the command there are no contexts
+    name = os.environ.get("DOCKER_CONTEXT")
+    try:
+        (context,) = json.loads(done.stdout)
+    except ValueError:
+        context = None
+    if not isinstance(context, dict):
+        remedy = "'docker context ls' lists those that are there; " + (
+            "correct DOCKER_CONTEXT, or unset it." if name else "'docker context use' chooses one."
+        )
+        what = f"DOCKER_CONTEXT names {name}, which is no context." if name else "The current docker context is none."
+        raise EngineError(what, without_secrets(done.stderr.strip())[:300], remedy)
+    return context
+
+
+def refuse_malformed(where: str) -> None:
+    """Raise EngineError for what can't be an engine's address, and don't repeat it: it may hold a password."""
+    try:
+        parts = urlsplit(where)
+        _ = parts.port
+    except ValueError:
+        scheme = ""
+    else:
+        scheme = parts.scheme
+    if scheme not in SCHEMES:
+        remedy = "It has to be like unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST."
+        raise EngineError("DOCKER_HOST is no address of an engine.", remedy=remedy)
+
+
+class Client(docker.APIClient):
+    """The SDK's client, whose containers get nothing of the user's own settings: a proxy may have a password in it."""
+
+    def create_container(self, *arguments: Any, **named: Any) -> Any:
+        """Make a container, without the proxies in the settings of docker's command."""
+        return super().create_container(*arguments, **{"use_config_proxy": False, **named})
+
+
+def connect(variables: Mapping[str, str] | None = None) -> docker.APIClient:
+    """A client of the engine that ``DOCKER_HOST`` names among the variables, which are those of ``engine_variables``.
 
     Raises EngineError that tells no engine, no permission and too old apart.
     """
-    where = variables.get("DOCKER_HOST") or f"unix://{SOCKET}"
+    variables = engine_variables() if variables is None else variables
+    where = variables["DOCKER_HOST"]
     try:
         knock(where)
         options = kwargs_from_env(environment=dict(variables))
-        api = docker.APIClient(version="auto", timeout=120, max_pool_size=64, **options)
+        api = Client(version="auto", timeout=120, max_pool_size=64, **options)
     except PermissionError:
         raise EngineError(
             f"No permission on the Docker engine's socket {where.removeprefix('unix://')}.",
             remedy="Add yourself to the group docker (usermod -aG docker $USER, then log in again).",
         ) from None
-    except (OSError, DockerException) as error:
+    except (OSError, DockerException, ValueError) as error:
         why = "There is no such socket." if isinstance(error, FileNotFoundError) else explain(error)
         raise EngineError(
-            f"No Docker engine answers at {where}.", why, "Start Docker, or use --engine process."
+            f"No Docker engine answers at {printable(where)}.", why, "Start Docker, or use --engine process."
         ) from None
     version = tuple(int(part) for part in str(api.api_version).split("."))
     if version < OLDEST_API:
@@ -90,5 +155,5 @@ def knock(where: str) -> None:
 def explain(error: Exception) -> str:
     """The short cause in an error of the SDK."""
     if isinstance(error, APIError) and error.explanation:
-        return str(error.explanation)
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        return without_secrets(str(error.explanation))
+    return without_secrets(str(error).splitlines()[0])[:300] if str(error) else type(error).__name__

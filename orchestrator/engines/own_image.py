@@ -21,7 +21,7 @@ from orchestrator.images.building import build_probe
 from orchestrator.images.image import Image
 from orchestrator.images.installation import Facts, Installed
 from orchestrator.system import library_folders
-from orchestrator.system.terminal import Say
+from orchestrator.system.terminal import Say, quoted
 
 PLACE = "/workloads"
 PYTHONS = ("python", "python3")
@@ -40,7 +40,7 @@ class OwnImage(DockerEngine):
         try:
             self.digest = str(self.api.inspect_image(image)["Id"])
         except NotFound:
-            remedy = f"Get it with 'docker pull {image}'."
+            remedy = f"Get it with {quoted('docker', 'pull', image)}."
             raise InstallationError(f"There is no image {image} on this engine.", remedy=remedy) from None
         except UNREACHABLE as error:
             raise InstallationError(f"{image} could not be looked at.", explain(error)) from None

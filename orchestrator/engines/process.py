@@ -30,6 +30,7 @@ from orchestrator.images.architectures import Scan
 from orchestrator.images.bakefile import files_in
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
+from orchestrator.system.addresses import without_secrets
 from orchestrator.system.cache import cache_folder
 from orchestrator.system.gpus import text
 from orchestrator.system.host import Host, pretended_host
@@ -279,7 +280,7 @@ def install(image: Image) -> None:
             done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 shutil.rmtree(environment, ignore_errors=True)
-                tail = "\n".join((done.stderr or done.stdout).splitlines()[-12:])
+                tail = without_secrets("\n".join((done.stderr or done.stdout).splitlines()[-12:]))
                 raise BuildError(f"The environment of {image.name} could not be installed.", tail)
         (environment / ".complete").touch()
 

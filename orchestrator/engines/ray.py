@@ -68,7 +68,7 @@ class RayEngine:
 
     @cached_property
     def _built_on(self) -> Mapping[str, str]:
-        return built_on(every_image(), os.environ)
+        return built_on(every_image(), client.engine_variables())
 
     def machine(self) -> Host:
         """What the nodes have."""
@@ -85,7 +85,7 @@ class RayEngine:
 
     def machine_code(self, image: Image) -> Scan | None:
         """What was found when the image was built here."""
-        return code_scan.found_in(image, os.environ)
+        return code_scan.found_in(image, client.engine_variables())
 
     def built_on(self, image: Image) -> str:
         """Its bases as the engine here has them, which builds it."""

@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestrator.errors import EngineError
+from orchestrator.system.addresses import without_secrets
+from orchestrator.system.terminal import quoted
 
 REMOTE = "/var/run/docker.sock"
 """Where the engine listens on the other host; an address may name another socket, as that of a rootless engine."""
@@ -61,9 +63,9 @@ class Tunnel:
             complaints.append(line.strip())
         self._end()
         raise EngineError(
-            f"No Docker engine answers at {self.address}.",
+            f"No Docker engine answers at {without_secrets(self.address)}.",
             complaints[-1] if complaints else "ssh has ended.",
-            f"See that '{' '.join(self._destination())} docker version' works without a password.",
+            f"See that {quoted(*self._destination(), 'docker', 'version')} works without a password.",
         )
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from orchestrator.engines.copying import CHUNK, archive_from, put
 from orchestrator.errors import DataError, EngineError
 from orchestrator.system import file_locks
 from orchestrator.system.streams import Limited
-from orchestrator.system.terminal import Say, plain
+from orchestrator.system.terminal import Say, plain, quoted
 
 PLACE = "/data"
 LABELS = {"rosetta": "data"}
@@ -181,7 +181,7 @@ def report_check(api: docker.APIClient, names: Iterable[str], say: Say) -> None:
     if wrong:
         raise DataError(
             f"{len(wrong)} of the engine's volumes hold something else than their data set.",
-            remedy=f"The next run fills them anew; or remove them: 'docker volume rm {' '.join(wrong)}'.",
+            remedy=f"The next run fills them anew; or remove them: {quoted('docker', 'volume', 'rm', *wrong)}.",
         )
 
 

@@ -1,16 +1,17 @@
 """Images → the file that ``docker buildx bake`` builds them from."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from orchestrator.images import proxies
 from orchestrator.images.bases import LABEL, Base, bases_of, described
 from orchestrator.images.image import EPOCH, Image, digest, dockerfile, workloads_step
 from orchestrator.images.sources import APT_MIRROR, Sources
 from orchestrator.system import library_folders
+from orchestrator.system.addresses import without_secrets
 
 
 def bake(
@@ -32,18 +33,21 @@ def target(image: Image, sources: Sources, bases: Mapping[str, Base]) -> dict[st
     secrets = [f"id={name},src={path}" for name, path in (("ca", sources.ca), ("pip_conf", sources.pip_conf)) if path]
     if sources.apt_mirror:
         secrets.append(f"id=apt_mirror,env={APT_MIRROR}")
+    if sources.proxies.are_secret:
+        secrets.append(f"id={proxies.SECRET},env={proxies.VARIABLE}")
     own = own_workloads(image)
     steps = [workloads_step(f"from={name}") for name in own]
+    text = proxies.with_secret(dockerfile(image)) if sources.proxies.are_secret else dockerfile(image)
     locks = {"locks": str(image.framework.folder.locks)} if image.framework.is_own else {}
     return {
         "context": str(library_folders.PROGRAM.path),
         "contexts": {**sources.contexts(image, bases), **locks, **own},
-        "dockerfile-inline": "".join([dockerfile(image), *steps]),
+        "dockerfile-inline": "".join([text, *steps]),
         "args": {
             "SOURCE_DATE_EPOCH": str(EPOCH),
             **sources.pip_variables(image),
             **sources.cuda_variables(image),
-            **dict(sources.proxies),
+            **sources.proxies.arguments,
         },
         "secret": secrets,
         "labels": {
@@ -61,7 +65,7 @@ def target(image: Image, sources: Sources, bases: Mapping[str, Base]) -> dict[st
 def printed(images: Sequence[Image]) -> str:
     """Dockerfiles and bake file as text; credentials of proxies are left out."""
     parts = [f"# ----- {image.name}.Dockerfile\n{dockerfile(image)}" for image in images]
-    file = re.sub(r"//[^/@\"]+@", "//***@", json.dumps(bake(images), indent=2))
+    file = without_secrets(json.dumps(bake(images), indent=2))
     return "\n".join([*parts, f"# ----- bake.json, for: docker buildx bake --file bake.json\n{file}"])
 
 

@@ -25,8 +25,10 @@ from orchestrator.images.bakefile import bake, workloads_digest
 from orchestrator.images.bases import LABEL, PYTHON, Base, base_here, bases_of, described
 from orchestrator.images.image import EPOCH, Image, digest
 from orchestrator.images.pins import pinned
+from orchestrator.images.proxies import Proxies
 from orchestrator.images.sources import asked_for, is_mirrored, mirror
 from orchestrator.system import library_folders
+from orchestrator.system.addresses import without_secrets
 
 
 def build_images(
@@ -78,8 +80,9 @@ def build_probe(variables: Mapping[str, str] = os.environ) -> str:
 
 
 def built_quietly(command: Sequence[str], variables: Mapping[str, str]) -> str:
-    """The id that a build prints; raises BuildError."""
-    done = subprocess.run(command, env=dict(variables), capture_output=True, text=True, check=False)
+    """The id that a build prints, which needs no network and is told of no proxy; raises BuildError."""
+    proxies = [f"--build-arg={name}={value}" for name, value in Proxies.here().arguments.items() if not value]
+    done = subprocess.run([*command, *proxies], env=dict(variables), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise explained(done.stderr)
     return done.stdout.strip()
@@ -193,12 +196,13 @@ def follow_bake(
     # The builder "default" is the engine itself: it sees local base images and keeps what it builds.
     command = ["docker", "buildx", "bake", "--builder=default", "--progress=plain", "--provenance=false", "--file=-"]
     command.append(f"--metadata-file={told}")
-    variables = {**variables, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}  # secrets, wheels and own libraries lie elsewhere
+    # Secrets, wheels and own libraries lie elsewhere.
+    variables = {**variables, **Proxies.here().variables, "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
     with running(command, json.dumps(file), variables) as process:
         log, steps = [], Steps()
         assert process.stdout is not None
         for line in process.stdout:
-            log.append(line.rstrip())
+            log.append(without_secrets(line.rstrip()))
             said = steps.read(log[-1])
             if said:
                 progress(said)
@@ -368,7 +372,7 @@ Causes may hold what the pattern has found.
 
 def explained(log: str) -> RosettaError:
     """The error for a failed build, from its log."""
-    tail = end_of(log)
+    tail = end_of(without_secrets(log))
     for pattern, kind, cause, remedy in CAUSES:
         if found := re.search(pattern, log):
             return kind("Building the images failed. " + found.expand(cause), tail, remedy)

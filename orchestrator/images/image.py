@@ -18,6 +18,7 @@ from orchestrator.images.definitions import Framework, Platform, frameworks, lib
 from orchestrator.images.pins import pinned
 from orchestrator.system import library_folders
 from orchestrator.system.library_folders import LibraryFolder, remembered
+from orchestrator.system.terminal import quoted
 
 EPOCH = 1_577_836_800
 """The time of an image and of all files that its layers add, in seconds since 1970: 2020-01-01. It is the same for all
@@ -153,7 +154,7 @@ def read_lock(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         name = path.name.rsplit("-", 1)[0]
-        raise BuildError(f"{path} is missing.", remedy=f"Make it with 'rosetta lock {name}'.") from None
+        raise BuildError(f"{path} is missing.", remedy=f"Make it with {quoted('rosetta', 'lock', name)}.") from None
 
 
 def packages_of(image: Image) -> list[str]:

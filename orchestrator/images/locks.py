@@ -13,6 +13,7 @@ from orchestrator.errors import BuildError
 from orchestrator.images.definitions import frameworks
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
+from orchestrator.system.addresses import without_secrets
 from orchestrator.system.library_folders import PACKED
 from orchestrator.system.text_files import read_text, write_text
 
@@ -73,7 +74,7 @@ def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool
         done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             what = f"The requirements of {image.name} could not be resolved."
-            raise BuildError(what, done.stderr.strip(), remedy(done.stderr, image))
+            raise BuildError(what, without_secrets(done.stderr.strip()), remedy(done.stderr, image))
         made = read_text(draft, BuildError)
     name = image.framework.framework
     write_text(path, f"# All that images/{name}.yaml asks for, by 'rosetta lock {name}'.\n{made}")

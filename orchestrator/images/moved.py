@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from itertools import chain
-from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +15,7 @@ from orchestrator.errors import UnreachableError
 from orchestrator.images.definitions import normal
 from orchestrator.images.image import Image, read_lock
 from orchestrator.images.pins import digests
+from orchestrator.system.addresses import printable
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.terminal import plain
 
@@ -164,14 +164,14 @@ def listed(session: requests.Session, index: str, name: str) -> Sequence[Listed]
             answer.raise_for_status()
             raw = answer.raw.read(LARGEST_PAGE + 1, decode_content=True)
             if len(raw) > LARGEST_PAGE:
-                return f"{without_login(index)} sends more than a page may have"
+                return f"{printable(index)} sends more than a page may have"
             return files_of(raw, answer.headers)
     except requests.HTTPError as error:
-        return f"{without_login(index)} answers with HTTP status {error.response.status_code}"
+        return f"{printable(index)} answers with HTTP status {error.response.status_code}"
     except ValidationError:
-        return f"{without_login(index)} sends what is no page of an index"
+        return f"{printable(index)} sends what is no page of an index"
     except (requests.RequestException, OSError) as error:
-        return f"{without_login(index)} can't be reached ({type(error).__name__})"
+        return f"{printable(index)} can't be reached ({type(error).__name__})"
 
 
 def files_of(raw: bytes, headers: Mapping[str, str]) -> list[Listed]:
@@ -181,12 +181,6 @@ def files_of(raw: bytes, headers: Mapping[str, str]) -> list[Listed]:
     files = JsonPage.model_validate_json(raw).files
     reasons = [("" if file.yanked is True else str(file.yanked)) if file.yanked else None for file in files]
     return [Listed(file.hashes.get("sha256", ""), reason) for file, reason in zip(files, reasons, strict=True)]
-
-
-def without_login(index: str) -> str:
-    """The address of an index without user and password."""
-    parts = urlsplit(index)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def refuse_unknown(found: Sequence[Moved]) -> None:

@@ -14,8 +14,7 @@ from orchestrator.images.cuda_sources import SourceName
 from orchestrator.images.definitions import nearest
 from orchestrator.images.image import Image, packages_of
 from orchestrator.images.pins import pinned
-
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+from orchestrator.images.proxies import NONE, Proxies
 
 APT_MIRROR = "ROSETTA_APT_MIRROR"
 
@@ -34,7 +33,7 @@ class Sources:
     pip_conf: Path | None = None
     wheels: Path | None = None
     cuda: Path | None = None
-    proxies: tuple[tuple[str, str], ...] = ()
+    proxies: Proxies = NONE
     registry: str = ""
     apt_mirror: bool = False
     cuda_source: SourceName | None = None
@@ -56,7 +55,7 @@ class Sources:
             registry=mirror(),
             apt_mirror=mirrors_debian(),
             cuda_source=chosen_source(),
-            proxies=tuple((name, os.environ[name]) for name in PROXIES if os.environ.get(name)),
+            proxies=Proxies.here(),
         )
 
     def holds(self, image: Image) -> Iterator[tuple[str, bool]]:

@@ -19,6 +19,7 @@ from orchestrator.system import gpus
 from orchestrator.system.gpus import Capability
 from orchestrator.system.host import Host, machine_reason
 from orchestrator.system.library_folders import remembered
+from orchestrator.system.terminal import command_line
 
 UNVERIFIED = "unverified: "
 """How the reason begins of a cell that is not run only because nobody has seen it work."""
@@ -279,5 +280,5 @@ def lock_reason(image: Image) -> str | None:
         return None
     name, folder = image.framework.framework, image.framework.folder.path
     if image.framework.is_own:
-        return f"{missing} is missing: rosetta lock {name} --with {folder}"
-    return f"images/locks/{missing.name} is missing: rosetta lock {name}"
+        return f"{missing} is missing: {command_line('rosetta', 'lock', name, '--with', folder)}"
+    return f"images/locks/{missing.name} is missing: {command_line('rosetta', 'lock', name)}"

@@ -20,7 +20,7 @@ from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
-from orchestrator.data.downloads import TIMEOUTS, is_url, printable
+from orchestrator.data.downloads import TIMEOUTS, is_url
 from orchestrator.engines.client import Connection
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.engines.isolation import odd_volumes
@@ -35,6 +35,7 @@ from orchestrator.publish.image_names import ImageName
 from orchestrator.results.decoding import LARGEST_FILE
 from orchestrator.results.merging import gather
 from orchestrator.results.paths import ResultsFolder
+from orchestrator.system.addresses import printable
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.host import Host, machine_reason
 from orchestrator.system.terminal import Say, silent
@@ -169,7 +170,10 @@ def download(url: str, path: Path) -> None:
 
 def is_private(url: str) -> bool:
     """Whether nobody on the way can change what is read: over TLS, or from this machine."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
@@ -254,10 +258,10 @@ def key_of(row: PublishedRow) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def results_of(rows: Sequence[PublishedRow], folder: Path) -> "pa.Table":
-    """What came of the runs, this time or before."""
+def results_of(rows: Sequence[PublishedRow], folder: Path, say: Say = silent) -> "pa.Table":
+    """What came of the runs, this time or before; what is refused is said."""
     paths = [ResultsFolder(folder).result(key_of(row), row.cell.id) for row in rows]
-    return gather([path for path in paths if path.exists()])
+    return gather([path for path in paths if path.exists()], say)
 
 
 def pairs(rows: Sequence[PublishedRow], mine: "pa.Table") -> list[Pair]:

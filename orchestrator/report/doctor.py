@@ -12,14 +12,14 @@ from typing import Any
 
 from orchestrator.data import datasets
 from orchestrator.data.catalogue import DATA_SETS
-from orchestrator.data.downloads import printable
 from orchestrator.engines.protocol import Engine
 from orchestrator.errors import RosettaError
 from orchestrator.images.architectures import Support
 from orchestrator.images.image import every_image
-from orchestrator.images.sources import PROXIES
+from orchestrator.images.proxies import NAMES
 from orchestrator.plan.verdicts import support
 from orchestrator.system import file_locks
+from orchestrator.system.addresses import printable
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.gpus import CUDA, text
 from orchestrator.system.host import Host, described
@@ -166,7 +166,7 @@ def room(folder: Path) -> str:
 
 def of_network(engine: Engine, results: Path) -> Iterator[Finding]:
     """Proxies and authorities; never what logs in to them."""
-    for name in PROXIES:
+    for name in NAMES:
         if value := os.environ.get(name):
             yield Finding("network", State.OK, f"{name} is {printable(value)}")
     try:

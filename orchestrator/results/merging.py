@@ -12,7 +12,7 @@ from orchestrator.errors import ResultError
 from orchestrator.results import checking, decoding
 from orchestrator.results.decoding import Found, Refusal
 from orchestrator.results.files import table_of, write_results
-from orchestrator.results.paths import MERGED, REPORTS, ResultsFolder
+from orchestrator.results.paths import MERGED, REPORTS, ResultsFolder, listed
 from orchestrator.results.rows import row_by_hand
 from orchestrator.results.schema import schema
 from orchestrator.system.regular_files import read_regular
@@ -88,6 +88,7 @@ class Folder:
         self.path, self.say = path, say
         self._seen: dict[Path, int] = {}
         self._rows, _ = as_one_table([])
+        self.refused: Sequence[Refusal] = ()
 
     def read(self) -> "pa.Table":
         """The rows that are there now; the same object as before if no file has changed.
@@ -102,7 +103,9 @@ class Folder:
             found = read_files(path for path in there if not kept or path not in self._seen)
             rows, conflicts = as_one_table([self._rows, found.table] if kept else [found.table])
             self._seen = there
-            self._rows = Gathered(rows, [*found.refused, *conflicts]).tell(self.say)
+            news = [*found.refused, *conflicts]
+            self.refused = [*self.refused, *news] if kept else news
+            self._rows = Gathered(rows, news).tell(self.say)
         return self._rows
 
 
@@ -142,10 +145,6 @@ def is_foreign(path: Path) -> bool:
 
 def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
     """The result files in some paths. In folders, hidden files, reports, merged ones and ``output`` are none."""
-
-    def unreadable(error: OSError) -> None:
-        raise ResultError(f"{error.filename} can't be read: {error.strerror}.")
-
     for path in paths:
         if path.is_file():
             yield path.resolve()  # a link that somebody names is meant
@@ -153,13 +152,13 @@ def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
             raise ResultError(
                 f"There is no {path}.", remedy="Name a results folder, a Parquet file or a JSON document."
             )
-        for folder, folders, names in os.walk(path, onerror=unreadable) if path.is_dir() else ():
+        for folder, folders, names in listed(path) if path.is_dir() else ():
             folders[:] = [name for name in folders if not name.startswith(".") and name != REPORTS]
             for name in names:
                 if not name.endswith((".parquet", ".json")) or name.startswith(".") or name == MERGED:
                     continue
-                if name != output.name or Path(folder).resolve() != output.parent.resolve():
-                    yield Path(folder, name)
+                if name != output.name or folder.resolve() != output.parent.resolve():
+                    yield folder / name
 
 
 def unique(table: "pa.Table") -> "tuple[pa.Table, list[Refusal]]":

@@ -9,10 +9,15 @@ reports/                                what is made to be read
 .claims/                                who runs what now
 """
 
+import errno
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from orchestrator.errors import ResultError
+from orchestrator.system.terminal import quoted
 
 CELLS, PARITY, OWN, REPORTS, CLAIMS = "cells", "parity", "own", "reports", ".claims"
 """Folders. A merge takes nothing in reports for a result, nor what is hidden."""
@@ -65,6 +70,23 @@ class ResultsFolder:
         """The results that are there, each with the id of its cell, in a fixed order."""
         for path in sorted(self.cells.glob("*/**/*.parquet")):
             yield path.relative_to(self.cells).with_suffix("").as_posix().partition("/")[2], path
+
+
+def listed(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """What ``os.walk`` tells of a folder, from the top; raises ResultError for one in it that can't be looked into."""
+
+    def refuse(error: OSError) -> None:
+        raise ResultError(
+            f"{error.filename} can't be read: {error.strerror}.",
+            f"Who asks is user {os.getuid()}." if error.errno in (errno.EACCES, errno.EPERM) else "",
+            f"Let others read it ({quoted('chmod', '-R', 'o+rX', folder)}), or be its owner; with docker compose: "
+            "ROSETTA_USER=$(id -u) docker compose up."
+            if error.errno in (errno.EACCES, errno.EPERM)
+            else "",
+        )
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        yield Path(place), folders, names
 
 
 def log_path(result: Path) -> Path:

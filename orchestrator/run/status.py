@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import ResultError
 from orchestrator.results import decoding
 from orchestrator.results.claims import is_of_orchestrator, living
-from orchestrator.results.paths import ResultsFolder, passing_path
+from orchestrator.results.decoding import Refusal
+from orchestrator.results.merging import NAMED
+from orchestrator.results.paths import ResultsFolder, listed, passing_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +29,8 @@ class Status:
     runs: tuple[Facts, ...]
     cells: tuple[Facts, ...]
     done: Mapping[str, int]
+    refused: tuple[str, ...] = ()
+    """Files, or rows of them, that are not counted, and why."""
 
     def as_json(self) -> dict[str, Any]:
         """The form of ``rosetta status --json``."""
@@ -34,33 +38,58 @@ class Status:
 
 
 def read(folder: Path) -> Status:
-    """Look at a results folder; raises ResultError if there is none."""
+    """Look at a results folder; raises ResultError if there is none, or one that can't be looked into."""
     if not folder.is_dir():
         raise ResultError(f"There is no {folder}.", remedy="Name the folder of a run with --results DIR.")
+    next(listed(folder))
     claims = list(living(folder))
+    found, refused = statuses(folder)
     return Status(
         runs=tuple(facts for name, facts in claims if is_of_orchestrator(name)),
         cells=tuple(facts for name, facts in claims if not is_of_orchestrator(name)),
-        done=Counter(statuses(folder).values()),
+        done=dict(Counter(found.values())),
+        refused=tuple(told(refused)),
     )
 
 
-def statuses(folder: Path) -> dict[Any, str]:
-    """The status of every cell that has a row: as merged, and from the files that came later or went."""
+def statuses(folder: Path) -> tuple[dict[Any, str], list[Refusal]]:
+    """The status of every cell that has a row, as merged and from the files that came later or went; what was refused.
+
+    Raises ResultError for a folder that can't be looked into.
+    """
     found: dict[Any, str] = {}
     here = ResultsFolder(folder)
     merged = here.merged
     since = merged.stat().st_mtime if merged.exists() else 0.0
+    refused: list[Refusal] = []
     if since:
-        table = decoding.read([merged]).table
+        every = decoding.read([merged])
+        refused += every.refused
+        table = every.table
         columns = (table[name].to_pylist() for name in ("key", "cell", "repeat", "data", "status"))
         for key, cell, repeat, data, status in zip(*columns, strict=True):
             if not key or is_as_merged(here.result(key, cell), since):
                 found[key or (cell, repeat, data)] = status
-    later = [path for place in here.cells.glob("*") if place.name not in found for path in place.rglob("[!.]*.parquet")]
-    table = decoding.read(later).table  # what is refused has no status
-    found |= dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
-    return found
+    keys = next(listed(here.cells))[1] if here.cells.is_dir() else []
+    later = [
+        place / name
+        for key in keys
+        if key not in found
+        for place, _, names in listed(here.cells / key)
+        for name in names
+        if name.endswith(".parquet") and not name.startswith(".")
+    ]
+    others = decoding.read(later)
+    found |= dict(zip(others.table["key"].to_pylist(), others.table["status"].to_pylist(), strict=True))
+    return found, [*refused, *others.refused]
+
+
+def told(refused: Sequence[Refusal]) -> Iterator[str]:
+    """A line for each file that is not counted; at most so many."""
+    lost = [refusal for refusal in refused if not refusal.is_note]
+    yield from (" ".join(filter(None, (each.error.what, each.error.why))) for each in lost[:NAMED])
+    if len(lost) > NAMED:
+        yield f"and {len(lost) - NAMED:,} more"
 
 
 def is_as_merged(path: Path, since: float) -> bool:
@@ -90,6 +119,8 @@ def show(status: Status, console: "Console") -> None:
         console.print(board(entries, ""))
     done = ", ".join(f"{count:,} {name}" for name, count in sorted(status.done.items()))
     console.print(f"Rows: {done or 'none'}", highlight=False)
+    for line in status.refused:
+        console.print(Text(f"not counted: {line}"), soft_wrap=True)
 
 
 def entry_of(cell: Facts, now: float) -> "Entry":

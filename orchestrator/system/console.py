@@ -37,8 +37,8 @@ class PlainConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of something printable, their text made plain."""
         for segment in super().render(renderable, options):
-            harmless = segment.control or segment.text.isprintable()
-            yield segment if harmless else Segment(plain(segment.text), segment.style)
+            shown = segment.text if segment.control else plain(segment.text)
+            yield segment if shown == segment.text else Segment(shown, segment.style)
 
 
 def screen(stderr: bool = False, **options: Any) -> PlainConsole:

@@ -2,10 +2,13 @@
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
+
+from orchestrator.system.addresses import without_secrets
 
 Say = Callable[[str], None]
 """Takes a line for the user."""
@@ -22,9 +25,12 @@ KEPT = "\n\t"
 def plain(value: Any) -> Any:
     """Text that can't steer a terminal: without control characters (C0, C1) and those that turn the reading direction.
 
-    An escape sequence so loses what makes it one, and stands there as letters.
+    An escape sequence so loses what makes it one, and stands there as letters. Addresses lose logins and signatures.
     """
-    if not isinstance(value, str) or value.isprintable():
+    if not isinstance(value, str):
+        return value
+    value = without_secrets(value)
+    if value.isprintable():
         return value
     return "".join(letter if letter.isprintable() or letter in KEPT else " " for letter in value)
 
@@ -35,6 +41,20 @@ def echo(text: object = "", err: bool = False, nl: bool = True, lead: str = "") 
 
     with writing_to(sys.stderr if err else sys.stdout):
         click.echo(lead + str(plain(str(text))), err=err, nl=nl)
+
+
+def command_line(*words: object) -> str:
+    """A command that we advise, ready to be typed into a shell: a path with blanks, or a pattern, is quoted.
+
+    Every command in a message that has a path or a name of the user's in it goes through here.
+    """
+    return shlex.join(str(word) for word in words)
+
+
+def quoted(*words: object) -> str:
+    """The same within a sentence: between quotes, unless it has some of its own."""
+    line = command_line(*words)
+    return line if "'" in line else f"'{line}'"
 
 
 def note(text: str) -> None:

@@ -3,11 +3,14 @@
 import base64
 import hashlib
 import http.server
+import json
 import shutil
 import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -18,6 +21,7 @@ from orchestrator.images.bakefile import bake
 from orchestrator.images.building import run_bake
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
+from orchestrator.images.proxies import Proxies
 from orchestrator.images.sources import Sources
 from orchestrator.system import library_folders
 from orchestrator.system.checkout import ROOT
@@ -83,10 +87,49 @@ def built(file: dict[str, Any]) -> Iterator[Mapping[str, bytes]]:
 def test_no_layer_keeps_what_a_build_was_given_in_secret(toy, tmp_path):
     conf = tmp_path / "pip.conf"
     conf.write_text("[global]\nindex-url = http://user:planted-index-password@127.0.0.1:9/simple\nretries = 0\n")
-    proxies = (("HTTP_PROXY", "http://user:planted-proxy-password@127.0.0.1:9"), ("NO_PROXY", "127.0.0.1"))
-    with built(toy(pip_conf=conf, proxies=proxies)) as left:
+    with built(toy(pip_conf=conf)) as left:
         assert b"toy-1.0.dist-info" in left["image"]  # a search in it finds something
         assert not [one for name, content in left.items() for one in places(name, content, [b"planted-"])]
+
+
+THROUGH_APT = {**TOY, "packages": ["-o", "Acquire::Retries=0"]}
+"""A toy with a step that would come to the network, and needs nothing from it."""
+
+
+@pytest.mark.parametrize("where", ["environment", "docker's settings"])
+def test_nothing_keeps_the_password_of_a_proxy(where, toy, engine, tmp_path, monkeypatch):
+    password = f"planted-{uuid.uuid4().hex}"  # the engine's own files may hold what an earlier test has planted
+    proxy = f"http://user:{password}@127.0.0.1:9"
+    if where == "environment":
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    else:
+        settings = {"proxies": {"default": {"httpProxy": proxy, "noProxy": "127.0.0.1"}}}
+        (tmp_path / "docker").mkdir()
+        (tmp_path / "docker" / "config.json").write_text(json.dumps(settings))
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    seen = 'case "$http_proxy" in *@127.0.0.1:9) touch /saw-the-proxy;; esac; env >&2; cat /run/secrets/proxies >&2'
+    with built(toy({**THROUGH_APT, "setup": [seen]}, proxies=Proxies.here())) as left:
+        assert b"toy-1.0.dist-info" in left["image"]
+        assert b"saw-the-proxy" in left["image"]
+        assert not [one for name, content in left.items() for one in places(name, content, [password.encode()])]
+    kept = Path(engine.info()["DockerRootDir"], "buildkit")
+    if kept.is_dir():  # its history of builds, with their arguments
+        assert any(kept.glob("*.db"))
+        assert [path for path in kept.glob("*.db") if password.encode() in path.read_bytes()] == []
+
+
+def test_a_step_that_fails_repeats_no_password(toy, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://user:planted-proxy-password@127.0.0.1:9")
+    failing = 'echo "can not reach $HTTP_PROXY/x?sig=planted-signature"; cat /run/secrets/proxies; exit 3'
+    said: list[str] = []
+    with pytest.raises(BuildError) as refused:
+        run_bake(
+            toy({**THROUGH_APT, "setup": [failing]}, proxies=Proxies.here()),
+            said.append,
+        )
+    assert "can not reach http://***@127.0.0.1:9/x?sig=***" in str(refused.value)
+    assert "planted" not in str(refused.value) + "".join(said)
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):

@@ -120,7 +120,8 @@ def test_locks_of_gpus_are_those_of_the_host(checkout):
     name = f"GPU-of-test-{os.getpid()}.lock"
     lock = file_locks.take(file_locks.host_folder() / name)
     code = f"from orchestrator.system import file_locks as f; print('held', f.is_held(f.host_folder() / {name!r}))"
-    with compose(checkout, "run", "--build", "--rm", "--entrypoint", "python", "rosetta", "-c", code) as run:
+    words = ("run", "--build", "--no-deps", "--rm", "--entrypoint", "python", "rosetta", "-c", code)
+    with compose(checkout, *words) as run:
         said = run.stdout.read()
     Path(lock.lock_file).unlink()
     lock.release()
@@ -155,7 +156,8 @@ def test_further_options_are_handed_on(checkout):
 
 
 def test_the_orchestrator_needs_no_gpu_to_find_those_of_its_engine(checkout, pretended_machine):
-    words = ("run", "--rm", "--build", "rosetta", "plan", "--only", "{jax,pytorch}/rnn/cuda13/*", "--engine", "docker")
+    alone = ("run", "--rm", "--build", "--no-deps", "rosetta")
+    words = (*alone, "plan", "--only", "{jax,pytorch}/rnn/cuda13/*", "--engine", "docker")
     pretended_machine("h100")
     with compose(checkout, *words) as plan:
         assert plan.stdout is not None

@@ -2,11 +2,13 @@
 
 import ipaddress
 import json
+import math
 import mimetypes
 import re
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,8 +20,9 @@ from orchestrator.errors import AddressError, ResultError
 from orchestrator.report.site.pages import POLICY, Site
 from orchestrator.results.claims import is_of_orchestrator, living
 from orchestrator.results.files import table_of
-from orchestrator.results.merging import Folder
-from orchestrator.system.terminal import clock, number
+from orchestrator.results.merging import NAMED, Folder, result_files
+from orchestrator.results.paths import ResultsFolder
+from orchestrator.system.terminal import clock, number, plain
 
 PATIENCE = 1.0
 """Seconds between two looks at the folder, however many ask."""
@@ -40,6 +43,7 @@ class Watched:
         self._site: Site | None = None
         self._rows: Any = None
         self._looked = 0.0
+        self._trouble = ""
         self._version = 0
         self._looking = threading.Lock()
 
@@ -47,18 +51,32 @@ class Watched:
         """The site, and a number that changes when its content does; a file that can't be read yet is left out."""
         with self._looking:
             if self._site is None or time.monotonic() - self._looked > PATIENCE:
-                with suppress(ResultError, OSError):
+                self._trouble = ""
+                try:
                     rows = self._folder.read()
                     if rows is not self._rows:
                         self._site, self._rows = Site(rows, self.path.name, live=True), rows
                         self._version += 1
+                except (ResultError, OSError) as error:
+                    self._trouble = str(error).partition("\n")[0]
                 self._looked = time.monotonic()
             return self._version, self._site or Site(table_of([]), self.path.name, live=True)
+
+    def look_again(self) -> None:
+        """Don't wait before the next look at the folder."""
+        self._looked = -math.inf
 
     def now(self) -> dict[str, Any]:
         """What the pages ask for again and again: whether there is something new, and what runs."""
         version, _ = self.site()
-        return {"version": version, "lines": list(running(self.path))}
+        return {"version": version, "lines": [*running(self.path), *self._refused()]}
+
+    def _refused(self) -> list[str]:
+        """What of the folder is not on the pages, and why."""
+        refused = [each.error.what for each in self._folder.refused if not each.is_note]
+        more = [f"and {len(refused) - NAMED:,} more"] if len(refused) > NAMED else []
+        trouble = [self._trouble] if self._trouble and self._trouble not in refused else []
+        return [str(plain(line)) for line in (*trouble, *refused[:NAMED], *more)]
 
 
 def running(folder: Path) -> list[str]:
@@ -82,6 +100,7 @@ def serve(folder: Path, host: str, port: int, say: Callable[[str], None]) -> Non
     """Serve the pages of a folder until Ctrl-C; raises ResultError or AddressError."""
     if not folder.is_dir():
         raise ResultError(f"There is no folder {folder}.", remedy="Make it, or name the results folder of a run.")
+    deque(result_files([folder], ResultsFolder(folder).merged), maxlen=0)  # says which of its folders can't be read
     try:
         server = Server((host, port), handler(Watched(folder), host))
     except OSError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.data import catalogue, datasets, downloads
+from orchestrator.data import catalogue, datasets
 from orchestrator.data.catalogue import DataSet
 from orchestrator.data.datasets import State
 from orchestrator.data.files import Content
@@ -405,20 +405,6 @@ def test_a_wrong_mirror_is_named_before_a_publisher_out_of_reach(
     assert refused.value.why.startswith(f"{tmp_path}/")
     assert "does not exist" in refused.value.why
     assert "503" in refused.value.why
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("https://me:secret@host/x?sig=secret#secret", "https://host/x"),
-        ("http://me:secret@[::1/x", "a malformed address"),
-        ("az://me:secret@account/container?sig=secret", "az://account/container"),
-        ("me:secret@proxy:3128", "proxy:3128"),
-        ("/mnt/me@home/x", "/mnt/me@home/x"),
-    ],
-)
-def test_no_secret_of_an_address_is_shown(address: str, shown: str) -> None:
-    assert downloads.printable(address) == shown
 
 
 def test_a_malformed_mirror_is_refused_in_three_sentences(reviews: DataSet) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ResultError
+from orchestrator.report.site.serving import Watched
 from orchestrator.results import sync
 from orchestrator.results.claims import Claim, living
 from orchestrator.results.files import read_results, table_of, write_results
@@ -19,6 +20,7 @@ from orchestrator.run.running import give_to_owner
 from orchestrator.storage.folder import Folder
 from orchestrator.system import file_locks
 from orchestrator.system.checkout import ROOT
+from orchestrator.system.console import screen
 from orchestrator.system.regular_files import NotRegularError, read_regular, write_beside
 from orchestrator.system.signals import Interruption
 from tests.unit.results.test_results import row
@@ -174,3 +176,34 @@ def test_a_merge_by_command_ends_at_a_pipe(results):
     assert done.returncode == 8, done.stderr
     assert "Traceback" not in done.stderr
     assert ResultsFolder(results).merged.exists() is False
+
+
+def test_a_merged_file_that_is_refused_is_named_and_the_cells_own_files_count(results, capsys):
+    one = row()
+    here = ResultsFolder(results)
+    write_results(table_of([one]), here.result(one["key"], one["cell"]))
+    here.merged.write_bytes(b"PAR1 is how it begins, and no more")
+    found = status.read(results)
+    assert found.done == {one["status"]: 1}
+    (line,) = found.refused
+    assert line.startswith(f"{here.merged} ")
+    status.show(found, screen(width=200))
+    assert f"not counted: {line}" in capsys.readouterr().out
+    assert json.loads(json.dumps(found.as_json()))["refused"] == [line]
+
+
+def test_pages_that_are_served_say_what_is_not_on_them(results):
+    one = row()
+    write_results(table_of([one]), ResultsFolder(results).result(one["key"], one["cell"]))
+    watched = Watched(results)
+    assert watched.now()["lines"] == []
+    bad = results / "cells" / "0123" / "bad\x1b[2J.parquet"
+    bad.parent.mkdir(exist_ok=True)
+    bad.write_bytes(b"no Parquet")
+    watched.look_again()
+    (line,) = watched.now()["lines"]
+    assert "bad [2J.parquet" in line
+    assert watched.now()["lines"] == [line]  # for as long as it is there
+    bad.unlink()
+    watched.look_again()
+    assert watched.now()["lines"] == []

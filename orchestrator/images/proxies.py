@@ -1,0 +1,89 @@
+"""Proxies of builds. BuildKit keeps the arguments of its builds, so one with a password is a secret instead."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import BuildError
+from orchestrator.system.text_files import read_text
+
+NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+IN_CONFIG: Mapping[str, str] = {
+    "httpProxy": "HTTP_PROXY",
+    "httpsProxy": "HTTPS_PROXY",
+    "noProxy": "NO_PROXY",
+    "ftpProxy": "FTP_PROXY",
+    "allProxy": "ALL_PROXY",
+}
+"""How the settings of docker's command call them: it makes arguments of builds of them by itself."""
+
+SECRET = "proxies"
+VARIABLE = "ROSETTA_BUILD_PROXIES"
+"""The secret of a build, and the variable of docker's command that it comes from: it lies in no file."""
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """The proxies that builds use, by the names of their variables: of the environment, and of docker's settings."""
+
+    environment: tuple[tuple[str, str], ...] = ()
+    docker: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def here(cls) -> "Proxies":
+        """Those of this process and its user."""
+        environment = tuple((name, os.environ[name]) for name in NAMES if os.environ.get(name))
+        return cls(environment, tuple(of_docker().items()))
+
+    @property
+    def are_secret(self) -> bool:
+        """Whether one of them has a login."""
+        return any("@" in value for name, value in (*self.environment, *self.docker) if name.lower() != "no_proxy")
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """The arguments of a build. Where there is a secret they are empty, and docker's command does not fill them."""
+        if not self.are_secret:
+            return dict(self.environment)
+        return {name: "" for upper, _ in self.docker for name in (upper, upper.lower())}
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the secret is made of: shell lines that set them, for programs that want large or small letters."""
+        if not self.are_secret:
+            return {}
+        every = (*self.docker, *self.environment)
+        both = {name: value for key, value in every for name in (key.upper(), key.lower())} | dict(self.environment)
+        return {VARIABLE: "".join(f"export {name}={shlex.quote(value)}\n" for name, value in both.items())}
+
+
+NONE = Proxies()
+
+
+def of_docker() -> dict[str, str]:
+    """The proxies in the settings of docker's command: those for all engines, and those for one in their place."""
+    path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    try:
+        told = json.loads(read_text(path, BuildError)).get("proxies") or {}
+        settings = [one for one in told.values() if isinstance(one, dict)]
+    except (BuildError, ValueError, AttributeError, RecursionError):
+        return {}  # docker's command says itself what is wrong with its file
+    return {IN_CONFIG[key]: str(value) for one in settings for key, value in one.items() if value and key in IN_CONFIG}
+
+
+STEP = re.compile(r"(?m)^RUN (--mount=type=secret,id=ca \\\n)((?:    --mount=[^\n]*\\\n)*)    ")
+"""The head of a step that comes to the network: each of them is given the authorities to trust."""
+
+
+def with_secret(dockerfile: str) -> str:
+    """A Dockerfile in which each step that comes to the network reads the secret first.
+
+    Only builds behind such a proxy are changed, so that for all others a layer stays what it is.
+    """
+    read = rf"RUN --mount=type=secret,id={SECRET} \\\n    \1\2    . /run/secrets/{SECRET} \\\n && "
+    return STEP.sub(read, dockerfile)
