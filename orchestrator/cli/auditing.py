@@ -1,11 +1,17 @@
 """Results before they are published: audit."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.errors import ResultError
 from orchestrator.system.terminal import echo, note
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from orchestrator.compare.audit import Finding
 
 
 @click.command()
@@ -21,20 +27,12 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
       rosetta audit results/merged.parquet
       rosetta audit docs/results --json
     """
-    import time
     from dataclasses import asdict
 
-    import pyarrow as pa
-
-    from orchestrator.compare.audit import audit as look
     from orchestrator.results.merging import gather
 
-    table = gather(paths, note)
-    started = table["started"].cast(pa.int64()).to_pylist()
-    rows = table.drop_columns("started").to_pylist()
-    now = int(time.time() * 1e6)
-    every = [{**row, "started_us": begun, "now_us": now} for row, begun in zip(rows, started, strict=True)]
-    found = look(every)
+    rows = gather(paths, note)
+    found = look(rows)
     if as_json:
         import json
 
@@ -42,6 +40,20 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
     else:
         for one in found:
             echo(f"{one.cell}, run {one.run[:12]}: {one.what}".replace("\n", " "))
-        echo(f"{len(rows):,} rows, {len(found):,} findings")
+        echo(f"{rows.num_rows:,} rows, {len(found):,} findings")
     if found:
-        raise ResultError(f"{len({one.run for one in found})} of {len(rows)} rows can't be as they say.")
+        raise ResultError(f"{len({one.run for one in found})} of {rows.num_rows} rows can't be as they say.")
+
+
+def look(table: "pa.Table") -> "list[Finding]":
+    """What is wrong with a table of results, as of now."""
+    import time
+
+    import pyarrow as pa
+
+    from orchestrator.compare.audit import audit
+
+    started = table["started"].cast(pa.int64()).to_pylist()
+    rows = table.drop_columns("started").to_pylist()
+    now = int(time.time() * 1e6)
+    return audit([{**row, "started_us": begun, "now_us": now} for row, begun in zip(rows, started, strict=True)])

@@ -9,6 +9,7 @@ import click
 
 from orchestrator.cli import (
     auditing,
+    campaign,
     cells,
     comparing,
     data,
@@ -86,6 +87,7 @@ def main() -> None:
       rosetta table                        the results so far
       rosetta report                       the same as pages, with charts and scripts side by side
       rosetta verify                       is this machine as fast as it should be?
+      rosetta campaign --dry-run           an hour on a card: what would be measured, and how long
     """
 
 
@@ -101,6 +103,7 @@ for command in (
     results.table,
     comparing.verify,
     comparing.diff,
+    campaign.campaign,
     auditing.audit,
     pages.report,
     pages.notebook,

@@ -150,9 +150,13 @@ def package_version(package: str, installed: Installed) -> str | None:
 
 
 # --- Cells ----------------------------------------------------------------------------------------------------------
-def own_cells(every: Sequence[Cell], found: Sequence[Found], host: Host) -> list[Cell]:
-    """The cells of a matrix as such an installation has them: on the GPUs that it can use, else on the CPU."""
-    models = {entry.line.library: models_of(entry.facts, host) for entry in found if not entry.reason}
+def own_cells(every: Sequence[Cell], found: Sequence[Found], host: Host, cpu: bool = False) -> list[Cell]:
+    """The cells of a matrix as such an installation has them: on the GPUs that it can use, else on the CPU.
+
+    With ``cpu`` they are on the CPU whatever there is.
+    """
+    usable_of = {entry.line.library: models_of(entry.facts, host) for entry in found if not entry.reason}
+    models = {library: () if cpu else usable for library, usable in usable_of.items()}
     cells = []
     for cell in every:
         if cell.library not in models:

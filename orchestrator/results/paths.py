@@ -58,6 +58,11 @@ class ResultsFolder:
         """The folder within this one for comparisons with the reference."""
         return ResultsFolder(self.path / PARITY)
 
+    @property
+    def reports(self) -> Path:
+        """The folder of what is made to be read."""
+        return self.path / REPORTS
+
     def own(self, name: str) -> "ResultsFolder":
         """The folder within this one of an installation that is not ours, by the name that its user gave."""
         return ResultsFolder(self.path / OWN / name)

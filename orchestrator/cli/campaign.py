@@ -1,0 +1,181 @@
+"""Everything that a card is asked in an hour, from one command: campaign."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.campaigning import Campaign, carry_out, finish, plan_of
+from orchestrator.cli.libraries import matrix_path, take_in_libraries
+from orchestrator.cli.options import Installations, Length, Selection, installations, length, own_libraries
+from orchestrator.errors import CellsFailed, SelectionError
+from orchestrator.system.terminal import echo
+
+if TYPE_CHECKING:
+    from orchestrator.cell.cell import Cell
+    from orchestrator.engines.protocol import Engine
+    from orchestrator.plan.campaign import Step, Wanted
+    from orchestrator.plan.verdicts import Planned
+    from orchestrator.run.budget import Fitted
+
+INTERRUPTED = 130
+LONGEST = 600
+
+
+@click.command()
+@click.option("--budget", default="1h", show_default=True, metavar="TIME", help="1h, 90m, or none for no limit.")
+@click.option("--cpu", is_flag=True, help="Measure the CPU although there is a card.")
+@click.option("--dry-run", is_flag=True, help="Say what would be run and how long it would take; run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: a JSON list of all cells.")
+@click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable.")
+@click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    default="results",
+    show_default=True,
+    help="Where results lie; the file and the page to send in are in DIR/reports.",
+)
+@click.option("--engine", type=click.Choice(["docker", "process"]), help="As for 'rosetta run'.")
+@own_libraries
+@installations
+@length
+def campaign(
+    budget: str,
+    cpu: bool,
+    dry_run: bool,
+    as_json: bool,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    results: Path,
+    engine: str | None,
+    own: tuple[Path, ...],
+    installations: Installations,
+    length: Length,
+) -> None:
+    """Measure a card in an hour: one command, one Parquet file and one page to send in.
+
+    In this order: what the machine has, parity, the three workloads of one GPU in fp32, then in tf32 and bf16, the way
+    of 2018 against them (from a checkout), further seeds, DenseNet-121, several GPUs. What does not fit into the time
+    is left out from the end, and named. What is done is not run again: after Ctrl-C, or to go on for another hour,
+    type the same again. Without a card it is the CPU's campaign. docs/submit.md says how to send the rows in.
+
+    \b
+    examples:
+      rosetta campaign --dry-run
+      rosetta campaign
+      rosetta campaign --budget 3h --only '{pytorch,jax}/*'
+      rosetta campaign --python /opt/conda/bin/python          a machine with a card and no engine
+      rosetta campaign --cpu --only 'pytorch/rnn/*' --data synthetic --epochs 1 --samples 640
+    """
+    from orchestrator.plan.campaign import Wanted
+    from orchestrator.run.budget import seconds_of
+
+    if len(installations.python) + len(installations.image) > 1:
+        raise click.UsageError("One campaign measures one installation.")
+    limit = seconds_of(budget)
+    chosen = Selection(None, "full", only, skip, own, results, engine, None, False)
+    wanted = Wanted(length.repeats or 3, only, skip, length.data, length.epochs, length.samples, cpu)
+    made = campaign_of(chosen, installations, wanted)
+    if dry_run:
+        show_plan(made, limit, as_json)
+        return
+    try:
+        carry_out(made, limit)
+    except KeyboardInterrupt:
+        echo("interrupted: what is done is kept, the same command carries on", err=True)
+        sys.exit(INTERRUPTED)
+    finally:
+        finish(made)
+    if bad := [one.name for one in made.told if one.bad]:
+        remedy = "Their logs lie beside their results; the page says which they are."
+        raise CellsFailed(f"Not all of the campaign ended ok: {', '.join(bad)}.", remedy=remedy)
+
+
+def campaign_of(selection: Selection, installations: Installations, wanted: "Wanted") -> Campaign:
+    """The campaign of this machine, or of somebody's installation on it; raises what keeps it from being planned."""
+    from orchestrator.cli import cells, own
+    from orchestrator.plan import campaign as planning
+    from orchestrator.plan.own import own_cells
+    from orchestrator.run.estimates import Estimates
+    from orchestrator.system.console import screen
+
+    matrix, console = matrix_path(selection.matrix_file), screen()
+    take_in_libraries(selection.own, matrix)
+    asked = None
+    for label, installation in own.engines(installations):
+        asked = own.ask(label, installation, selection, console)
+    engine: Engine = asked.engine if asked else cells.engine_of(selection)
+    host = engine.machine()
+    folder = asked.folder.path if asked else selection.results
+
+    def adapt(every: "list[Cell]") -> "list[Cell]":
+        return own_cells(every, asked.found, host, wanted.cpu) if asked else every
+
+    def plan(found: "list[Cell]", step: "Step") -> "list[Planned]":
+        return plan_of(engine, asked, folder, step)(found, host)
+
+    parts = planning.parts(matrix, host, wanted, adapt, plan)
+    if not any(part.planned for part in parts):
+        why = "; ".join(dict.fromkeys(reason for part in parts for reason in part.impossible))
+        raise SelectionError("A campaign has nothing to run here.", why[:LONGEST], "'rosetta plan --all' says more.")
+    estimates = Estimates(folder, published_rows(), len(os.sched_getaffinity(0)))
+    command = shlex.join(["rosetta", *sys.argv[1:]])
+    return Campaign(selection, engine, asked, host, parts, estimates, console, command)
+
+
+def published_rows() -> "list[dict[str, Any]]":
+    """The rows that a checkout brings; a wheel has none."""
+    from orchestrator.results.merging import gather
+    from orchestrator.system.library_folders import PROGRAM
+
+    folders = [PROGRAM.path / "docs" / name for name in ("results", "shortened")]
+    there = [folder for folder in folders if folder.is_dir()]
+    return gather(there).drop_columns("started").to_pylist() if there else []
+
+
+# --- What would be done ---------------------------------------------------------------------------------------------
+def show_plan(made: Campaign, budget: float, as_json: bool) -> None:
+    """Print each step, what it runs, how long that takes by which estimate, and what is left out."""
+    from orchestrator.plan.campaign import impossible
+    from orchestrator.report import campaign as report
+    from orchestrator.system.host import described
+
+    fitted = made.fitted(made.parts, budget)
+    if as_json:
+        import json
+
+        every = [(one.part.step.name, one.chosen, one.left_out) for one in fitted]
+        echo(json.dumps(report.as_json(every, made.estimate), indent=1))
+        return
+    total = sum(one.seconds for one in fitted if one.fits or one.chosen)
+    echo("; ".join(described(made.host)))
+    for number, one in enumerate(fitted, start=1):
+        says = one.part.step.says + why_not(one)
+        echo(f"{number:2} {one.part.step.name:18} {report.minutes(one.seconds):>8}  {says}")
+        for line in report.step_lines(one.chosen, one.left_out, made.estimate):
+            echo(f"     {line}")
+    for line in report.reasons(impossible(made.parts)):
+        echo(line)
+    echo(f"{report.minutes(total)} of {report.minutes(budget)}; {built_before(made)}")
+
+
+def why_not(fitted: "Fitted") -> str:
+    """Why a step without cells is left out; empty if it is not."""
+    from orchestrator.plan.campaign import Kind
+    from orchestrator.run import opponents
+
+    lacking = opponents.unavailable() if fitted.part.step.kind is Kind.OPPONENTS else ""
+    late = "" if fitted.fits or fitted.part.step.workloads else "no time is left for it"
+    return "".join(f" (left out: {reason})" for reason in [lacking or late] if reason)
+
+
+def built_before(made: Campaign) -> str:
+    """What the estimates do not hold."""
+    if made.asked:
+        return "nothing has to be built"
+    return "without building images and fetching data, which 'rosetta build' and 'rosetta data fetch' do before"

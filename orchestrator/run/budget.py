@@ -1,0 +1,73 @@
+"""What of a campaign fits into the time that there is: what comes last is left out first."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.errors import SelectionError
+from orchestrator.plan.campaign import Part
+from orchestrator.plan.verdicts import Planned, Verdict
+from orchestrator.run.estimates import Estimate
+
+Of = Callable[[Planned], Estimate]
+"""How long a cell will take."""
+
+UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
+AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)")
+NO_LIMIT = ("none", "unlimited")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What of a step is done within the time, in order, and what is left out; ``seconds`` is what it will take."""
+
+    part: Part
+    chosen: Sequence[Planned]
+    left_out: Sequence[Planned]
+    seconds: float
+    fits: bool = True
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of "1h", "90m", "1h30m" or "none"; raises SelectionError for anything else."""
+    word = text.strip().lower()
+    if word in NO_LIMIT:
+        return float("inf")
+    found = AMOUNT.findall(word)
+    if not found or AMOUNT.sub("", word).strip():
+        raise SelectionError(f"{text!r} is no amount of time.", remedy="For example --budget 1h, 90m or none.")
+    return sum(float(number) * UNITS[unit] for number, unit in found)
+
+
+def fitted(parts: Sequence[Part], budget: float, of: Of, others: Callable[[Part], float]) -> list[Fitted]:
+    """What of each step fits into so many seconds. Once something does not, nothing that comes later does.
+
+    Within a step it is round by round, in each the shortest first. What is done costs nothing. ``others`` tells the
+    seconds of a step that runs no cells.
+    """
+    left, full, found = budget, False, []
+    for part in parts:
+        if not part.step.workloads:
+            seconds = others(part)
+            full = full or seconds > left
+            found.append(Fitted(part, (), (), seconds, not full))
+            left -= 0 if full else seconds
+            continue
+        chosen: list[Planned] = []
+        left_out: list[Planned] = []
+        taken = 0.0
+        for one in in_order(part.planned, of):
+            seconds = 0.0 if one.verdict is Verdict.DONE else of(one).seconds
+            full = full or seconds > left
+            if full and seconds:
+                left_out.append(one)
+                continue
+            chosen.append(one)
+            left, taken = left - seconds, taken + seconds
+        found.append(Fitted(part, chosen, left_out, taken, not left_out))
+    return found
+
+
+def in_order(planned: Sequence[Planned], of: Of) -> list[Planned]:
+    """Round by round, in each the shortest first."""
+    return sorted(planned, key=lambda one: (one.cell.repeat, of(one).seconds))
