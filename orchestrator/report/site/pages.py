@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import AXES, Cell
@@ -23,6 +23,7 @@ from orchestrator.report.notes import Note
 from orchestrator.report.rows import library_titles
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import charts, stone
+from orchestrator.report.site.facts import facts
 from orchestrator.report.tables import Table
 from orchestrator.results.merging import Folder, gather
 from orchestrator.results.rows import Row
@@ -47,13 +48,6 @@ POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 """What a page may do: nothing but show itself with our own style and script, whatever a result may hold."""
-
-
-class Line(NamedTuple):
-    """A fact on a cell's page."""
-
-    name: str
-    value: str
 
 
 class Site:
@@ -98,6 +92,10 @@ class Site:
         )
         return rendered.encode(errors="replace")
 
+    def missing(self, path: str) -> bytes:
+        """What is answered where there is no such page."""
+        return self.page("missing.html.j2", path)
+
     # --- What stands on a page ---------------------------------------------------------------------------------------
     def overview(self) -> dict[str, Any]:
         """Every workload's table, and how many rows have which status."""
@@ -119,7 +117,10 @@ class Site:
         """The comparison with the reference."""
         return {
             "lines": list(parity.lines(self._table)),
-            "allowed": dict(parity.tolerances()),
+            "allowed": {
+                workload: [f"{name} {error}" for name, error in zip(parity.HEADINGS, errors, strict=True) if error]
+                for workload, errors in parity.tolerances()
+            },
             "names": parity.HEADINGS,
         }
 
@@ -209,57 +210,6 @@ def page_of(row: Row) -> str:
 
 
 # --- A run ----------------------------------------------------------------------------------------------------------
-FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
-    "Result": (
-        ("status", "status"), ("reason", "reason"), ("seconds", "seconds, cold"), ("seconds_warm", "seconds, warm"),
-        ("metric", "metric"), ("quality", "quality"), ("epochs", "epochs"), ("samples", "samples in each"),
-        ("steps", "steps"), ("samples_tested", "samples tested"), ("shortened", "shortened"), ("parity", "parity"),
-        ("checks", "checks"),
-    ),
-    "Where the time went": (
-        ("import_seconds", "import"), ("data_seconds", "data"), ("build_seconds", "build"),
-        ("first_step_seconds", "first step"), ("train_seconds", "train"), ("warm_up_seconds", "warm up"),
-        ("predict_seconds", "predict"), ("evaluate_seconds", "evaluate"), ("wall_seconds", "the whole container"),
-    ),
-    "What ran": (
-        ("framework", "framework"), ("framework_version", "version"), ("cuda", "CUDA"), ("cudnn", "cuDNN"),
-        ("packages", "packages"), ("python", "Python"), ("numpy", "NumPy"), ("engine", "engine"), ("image", "image"),
-        ("image_digest", "image digest"), ("recipe", "recipe"), ("base", "built on"), ("key", "key"),
-        ("commit", "commit"), ("dirty", "changed since"),
-    ),
-    "On what": (
-        ("host", "host"), ("cpu", "CPU"), ("cores", "cores"), ("memory", "memory"), ("os", "system"),
-        ("kernel", "kernel"), ("gpu_name", "GPU"), ("n_gpus", "GPUs used"), ("driver", "driver"),
-        ("gpu_uuids", "UUIDs"), ("capability", "compute capability"), ("device", "device, by the library"),
-        ("proof", "proved on this card"), ("gpu_others", "processes of others"), ("gpu_peak_memory", "most GPU memory"),
-        ("gpus_before", "GPUs at the start"), ("gpus_during", "in the middle"), ("gpus_after", "at the end"),
-        ("energy", "energy, J"),
-        ("peak_memory", "memory of the process"), ("container_memory", "memory of the container"),
-        ("started", "started, UTC"), ("run", "run"),
-    ),
-}  # fmt: skip
-"""What a cell's page says, under which headings: columns of a row, and how they are called."""
-
-
-def facts(row: Row) -> dict[str, list[Line]]:
-    """The facts of a run that are known, as text."""
-    return {
-        heading: [Line(name, shown(column, row[column])) for column, name in lines if row[column] not in (None, "")]
-        for heading, lines in FACTS.items()
-    }
-
-
-def shown(column: str, value: Any) -> str:
-    """A value for a person."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if column.endswith("memory"):
-        return f"{value / 2**30:,.2f} GiB"
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def commands(row: Row) -> Iterator[str]:
     """How to run it again: by the orchestrator, and where it ran in a container, by hand."""
     axes = {axis: row[axis] for axis in AXES} | {"n_gpus": row["workers"] or 1}

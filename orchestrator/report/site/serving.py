@@ -3,7 +3,6 @@
 import ipaddress
 import json
 import math
-import mimetypes
 import re
 import socket
 import threading
@@ -29,6 +28,14 @@ PATIENCE = 1.0
 
 SLOWEST = 30.0
 """Seconds that a browser may take for the next byte of its request or for taking an answer."""
+
+KINDS = {
+    **{ending: f"text/{kind}; charset=utf-8" for ending, kind in (("html", "html"), ("css", "css"), ("csv", "csv"))},
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
+    "parquet": "application/vnd.apache.parquet",
+}
+"""The media type of each file of a site, by the end of its name."""
 
 MOST_AT_A_TIME = 64
 """Connections that are served at a time; the next wait in the kernel's queue."""
@@ -167,11 +174,11 @@ def handler(watched: Watched, listening: str = "localhost") -> type[BaseHTTPRequ
                 self.answer(200, "application/json", json.dumps(watched.now()).encode())
                 return
             make = watched.site()[1].pages.get(path)
-            kind = mimetypes.guess_type(path)[0] or "text/html"
+            kind = KINDS[path.rpartition(".")[2]] if make else ""
             if make is None:
-                self.answer(404, "text/plain", b"There is no such page.")
+                self.answer(404, "text/html; charset=utf-8", watched.site()[1].missing(path))
             else:
-                self.answer(200, f"{kind}; charset=utf-8", make())
+                self.answer(200, kind, make())
 
         do_HEAD = do_GET
 

@@ -18,7 +18,7 @@ from orchestrator.errors import ResultError
 from orchestrator.images.definitions import library_index
 from orchestrator.report import notebook
 from orchestrator.report.scripts import scripts
-from orchestrator.report.site import calls, pages
+from orchestrator.report.site import calls, facts, pages
 from orchestrator.results.files import read_results, table_of, write_results, write_row
 from orchestrator.results.merging import Folder
 from orchestrator.system.checkout import ROOT
@@ -47,8 +47,36 @@ def test_the_script_of_a_variant_is_told_from_that_of_a_longer_name():
 def test_the_page_of_a_run_says_what_its_image_was_built_on():
     stand_in = f"python:3.11 (stand-in sha256:{'b' * 64})"
     for base, lines in ((stand_in, [("built on", stand_in)]), (None, [])):
-        found = pages.facts({**ROWS[0], "base": base})["What ran"]
+        found = facts.facts({**ROWS[0], "base": base})["What ran"]
         assert [(line.name, line.value) for line in found if line.name == "built on"] == lines
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("packages", '{"h5py": "3.11.0", "keras": "3.15.1"}', "h5py 3.11.0, keras 3.15.1"),
+        ("packages", "{broken", "{broken"),
+        ("gpus_before", '[{"name": "V100", "throttled": []}, {"name": "K80"}]', "name V100, throttled none; name K80"),
+        ("import_seconds", 1.53, "1.53 s"),
+        ("energy", 1234.5, "1,234 J"),
+        ("memory", 2**31, "2.00 GiB"),
+        ("shortened", False, "no"),
+        ("packages", "{}", None),
+        ("packages", "[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_a_fact_reads_as_words_with_its_unit(column, value, text):
+    lines = {
+        line.value for section in facts.facts({**dict.fromkeys(ROWS[0]), column: value}).values() for line in section
+    }
+    assert lines == ({text} if text else set())
+
+
+def test_the_page_of_parity_lists_every_tolerance():
+    allowed = pages.Site(table_of(ROWS), "here").parity()["allowed"]
+    assert allowed["cnn"] == ["scores 1e-04", "loss 1e-04", "parameters 1e-03", "updates 1e-02"]
+    assert allowed["resnet50"] == ["features 1e-04"]
+    assert set(allowed) == set(parameters())
 
 
 def test_notebooks_by_the_command(tmp_path):

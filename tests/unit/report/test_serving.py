@@ -52,6 +52,18 @@ def test_a_machine_that_listens_by_a_name_is_answered_by_it():
     assert not is_named("gpu8.lab", "gpu7.lab")
 
 
+def test_a_page_that_is_not_there_says_so_and_leads_back(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/cells/%3Cscript%3E.html", headers={"Host": "localhost"})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert (answer.status, answer.getheader("Content-Type")) == (404, "text/html; charset=utf-8")
+    assert "<title>No such page · Rosetta Matrix</title>" in text
+    assert 'href="../index.html"' in text
+    assert "<script>" not in text
+
+
 def test_a_browser_that_says_nothing_is_let_go(port):
     with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
         silent.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")

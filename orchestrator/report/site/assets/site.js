@@ -47,7 +47,8 @@ function filter(form) {
   const status = form.elements.status.value;
   const workload = form.elements.workload.value;
   let shown = 0;
-  const rows = content.querySelectorAll("tbody tr");
+  const rows = content.querySelectorAll("table.sortable tbody tr");
+  const asked = Boolean(status || workload || words.length);
   for (const row of rows) {
     const place = row.closest("[data-workload]");
     const text = words.length ? row.textContent.toLowerCase() : "";
@@ -58,9 +59,17 @@ function filter(form) {
     if (row.hidden === fits) row.hidden = !fits;
     shown += fits;
   }
+  const fits = (place) => place.querySelector("tbody tr:not([hidden])") !== null;
   for (const section of content.querySelectorAll("section[data-workload]"))
-    section.hidden = Boolean(workload) && section.dataset.workload !== workload;
-  form.querySelector("output").textContent = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
+    section.hidden = asked && (workload ? section.dataset.workload !== workload : !fits(section));
+  for (const place of content.querySelectorAll("details.machine")) {
+    place.hidden = asked && !fits(place);
+    if (asked && fits(place)) place.open = true; // a hit that nobody sees is none
+  }
+  const found = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
+  const output = form.querySelector("output");
+  output.textContent = shown || !asked ? found : `Nothing fits this filter: ${found}.`;
+  output.classList.toggle("nothing", !shown && asked);
 }
 
 // --- Charts ----------------------------------------------------------------------------------------------------------
@@ -108,6 +117,7 @@ function choose(form) {
     article.hidden = article.id !== left && article.id !== right;
     article.className = article.id === left ? "left" : "right";
   }
+  content.prepend(document.getElementById(left)); // read, and reached by the keyboard, before the right one
   for (const link of form.querySelectorAll("a")) link.hash = `${left}+${right}`;
 }
 
