@@ -117,7 +117,7 @@ def page(content: Page, results: "pa.Table") -> str:
     if content.opponents:
         blocks += ["## Against scripts as those of 2018 were", indented(content.opponents)]
     blocks += ["## The machine", findings_table(content.findings)]
-    sound = f"`rosetta audit` finds nothing wrong with {results.num_rows:,} rows."
+    sound = f"Nothing wrong in {results.num_rows:,} rows, says `rosetta audit`."
     blocks += ["## Audit", "\n".join(f"- {escaped(line)}" for line in content.audit) or sound]
     blocks += [f"The rows are in `{content.file}`. docs/submit.md says how to send both in."]
     return "\n\n".join(blocks) + "\n"

@@ -79,7 +79,7 @@ def test_plan_groups_what_cannot_run_by_reason(tmp_path):
     words = ["plan", "--only", "{jax,pytorch}/*/cuda8/*", "--engine", "process"]
     done = rosetta(*words, cwd=tmp_path)
     assert "32 cells can't run; --all lists them one by one:\n" in done.stdout
-    assert "     16  PyTorch 2 began with CUDA 11: pytorch\n" in done.stdout
+    assert "     16  PyTorch 2 began with CUDA 11.7: pytorch\n" in done.stdout
     assert "found no GPU: " in done.stdout
     every = rosetta(*words, "--all", cwd=tmp_path).stdout
     assert every.count("  incompatible  ") == 32
@@ -98,7 +98,12 @@ def test_plan_groups_what_cannot_run_by_reason(tmp_path):
             4,
             "no machine code for sm_70 in CUDA 8.0",
         ),
-        (["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"], {}, 4, "without a build for CUDA 12"),
+        (
+            ["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"],
+            {},
+            4,
+            "MXNet's last build, 1.9.1 of August 2022, is for CUDA 11.7",
+        ),
         (
             ["run", "--engine", "process", "--only", "jax/*/cuda13/h200"],
             {"ROSETTA_HOST": ""},
