@@ -159,7 +159,7 @@ def tensorflow():
 def tensorflow_2018():
     """TensorFlow 1; all operations, which tell no devices."""
     import tensorflow as tf
-    from tensorflow.contrib.cudnn_rnn import CudnnGRU
+    from tensorflow.contrib.cudnn_rnn.python.layers.cudnn_rnn import CudnnGRU
     from tensorflow.python.framework import op_def_registry
 
     return (

@@ -14,7 +14,6 @@ cell = Cell(keras.__version__, packages={"tensorflow": tf.__version__})  # Tenso
 params = cell.params
 np.random.seed(cell.seed)  # initialisers and dropout: Keras draws their seeds from NumPy
 tf.set_random_seed(cell.seed)  # of the graph; without it those seeds would be only half of each operation's
-tf.get_variable_scope().set_use_resource(True)  # else Keras may write a weight that a gradient still has to read
 assert not cell.gpus or tf.test.is_gpu_available(), "TensorFlow sees no GPU, and would use the CPU without a word"
 
 # --- Data -----------------------------------------------------------------------------------------------------------
@@ -44,10 +43,16 @@ model = keras.Sequential(  # Glorot uniform, biases zero: the default
     ]
 )
 
+
 # --- Loss and optimiser ---------------------------------------------------------------------------------------------
+class SGD(keras.optimizers.SGD):
+    def get_gradients(self, loss, params):  # all before any: else Keras may write a weight that one still has to read
+        return tf.tuple(super().get_gradients(loss, params))
+
+
 model.compile(
     loss="sparse_categorical_crossentropy",  # takes probabilities, and labels as class indices
-    optimizer=keras.optimizers.SGD(params.learning_rate, momentum=params.momentum),
+    optimizer=SGD(params.learning_rate, momentum=params.momentum),
 )
 
 

@@ -14,7 +14,6 @@ cell = Cell(keras.__version__, packages={"tensorflow": tf.__version__})  # Tenso
 params = cell.params
 np.random.seed(cell.seed)  # initialisers: Keras draws their seeds from NumPy
 tf.set_random_seed(cell.seed)  # of the graph; without it those seeds would be only half of each operation's
-tf.get_variable_scope().set_use_resource(True)  # else Keras may write a weight that a gradient still has to read
 count = {} if cell.gpus else {"CPU": cell.workers}  # the CPU stands for as many devices as there are workers
 session = tf.Session(config=tf.ConfigProto(device_count=count, allow_soft_placement=True))
 backend.set_session(session)
@@ -87,6 +86,9 @@ def loss_function(labels, logits):  # of the joined batch, so that its gradient 
 
 
 class Adam(keras.optimizers.Adam):
+    def get_gradients(self, loss, params):  # all before any: else Keras may write a weight that one still has to read
+        return tf.tuple(super().get_gradients(loss, params))
+
     def get_updates(self, loss, params):  # Keras counts a step while Adam may still have to read how many there were
         updates = super().get_updates(loss=loss, params=params)
         with tf.control_dependencies(updates[1:]):

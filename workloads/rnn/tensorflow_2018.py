@@ -2,7 +2,8 @@
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.contrib import cudnn_rnn
+from tensorflow.contrib.cudnn_rnn import CudnnCompatibleGRUCell
+from tensorflow.contrib.cudnn_rnn.python.layers.cudnn_rnn import CudnnGRU  # 1.4 has the layer nowhere else
 
 from harness import Cell, Weights
 from harness.weights import cudnn_block, from_cudnn_block
@@ -28,10 +29,10 @@ def two_biases(getter, name, *args, **kwargs):
 
 def gru(x):  # time first; the start is zero, not learned for each place in the batch, as published by a slip
     if cell.gpus:  # all that it learns is one vector, whose length only a GPU can tell
-        _, (states,) = cudnn_rnn.CudnnGRU(num_layers=1, num_units=params.hidden)(x)
+        _, (states,) = CudnnGRU(num_layers=1, num_units=params.hidden)(x)
         return states[0]
     with tf.variable_scope("gru", custom_getter=two_biases):  # cuDNN's form: reset gate after the product
-        step = cudnn_rnn.CudnnCompatibleGRUCell(params.hidden)
+        step = CudnnCompatibleGRUCell(params.hidden)
         _, state = tf.nn.dynamic_rnn(step, x, dtype=tf.float32, time_major=True)
     return state
 
@@ -71,6 +72,7 @@ def predict(x):
 # --- Weights --------------------------------------------------------------------------------------------------------
 # Those of the compatible cell, which has the two gates apart from the new state; on a GPU cuDNN's vector.
 variables = tf.trainable_variables()  # in the order in which they were made
+variables[1:-2] = sorted(variables[1:-2], key=lambda variable: variable.name)  # the cell's: 1.4 has another order
 
 
 def load(arrays):
@@ -83,7 +85,7 @@ def set_weights(arrays):
     if cell.gpus:
         return load([embedding, cudnn_block([array.T for array in gru]), weight, bias])
     (w, w_new), (u, u_new), (b, b_new), (c, c_new) = (np.split(array, [2 * params.hidden], axis=-1) for array in gru)
-    load([embedding, np.concatenate([w, u]), b, c, w_new, u_new, b_new, c_new, weight, bias])
+    load([embedding, c_new, u_new, b_new, w_new, b, c, np.concatenate([w, u]), weight, bias])
 
 
 def get_weights():
@@ -91,7 +93,7 @@ def get_weights():
         embedding, block, weight, bias = session.run(variables)
         gru = from_cudnn_block(block, params.embedding, params.hidden)
         return [embedding, *(array.T for array in gru), weight, bias]
-    embedding, gates, b, c, w_new, u_new, b_new, c_new, weight, bias = session.run(variables)
+    embedding, c_new, u_new, b_new, w_new, b, c, gates, weight, bias = session.run(variables)
     w, u = np.split(gates, [params.embedding])
     parts = (w, w_new), (u, u_new), (b, b_new), (c, c_new)
     return [embedding, *(np.concatenate(part, axis=-1) for part in parts), weight, bias]

@@ -126,6 +126,12 @@ RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
 
 RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
     . /fixed-times.sh \
+ && install --directory /usr/local/lib/python3.6/site-packages/tensorflow/contrib/cudnn_rnn/python/layers \
+ && ln -s ../ops/_cudnn_rnn_ops.so /usr/local/lib/python3.6/site-packages/tensorflow/contrib/cudnn_rnn/python/layers/ \
+ && fix_times
+
+RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
  && groupadd --gid 10001 rosetta \
  && useradd --uid 10001 --gid rosetta --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rosetta \
  && install --directory --owner=rosetta --group=rosetta /results \
