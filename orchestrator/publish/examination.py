@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import docker
 from docker.errors import ImageNotFound
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, NonNegativeInt, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict
 from orchestrator.engines.scripts import run_script
@@ -32,13 +32,22 @@ CUDA_WHEELS = ("-cu11", "-cu12", "-cu13")
 Text = Annotated[str, StringConstraints(max_length=500)]
 
 
-class Package(Strict):
-    """Something that is installed."""
+Sum = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-    kind: Literal["deb", "pypi", "cran"]
+
+class Package(Strict):
+    """Something that is installed: a package, ``python`` itself, or a library.
+
+    ``bundled`` is a library that lies ``within`` a package, or is linked into it; ``file`` one that no package brought,
+    ``within`` a folder. ``sha256`` is that of its file, or of the list that a package has of its files and their sums.
+    """
+
+    kind: Literal["deb", "pypi", "cran", "python", "bundled", "file"]
     name: Text
-    version: Text
+    version: Text | None
     licence: Text | None
+    sha256: Sum | None = None
+    within: Text | None = None
 
 
 class Inventory(Strict):
@@ -46,6 +55,8 @@ class Inventory(Strict):
 
     python: Text
     packages: Annotated[list[Package], Field(max_length=20_000)]
+    sizes: Mapping[Text, NonNegativeInt] = Field(default_factory=dict)
+    """Bytes of all files, by the kind of package that they belong to; ``nobody`` for the rest."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,8 @@ class Examined:
 
     def version_of(self, *names: str) -> str:
         """The version of the first of some Python packages, or nothing."""
-        found = {package.name.lower(): package.version for package in self.inventory.packages}
+        packages = [package for package in self.inventory.packages if package.kind == "pypi"]
+        found = {package.name.lower(): package.version or "" for package in packages}
         return next((found[name] for name in names if name in found), "")
 
 
@@ -132,10 +144,12 @@ def page_about(name: str, found: Examined, labels: Mapping[str, str]) -> str:
     lines += [f"| `{key}` | {escaped(value)} |" for key, value in sorted({**found.labels, **labels}.items())]
     lines += ["", "## Layers", "", "| made by | MB |", "| --- | ---: |"]
     lines += [f"| {escaped(step)} | {size / 2**20:,.1f} |" for step, size in found.layers]
-    lines += ["", "## Packages", "", "| | name | version | licence |", "| --- | --- | --- | --- |"]
+    lines += ["", "## Files by what brought them", "", "| | MB |", "| --- | ---: |"]
+    lines += [f"| {escaped(kind)} | {size / 2**20:,.1f} |" for kind, size in sorted(found.inventory.sizes.items())]
+    lines += ["", "## Packages", "", "| | name | version | licence | within |", "| --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {package.kind} | {escaped(package.name)} | {escaped(package.version)} | {escaped(package.licence or '')} |"
-        for package in found.inventory.packages
+        f"| {' | '.join(escaped(text or '') for text in (p.kind, p.name, p.version, p.licence, p.within))} |"
+        for p in found.inventory.packages
     ]
     return "\n".join(lines) + "\n"
 

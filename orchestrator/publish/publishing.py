@@ -56,7 +56,7 @@ class Draft:
     @property
     def sbom(self) -> str:
         """Its SBOM, as a file."""
-        return json.dumps(cyclonedx(self.name, self.found.id, self.found.inventory.packages), indent=1) + "\n"
+        return json.dumps(cyclonedx(self.name, self.found.id, self.found.inventory), indent=1) + "\n"
 
 
 @dataclass(frozen=True)

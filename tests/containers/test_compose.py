@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,8 +33,11 @@ UP = ("up", "--abort-on-container-exit", "--build")
 
 @contextmanager
 def compose(checkout: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """`docker compose up`, or another command, in a checkout, as a project of its own that leaves nothing behind."""
-    own = {"ROSETTA_PROFILE": "quick", "COMPOSE_PROJECT_NAME": checkout.name, "ROSETTA_PORT": str(free_port())}
+    """`docker compose up`, or another command, in a checkout, as the project of its folder that leaves nothing behind.
+
+    A name that is not given is as in a user's shell: PWD is the folder.
+    """
+    own = {"ROSETTA_PROFILE": "quick", "PWD": str(checkout), "ROSETTA_PORT": str(free_port())}
     env = {**os.environ, **what_compose_does_not_find(), **own, **variables}
     up = subprocess.Popen(
         ["docker", "compose", *(words or UP)],
@@ -164,3 +168,91 @@ def test_the_orchestrator_needs_no_gpu_to_find_those_of_its_engine(checkout, pre
         said = plan.stdout.read()
     assert re.search(r"^jax/rnn/cuda13/h100 +ready", said, re.M), said
     assert "found 1 × NVIDIA H100 80GB HBM3 (h100), driver 580.65.6: 2 cells on cuda13" in said
+
+
+ONE_CELL = "--only chainer/rnn/cpu"
+
+
+@pytest.fixture
+def two_checkouts(checkout, tmp_path) -> tuple[Path, Path]:
+    """Of two people, who call the folder alike."""
+    other = tmp_path / "other" / checkout.name
+    other.parent.mkdir()
+    tiny_checkout.copy_of_checkout(other)
+    tiny_checkout.give_to(other, CALLER)
+    return checkout, other
+
+
+def test_two_people_run_side_by_side_also_where_one_has_the_port(two_checkouts):
+    first, second = two_checkouts
+    port = str(free_port())
+    with compose(first, ROSETTA_PORT=port, ROSETTA_ARGS=ONE_CELL) as one:
+        assert one.stdout is not None
+        for line in one.stdout:
+            if "chainer" in line:
+                break
+        with compose(second, ROSETTA_PORT=port, ROSETTA_ARGS=ONE_CELL) as two:
+            assert two.stdout is not None
+            said = two.stdout.read()
+            assert two.wait() != 0
+        assert re.search("already (in use|allocated)", said)
+        assert "chainer/rnn/cpu" not in said  # nothing runs that nobody looks at
+        with compose(second, ROSETTA_ARGS=ONE_CELL) as two:
+            assert two.stdout is not None
+            said = two.stdout.read()
+            assert two.wait() == 0, said
+        said = one.stdout.read()
+        assert one.wait() == 0, said
+    for checkout in two_checkouts:
+        assert {row["status"] for row in rows_by_cell(checkout / "results").values()} >= {"ok"}
+
+
+def test_names_of_projects_tell_folders_apart_and_can_be_given(two_checkouts):
+    names = []
+    for checkout in two_checkouts:
+        with compose(checkout, "config", "--format", "json") as config:
+            assert config.stdout is not None
+            said = json.loads("".join(line for line in config.stdout if not line.startswith("time=")))
+        names.append(said["name"])
+    assert len(set(names)) == 2
+    with compose(two_checkouts[0], "config", COMPOSE_PROJECT_NAME="mine") as config:
+        assert config.stdout is not None
+        assert "name: mine\n" in config.stdout.read()
+
+
+def test_a_checkout_that_only_its_owner_may_read_says_how_its_pages_can_be_had(checkout):
+    for path in [checkout, *checkout.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
+    with compose(checkout, "build") as build:
+        assert build.stdout is not None
+        said = build.stdout.read()
+        assert build.wait() == 0, said
+    with compose(checkout, "run", "--rm", "report") as report:
+        assert report.stdout is not None
+        said = report.stdout.read()
+        assert report.wait() == 8, said
+    assert "results can't be read: Permission denied." in said
+    assert "ROSETTA_USER=$(id -u) docker compose up" in said
+    assert "ModuleNotFoundError" not in said
+    port, owner = free_port(), str(checkout.stat().st_uid)
+    with compose(checkout, "up", "report", ROSETTA_USER=owner, ROSETTA_PORT=str(port)) as up:
+        assert up.stdout is not None
+        assert any("shows what is in" in line for line in up.stdout)
+        assert requests.get(f"http://127.0.0.1:{port}/", timeout=60).status_code == 200
+        up.send_signal(signal.SIGINT)
+
+
+def test_the_password_of_a_proxy_is_left_nowhere_by_the_orchestrators_own_image(checkout, engine):
+    """The proxy is one that is not asked: what the image needs is there already, or comes by NO_PROXY."""
+    password = f"planted-{uuid.uuid4().hex}"
+    address = f"http://me:{password}@127.0.0.1:9"
+    with compose(checkout, "build", HTTPS_PROXY=address, HTTP_PROXY=address, NO_PROXY="*") as build:
+        assert build.stdout is not None
+        said = build.stdout.read()
+        assert build.wait() == 0, said
+    image = "rosetta/orchestrator"
+    history = subprocess.run(["docker", "history", "--no-trunc", image], capture_output=True, text=True, check=True)
+    assert password not in said + history.stdout + json.dumps(engine.api.inspect_image(image))
+    kept = Path(engine.info()["DockerRootDir"], "buildkit")
+    assert [path for path in kept.glob("*.db") if password.encode() in path.read_bytes()] == []

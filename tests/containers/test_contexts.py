@@ -96,8 +96,10 @@ def test_a_context_that_is_none_is_named(docker_command, monkeypatch, tmp_path):
 
 
 def test_a_context_with_certificates_brings_them(docker_command, tmp_path):
-    for name in ("ca", "cert", "key"):
-        (tmp_path / name).write_text(name)
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=here"]
+    made = [*command, "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
+    subprocess.run(made, capture_output=True, check=True)
+    (tmp_path / "ca").write_bytes((tmp_path / "cert").read_bytes())
     files = ",".join(f"{name}={tmp_path / name}" for name in ("ca", "cert", "key"))
     docker_command("context", "create", "far", "--docker", f"host=tcp://127.0.0.1:1,{files}")
     docker_command("context", "use", "far")
@@ -105,10 +107,8 @@ def test_a_context_with_certificates_brings_them(docker_command, tmp_path):
     assert variables["DOCKER_HOST"] == "tcp://127.0.0.1:1"
     assert variables["DOCKER_TLS_VERIFY"] == "1"
     folder = Path(variables["DOCKER_CERT_PATH"])
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {
-        "ca.pem": "ca",
-        "cert.pem": "cert",
-        "key.pem": "key",
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        f"{name}.pem": (tmp_path / name).read_bytes() for name in ("ca", "cert", "key")
     }
     with pytest.raises(EngineError, match=r"No Docker engine answers at tcp://127\.0\.0\.1:1"):
         Connection()

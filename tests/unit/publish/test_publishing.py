@@ -1,6 +1,12 @@
 """Names of images, bills of materials, archives and published rows: what is taken from others, and what is refused."""
 
+import base64
+import hashlib
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import requests
@@ -118,17 +124,84 @@ def test_a_registry_that_is_out_of_reach_is_no_refusal(move):
     assert registry.failed("x", gone).exit_code == 16
 
 
+LIBRARY = "toy.libs/libsz-b66d1717.so.2.0.1"
+
+
 def test_the_bill_names_packages_by_purl():
     packages = [
         Package(kind="deb", name="libstdc++6", version="1:2.3", licence=None),
         Package(kind="pypi", name="Typing_Extensions", version="4.1.1", licence="PSF"),
     ]
-    bill = sbom.cyclonedx("ghcr.io/me/x:1-cpu", DIGEST, packages)
+    inventory = Inventory(python="3.11.7", packages=packages, sizes={"deb": 5, "nobody": 3})
+    bill = sbom.cyclonedx("ghcr.io/me/x:1-cpu", DIGEST, inventory)
     assert [one["purl"] for one in bill["components"]] == [
         "pkg:deb/debian/libstdc%2B%2B6@1%3A2.3?arch=amd64",
         "pkg:pypi/typing-extensions@4.1.1",
     ]
-    assert bill == sbom.cyclonedx("ghcr.io/me/x:1-cpu", DIGEST, packages)
+    assert bill == sbom.cyclonedx("ghcr.io/me/x:1-cpu", DIGEST, inventory)
+    sizes = {one["name"]: one["value"] for one in bill["metadata"]["component"]["properties"]}
+    assert sizes["rosetta:bytes:nobody"] == "3"
+
+
+def test_the_bill_has_python_and_the_libraries_within_wheels_with_sums_and_licences():
+    packages = [
+        Package(kind="python", name="cpython", version="3.11.7", licence="PSF-2.0", sha256="0" * 64),
+        Package(kind="pypi", name="numpy", version="2.0", licence="BSD", sha256="1" * 64),
+        Package(kind="bundled", name="libgfortran", version="5.0.0", licence=None, sha256="2" * 64, within="numpy"),
+        Package(kind="bundled", name="libgfortran", version="5.0.0", licence=None, sha256="3" * 64, within="scipy"),
+        Package(kind="bundled", name="MKL", version=None, licence=None, within="torch"),
+        Package(
+            kind="file", name="libcudnn", version="7", licence=None, sha256="4" * 64, within="/usr/local/cuda/lib64"
+        ),
+    ]
+    bill = sbom.cyclonedx("ghcr.io/me/x:1-cpu", DIGEST, Inventory(python="3.11.7", packages=packages))
+    parts = bill["components"]
+    assert len({one["bom-ref"] for one in parts}) == len(parts)
+    assert [one["type"] for one in parts] == ["platform", *["library"] * 5]
+    assert [one.get("hashes", [{}])[0].get("content", "")[:1] for one in parts] == ["0", "", "2", "3", "", "4"]
+    assert [one["licenses"][0]["license"]["name"] for one in parts] == [
+        "PSF-2.0",
+        "BSD",
+        *["GPL-3.0-or-later WITH GCC-exception-3.1"] * 2,
+        "Intel Simplified Software License",
+        "NVIDIA terms",
+    ]
+    assert parts[4]["purl"] == "pkg:generic/MKL"
+    assert {"name": "rosetta:sha256-of-file-list", "value": "1" * 64} in parts[1]["properties"]
+    assert {"name": "rosetta:within", "value": "scipy"} in parts[3]["properties"]
+
+
+def test_the_inventory_reads_the_files_of_a_package(tmp_path):
+    """A library with the sum that its wheel tells, what is linked into another one, and whose byte code is."""
+    files = {
+        "toy/__init__.py": b"",
+        "toy/_core.so": b"\x7fELF HDF5 library version 1.12.2 release",
+        LIBRARY: b"\x7fELF",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    place = tmp_path / "toy-1.0.dist-info"
+    place.mkdir()
+    told = base64.urlsafe_b64encode(hashlib.sha256(b"\x7fELF").digest()).decode().rstrip("=")
+    lines = [f"{name},{f'sha256={told}' if name == LIBRARY else ''},4" for name in files]
+    (place / "RECORD").write_text("\n".join(lines))
+    (place / "METADATA").write_text("Name: toy\nVersion: 1.0\nClassifier: License :: OSI Approved :: MIT License\n")
+    code = f"{examination.SCRIPT.read_text().rpartition('if __name__')[0]}\nowners = {{}}\n"
+    code += f"print(json.dumps([list(python(owners)), sorted(owners), owner({str(tmp_path / 'toy')!r} + PYC, owners)]))"
+    code = code.replace("PYC", repr("/__pycache__/__init__.cpython-36.opt-1.pyc"))
+    command = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, check=True)
+    packages, owned, of_byte_code = json.loads(done.stdout)
+    found = {one["name"]: one for one in packages}
+    assert (found["toy"]["licence"], found["toy"]["sha256"] is not None) == ("MIT License", True)
+    assert found["HDF5"] == {
+        "kind": "bundled", "name": "HDF5", "version": "1.12.2", "licence": None, "sha256": None, "within": "toy"
+    }  # fmt: skip
+    assert found["libsz"]["version"] == "2.0.1"
+    assert found["libsz"]["sha256"] == hashlib.sha256(b"\x7fELF").hexdigest()
+    assert [Path(path).relative_to(tmp_path).as_posix() for path in owned] == sorted(files)
+    assert of_byte_code == "pypi"
 
 
 def examined(name: str, platform: str, *packages: Package, **labels: str) -> Examined:
