@@ -18,7 +18,7 @@ from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import workloads
 from orchestrator.images.image import image_for
 from orchestrator.report import fields, parity, tables
-from orchestrator.report.fields import Entry
+from orchestrator.report.fields import Entry, of_peak
 from orchestrator.report.notes import Note
 from orchestrator.report.rows import library_titles
 from orchestrator.report.scripts import scripts
@@ -212,6 +212,7 @@ def page_of(row: Row) -> str:
 FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "Result": (
         ("status", "status"), ("reason", "reason"), ("seconds", "seconds, cold"), ("seconds_warm", "seconds, warm"),
+        ("of_peak", "of the card's peak rate"),
         ("metric", "metric"), ("quality", "quality"), ("epochs", "epochs"), ("samples", "samples in each"),
         ("steps", "steps"), ("samples_tested", "samples tested"), ("shortened", "shortened"), ("parity", "parity"),
         ("checks", "checks"),
@@ -243,8 +244,9 @@ FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
 
 def facts(row: Row) -> dict[str, list[Line]]:
     """The facts of a run that are known, as text."""
+    known = {**row, "of_peak": of_peak([row]).time if row["parity"] is None else ""}
     return {
-        heading: [Line(name, shown(column, row[column])) for column, name in lines if row[column] not in (None, "")]
+        heading: [Line(name, shown(column, known[column])) for column, name in lines if known[column] not in (None, "")]
         for heading, lines in FACTS.items()
     }
 

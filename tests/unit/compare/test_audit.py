@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from orchestrator.cli.main import main
 from orchestrator.compare.audit import audit
-from orchestrator.compare.limits import least_seconds, operations
+from orchestrator.compare.limits import least_seconds
 from orchestrator.results.files import read_results, table_of, write_results
 
 MEASURED = Path("docs/results/2026-11-25-cpu.parquet")
@@ -104,15 +104,3 @@ def test_a_file_with_an_impossible_row_is_refused(ours, tmp_path):
     assert done.exit_code == 8
     assert any("peak rate" in finding["what"] for finding in json.loads(done.stdout))
     assert "1 of 1 rows can't be as they say" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("workload", "low", "high"), [("cnn", 20e6, 100e6), ("rnn", 20e6, 21e6), ("resnet50", 4e9, 8.2e9)]
-)
-def test_operations_are_those_of_the_literature_less_what_fast_convolutions_save(workload, low, high):
-    assert low < operations(workload) < high  # ResNet-50 has 4.1 thousand million multiplications
-
-
-def test_a_workload_or_card_that_is_not_known_has_no_limit(ours):
-    assert operations("densenet121") is None
-    assert least_seconds({**ours, "gpu": "rtx-4090"}) is None
