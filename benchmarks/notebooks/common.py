@@ -13,7 +13,7 @@ EPOCHS = 2
 
 def parameters(workload):
     """The hyper-parameters of a workload, by attribute."""
-    with open("/workloads/params.json") as file:
+    with open(os.environ.get("ROSETTA_WORKLOADS", "/workloads") + "/params.json") as file:
         return SimpleNamespace(**json.load(file)[workload])
 
 
@@ -26,7 +26,7 @@ def keras_backend():
 
 def arrays(workload, channels_first=True, one_hot=False):
     """Samples and labels, the same that our script trains on."""
-    with np.load("/data/%s.npz" % workload) as file:
+    with np.load(os.environ.get("ROSETTA_DATA", "/data") + "/%s.npz" % workload) as file:
         x, y = file["x"], file["y"]
     if not channels_first:
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))

@@ -195,8 +195,10 @@ def run_opponents(made: Campaign, fitted: "Fitted", told: "Told") -> None:
     if made.asked and not python:
         told.said.append("not in an image of somebody else's")
         return
-    platforms = {one.cell.platform for part in made.parts for one in part.planned}
-    made.opponents = opponents.run(made.folder, opponents.command(made.pairs, str(python or ""), max(platforms)))
+    cells = [one.cell for part in made.parts for one in part.planned]
+    on_card = any(cell.gpu != "none" for cell in cells)
+    words = opponents.command(made.pairs, str(python or ""), (cell.platform for cell in cells), on_card)
+    made.opponents = opponents.run(made.folder, words)
     echo(indented(made.opponents))
 
 

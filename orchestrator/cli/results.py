@@ -80,6 +80,7 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
     type=click.Choice(["2018-03", "2018-06"]),
     help="No results, but the four tables of a README of 2018 as they stood there.",
 )
+@click.option("--of-peak", is_flag=True, help="Also: which share of its card's peak rate each time is.")
 @own_libraries
 def table(
     paths: tuple[Path, ...],
@@ -87,6 +88,7 @@ def table(
     markdown: bool,
     into: Path | None,
     published: str | None,
+    of_peak: bool,
     own: tuple[Path, ...],
 ) -> None:
     """Print the results as the published tables have them: library × GPU and CUDA, time beside quality.
@@ -97,6 +99,7 @@ def table(
     examples:
       rosetta table
       rosetta table docs/results --into README.md
+      rosetta table --of-peak
       rosetta table --published 2018-03 --markdown
     """
     from orchestrator.compare import published_2018
@@ -115,7 +118,7 @@ def table(
         every, marks = tables.published_tables(published_2018.EDITIONS[published]), []
     else:
         rows = gather(paths, note) if paths else read_results(ResultsFolder(results).merged)
-        every, marks = tables.tables(rows, published=True)
+        every, marks = tables.tables(rows, published=True, shares=of_peak)
     if into:
         changed = documents.put_into(into, documents.as_markdown(every, marks))
         echo(f"{into}: {'the tables are new' if changed else 'nothing new'}")

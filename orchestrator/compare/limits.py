@@ -1,86 +1,89 @@
 """What no machine can undercut: the operations of each workload, and the peak rates of cards.
 
-A row that is faster than its card's arithmetic allows is not a record, it is a mistake.
+A row that is faster than its card's arithmetic or memory allows is not a record, it is a mistake.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.cell.parameters import parameters
+from orchestrator.compare import operations
+from orchestrator.compare.operations import TRAINING_AT_LEAST
 
 TERA = 1e12
+GIGA = 1e9
 
-PEAKS: Mapping[str, Mapping[str, float]] = {
-    "k80": {"fp32": 4.4},
-    "p100": {"fp32": 10.6, "amp-fp16": 21.2},
-    "v100": {"fp32": 16.4, "amp-fp16": 131},
-    "t4": {"fp32": 8.1, "amp-fp16": 65},
-    "a100": {"fp32": 19.5, "tf32": 156, "amp-fp16": 312, "amp-bf16": 312},
-    "h100": {"fp32": 67, "tf32": 495, "amp-fp16": 990, "amp-bf16": 990},
-    "h200": {"fp32": 67, "tf32": 495, "amp-fp16": 990, "amp-bf16": 990},
+
+@dataclass(frozen=True)
+class Card:
+    """One GPU: dense TFLOPS by precision, and GB/s of its memory."""
+
+    teraflops: Mapping[str, float]
+    bandwidth: float
+
+
+def tensor(fp32: float, tf32: float, half: float, bandwidth: float) -> Card:
+    """A card whose tensor cores know TF32 and both halves."""
+    return Card({"fp32": fp32, "tf32": tf32, "amp-fp16": half, "amp-bf16": half}, bandwidth)
+
+
+CARDS: Mapping[str, Card] = {
+    # Tesla K80 board specification BD-07317-001: 8.74 TFLOPS and 480 GB/s for its two GPUs at their boost of 875 MHz
+    "k80": Card({"fp32": 4.37}, 240),
+    # Tesla P100 data sheet, NVLink form: 10.6 and 21.2 TFLOPS, 732 GB/s
+    "p100": Card({"fp32": 10.6, "amp-fp16": 21.2}, 732),
+    # Tesla V100 data sheet, SXM2: 15.7 and 125 TFLOPS, 900 GB/s. The SXM3 form has the same name here and 1,597 MHz:
+    # 5,120 cores and 640 tensor cores make 16.4 and 131 of that, the 1,134 GB/s are the V100S's
+    "v100": Card({"fp32": 16.4, "amp-fp16": 131}, 1134),
+    # T4 data sheet: 8.1 and 65 TFLOPS, 320 GB/s
+    "t4": Card({"fp32": 8.1, "amp-fp16": 65}, 320),
+    # A100 data sheet, SXM with 80 GB: 19.5, 156 and 312 TFLOPS without sparsity, 2,039 GB/s
+    "a100": tensor(19.5, 156, 312, 2039),
+    # H100 data sheet, SXM: 67, 989 and 1,979 TFLOPS, the last two with sparsity and so halved; 3.35 TB/s
+    "h100": tensor(67, 494.7, 989.5, 3350),
+    # H200 data sheet, SXM: as the H100, 4.8 TB/s
+    "h200": tensor(67, 494.7, 989.5, 4800),
 }
-"""Dense TFLOPS of one GPU, by the maker's data sheets, of its fastest form (SXM); a K80 has two GPUs."""
+"""The fastest form of each card, at the clock of the maker's data sheet; none holds that clock under full load."""
 
 CORE = 0.3
 """TFLOPS of a CPU's core: two units of 16 lanes for fused multiply-add at 4.7 GHz, more than any has."""
 
-WINOGRAD = 4.0
-"""By how much fast algorithms can cut the multiplications of a 3×3 convolution: Lavin and Gray, 2015, F(4×4, 3×3)."""
-
-TRAINING = 2.0
-"""Operations of a training step over those of its forward pass, at least: the gradients of the weights are as many."""
-
-
-def operations(workload: str) -> float | None:
-    """Floating-point operations for one sample's forward pass that nothing can save; None for a workload not known."""
-    known = parameters().get(workload)
-    counts = {"cnn": of_cnn, "rnn": of_rnn, "resnet50": of_resnet50}
-    return 2 * counts[workload](known) if known and workload in counts else None
-
-
-def of_cnn(params: Mapping[str, Any]) -> float:
-    """Multiplications of four 3×3 convolutions, two on 32×32 and two on 16×16 pixels, and two dense layers."""
-    few, many = params["filters"]
-    convolutions = 9 * (32 * 32 * (3 * few + few * few) + 16 * 16 * (few * many + many * many))
-    dense = many * 8 * 8 * params["hidden"] + params["hidden"] * params["n_classes"]
-    return float(convolutions / WINOGRAD + dense)
-
-
-def of_rnn(params: Mapping[str, Any]) -> float:
-    """Those of a GRU's three gates for each word."""
-    gates = 3 * params["hidden"] * (params["embedding"] + params["hidden"])
-    return float(params["length"] * gates + params["hidden"] * params["n_classes"])
-
-
-def of_resnet50(params: Mapping[str, Any]) -> float:
-    """Those of its bottlenecks: 1×1, 3×3 and 1×1 convolutions, and a shortcut where a stage begins."""
-    size, inputs = params["image_size"] // 4, params["widths"][0]
-    total = (params["image_size"] // 2) ** 2 * 49 * 3 * inputs
-    for stage, (count, width) in enumerate(zip(params["blocks"], params["widths"], strict=True)):
-        size //= 2 if stage else 1
-        for block in range(count):
-            shortcut = inputs * 4 * width if block == 0 else 0
-            total += size**2 * (inputs * width + 9 * width * width / WINOGRAD + 4 * width * width + shortcut)
-            inputs = 4 * width
-    return float(total)
-
 
 def least_seconds(row: Mapping[str, Any]) -> float | None:
-    """The time that a row's samples take at its machine's peak rate, in seconds; None where that is not known.
+    """The time that a row's samples take at its machine's peak rates, in seconds; None where that is not known.
 
-    Of a workload that only predicts, it is that of 1,000 images, as published.
+    Of a workload that only predicts, it is that of 1,000 images, as published. Nothing is taken to be computed that an
+    algorithm or a cache can save.
     """
-    each, rate = operations(row["workload"]), peak(row)
+    each, rate = operations.at_least(row["workload"]), peak(row)
     if each is None or not rate:
         return None
+    read = operations.read_at_least(row["workload"]) or 0.0
+    card = CARDS.get(row["gpu"])
+    speed = card.bandwidth * GIGA * max(1, row["n_gpus"] or 1) if card else float("inf")
     if row["workload"] == "resnet50":
-        return 1000 * each / rate
-    return (row["epochs"] or 0) * (row["samples"] or 0) * each * TRAINING / rate
+        return 1000 * max(each / rate, read / speed)
+    samples = (row["epochs"] or 0) * (row["samples"] or 0)
+    return samples * max(each * TRAINING_AT_LEAST / rate, read / speed)
 
 
 def peak(row: Mapping[str, Any]) -> float | None:
     """Operations per second of a row's machine at most; None for a card that the table does not have."""
     if row["gpu"] == "none":
         return (row["cores"] or 0) * CORE * TERA or None
-    rate = PEAKS.get(row["gpu"], {}).get(row["precision"])
-    return rate and rate * TERA * max(1, row["n_gpus"] or 1)
+    card = CARDS.get(row["gpu"])
+    rate = card.teraflops.get(row["precision"]) if card else None
+    return rate * TERA * int(max(1, row["n_gpus"] or 1)) if rate else None
+
+
+def share_of_peak(row: Mapping[str, Any]) -> float | None:
+    """The operations of a card's row as a share of what the card could in that time; None for a CPU or unknown card.
+
+    A convolution is counted in full, whatever algorithm computes it: with a fast one it can be more than one.
+    """
+    each, rate = operations.per_sample(row["workload"]), peak(row)
+    if row["gpu"] == "none" or not each or not rate or not row["seconds"]:
+        return None
+    samples = 1000.0 if row["workload"] == "resnet50" else float((row["epochs"] or 0) * (row["samples"] or 0))
+    return samples * each / float(row["seconds"]) / rate

@@ -10,6 +10,7 @@ from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.report import markdown, parity
 from orchestrator.report.doctor import Finding
 from orchestrator.report.markdown import escaped
+from orchestrator.report.tables import tables
 from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def page(content: Page, results: "pa.Table") -> str:
         *told(content.steps),
         *listed(reasons(content.impossible)),
         "## Times",
-        markdown.document(results).strip() or "Nothing was timed.",
+        markdown.as_markdown(*tables(results, shares=True)).strip() or "Nothing was timed.",
         "## Parity",
         parity.markdown(results).strip(),
     ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
+from orchestrator.compare.limits import share_of_peak
 from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.rows import distance, started
@@ -68,6 +69,12 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
         () if found else tuple(seconds),
         tuple(row["run"] for row in sorted(good, key=started)),
     )
+
+
+def of_peak(rows: Sequence[Row]) -> Entry:
+    """Which share of what the card could compute in that time the workload is; empty for CPUs and unknown cards."""
+    shares = [found for row in rows if row["status"] == Status.OK and (found := share_of_peak(row)) is not None]
+    return Entry(f"{100 * statistics.median(shares):.2g} %") if shares else Entry()
 
 
 def figure_entry(figure: Figure | None, unknown: str = "") -> Entry:

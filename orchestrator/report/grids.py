@@ -8,7 +8,7 @@ from itertools import combinations
 from orchestrator.cell.workloads import ranks_synthetic
 from orchestrator.compare.evidence import adjusted, compare
 from orchestrator.compare.noise import CONFIDENCE, ENOUGH
-from orchestrator.report.fields import ABSENT, Entry, entry, figure_entry
+from orchestrator.report.fields import ABSENT, Entry, entry, figure_entry, of_peak
 from orchestrator.report.rows import Column, WorkloadRows, form_in
 from orchestrator.results.rows import Row
 
@@ -22,8 +22,11 @@ class Grid:
     lines: Mapping[str, Sequence[Entry]]
 
 
-def measured(rows: WorkloadRows) -> Grid:
-    """What was run, then the figures of 2018. Columns in which nothing could run are left out."""
+def measured(rows: WorkloadRows, shares: bool = False) -> Grid:
+    """What was run, then the figures of 2018. Columns in which nothing could run are left out.
+
+    With ``shares`` the columns of cards have one beside them with the share of the card's peak rate.
+    """
     fields: dict[tuple[str, Column], list[Row]] = defaultdict(list)
     for answer in rows.ran:
         fields[answer.title, answer.column].append(answer.row)
@@ -42,7 +45,20 @@ def measured(rows: WorkloadRows) -> Grid:
         for title, line in with_fastest(entries).items()
     }
     headings = [column.heading() for column in (*columns, *columns_2018)]
-    return with_derived(rows.workload, Grid(columns, headings, lines), columns)
+    grid = with_derived(rows.workload, Grid(columns, headings, lines), columns)
+    return with_shares(grid, fields) if shares else grid
+
+
+def with_shares(grid: Grid, fields: Mapping[tuple[str, Column], Sequence[Row]]) -> Grid:
+    """The grid with a column for each of a card in which stands how much of its peak rate was used."""
+    cards = [column for column in grid.columns if any(of_peak(fields.get((t, column), ())).time for t in grid.lines)]
+    if not cards:
+        return grid
+    lines = {
+        title: [*entries, *(of_peak(fields.get((title, column), ())) for column in cards)]
+        for title, entries in grid.lines.items()
+    }
+    return replace(grid, headings=[*grid.headings, *((*c.heading(), "of its peak") for c in cards)], lines=lines)
 
 
 def as_published(rows: WorkloadRows, libraries: Sequence[str], columns: Sequence[Column]) -> Grid:

@@ -39,15 +39,16 @@ class Table:
 
 
 def tables(
-    results: "pa.Table", titles: Mapping[str, str] | None = None, published: bool = False
+    results: "pa.Table", titles: Mapping[str, str] | None = None, published: bool = False, shares: bool = False
 ) -> tuple[list[Table], list[Note]]:
     """The tables of some results, one per workload, in the order in which they were published; and their marks' legend.
 
     ``titles`` says how to call each library; by default as images/ says, else as published. With ``published`` it is
     all four tables of 2018, and the figures of then have columns of their own beside runs of the published length.
+    With ``shares`` it says of each card how much of its peak rate was used.
     """
     titles = library_titles() if titles is None else titles
-    every = [table(rows, measured(rows)) for rows in by_workload(results, titles, published)]
+    every = [table(rows, measured(rows, shares)) for rows in by_workload(results, titles, published)]
     return every, list(legend(field for each in every for fields in each.rows.values() for field in fields))
 
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.results.paths import ResultsFolder
@@ -27,9 +27,10 @@ def kept(results: Path) -> Path:
     return ResultsFolder(results).reports / "campaign-opponents.txt"
 
 
-def command(pairs: Sequence[str], python: str, platform: str) -> list[str]:
-    """How they are run, for some of ``library/workload``, by an interpreter or in the images of a platform."""
-    where = ["--python", python] if python else ["--platform", platform]
+def command(pairs: Sequence[str], python: str, platforms: Iterable[str], on_card: bool) -> list[str]:
+    """How they are run, for some of ``library/workload``: by an interpreter, or in images of the newest platform."""
+    where = ["--python", python] if python else ["--platform", ",".join(sorted(set(platforms), reverse=True))]
+    where += ["--gpu"] if on_card else []
     chosen = [word for pair in pairs for word in ("--only", pair)]
     return [sys.executable, str((ROOT or Path()) / "benchmarks" / "steps.py"), *where, *chosen]
 

@@ -33,15 +33,17 @@ class CNN(nn.Module):
         return self.fc2(F.dropout(x, drop3, self.training))
 
 
-model = CNN()
+on_card = torch.cuda.is_available()
+model = CNN().cuda() if on_card else CNN()
 criterion = nn.CrossEntropyLoss()
 optimizer = optim.SGD(model.parameters(), lr=params.learning_rate, momentum=params.momentum)
 
 model.train()
-clock = Clock(torch.__version__)
+clock = Clock(torch.__version__, wait=torch.cuda.synchronize if on_card else lambda: None)
 for _ in range(EPOCHS):
     for x, y in minibatches(x_train, y_train, params.batch_size):
         x, y = torch.FloatTensor(x), torch.LongTensor(y.astype("int64"))
+        x, y = (x.cuda(), y.cuda()) if on_card else (x, y)
         optimizer.zero_grad()
         loss = criterion(model(x), y)
         loss.backward()

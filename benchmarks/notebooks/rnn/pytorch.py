@@ -17,22 +17,24 @@ class GRU(nn.Module):
         self.fc = nn.Linear(params.hidden, params.n_classes)
 
     def forward(self, x):
-        start = torch.zeros(1, len(x), params.hidden)
+        start = torch.zeros(1, len(x), params.hidden, device=x.device)
         x, _ = self.gru(self.embedding(x), start)
         return self.fc(x[:, -1, :])
 
 
-model = GRU()
+on_card = torch.cuda.is_available()
+model = GRU().cuda() if on_card else GRU()
 criterion = nn.CrossEntropyLoss()
 optimizer = optim.Adam(
     model.parameters(), lr=params.learning_rate, betas=(params.beta_1, params.beta_2), eps=params.epsilon
 )
 
 model.train()
-clock = Clock(torch.__version__)
+clock = Clock(torch.__version__, wait=torch.cuda.synchronize if on_card else lambda: None)
 for _ in range(EPOCHS):
     for x, y in minibatches(x_train, y_train, params.batch_size):
         x, y = torch.LongTensor(x.astype("int64")), torch.LongTensor(y.astype("int64"))
+        x, y = (x.cuda(), y.cuda()) if on_card else (x, y)
         optimizer.zero_grad()
         loss = criterion(model(x), y)
         loss.backward()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from orchestrator.report.fields import of_peak
 from orchestrator.results.rows import Row
 
 
@@ -17,6 +18,7 @@ class Line(NamedTuple):
 FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "Result": (
         ("status", "status"), ("reason", "reason"), ("seconds", "time, cold"), ("seconds_warm", "time, warm"),
+        ("of_peak", "of the card's peak rate"),
         ("metric", "metric"), ("quality", "quality"), ("epochs", "epochs"), ("samples", "samples in each"),
         ("steps", "steps"), ("samples_tested", "samples tested"), ("shortened", "shortened"), ("parity", "parity"),
         ("checks", "checks"),
@@ -53,8 +55,9 @@ EMPTY = (None, "", "{}", "[]")
 
 def facts(row: Row) -> dict[str, list[Line]]:
     """The facts of a run that are known, as text."""
+    known = {**row, "of_peak": of_peak([row]).time if row["parity"] is None else ""}
     return {
-        heading: [Line(name, shown(column, row[column])) for column, name in lines if row[column] not in EMPTY]
+        heading: [Line(name, shown(column, known[column])) for column, name in lines if known[column] not in EMPTY]
         for heading, lines in FACTS.items()
     }
 

@@ -396,3 +396,10 @@ def test_input_lag_is_told_whatever_the_start_of_the_real_run():
     (table, *_), _ = tables.tables(table_of([real, fake]), TITLES)
     assert table.columns[-1] == ("CUDA 9", "V100", "ImageNet weights", "input lag")
     assert table.rows["PyTorch"][-1].time == "200 s, 12 %"
+
+
+def test_the_share_of_a_cards_peak_stands_beside_its_times_if_asked_for():
+    card = ran("pytorch", 10.0, 0.857, "cuda12", "h200", epochs=3, samples=24960)
+    (first, *_), _ = tables.tables(table_of([card, ran("pytorch", 300.0)]), TITLES, shares=True)
+    assert first.columns == [("CPU",), ("CUDA 12", "H200"), ("CUDA 12", "H200", "of its peak")]
+    assert [entry.time for entry in first.rows["PyTorch"]] == ["300 s", "10 s", "0.68 %"]
