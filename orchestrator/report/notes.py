@@ -41,6 +41,8 @@ FEW = f"n<{ENOUGH}"
 
 LONGEST_REASON = 160
 
+RANKS_NOTHING = "shows that it works, ranks nothing"
+
 LEGEND = {
     SLOWED: "heat or the power limit slowed the GPU down: not ranked",
     SHARED: "somebody else's processes were on the card during the run: not ranked",
@@ -49,6 +51,19 @@ LEGEND = {
     IDLE: "used its cores more or less than the library does on a quiet machine, see 'rosetta verify': not ranked",
     BARE: "run without a container: the machine's own Python and system libraries, no isolation",
 }
+
+"""The marks behind times, with what they mean; a table lists those that it has."""
+
+GLOSSARY = {
+    SHORT: f"shortened or on synthetic data: {RANKS_NOTHING}",
+    **LEGEND,
+    BAD: "failed; the reason stands below the table",
+    ABSENT: "can't run there; the reason stands below the table",
+    NOTED: "a note on some libraries: another form of the network, or an image first seen on a GPU here",
+    DOUBTED: "a figure of 2018 that something speaks against; the note below the table says what",
+    FEW: f"fewer than {ENOUGH} rounds: nobody can tell which library is the fastest",
+}
+"""All marks, for readers who want them in one place."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +191,7 @@ def legend(entries: Iterable[Entry]) -> Iterator[Note]:
     if lengths:
         yield Note(
             SHORT,
-            f"{'; '.join(lengths)}: shows that it works, ranks nothing. For the published length on real data: "
+            f"{'; '.join(lengths)}: {RANKS_NOTHING}. For the published length on real data: "
             "'rosetta data fetch', then 'rosetta run --profile full'",
         )
     for mark, text in LEGEND.items():

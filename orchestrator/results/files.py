@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
@@ -58,16 +58,11 @@ def write_log(log: str, path: Path) -> None:
 
 def write_results(table: "pa.Table", path: Path, **options: Any) -> None:
     """Write a table of the declared schema, whole or not at all; raises DiskError or ResultError."""
-    import pyarrow.parquet as pq
-
     partial = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            # The version goes where it costs a few bytes; Arrow's own copy of the schema would double a cell's file.
-            with pq.ParquetWriter(file, schema(), store_schema=False, **{"compression": "zstd", **options}) as writer:
-                writer.write_table(table)
-                writer.add_key_value_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
+            write_parquet(table, file, **options)
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
@@ -80,6 +75,16 @@ def write_results(table: "pa.Table", path: Path, **options: Any) -> None:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def write_parquet(table: "pa.Table", file: IO[bytes], **options: Any) -> None:
+    """Write a table of the declared schema into an open file."""
+    import pyarrow.parquet as pq
+
+    # The version goes where it costs a few bytes; Arrow's own copy of the schema would double a cell's file.
+    with pq.ParquetWriter(file, schema(), store_schema=False, **{"compression": "zstd", **options}) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
 
 
 def holds(path: Path, cells: Iterable[Cell]) -> bool:

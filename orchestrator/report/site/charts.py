@@ -4,8 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.report.fields import SHORT, Entry
-from orchestrator.report.tables import Table
+from orchestrator.cell.quality import band_of
+from orchestrator.cell.workloads import workloads
+from orchestrator.report.fields import SHORT, Entry, share
+from orchestrator.report.rows import FORM
+from orchestrator.report.site.views import View
 from orchestrator.results.rows import Row
 
 Datum = Mapping[str, Any]
@@ -21,25 +24,34 @@ class Chart:
     spec: Mapping[str, Any]
 
 
-def charts(tables: Sequence[Table], by_run: Mapping[str, Row]) -> Iterator[Chart]:
-    """Every chart that the tables have something for."""
-    for table in tables:
-        data = list(data_of(table, by_run))
-        for where in dict.fromkeys(datum["where"] for datum in data):
-            here = ranked([datum for datum in data if datum["where"] == where])
-            yield Chart(table.workload, f"{table.title.split(':')[0]}: {where}", caption(here), bars(here))
+def charts(views: Sequence[View], by_run: Mapping[str, Row]) -> Iterator[Chart]:
+    """Every chart that the tables of a workload have something for, each of one machine."""
+    for view in views:
+        data = list(data_of(view, by_run))
+        title = view.title.split(":")[0]
+        where = "" if view.alone else f", {view.machine}"
+        for column in dict.fromkeys(datum["where"] for datum in data):
+            here = ranked([datum for datum in data if datum["where"] == column])
+            yield Chart(view.workload, f"{title}: {column}{where}", on(view, caption(here)), bars(here))
         if full := [datum for datum in data if datum["ranked"]]:
-            said = "Runs of the published length on real data; further left is faster, further up is better."
-            yield Chart(table.workload, f"{table.title.split(':')[0]}: time against quality", said, scatter(full))
+            scale = quality_scale(view.workload, full)
+            said = "Runs of the published length on real data; further left is faster. Lines: the range of the rounds, "
+            said += f"each of another seed.{scale.caption}"
+            yield Chart(view.workload, f"{title}: time against quality{where}", on(view, said), scatter(full, scale))
         if any(datum["n_gpus"] > 1 for datum in data):
             said = "Seconds by the number of GPUs that one cell uses."
-            yield Chart(table.workload, f"{table.title.split(':')[0]}: scaling", said, scaling(data))
+            yield Chart(view.workload, f"{title}: scaling{where}", on(view, said), scaling(data))
 
 
-def data_of(table: Table, by_run: Mapping[str, Row]) -> Iterator[Datum]:
-    """What is drawn of a table: a point for each field that has a time."""
-    for library, entries in table.rows.items():
-        for heading, entry in zip(table.columns, entries, strict=True):
+def on(view: View, said: str) -> str:
+    """A caption that begins with the machine, where it is known."""
+    return f"{view.machine}. {said}" if view.machine else said
+
+
+def data_of(view: View, by_run: Mapping[str, Row]) -> Iterator[Datum]:
+    """What is drawn of a machine's table: a point for each field that has a time."""
+    for library, entries in view.rows.items():
+        for heading, entry in zip(view.columns, entries, strict=True):
             if entry.seconds is not None and entry.runs:
                 yield datum(library, " ".join(heading), entry, [by_run[run] for run in entry.runs])
 
@@ -51,6 +63,7 @@ def datum(library: str, where: str, entry: Entry, rows: Sequence[Row]) -> Datum:
     seconds = [row["seconds"] for row in rows]
     few = (min(seconds), max(seconds)) if len(seconds) > 1 else (None, None)
     low, high = noise.interval(seconds) or few
+    qualities = [row["quality"] for row in rows]
     return {
         "library": f"{library} {entry.marks}".rstrip(),
         "where": where,
@@ -58,7 +71,11 @@ def datum(library: str, where: str, entry: Entry, rows: Sequence[Row]) -> Datum:
         "low": low,
         "high": high,
         "rounds": len(rows),
-        "quality": noise.median([row["quality"] for row in rows]),
+        "fastest": min(seconds),
+        "slowest": max(seconds),
+        "quality": noise.median(qualities),
+        "worst": min(qualities),
+        "best": max(qualities),
         "ranked": bool(entry.rounds),
         "length": entry.length,
         "n_gpus": rows[-1]["n_gpus"] or 0,
@@ -75,25 +92,30 @@ def caption(data: Sequence[Datum]) -> str:
     several = (
         " Lines: where the median lies with 95 % confidence; of fewer than six rounds, their range."
         if any(datum["rounds"] > 1 for datum in data)
-        else " One round each."
+        else ""
     )
+    single = " Hollow: a single round." if any(datum["rounds"] == 1 for datum in data) else ""
     lengths = sorted({datum["length"] for datum in data if SHORT in datum["library"]})
     short = f" {SHORT} {'; '.join(lengths)}." if lengths else ""
-    pale = " Pale: not ranked, by name." if not all(datum["ranked"] for datum in data) else ""
-    return f"Median seconds.{several}{pale}{short}"
+    pale = " Pale, with a broken edge: not ranked, by name." if not all(datum["ranked"] for datum in data) else ""
+    return f"Median seconds.{several}{single}{pale}{short}"
 
 
 def bars(data: Sequence[Datum]) -> Mapping[str, Any]:
-    """Seconds of each library as bars, with lines for intervals."""
+    """Seconds of each library as bars, with lines for intervals; a single round is hollow, a single bar is short."""
     import altair as alt
 
     base = alt.Chart().encode(y=alt.Y("library:N", sort=None, title=None))
     tooltip = ["library:N", *(alt.Tooltip(f"{name}:Q", format=".4~g") for name in ("seconds", "low", "high"))]
     tooltip += ["rounds:Q", alt.Tooltip("quality:Q", format=".3f"), "length:N"]
-    x = alt.X("seconds:Q", title="seconds", axis=alt.Axis(tickCount=8))
-    bar = base.mark_bar(height={"band": 0.7}).encode(
+    # one bar alone would seem to be as much as there can be
+    scale = alt.Scale(domainMax=2.5 * data[0]["seconds"]) if len(data) == 1 else alt.Scale()
+    x = alt.X("seconds:Q", title="seconds", axis=alt.Axis(tickCount=8), scale=scale)
+    bar = base.mark_bar(height={"band": 0.7}, strokeWidth=1.5).encode(
         x=x,
-        opacity=alt.condition("datum.ranked", alt.value(1.0), alt.value(0.4)),
+        opacity=alt.condition("datum.ranked", alt.value(1.0), alt.value(0.5)),
+        fillOpacity=alt.condition("datum.rounds > 1", alt.value(1.0), alt.value(0.1)),
+        strokeDash=alt.condition("datum.ranked", alt.value([1, 0]), alt.value([4, 3])),
         tooltip=tooltip,
     )
     rule = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="seconds"), x2="high:Q")
@@ -103,18 +125,71 @@ def bars(data: Sequence[Datum]) -> Mapping[str, Any]:
     )
 
 
-def scatter(data: Sequence[Datum]) -> Mapping[str, Any]:
-    """Quality over time, a point for each library and column."""
+@dataclass(frozen=True)
+class QualityScale:
+    """The axis of a workload's quality: its name, its ends, and the band of a right run, if there is one."""
+
+    name: str
+    ends: tuple[float, float]
+    band: tuple[float, float] | None
+
+    @property
+    def caption(self) -> str:
+        """What the band means."""
+        if self.band is None:
+            return ""
+        low, high = map(share, self.band)
+        return f" Shaded: a run is right between {low} and {high}; a difference within it ranks nothing."
+
+
+NARROWEST = 0.1
+"""The least that an axis of qualities spans: on less, the luck of a seed would look like a lead."""
+
+
+def quality_scale(workload: str, data: Sequence[Datum]) -> QualityScale:
+    """The axis on which the qualities of some runs are drawn: the whole band is on it, and every run."""
+    known, band = workloads().get(workload), band_of(workload, "real")
+    name = known.measures.partition(", ")[2] if known else ""
+    between = (float(band["low"]), float(band["high"])) if band and band["low"] < band["high"] else None
+    values = [*(between or ()), *(datum[name] for datum in data for name in ("worst", "best"))]
+    low, high = min(values), max(values)
+    room = max(NARROWEST - (high - low), 0.1 * (high - low)) / 2
+    return QualityScale(name or "quality", (max(0.0, low - room), min(1.0, high + room)), between)
+
+
+def scatter(data: Sequence[Datum], scale: QualityScale) -> Mapping[str, Any]:
+    """Quality over time, a point for each library and column, with the range of its rounds; the band shaded."""
     import altair as alt
 
-    base = alt.Chart().encode(
-        x=alt.X("seconds:Q", scale=alt.Scale(type="log", nice=False, padding=30), title="seconds, logarithmic"),
-        y=alt.Y("quality:Q", scale=alt.Scale(zero=False), title="quality"),
-        tooltip=["library:N", "where:N", "seconds:Q", alt.Tooltip("quality:Q", format=".3f")],
-    )
-    points = base.mark_point(filled=True, size=70).encode(**by_place(data))
-    names = base.mark_text(align="left", dx=7, dy=1, fontSize=10).encode(text="library:N")
-    return specification(alt.layer(points, names), data, height=360)
+    times = [datum[end] for datum in data for end in ("fastest", "slowest")]
+    x_scale = alt.Scale(type="log", nice=False, domain=[min(times) / 1.15, max(times) * 1.6])
+    x = alt.X("seconds:Q", scale=x_scale, title="seconds, logarithmic", axis=alt.Axis(tickCount=6))
+    y = alt.Y("quality:Q", scale=alt.Scale(domain=list(scale.ends), zero=False, nice=False), title=scale.name)
+    base = alt.Chart().encode(x=x, y=y)
+    tooltip = ["library:N", "where:N", alt.Tooltip("seconds:Q", format=".4~g"), "rounds:Q"]
+    tooltip += [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("quality", "worst", "best")]
+    layers = [
+        base.mark_rule(strokeWidth=1).encode(y="worst:Q", y2="best:Q"),
+        base.mark_rule(strokeWidth=1).encode(x="fastest:Q", x2="slowest:Q"),
+        base.mark_point(filled=True, size=55, opacity=1).encode(**by_place(data), tooltip=tooltip),
+    ]
+    for side, y_end, angle, dy in (("above", "best", -50, -5), ("below", "worst", 50, 7)):
+        names = base.mark_text(align="left", dx=5, dy=dy, angle=angle % 360, fontSize=10)
+        layers.append(names.transform_filter(f"datum.side == '{side}'").encode(y=f"{y_end}:Q", text="name:N"))
+    if scale.band:
+        band = alt.Chart(alt.InlineData(values=[dict(zip(("low", "high"), scale.band, strict=True))]))
+        shaded = band.mark_rect(opacity=0.14).encode(y=alt.Y("low:Q", title=scale.name), y2="high:Q")
+        layers.insert(0, shaded)
+    return specification(alt.layer(*layers), named(data), height=420)
+
+
+def named(data: Sequence[Datum]) -> Sequence[Datum]:
+    """The same with a short ``name`` for each point, and the ``side`` of it on which it stands: in turn, by time."""
+    by_time = sorted(data, key=lambda datum: datum["seconds"])
+    return [
+        {**datum, "name": datum["library"].partition(FORM)[0], "side": ("above", "below")[place % 2]}
+        for place, datum in enumerate(by_time)
+    ]
 
 
 def by_place(data: Sequence[Datum]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib.resources import files
 from itertools import zip_longest
@@ -19,11 +20,15 @@ from orchestrator.cell.workloads import workloads
 from orchestrator.images.image import image_for
 from orchestrator.report import fields, parity, tables
 from orchestrator.report.fields import Entry
-from orchestrator.report.notes import Note
-from orchestrator.report.rows import library_titles
+from orchestrator.report.grids import Grid, measured
+from orchestrator.report.notes import GLOSSARY, legend
+from orchestrator.report.rows import WorkloadRows, by_workload, library_titles
 from orchestrator.report.scripts import scripts
-from orchestrator.report.site import charts, stone
+from orchestrator.report.site import charts, picture, stone
+from orchestrator.report.site.downloads import downloads
 from orchestrator.report.site.facts import facts
+from orchestrator.report.site.summary import summary
+from orchestrator.report.site.views import View, views
 from orchestrator.report.tables import Table
 from orchestrator.results.merging import Folder, gather
 from orchestrator.results.rows import Row
@@ -58,15 +63,26 @@ class Site:
 
     def __init__(self, rows: "pa.Table", source: str, live: bool = False) -> None:
         self.source, self.live = plain(source), live
+        self.made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         every = [{key: plain(value) for key, value in row.items()} for row in records(rows)]
         self.rows: Sequence[Row] = [{**row, "page": page_of(row)} for row in every]
         self.by_run: Mapping[str, Row] = {row["run"]: row for row in self.rows}
         self._table = rows
 
     @cached_property
-    def tables(self) -> tuple[list[Table], list[Note]]:
-        """The published form, the figures of 2018 in columns of their own; and the legend of the marks."""
-        return tables.tables(self._table, published=True)
+    def grids(self) -> list[tuple[WorkloadRows, Grid]]:
+        """What the tables and pictures are made of; the figures of 2018 have columns of their own."""
+        return [(rows, measured(rows)) for rows in by_workload(self._table, library_titles(), published=True)]
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """A table for each workload, in the published form."""
+        return [tables.table(rows, grid) for rows, grid in self.grids]
+
+    @cached_property
+    def views(self) -> list[list[View]]:
+        """The same, one table for each machine; of each workload the one with the most times first."""
+        return [views(table, rows.machines) for table, (rows, _) in zip(self.tables, self.grids, strict=True)]
 
     @cached_property
     def pages(self) -> Mapping[str, Callable[[], bytes]]:
@@ -81,6 +97,7 @@ class Site:
             **{row["page"]: self.cell_page(row) for row in self.rows if row["page"]},
             **{f"assets/{name}": PARTS.joinpath("assets", name).read_bytes for name in ASSETS},
             VEGA: vega,
+            **downloads(self._table),
         }
 
     def page(self, template: str, path: str, **content: Any) -> bytes:
@@ -99,19 +116,23 @@ class Site:
     # --- What stands on a page ---------------------------------------------------------------------------------------
     def overview(self) -> dict[str, Any]:
         """Every workload's table, and how many rows have which status."""
-        every, legend = self.tables
+        entries = [entry for table in self.tables for row in table.rows.values() for entry in row]
+        drawn = [picture.picture(rows, grid, self.by_run, self.address) for rows, grid in self.grids]
         return {
-            "tables": every,
-            "legend": legend,
+            "tables": list(zip(self.tables, self.views, strict=True)),
+            "legend": list(legend(entries)),
+            "pictures": list(filter(None, drawn)),
+            "key": picture.KEY,
+            "summary": list(summary(self.rows, self.made)),
+            "marks": GLOSSARY,
+            "downloads": list(downloads(self._table)),
             "counts": Counter(row["status"] for row in self.rows),
-            "statuses": sorted(
-                {entry.status for table in every for row in table.rows.values() for entry in row} - {""}
-            ),
+            "statuses": sorted({entry.status for entry in entries} - {""}),
         }
 
     def charts(self) -> list[charts.Chart]:
         """The charts of every workload."""
-        return list(charts.charts(self.tables[0], self.by_run))
+        return [chart for each in self.views for chart in charts.charts(each, self.by_run)]
 
     def parity(self) -> dict[str, Any]:
         """The comparison with the reference."""
@@ -137,7 +158,7 @@ class Site:
 
     def figures(self, workload: str) -> Mapping[str, Sequence[tuple[str, Entry]]]:
         """Headings and entries of each library in a workload's table, as far as there is a time."""
-        table = next((table for table in self.tables[0] if table.workload == workload), None)
+        table = next((table for table in self.tables if table.workload == workload), None)
         if table is None:
             return {}
         headings = [" ".join(heading) for heading in table.columns]
@@ -178,6 +199,15 @@ class Site:
         """The page of the newest run behind an entry."""
         return str(self.by_run[entry.runs[-1]]["page"]) if entry.runs else ""
 
+    def versions(self, entry: Entry) -> str:
+        """The versions of the library that ran for an entry."""
+        found = dict.fromkeys(self.by_run[run]["framework_version"] for run in entry.runs)
+        return ", ".join(filter(None, found))
+
+    def address(self, row: Row) -> str:
+        """Where more is said of a row: its page, or its line among all cells."""
+        return str(self.by_run[row["run"]]["page"]) or f"cells.html#{row_id(row)}"
+
 
 def write(source: Path, folder: Path, say: Say = silent) -> int:
     """Write all pages of a results file or folder, and return their number; raises ResultError or DiskError."""
@@ -207,6 +237,11 @@ def page_of(row: Row) -> str:
         return ""
     name = re.sub(r"[^a-z0-9.]+", "-", row["cell"].lower())[:80].strip("-.")
     return f"cells/{name}-{hashlib.sha256(row['run'].encode()).hexdigest()[:10]}.html"
+
+
+def row_id(row: Row) -> str:
+    """The name of a row's line on the page of all cells."""
+    return f"row-{hashlib.sha256(row['run'].encode()).hexdigest()[:10]}"
 
 
 # --- A run ----------------------------------------------------------------------------------------------------------
@@ -257,6 +292,8 @@ def templates() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["short_run"] = GLOSSARY[fields.SHORT]
+    environment.filters["row_id"] = row_id
     environment.filters["duration"] = fields.duration
     environment.filters["share"] = fields.share
     return environment

@@ -83,7 +83,8 @@ function theme() {
     axis: { ...text, gridColor: colour("line"), domainColor: colour("soft"), tickColor: colour("soft"), labelLimit: 260, labelFontSize: 11, titleFontWeight: "normal" },
     legend: text,
     view: { stroke: null },
-    bar: { color: colour("bar") },
+    bar: { color: colour("bar"), stroke: colour("bar") },
+    rect: { color: colour("bar") },
     point: { color: colour("bar") },
     line: { color: colour("bar") },
     rule: { color: colour("interval") },
@@ -121,6 +122,57 @@ function choose(form) {
   for (const link of form.querySelectorAll("a")) link.hash = `${left}+${right}`;
 }
 
+// --- The matrix as a picture -------------------------------------------------------------------------------------------
+// Tab leads to one field of a picture, arrow keys from there to the next; what is said of a field stands below it.
+const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+
+function beyond(link, [down, right]) {
+  const rows = [...link.closest("tbody").rows];
+  let row = link.closest("tr").sectionRowIndex + down;
+  let column = link.closest("td").cellIndex + right;
+  for (; rows[row]?.cells[column]; row += down, column += right) {
+    const next = rows[row].cells[column].querySelector("a");
+    if (next) return next;
+  }
+  return null;
+}
+
+function placeTip(link) {
+  const tip = link.querySelector(".tip");
+  const field = link.getBoundingClientRect();
+  tip.classList.add("placed");
+  const width = document.documentElement.clientWidth;
+  const below = field.bottom + tip.offsetHeight + 8 < innerHeight;
+  tip.style.left = `${Math.max(8, Math.min(field.left, width - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${below ? field.bottom + 4 : field.top - tip.offsetHeight - 4}px`;
+}
+
+function enhancePictures() {
+  for (const table of document.querySelectorAll("table.map")) {
+    const links = [...table.querySelectorAll("tbody a")];
+    links.forEach((link, number) => (link.tabIndex = number ? -1 : 0));
+    table.addEventListener("keydown", (event) => {
+      const link = event.target.closest("tbody a");
+      if (event.key === "Escape") link?.classList.add("quiet");
+      const next = link && STEPS[event.key] && beyond(link, STEPS[event.key]);
+      if (!next) return;
+      event.preventDefault();
+      next.focus();
+    });
+    table.addEventListener("focusin", (event) => {
+      const link = event.target.closest("tbody a");
+      if (!link) return;
+      for (const each of links) each.tabIndex = each === link ? 0 : -1;
+      link.classList.remove("quiet");
+      placeTip(link);
+    });
+    table.addEventListener("mouseover", (event) => {
+      const link = event.target.closest("tbody a");
+      if (link && !link.contains(event.relatedTarget)) placeTip(link);
+    });
+  }
+}
+
 // --- A run that goes on ------------------------------------------------------------------------------------------------
 function say(now) {
   const place = document.getElementById("now");
@@ -133,10 +185,15 @@ function say(now) {
 
 async function renew() {
   const page = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
-  const focused = [...content.querySelectorAll("a, button")].indexOf(document.activeElement);
-  content.replaceChildren(...page.getElementById("content").childNodes);
-  enhance();
-  if (focused >= 0) content.querySelectorAll("a, button")[focused]?.focus({ preventScroll: true });
+  for (const place of document.querySelectorAll(".renewed")) {
+    const focused = [...place.querySelectorAll("a, button, summary")].indexOf(document.activeElement);
+    const open = [...place.querySelectorAll("details")].map((details) => details.open);
+    place.replaceChildren(...page.getElementById(place.id).childNodes);
+    place.querySelectorAll("details").forEach((details, number) => (details.open = open[number] ?? details.open));
+    if (place === content) enhance();
+    else enhancePictures();
+    if (focused >= 0) place.querySelectorAll("a, button, summary")[focused]?.focus({ preventScroll: true });
+  }
 }
 
 async function follow(address) {
@@ -178,6 +235,7 @@ if (choice) {
   choose(choice);
 }
 enhance();
+enhancePictures();
 if (window.vegaEmbed) matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 const live = document.querySelector('meta[name="live"]');
 if (live) follow(live.content);

@@ -1,0 +1,69 @@
+"""What the overview says of the results as a whole: when they were measured, on which machines, with which versions."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from orchestrator.cell.contract import Status
+from orchestrator.report.tables import describe
+from orchestrator.results.rows import Row
+
+
+class Fact(NamedTuple):
+    """A name, and what is said under it, a line each."""
+
+    name: str
+    lines: Sequence[str]
+
+
+def summary(rows: Sequence[Row], made: str) -> Iterator[Fact]:
+    """The facts of some results; ``made`` says when the pages were."""
+    ran = [row for row in rows if row["status"] != Status.INCOMPATIBLE]
+    days = sorted({row["started"][:10] for row in ran if row["started"]})
+    measured = f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
+    libraries, workloads = ({row[name] for row in ran} for name in ("library", "workload"))
+    yield Fact("Contents", [f"{counted(len(ran), 'run')} of {counted(len(libraries), 'library', 'libraries')} in "
+                            f"{counted(len(workloads), 'workload')}"])  # fmt: skip
+    if measured:
+        yield Fact("Measured", [measured])
+    yield Fact("Pages made", [made])
+    if machines := list(counted_lines(machine_of(row) for row in ran)):
+        yield Fact("Machine" if len(machines) == 1 else "Machines", machines)
+    if cards := list(counted_lines(card_of(row) for row in ran)):
+        yield Fact("GPUs", cards)
+    if versions := list(versions_of(ran)):
+        yield Fact("Versions", versions)
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """A number with its noun."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def counted_lines(names: Iterator[str]) -> Iterator[str]:
+    """Each name once, with its runs where there are several names, the most frequent first."""
+    found = Counter(filter(None, names)).most_common()
+    return (name if len(found) == 1 else f"{name}: {counted(count, 'run')}" for name, count in found)
+
+
+def machine_of(row: Row) -> str:
+    """CPU, cores, memory and system of a run; empty where nobody knows."""
+    if not row["cpu"]:
+        return ""
+    memory = f"{row['memory'] / 2**30:,.0f} GiB" if row["memory"] else ""
+    return ", ".join(filter(None, (describe((row["cpu"], row["cores"] or 0)), memory, row["os"])))
+
+
+def card_of(row: Row) -> str:
+    """GPU and driver of a run; empty without one."""
+    return ", ".join(filter(None, (row["gpu_name"], row["driver"] and f"driver {row['driver']}")))
+
+
+def versions_of(rows: Sequence[Row]) -> Iterator[str]:
+    """Python, CUDA, cuDNN and the orchestrator's commit of all runs; those of libraries stand beside their times."""
+    names: Mapping[str, str] = {"python": "Python", "cuda": "CUDA", "cudnn": "cuDNN", "commit": "orchestrator"}
+    for column, name in names.items():
+        found = sorted({str(row[column])[:12] for row in rows if row[column]})
+        if found:
+            changed = " (changed since)" if column == "commit" and any(row["dirty"] for row in rows) else ""
+            yield f"{name} {', '.join(found)}{changed}"
