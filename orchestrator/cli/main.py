@@ -14,6 +14,7 @@ from orchestrator.cli import (
     data,
     doctor,
     images,
+    interleaving,
     pages,
     publishing,
     results,
@@ -78,6 +79,7 @@ def main() -> None:
       rosetta table                        the results so far
       rosetta report                       the same as pages, with charts and scripts side by side
       rosetta verify                       is this machine as fast as it should be?
+      rosetta compare A B                  is B slower than A? run in turn until that is known
     """
 
 
@@ -93,6 +95,7 @@ for command in (
     results.table,
     comparing.verify,
     comparing.diff,
+    interleaving.compare,
     auditing.audit,
     pages.report,
     pages.notebook,
