@@ -15,6 +15,7 @@ from orchestrator.cli import (
     data,
     doctor,
     images,
+    interleaving,
     pages,
     publishing,
     results,
@@ -87,6 +88,7 @@ def main() -> None:
       rosetta table                        the results so far
       rosetta report                       the same as pages, with charts and scripts side by side
       rosetta verify                       is this machine as fast as it should be?
+      rosetta compare A B                  is B slower than A? run in turn until that is known
       rosetta campaign --dry-run           an hour on a card: what would be measured, and how long
     """
 
@@ -103,6 +105,7 @@ for command in (
     results.table,
     comparing.verify,
     comparing.diff,
+    interleaving.compare,
     campaign.campaign,
     auditing.audit,
     pages.report,

@@ -1,7 +1,8 @@
 """What every engine can do: get images ready, run a cell, tell what runs, stop."""
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -112,6 +113,33 @@ class Engine(Protocol):
 
     def stop(self) -> None:
         """End every cell that is running now, from another thread."""
+
+
+def with_cores(slots: Leases, cores: int | None) -> Leases:
+    """The same slots, with so many cores for each cell at most; None leaves them as they are."""
+    return slots if cores is None else FewerCores(slots, cores)
+
+
+class FewerCores:
+    """Slots whose leases have no more than some cores, the first of their own."""
+
+    def __init__(self, slots: Leases, cores: int) -> None:
+        self._slots, self._cores = slots, cores
+
+    @property
+    def count(self) -> int:
+        """How many cells can run at a time."""
+        return self._slots.count
+
+    def take(self, model: str, n_gpus: int = 1) -> Lease | None:
+        """What a cell holds, with fewer cores; None if it has to wait."""
+        lease = self._slots.take(model, n_gpus)
+        every = (lease.cores or sorted(os.sched_getaffinity(0))) if lease else ()
+        return replace(lease, cores=tuple(every[: self._cores])) if lease else None
+
+    def give_back(self, lease: Lease, model: str) -> None:
+        """End a lease."""
+        self._slots.give_back(lease, model)
 
 
 class OnThisHost:

@@ -12,7 +12,7 @@ from orchestrator.errors import ResultError
 from orchestrator.results import checking, decoding
 from orchestrator.results.decoding import Found, Refusal
 from orchestrator.results.files import table_of, write_results
-from orchestrator.results.paths import MERGED, REPORTS, ResultsFolder, listed
+from orchestrator.results.paths import LEFT_ALONE, MERGED, ResultsFolder, listed
 from orchestrator.results.rows import row_by_hand
 from orchestrator.results.schema import schema
 from orchestrator.system.regular_files import read_regular
@@ -144,7 +144,7 @@ def is_foreign(path: Path) -> bool:
 
 
 def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
-    """The result files in some paths. In folders, hidden files, reports, merged ones and ``output`` are none."""
+    """The result files in some paths. In folders, what is hidden, left alone, merged, or ``output`` is none."""
     for path in paths:
         if path.is_file():
             yield path.resolve()  # a link that somebody names is meant
@@ -153,7 +153,7 @@ def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
                 f"There is no {path}.", remedy="Name a results folder, a Parquet file or a JSON document."
             )
         for folder, folders, names in listed(path) if path.is_dir() else ():
-            folders[:] = [name for name in folders if not name.startswith(".") and name != REPORTS]
+            folders[:] = [name for name in folders if not name.startswith(".") and name not in LEFT_ALONE]
             for name in names:
                 if not name.endswith((".parquet", ".json")) or name.startswith(".") or name == MERGED:
                     continue

@@ -5,6 +5,7 @@ incompatible.parquet                    the cells of the last plans that can't r
 merged.parquet                          everything merged
 parity/                                 the same again, of comparisons with the reference
 own/nightly/                            the same again, of an installation that is not ours, by the name its user gave
+compare/<key>/a/, …/b/                  the same again, of the two sides of a comparison by interleaved rounds
 reports/                                what is made to be read
 .claims/                                who runs what now
 """
@@ -19,8 +20,9 @@ from pathlib import Path
 from orchestrator.errors import ResultError
 from orchestrator.system.terminal import quoted
 
-CELLS, PARITY, OWN, REPORTS, CLAIMS = "cells", "parity", "own", "reports", ".claims"
-"""Folders. A merge takes nothing in reports for a result, nor what is hidden."""
+CELLS, PARITY, OWN, REPORTS, CLAIMS, COMPARE = "cells", "parity", "own", "reports", ".claims", "compare"
+LEFT_ALONE = (REPORTS, COMPARE)
+"""Folders. A merge takes nothing in those that are left alone for a result, nor what is hidden."""
 
 INCOMPATIBLE, MERGED = "incompatible.parquet", "merged.parquet"
 LOG, PASSING, SUPERSEDED, PARTIAL = ".log", ".passing.parquet", ".superseded", ".partial"
@@ -66,6 +68,10 @@ class ResultsFolder:
     def own(self, name: str) -> "ResultsFolder":
         """The folder within this one of an installation that is not ours, by the name that its user gave."""
         return ResultsFolder(self.path / OWN / name)
+
+    def comparison(self, key: str) -> Path:
+        """The folder within this one of a comparison: its rows are of two sides that may have the same cell."""
+        return self.path / COMPARE / key
 
     def result(self, key: str, cell: str) -> Path:
         """The result of a cell, named by its id, once it is there."""

@@ -20,7 +20,7 @@ from orchestrator.system.signals import Interruption
 class Settings:
     """How to run: the results folder, cells without GPU at a time, seconds for a cell and a build, source of data.
 
-    ``weights`` is the file that cells with weights of their own start from.
+    ``weights`` is the file that cells with weights of their own start from; ``cores`` how many a cell has at most.
     """
 
     results: Path
@@ -29,6 +29,7 @@ class Settings:
     mirror: str | None = None
     build_deadline: float = 3 * 3600
     weights: Path | None = None
+    cores: int | None = None
 
 
 @dataclass

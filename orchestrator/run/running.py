@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.data import datasets, given_weights
-from orchestrator.engines.protocol import Engine
+from orchestrator.engines.protocol import Engine, with_cores
 from orchestrator.errors import DiskError, EngineError, GpuError, ResultError, SelectionError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
@@ -121,7 +121,7 @@ def run_ready(ready: Sequence[Planned], base: Run, tally: Tally) -> None:
         folders = fetch_data(ordered, base)
         models = sorted({p.cell.gpu for p in ordered} - {"none"})
         cpu_cells = settings.jobs if any(p.cell.gpu == "none" for p in ordered) else 0
-        slots = base.engine.slots(base.host, models, cpu_cells)
+        slots = with_cores(base.engine.slots(base.host, models, cpu_cells), settings.cores)
         active = ActiveRun(**vars(base), slots=slots, builder=builder, folders=folders, expected=expected)
         shown = active.progress.running(ordered, expected, slots.count)
         with active.interruption.patience(), shown, cells_in_threads(active) as submit:

@@ -4,7 +4,8 @@ Each of these folders has images/ and workloads/. The program's lie at the top o
 ``program`` where a wheel has installed it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,6 +70,25 @@ def take_in(folders: Iterable[Path]) -> None:
         check(folder)
     if own != _own:
         _own[:] = own
+        forget()
+
+
+@contextmanager
+def of_checkout(path: Path) -> Iterator[None]:
+    """Images and scripts of another checkout in place of the program's own; raises MatrixError if it is none.
+
+    The program itself stays the one that runs: what a cell does is in these folders alone.
+    """
+    global PROGRAM
+    other = LibraryFolder(path.resolve())
+    if not (other.images.is_dir() and (other.workloads / "harness").is_dir()):
+        raise MatrixError(f"{path} is no checkout: it lacks images/ or workloads/harness/.")
+    usual, PROGRAM = PROGRAM, other
+    forget()
+    try:
+        yield
+    finally:
+        PROGRAM = usual
         forget()
 
 

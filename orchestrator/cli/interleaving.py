@@ -1,0 +1,115 @@
+"""Two sides by interleaved rounds: compare."""
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.options import Length, Selection, selection
+from orchestrator.errors import SlowerError
+from orchestrator.system.terminal import echo
+
+if TYPE_CHECKING:
+    from orchestrator.compare.pairs import Found
+
+LONGEST = 240
+"""Rounds of each side, beyond which a comparison has no more looks to spend."""
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or a number with its unit: 90, 30m, 2h, 1d."""
+
+    name = "duration"
+    UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """In seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
+        if found is None or not float(found[1]):
+            self.fail(f"{value} is no time: 90s, 30m, 2h or 1d", param, ctx)
+        return float(found[1]) * self.UNITS[found[2]]
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--difference", type=click.FloatRange(0.1, 100), default=5.0, show_default=True, metavar="PERCENT",
+              help="A difference that matters; what surely is smaller is none.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(4, LONGEST), default=24, show_default=True, metavar="N",
+              help="At most N rounds of each side of a cell, in blocks of four.")  # fmt: skip
+@click.option("--budget", type=Duration(), metavar="TIME", help="Start no run after that long: 30m, 2h.")
+@click.option("--clock", type=click.Choice(["wall", "processor"]),
+              help="Default: the wall's; processor time where others keep the machine busy.")  # fmt: skip
+@click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'.")
+@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs.")
+@click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+@selection
+def compare(
+    a: str,
+    b: str,
+    difference: float,
+    rounds: int,
+    budget: float | None,
+    clock: str | None,
+    data: str | None,
+    epochs: int | None,
+    samples: int | None,
+    as_json: bool,
+    selection: Selection,
+) -> None:
+    """Is B slower than A? Runs both in turn, in random order, until that is known. Exit code 12 if it is, or fails.
+
+    A and B are cells each, or what the two differ in, where --only names the cells: library=, platform=, gpu=, n_gpus=,
+    precision=, variant=, data=, cores=, checkout=DIR, python=PATH, image=IMAGE. Words are joined by commas. The same
+    call goes on where it stopped. docs/compare.md explains the verdicts.
+
+    \b
+    examples:
+      rosetta compare pytorch/rnn/cpu jax/rnn/cpu
+      rosetta compare 'keras-tf/*/cpu' 'keras-jax/*/cpu' --budget 2h
+      rosetta compare --only mxnet/cnn/cpu variant=reference variant=highapi
+      rosetta compare --only 'pytorch/*/here' precision=fp32 precision=tf32
+      rosetta compare --only pytorch/rnn/cpu cores=1 cores=2
+      rosetta compare --only '*/rnn/cpu' checkout=../main checkout=. --budget 30m
+      rosetta compare --only 'pytorch/*' python=/opt/a/bin/python python=/opt/b/bin/python
+    """
+    from orchestrator.cli import sides
+    from orchestrator.cli.cells import raise_unless_good
+    from orchestrator.compare.pairs import Clock
+    from orchestrator.report import pairs as report
+    from orchestrator.run import screen as showing
+    from orchestrator.run.context import Settings
+    from orchestrator.run.pairs import Limits, Run
+    from orchestrator.run.pairs import compare as run_pairs
+    from orchestrator.system.console import screen
+    from orchestrator.system.signals import Interruption
+
+    interruption = Interruption()
+    interruption.watch()
+    console = screen(stderr=as_json)
+    contests = sides.contests((a, b), selection, Length(data, epochs, samples), console)
+    limits = Limits(difference / 100, rounds, budget, Clock(clock) if clock else None)
+    settings = Settings(selection.results, mirror=os.environ.get("ROSETTA_DATA_MIRROR") or None)
+    run = Run(settings, showing.choose(console, as_json=False), interruption)
+    found, tally = run_pairs(contests, limits, run)
+    if as_json:
+        import json
+
+        echo(json.dumps([one.as_json() for one in found], indent=1))
+    else:
+        report.show(found, (a, b), console)
+    if tally.interrupted or tally.error:
+        raise_unless_good(tally)
+    raise_if_slower(found, (a, b))
+
+
+def raise_if_slower(found: "list[Found]", names: tuple[str, str]) -> None:
+    """Raise SlowerError if B is slower somewhere, or a run failed."""
+    from orchestrator.compare.pairs import BAD
+
+    bad = [one.name for one in found if one.verdict in BAD]
+    if bad:
+        what = f"In {len(bad)} of {len(found)} comparisons {names[1]} is slower than {names[0]}, or a run failed."
+        raise SlowerError(what)

@@ -1,0 +1,18 @@
+"""How busy this machine is and how fast its cores run, at a moment."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+CPUINFO = Path("/proc/cpuinfo")
+RATE = re.compile(r"(?m)^cpu MHz\s*:\s*(\d+(?:\.\d+)?)$")
+
+
+def state(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
+    """The load of the last minute by the core, and the clock of each core in MHz where the kernel tells it."""
+    try:
+        told = cpuinfo.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        told = ""
+    return {"load": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2), "mhz": list(map(float, RATE.findall(told)))}

@@ -1,0 +1,110 @@
+"""What the two sides of `rosetta compare` stand for, and what is refused."""
+
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.cli import sides
+from orchestrator.cli.main import main
+from orchestrator.cli.options import Length, Selection
+from orchestrator.errors import MatrixError, SelectionError
+from orchestrator.system.checkout import ROOT
+from orchestrator.system.console import screen
+
+SHORT = Length(data="synthetic", epochs=1, samples=64)
+
+
+@pytest.fixture
+def contests(tmp_path):
+    """The comparisons of two sides, with the process engine, which runs nothing here."""
+
+    def contests(a: str, b: str, *only: str):
+        selection = Selection(None, "full", only, (), (), tmp_path, "process", None, False)
+        return sides.contests((a, b), selection, SHORT, screen())
+
+    return contests
+
+
+def names(found) -> list[str]:
+    return [contest.name for contest in found]
+
+
+def test_two_cells_of_the_same_workload(contests):
+    (found,) = contests("pytorch/rnn/cpu", "tensorflow/rnn/cpu")
+    assert found.name == "pytorch/rnn/cpu – tensorflow/rnn/cpu"
+    assert [side.cell.library for side in found.sides] == ["pytorch", "tensorflow"]
+    assert found.folder.parent.name == "compare"
+
+
+def test_two_libraries_are_compared_workload_by_workload(contests):
+    found = contests("pytorch/{cnn,rnn}/cpu", "tensorflow/{rnn,cnn,resnet50}/cpu")
+    assert sorted(names(found)) == [f"pytorch/{w}/cpu – tensorflow/{w}/cpu" for w in ("cnn", "rnn")]
+
+
+def test_settings_change_both_sides_of_a_selection(contests):
+    found = contests("variant=reference", "variant=highapi", "tensorflow-2018/cnn/cpu")
+    assert [side.cell.variant for side in found[0].sides] == ["reference", "highapi"]
+
+
+def test_cores_alone_make_two_sides_of_one_cell(contests):
+    (found,) = contests("cores=1", "cores=2", "pytorch/rnn/cpu")
+    assert (found.name, [side.cores for side in found.sides]) == ("pytorch/rnn/cpu", [1, 2])
+    (other,) = contests("cores=1", "cores=3", "pytorch/rnn/cpu")
+    assert found.folder != other.folder
+
+
+@pytest.fixture
+def checkout(tmp_path_factory):
+    """Another checkout whose scripts differ by a comment."""
+    folder = tmp_path_factory.mktemp("other")
+    for name in ("images", "workloads"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / "workloads" / "rnn" / "pytorch.py").open("a") as file:
+        file.write("# another one\n")
+    return folder
+
+
+def test_two_checkouts_differ_where_their_scripts_do(contests, checkout, tmp_path):
+    (found,) = contests(f"checkout={ROOT}", f"checkout={checkout}", "pytorch/rnn/cpu")
+    ours, theirs = (side.planned(0, tmp_path).key for side in found.sides)
+    assert ours != theirs
+    with pytest.raises(SelectionError, match="Both sides of tensorflow/rnn/cpu are the same"):
+        contests(f"checkout={ROOT}", f"checkout={checkout}", "tensorflow/rnn/cpu")
+
+
+def test_a_folder_that_is_no_checkout_is_refused(contests, tmp_path):
+    with pytest.raises(MatrixError, match="is no checkout"):
+        contests("checkout=.", f"checkout={tmp_path}", "pytorch/rnn/cpu")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "only", "said"),
+    [
+        ("pytorch/rnn/cpu", "pytorch/rnn/cpu", (), "are the same"),
+        ("precision=fp32", "precision=tf32", (), "says no cells"),
+        ("colour=red", "colour=blue", ("pytorch/rnn/cpu",), "colour=red is no part of a side"),
+        ("cores=0", "cores=1", ("pytorch/rnn/cpu",), "a number of 1 or more"),
+        ("cores=some", "cores=1", ("pytorch/rnn/cpu",), "a number of 1 or more"),
+        ("precision=fp32", "precision=tf32", ("pytorch/rnn/cpu",), "can't run here"),
+        ("pytorch/rnn/cpu", "tensorflow/cnn/cpu", (), None),
+        ("{pytorch,jax}/rnn/cpu", "tensorflow/rnn/cpu", (), "which cell is to be compared"),
+    ],
+)
+def test_what_makes_no_comparison_is_refused_with_its_reason(contests, a, b, only, said):
+    if said is None:
+        assert names(contests(a, b, *only)) == ["pytorch/rnn/cpu – tensorflow/cnn/cpu"]
+        return
+    with pytest.raises(SelectionError, match=said):
+        contests(a, b, *only)
+
+
+def test_a_comma_within_braces_is_part_of_the_glob():
+    words = sides.words_of("{pytorch,jax}/rnn/cpu,variant=highapi,cores=2")
+    assert (words.cells, words.settings, words.cores) == ("{pytorch,jax}/rnn/cpu", {"variant": "highapi"}, 2)
+
+
+@pytest.mark.parametrize(("budget", "code"), [("soon", 2), ("0m", 2), ("-1", 2)])
+def test_a_budget_is_a_time(budget, code):
+    done = CliRunner().invoke(main, ["compare", "a/b", "c/d", "--budget", budget])
+    assert (done.exit_code, "is no time: 90s, 30m, 2h or 1d" in done.output) == (code, True)
