@@ -396,3 +396,10 @@ def test_input_lag_is_told_whatever_the_start_of_the_real_run():
     (table, *_), _ = tables.tables(table_of([real, fake]), TITLES)
     assert table.columns[-1] == ("CUDA 9", "V100", "ImageNet weights", "input lag")
     assert table.rows["PyTorch"][-1].time == "200 s, 12 %"
+
+
+def test_a_row_that_tells_no_cores_stands_beside_those_that_do():
+    machines = [("EPYC", 2), ("EPYC", None), None, ("", 1)]
+    assert list(rows.letters_of(machines).values()) == ["A", "B", "C", "D"]
+    assert set(rows.letters_of(machines)) == set(machines)
+    assert rows.letters_of([("EPYC", None)]) == {("EPYC", None): ""}
