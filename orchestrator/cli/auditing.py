@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
 def audit(paths: tuple[Path, ...], as_json: bool) -> None:
     """Is there a row that contradicts itself, proves nothing, or is faster than its machine can be? Exit code 8 if so.

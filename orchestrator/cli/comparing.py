@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE]...")
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Published results, of the same cells. Default: the figures of 2018.",
 )
@@ -82,8 +82,8 @@ def verify(
 
 
 @click.command()
-@click.argument("old", type=click.Path(path_type=Path), metavar="A")
-@click.argument("new", type=click.Path(path_type=Path), metavar="B")
+@click.argument("old", type=click.Path(path_type=Path, readable=False), metavar="A")
+@click.argument("new", type=click.Path(path_type=Path, readable=False), metavar="B")
 @results_folder
 @judging
 def diff(old: Path, new: Path, results: Path, judging: Judging) -> None:

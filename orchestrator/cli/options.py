@@ -109,7 +109,7 @@ def longest(name: str, default: float, text: str) -> Option:
 
 results_folder = click.option(
     "--results",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, readable=False, file_okay=False),
     metavar="DIR",
     default="results",
     show_default=True,

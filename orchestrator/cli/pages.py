@@ -13,7 +13,7 @@ from orchestrator.system.terminal import echo, note
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path), metavar="[FILE|DIR]", default="results")
+@click.argument("source", type=click.Path(path_type=Path, readable=False), metavar="[FILE|DIR]", default="results")
 @click.option(
     "-o",
     "--output",

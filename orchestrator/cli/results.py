@@ -34,7 +34,7 @@ def status(results: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False, exists=True))
 @click.option(
     "-o",
     "--output",
@@ -66,7 +66,7 @@ def merge(paths: tuple[Path, ...], output: Path | None) -> None:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE]...")
 @results_folder
 @click.option("--markdown", is_flag=True, help="As Markdown.")
 @click.option(

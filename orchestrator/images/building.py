@@ -372,7 +372,8 @@ Causes may hold what the pattern has found.
 
 def explained(log: str) -> RosettaError:
     """The error for a failed build, from its log."""
-    tail = end_of(without_secrets(log))
+    log = without_secrets(log)
+    tail = end_of(log)
     for pattern, kind, cause, remedy in CAUSES:
         if found := re.search(pattern, log):
             return kind("Building the images failed. " + found.expand(cause), tail, remedy)

@@ -37,6 +37,9 @@ OF_PYTHON = (
 LIBRARY = re.compile(r"(?P<name>lib[A-Za-z0-9_+.-]*?)(?:-[0-9a-f]{8})*\.so(?:\.(?P<version>[0-9][\w.]*))?$")
 """A shared library by its file, as auditwheel renames it: ``libgfortran-040039e1.so.5.0.0``."""
 
+OPENBLAS = re.compile(r"(?P<name>libopenblas\w*)-r(?P<major>\d+)(?:-[0-9a-f]{8})?\.(?P<minor>[\d.]+)\.so$")
+"""This one has its version before the end, and auditwheel's letters within: ``libopenblasp-r0-34a18dc3.3.7.so``."""
+
 INSIDE = {
     "HDF5": re.compile(rb"HDF5 (?:library version|Version:) {0,2}(\d+\.\d+\.\d+)"),
     "MKL": re.compile(rb"Math Kernel Library (?:Version )?(\d{4}\.\d+(?:\.\d+)?)"),
@@ -140,16 +143,26 @@ def libraries(files: Dict[str, Optional[str]], within: str) -> Iterator[Package]
     for path in sorted(files):
         if ".so" not in os.path.basename(path) or not os.path.isfile(path):
             continue
-        found = LIBRARY.match(os.path.basename(path))
+        found = named(path)
         told = marks(path)
         if found:
-            versions = list(told.values()) if len(told) == 1 else []
-            name, version = found.group("name"), (versions or [found.group("version")])[0]
-            yield package("bundled", name, version, sha256=files[path] or sum_of(path), within=within)
-            told = {} if versions else told
+            alone = len(told) == 1
+            version = list(told.values())[0] if alone else found[1]
+            yield package("bundled", found[0], version, sha256=files[path] or sum_of(path), within=within)
+            told = {} if alone else told
         linked.update(told)
     for name in sorted(linked):
         yield package("bundled", name, linked[name], within=within)
+
+
+def named(path: str) -> Optional[Tuple[str, Optional[str]]]:
+    """The name of a shared library and its version, by its file; None for what is none, as a module of Python's."""
+    file = os.path.basename(path)
+    found = OPENBLAS.match(file)
+    if found:
+        return found.group("name"), "%s.%s" % (found.group("major"), found.group("minor"))
+    found = LIBRARY.match(file)
+    return (found.group("name"), found.group("version")) if found else None
 
 
 def marks(path: str) -> Dict[str, str]:
@@ -201,12 +214,12 @@ def interpreter(owners: Owners) -> Iterator[Package]:
 def elsewhere(owners: Owners) -> Iterator[Package]:
     """Shared libraries that no package brought: those of CUDA, and what was compiled from its source."""
     for path in [*below("/usr/local"), *below("/opt")]:
-        found = LIBRARY.match(os.path.basename(path))
+        found = named(path)
         if found and path not in owners:
             owners[path] = "file"
             versions = list(marks(path).values())
-            version = versions[0] if len(versions) == 1 else found.group("version")
-            yield package("file", found.group("name"), version, sha256=sum_of(path), within=os.path.dirname(path))
+            version = versions[0] if len(versions) == 1 else found[1]
+            yield package("file", found[0], version, sha256=sum_of(path), within=os.path.dirname(path))
 
 
 def below(place: str) -> Iterator[str]:

@@ -36,7 +36,7 @@ COLUMNS = (
 FORM = " · "
 """Between a library's title and the form of its network, where that is another one of the same name."""
 
-Machine = tuple[str, int] | None
+Machine = tuple[str, int | None] | None
 """CPU and cores, which is what makes a time comparable; None for runs that ended before they could tell."""
 
 
@@ -186,7 +186,7 @@ def with_machines(rows: Sequence[Row]) -> list[Row]:
 
 def letters_of(machines: Iterable[Machine]) -> dict[Machine, str]:
     """A letter for each machine; none where there is only one."""
-    every = sorted(machines, key=lambda machine: (machine is None, machine or ("", 0)))
+    every = sorted(machines, key=lambda machine: (machine is None, *((machine[0], machine[1] or 0) if machine else ())))
     return {machine: chr(ord("A") + index % 26) if len(every) > 1 else "" for index, machine in enumerate(every)}
 
 

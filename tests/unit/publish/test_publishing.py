@@ -21,7 +21,7 @@ from orchestrator.images.bakefile import bake
 from orchestrator.images.definitions import cuda
 from orchestrator.images.image import dockerfile, image_for
 from orchestrator.images.sources import Sources
-from orchestrator.publish import archives, examination, image_names, registry, reproduction, sbom
+from orchestrator.publish import archives, examination, image_names, inventory, registry, reproduction, sbom
 from orchestrator.publish.examination import Examined, Inventory, Package
 from orchestrator.publish.publishing import LOCK, Published, digest_there, with_references, write_lock
 from orchestrator.results.files import read_results, table_of
@@ -169,6 +169,21 @@ def test_the_bill_has_python_and_the_libraries_within_wheels_with_sums_and_licen
     assert parts[4]["purl"] == "pkg:generic/MKL"
     assert {"name": "rosetta:sha256-of-file-list", "value": "1" * 64} in parts[1]["properties"]
     assert {"name": "rosetta:within", "value": "scipy"} in parts[3]["properties"]
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("libgfortran-040039e1-83c28eba.so.5.0.0", ("libgfortran", "5.0.0")),
+        ("libopenblasp-r0-34a18dc3.3.7.so", ("libopenblasp", "0.3.7")),
+        ("libscipy_openblas64_-6bb31eeb.so", ("libscipy_openblas64_", None)),
+        ("libmkl_rt.so.2", ("libmkl_rt", "2")),
+        ("libcudart.so.9.0.176", ("libcudart", "9.0.176")),
+        ("_multiarray_umath.cpython-311-x86_64-linux-gnu.so", None),
+    ],
+)
+def test_a_library_is_known_by_its_file(file, expected):
+    assert inventory.named(f"/usr/lib/{file}") == expected
 
 
 def test_the_inventory_reads_the_files_of_a_package(tmp_path):

@@ -403,3 +403,10 @@ def test_the_share_of_a_cards_peak_stands_beside_its_times_if_asked_for():
     (first, *_), _ = tables.tables(table_of([card, ran("pytorch", 300.0)]), TITLES, shares=True)
     assert first.columns == [("CPU",), ("CUDA 12", "H200"), ("CUDA 12", "H200", "of its peak")]
     assert [entry.time for entry in first.rows["PyTorch"]] == ["300 s", "10 s", "0.68 %"]
+
+
+def test_a_row_that_tells_no_cores_stands_beside_those_that_do():
+    machines = [("EPYC", 2), ("EPYC", None), None, ("", 1)]
+    assert list(rows.letters_of(machines).values()) == ["A", "B", "C", "D"]
+    assert set(rows.letters_of(machines)) == set(machines)
+    assert rows.letters_of([("EPYC", None)]) == {("EPYC", None): ""}
