@@ -1,4 +1,4 @@
-"""A short campaign on the CPU, with a real image: interrupted, taken up again, to the file and the page it ends with."""
+"""A short campaign with a real image on the CPU: interrupted, taken up again, to the file and page it ends with."""
 
 import os
 import signal
