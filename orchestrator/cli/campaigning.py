@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cell.cell import OWN
 from orchestrator.cli.options import Selection
 from orchestrator.errors import ResultError, RosettaError
 from orchestrator.system.terminal import echo, note
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.report.campaign import Page, Told
     from orchestrator.report.doctor import Finding
     from orchestrator.run.budget import Fitted
-    from orchestrator.run.estimates import Estimates
+    from orchestrator.run.estimates import Estimate, Estimates
     from orchestrator.system.host import Host
 
 FILE, PAGE = "campaign.parquet", "campaign.md"
@@ -74,7 +75,10 @@ class Campaign:
 
         asked = opponents.EACH * len(self.pairs) * (not opponents.unavailable())
         others = {Kind.DOCTOR: DOCTOR, Kind.OPPONENTS: asked}
-        of = lambda one: self.estimates.of(one.cell)  # noqa: E731
+
+        def of(one: "Planned") -> "Estimate":
+            return self.estimates.of(one.cell)
+
         return time_that_is_left.fitted(parts, budget, of, lambda part: others[part.step.kind])
 
 
@@ -217,6 +221,8 @@ def finish(made: Campaign) -> None:
         echo("nothing was measured, so there is no page")
         return
     rows = gather([made.folder])
+    if not made.asked:  # installations have folders within this one
+        rows = rows.filter(pc.not_equal(rows["platform"], OWN))
     keys = {one.key for part in made.parts for one in part.planned}
     rows = rows.filter(pc.or_(pc.is_valid(rows["parity"]), pc.is_in(rows["key"], pa_array(keys))))
     write_results(rows, folder.reports / FILE)
@@ -242,7 +248,8 @@ def page_of(made: Campaign, rows: "pa.Table") -> "Page":
     found = commit()
     program = f"commit {found[0][:12]}{', changed since' if found[1] else ''}" if found else "an installed package"
     audit = [f"{one.cell}: {one.what}" for one in look(rows)]
-    machine = described(made.host) if made.host.devices else ["a CPU"]
+    on_card = any(one.cell.gpu != "none" for part in made.parts for one in part.planned)
+    machine = described(made.host) if on_card else ["a CPU"]
     return Page(
         machine, program, made.command, made.told, made.findings, made.opponents, audit, FILE, impossible(made.parts)
     )

@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Outcome, Status
+from orchestrator.cli import campaigning
 from orchestrator.cli.main import main
+from orchestrator.cli.options import Selection
+from orchestrator.engines.output import success
+from orchestrator.engines.protocol import Task
 from orchestrator.errors import SelectionError
 from orchestrator.plan import campaign
 from orchestrator.plan.campaign import STEPS, Kind, Part, Wanted
@@ -18,6 +24,7 @@ from orchestrator.run import opponents
 from orchestrator.run.budget import fitted, seconds_of
 from orchestrator.run.estimates import COMPARISON, START, Estimate, Estimates
 from orchestrator.system.host import Device, Host
+from tests.unit.run.test_running import Engine, document
 
 MATRIX = Path("matrix.yaml")
 TWO = Host(tuple(Device("NVIDIA H200", f"GPU-pretended-{n}", capability=(9, 0)) for n in range(2)), (580, 65))
@@ -195,3 +202,97 @@ def test_an_installed_package_says_that_it_has_no_opponents(monkeypatch):
     assert not opponents.unavailable()
     monkeypatch.setattr(opponents, "ROOT", None)
     assert "from a checkout" in opponents.unavailable()
+
+
+# --- From its first step to its page, with an engine that does as it is told -----------------------------------------
+PROVED = {"scores": 1e-6, "loss": 1e-6, "parameters": 1e-6, "updates": 1e-6}
+
+
+class Obedient(Engine):
+    """Ends every cell well, unless told otherwise, and has a machine without a card."""
+
+    version, image_folder = "an engine of the tests", None
+
+    def run(self, task: Task, on_event) -> Outcome:
+        self.ran.append(task.cell)
+        said = document(task.cell)
+        if task.cell.parity:
+            said = said.model_copy(update={"parity": PROVED, "quality": 1.0, "samples_tested": 64})
+        return self.does(task) or success(said, "said")
+
+    def machine(self) -> Host:
+        return Host(lacks="no driver")
+
+    def machine_code(self, image) -> None:
+        return None
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """Makes the campaign of one library's GRU in a folder, with two seeds and without opponents."""
+    monkeypatch.setattr(opponents, "ROOT", None)
+
+    def started(engine: Engine) -> campaigning.Campaign:
+        wanted = Wanted(seeds=2, only=["pytorch/rnn/*"], data="synthetic", epochs=1, samples=64)
+
+        def plan(cells: list[Cell], step) -> list[Planned]:
+            return campaigning.plan_of(engine, None, tmp_path, step)(cells, Host())
+
+        found = campaign.parts(MATRIX, Host(), wanted, list, plan)
+        selection = Selection(None, "full", (), (), (), tmp_path, None, None, False)
+        return campaigning.Campaign(
+            selection, engine, None, Host(), found, Estimates(tmp_path), Console(quiet=True), "rosetta campaign"
+        )
+
+    return started
+
+
+def ends(made: campaigning.Campaign, budget: float = 3600) -> tuple[list[dict], str]:
+    campaigning.carry_out(made, budget)
+    campaigning.finish(made)
+    reports = ResultsFolder(made.folder).reports
+    return read_results(reports / "campaign.parquet").to_pylist(), (reports / "campaign.md").read_text()
+
+
+def test_a_campaign_ends_with_its_rows_and_a_page_and_goes_on_where_it_was(started):
+    engine = Obedient()
+    rows, page = ends(started(engine))
+    assert [cell.parity for cell in engine.ran] == [True, False, False]
+    assert sorted((row["repeat"], row["parity"] is None, row["status"]) for row in rows) == [
+        (0, False, "ok"), (0, True, "ok"), (1, True, "ok"),
+    ]  # fmt: skip
+    for text in (
+        "| fp32 |",
+        "| PyTorch |",
+        "same model",
+        "an installed package has no benchmarks/",
+        "time and losses are those of run",
+    ):
+        assert text in page
+    again, _ = ends(started(engine))
+    assert len(engine.ran) == 3
+    assert [row["run"] for row in again] == [row["run"] for row in rows]
+
+
+def test_without_time_nothing_begins_and_what_is_left_out_is_named(started):
+    engine = Obedient()
+    campaigning.carry_out(made := started(engine), 20)  # enough for the doctor
+    campaigning.finish(made)
+    assert engine.ran == []
+    assert [told.left_out for told in made.told] == ["", "rnn: pytorch", "rnn: pytorch", "", "rnn seed 1: pytorch"]
+    assert not ResultsFolder(made.folder).reports.exists()
+    (made := started(engine)).told.clear()
+    rows, page = ends(made)
+    assert len(rows) == 3
+    assert "left out for want of time" not in page
+
+
+def test_a_cell_that_fails_ends_nothing_else_and_is_counted(started):
+    engine = Obedient(lambda task: Outcome(Status.FAILED, "exit code 1") if task.cell.repeat == 1 else None)
+    made = started(engine)
+    rows, page = ends(made)
+    assert {told.name: (told.done, told.bad) for told in made.told if told.done or told.bad} == {
+        "parity": (1, 0), "fp32": (1, 0), "seeds": (0, 1),
+    }  # fmt: skip
+    assert sorted(row["status"] for row in rows) == ["failed", "ok", "ok"]
+    assert "1 of 1 cells did not end ok" in page

@@ -1,0 +1,45 @@
+"""A short campaign with a real image on the CPU: interrupted, taken up again, to the file and page it ends with."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.container
+
+ROSETTA = str(Path(sys.executable).parent / "rosetta")
+CELLS = ["--only", "pytorch/rnn/*", "--data", "synthetic", "--epochs", "1", "--samples", "64", "--repeats", "2"]
+WORDS = [ROSETTA, "campaign", "--cpu", "--budget", "1h", *CELLS]
+
+
+def test_a_campaign_is_interrupted_goes_on_and_ends_with_what_is_sent_in(engine, cells_of, tmp_path):
+    with subprocess.Popen(WORDS, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        for line in run.stdout:
+            if "  ok  " in line:
+                break
+        run.send_signal(signal.SIGINT)
+        try:
+            run.communicate(timeout=60)
+        finally:
+            run.kill()  # one that hangs fails the test, and does not hang it
+    assert run.returncode == 130
+    assert cells_of(tmp_path / "results") == []
+
+    done = subprocess.run(WORDS, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    file, page = (tmp_path / "results" / "reports" / f"campaign.{kind}" for kind in ("parquet", "md"))
+    rows = pq.read_table(file).to_pylist()
+    assert sorted((row["repeat"], row["parity"] is None, row["status"]) for row in rows) == [
+        (0, False, "ok"),
+        (0, True, "ok"),
+        (1, True, "ok"),
+    ]
+    text = page.read_text()
+    for said in ("| fp32 |", "same model", "GRU on IMDB", "pytorch/rnn", "finds nothing wrong with 3 rows"):
+        assert said in text
+    audited = subprocess.run([ROSETTA, "audit", file], capture_output=True, text=True, check=False)
+    assert audited.returncode == 0, audited.stdout
