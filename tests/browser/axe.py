@@ -17,7 +17,7 @@ def faults(page: Page) -> list[str]:
     if not AXE.exists():
         pytest.skip(f"axe-core is not at {AXE}: .ci/tools installs it; ROSETTA_AXE can name another")
     page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    found = page.evaluate("axe.run({resultTypes: ['violations'], preload: false})")["violations"]
     return [
         f"{fault['id']}: {fault['help']}: {fault['nodes'][0]['html'][:200]} ({len(fault['nodes'])})"
         for fault in found
