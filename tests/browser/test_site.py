@@ -97,16 +97,28 @@ def test_the_overview_is_filtered_by_words_status_and_workload(page, made):
     ]
     page.get_by_label("Filter").fill("")
     page.get_by_label("Status").select_option("failed")
-    assert page.locator("tbody tr:visible th").all_inner_texts() == ["CNTK"]
+    assert page.locator("#content tbody tr:visible th").all_inner_texts() == ["CNTK"]
     page.get_by_label("Status").select_option("")
     page.get_by_label("Workload").select_option("cnn")
-    assert page.locator("h2:visible").count() == 1
+    assert page.locator("#content h2:visible").count() == 1
+
+
+def test_a_filter_without_hits_says_so(page, made):
+    for path in ("index.html", "cells.html"):
+        page.goto((made / path).as_uri())
+        page.get_by_label("Filter").fill("no such library")
+        assert page.locator("output").inner_text().startswith("Nothing fits this filter: 0 of ")
+        assert page.locator("#content tbody tr:visible").count() == 0
+        page.get_by_label("Filter").fill("")
+        assert "Nothing" not in page.locator("output").inner_text()
+        assert page.locator("#content tbody tr:visible").count() > 0
 
 
 def test_figures_of_2018_stand_in_columns_of_their_own_with_their_doubts(page, written):
     page.goto((written / "index.html").as_uri())
     headings = page.locator(f"{TABLE} thead th").all_inner_texts()
     assert [heading for heading in headings if "2018" in heading] == headings[2:]
+    assert len(headings) > 2
     field = page.locator(f"{TABLE} tr:has(th:text-is('PyTorch')) td").last
     assert "?" in field.inner_text()
     assert page.locator(f"{TABLE} strong").count() == page.locator(f"{TABLE} td:nth-child(2) strong").count()
@@ -241,7 +253,8 @@ def test_without_javascript_everything_can_be_read(browser, written):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((written / "index.html").as_uri())
-    assert page.locator("tbody tr:visible").count() > 25
+    assert page.locator("#content tbody tr:visible").count() > 25
+    assert page.locator(".map tbody a").first.get_attribute("href").startswith("cells/")
     page.goto((written / "stone-rnn.html").as_uri())
     assert page.locator("article:visible").count() == page.locator("article").count() > 20
     context.close()
@@ -262,14 +275,16 @@ def test_a_served_page_fills_while_cells_run(page, tmp_path):
             claim = Claims(folder).take(rows[0]["key"])
             claim.update(cell=rows[0]["cell"], repeat=0, epoch=1, epochs=3, loss=0.5)
             expect(page.locator("#now")).to_contain_text(f"{rows[0]['cell']}: epoch 1 of 3, loss 0.500")
+            fields = page.locator("#content tbody td a")
             for number, row in enumerate(rows[:3], 1):
                 write_row(row, folder / "cells" / row["key"] / f"{row['cell']}.parquet")
-                expect(page.locator("tbody td a")).to_have_count(number, timeout=20_000)
+                expect(fields).to_have_count(number, timeout=20_000)
+                expect(page.locator("#matrix tbody td a")).to_have_count(number)
             claim.release()
             expect(page.locator("#now")).to_be_hidden(timeout=20_000)
             page.locator(TABLE).get_by_role("button", name="CPU").click()
             write_row(rows[3], folder / "cells" / rows[3]["key"] / f"{rows[3]['cell']}.parquet")
-            expect(page.locator("tbody td a")).to_have_count(4, timeout=20_000)
+            expect(fields).to_have_count(4, timeout=20_000)
             shown = page.locator(f"{TABLE} td:nth-child(2)[data-value]").evaluate_all(VALUES)
             assert list(map(float, shown)) == sorted(map(float, shown))  # as the reader had sorted it
         finally:

@@ -16,12 +16,16 @@ Datum = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its workload, title, what is to be said of it, and its specification as JSON objects."""
+    """A chart: its workload, title, what is to be said of it, and its specification as JSON objects.
+
+    A ``wide`` one needs more room than a phone has, and is moved sideways there.
+    """
 
     workload: str
     title: str
     caption: str
     spec: Mapping[str, Any]
+    wide: bool = False
 
 
 def charts(views: Sequence[View], by_run: Mapping[str, Row]) -> Iterator[Chart]:
@@ -29,23 +33,25 @@ def charts(views: Sequence[View], by_run: Mapping[str, Row]) -> Iterator[Chart]:
     for view in views:
         data = list(data_of(view, by_run))
         title = view.title.split(":")[0]
-        where = "" if view.alone else f", {view.machine}"
+        where = "" if view.alone else f", {view.machine or 'unknown machine'}"
         for column in dict.fromkeys(datum["where"] for datum in data):
             here = ranked([datum for datum in data if datum["where"] == column])
             yield Chart(view.workload, f"{title}: {column}{where}", on(view, caption(here)), bars(here))
-        if full := [datum for datum in data if datum["ranked"]]:
+        if len(full := [datum for datum in data if datum["ranked"]]) > 1:
             scale = quality_scale(view.workload, full)
             said = "Runs of the published length on real data; further left is faster. Lines: the range of the rounds, "
             said += f"each of another seed.{scale.caption}"
-            yield Chart(view.workload, f"{title}: time against quality{where}", on(view, said), scatter(full, scale))
+            yield Chart(
+                view.workload, f"{title}: time against quality{where}", on(view, said), scatter(full, scale), wide=True
+            )
         if any(datum["n_gpus"] > 1 for datum in data):
             said = "Seconds by the number of GPUs that one cell uses."
             yield Chart(view.workload, f"{title}: scaling{where}", on(view, said), scaling(data))
 
 
 def on(view: View, said: str) -> str:
-    """A caption that begins with the machine, where it is known."""
-    return f"{view.machine}. {said}" if view.machine else said
+    """A caption that begins with the machine, where it is known and the title does not say it."""
+    return f"{view.machine}. {said}" if view.machine and view.alone else said
 
 
 def data_of(view: View, by_run: Mapping[str, Row]) -> Iterator[Datum]:
@@ -173,23 +179,39 @@ def scatter(data: Sequence[Datum], scale: QualityScale) -> Mapping[str, Any]:
         base.mark_rule(strokeWidth=1).encode(x="fastest:Q", x2="slowest:Q"),
         base.mark_point(filled=True, size=55, opacity=1).encode(**by_place(data), tooltip=tooltip),
     ]
-    for side, y_end, angle, dy in (("above", "best", -50, -5), ("below", "worst", 50, 7)):
-        names = base.mark_text(align="left", dx=5, dy=dy, angle=angle % 360, fontSize=10)
-        layers.append(names.transform_filter(f"datum.side == '{side}'").encode(y=f"{y_end}:Q", text="name:N"))
+    for side, angle in (("above", 310), ("below", 50)):
+        here = base.transform_filter(f"datum.side == '{side}'")
+        layers.append(here.mark_rule(strokeWidth=0.5).encode(x2="name_x:Q", y2="name_y:Q"))
+        names = here.mark_text(align="left", baseline="middle", dx=3, angle=angle, fontSize=10)
+        layers.append(names.encode(x="name_x:Q", y="name_y:Q", text="name:N"))
     if scale.band:
         band = alt.Chart(alt.InlineData(values=[dict(zip(("low", "high"), scale.band, strict=True))]))
         shaded = band.mark_rect(opacity=0.14).encode(y=alt.Y("low:Q", title=scale.name), y2="high:Q")
         layers.insert(0, shaded)
-    return specification(alt.layer(*layers), named(data), height=420)
+    return specification(alt.layer(*layers), named(data, scale), height=420)
 
 
-def named(data: Sequence[Datum]) -> Sequence[Datum]:
-    """The same with a short ``name`` for each point, and the ``side`` of it on which it stands: in turn, by time."""
+BETWEEN_NAMES = 0.019
+"""How far apart two names on one side begin, as a share of the axis: a line's height on a page of usual width."""
+
+
+def named(data: Sequence[Datum], scale: QualityScale) -> Sequence[Datum]:
+    """The same with a short ``name`` for each point and the place where it begins: above and below in turn, by time.
+
+    Names that would lie on each other begin further right.
+    """
     by_time = sorted(data, key=lambda datum: datum["seconds"])
-    return [
-        {**datum, "name": datum["library"].partition(FORM)[0], "side": ("above", "below")[place % 2]}
-        for place, datum in enumerate(by_time)
-    ]
+    step = (by_time[-1]["seconds"] / by_time[0]["seconds"]) ** BETWEEN_NAMES
+    away = 0.035 * (scale.ends[1] - scale.ends[0])
+    free = {"above": 0.0, "below": 0.0}
+    made = []
+    for place, datum in enumerate(by_time):
+        side = ("above", "below")[place % 2]
+        x = max(datum["seconds"], free[side])
+        free[side] = x * max(step, 1.001)
+        y = datum["best"] + away if side == "above" else datum["worst"] - away
+        made.append({**datum, "name": datum["library"].partition(FORM)[0], "side": side, "name_x": x, "name_y": y})
+    return made
 
 
 def by_place(data: Sequence[Datum]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from orchestrator.report.scripts import scripts
 from orchestrator.report.site import charts, picture, stone
 from orchestrator.report.site.downloads import downloads
 from orchestrator.report.site.facts import facts
-from orchestrator.report.site.summary import summary
+from orchestrator.report.site.summary import headline, summary
 from orchestrator.report.site.views import View, views
 from orchestrator.report.tables import Table
 from orchestrator.results.merging import Folder, gather
@@ -124,6 +124,7 @@ class Site:
             "pictures": list(filter(None, drawn)),
             "key": picture.KEY,
             "summary": list(summary(self.rows, self.made)),
+            "headline": headline(self.rows, self.made),
             "marks": GLOSSARY,
             "downloads": list(downloads(self._table)),
             "counts": Counter(row["status"] for row in self.rows),

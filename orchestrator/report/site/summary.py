@@ -16,16 +16,23 @@ class Fact(NamedTuple):
     lines: Sequence[str]
 
 
+def headline(rows: Sequence[Row], made: str) -> str:
+    """The results in a sentence."""
+    ran = of_runs(rows)
+    if not ran:
+        return f"Made {made}."
+    libraries, workloads = ({row[name] for row in ran} for name in ("library", "workload"))
+    what = f"{counted(len(ran), 'run')} of {counted(len(libraries), 'library', 'libraries')}"
+    days = measured(ran)
+    when = f", measured {days}" if days else ""
+    return f"Here: {what} in {counted(len(workloads), 'workload')}{when}. Pages made {made}."
+
+
 def summary(rows: Sequence[Row], made: str) -> Iterator[Fact]:
     """The facts of some results; ``made`` says when the pages were."""
-    ran = [row for row in rows if row["status"] != Status.INCOMPATIBLE]
-    days = sorted({row["started"][:10] for row in ran if row["started"]})
-    measured = f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
-    libraries, workloads = ({row[name] for row in ran} for name in ("library", "workload"))
-    yield Fact("Contents", [f"{counted(len(ran), 'run')} of {counted(len(libraries), 'library', 'libraries')} in "
-                            f"{counted(len(workloads), 'workload')}"])  # fmt: skip
-    if measured:
-        yield Fact("Measured", [measured])
+    ran = of_runs(rows)
+    if days := measured(ran):
+        yield Fact("Measured", [days])
     yield Fact("Pages made", [made])
     if machines := list(counted_lines(machine_of(row) for row in ran)):
         yield Fact("Machine" if len(machines) == 1 else "Machines", machines)
@@ -33,6 +40,17 @@ def summary(rows: Sequence[Row], made: str) -> Iterator[Fact]:
         yield Fact("GPUs", cards)
     if versions := list(versions_of(ran)):
         yield Fact("Versions", versions)
+
+
+def of_runs(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows of what was run."""
+    return [row for row in rows if row["status"] != Status.INCOMPATIBLE]
+
+
+def measured(rows: Sequence[Row]) -> str:
+    """The first and the last day on which something was run; empty where nobody knows."""
+    days = sorted({row["started"][:10] for row in rows if row["started"]})
+    return f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
 
 
 def counted(count: int, one: str, several: str = "") -> str:

@@ -73,9 +73,9 @@ function filter(form) {
 }
 
 // --- Charts ----------------------------------------------------------------------------------------------------------
+// Colours are the style sheet's own variables: a chart follows the page into the dark, and onto paper, by itself.
 function theme() {
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+  const colour = (name) => `var(--${name})`;
   const text = { labelColor: colour("ink"), titleColor: colour("soft") };
   return {
     background: "transparent",
@@ -236,6 +236,5 @@ if (choice) {
 }
 enhance();
 enhancePictures();
-if (window.vegaEmbed) matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 const live = document.querySelector('meta[name="live"]');
 if (live) follow(live.content);

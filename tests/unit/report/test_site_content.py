@@ -1,0 +1,152 @@
+"""What stands on the overview, without a browser: the picture, one machine per table, the marks, the downloads."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.agreeing import agreeing
+from orchestrator.cell.cell import Cell
+from orchestrator.report import notes
+from orchestrator.report.site import charts, pages
+from orchestrator.report.site.downloads import downloads
+from orchestrator.results.files import read_results, table_of, write_results
+from orchestrator.results.merging import gather
+from orchestrator.results.rows import incompatible_row
+from orchestrator.system.checkout import ROOT
+
+MEASURED = read_results(ROOT / "docs" / "results" / "2026-11-25-cpu.parquet").to_pylist()
+LIKE = next(row for row in MEASURED if row["cell"] == "pytorch/rnn/cpu")
+OTHER = {"cpu": "AMD EPYC", "cores": 64}
+
+
+def ran(library: str, seconds: float, rounds: int = 4, **changes: Any) -> list[dict[str, Any]]:
+    changes = {"library": library, "cell": f"{library}/rnn/cpu", "framework_version": "1.2", **changes}
+    return [
+        agreeing(LIKE, **changes, repeat=n, run=f"{library}-{n}-{changes.get('cpu')}", seconds=seconds + n / 100)
+        for n in range(rounds)
+    ]
+
+
+def failed(library: str) -> dict[str, Any]:
+    return {**ran(library, 1, 1)[0], "status": "failed", "reason": "exit code 1", "seconds": None, "quality": None}
+
+
+def impossible(library: str, platform: str = "cpu", gpu: str = "none") -> dict[str, Any]:
+    return incompatible_row(Cell(library, "rnn", platform, gpu), f"no release for {platform}", "docker")
+
+
+def site(*rows: dict[str, Any]) -> pages.Site:
+    return pages.Site(table_of(rows), "here")
+
+
+def fields(*rows: dict[str, Any]) -> dict[str, list]:
+    (drawn,) = (picture for picture in site(*rows).overview()["pictures"] if picture.workload == "rnn")
+    return {
+        library: [field and (field.kind, field.shown) for field in line] for (library, _), line in drawn.rows.items()
+    }
+
+
+def test_a_field_tells_its_ratio_its_failure_or_why_there_is_none():
+    short = ran("paddle", 5, 1, epochs=1, data="synthetic", shortened=True)
+    rows = [*ran("pytorch", 100), *ran("jax", 130), *ran("tensorflow", 1200), *short, failed("chainer")]
+    assert fields(*rows, impossible("knet"), impossible("jax", "cuda8", "k80")) == {
+        "Chainer": [("failed", "✗"), None],
+        "JAX (Flax)": [("near", "1.3"), ("impossible", "–")],
+        "Julia (Knet)": [("impossible", "–"), None],
+        "PaddlePaddle": [("doubtful", "†"), None],
+        "PyTorch": [("best", "1.0"), None],
+        "TensorFlow": [("farthest", "12"), None],
+    }
+
+
+def test_a_time_is_compared_within_its_machine_and_its_form_of_network_alone():
+    found = fields(*ran("pytorch", 100), *ran("jax", 10, **OTHER), *ran("lasagne", 1))
+    assert {field for line in found.values() for field in line if field} == {("alone", "✓")}
+
+
+def test_a_field_says_its_reason_and_leads_to_its_run():
+    made = site(*ran("pytorch", 100), failed("chainer"), impossible("knet"))
+    (drawn,) = (picture for picture in made.overview()["pictures"] if picture.workload == "rnn")
+    said = {library: line[0] for (library, _), line in drawn.rows.items()}
+    assert "exit code 1" in said["Chainer"].said
+    assert said["Chainer"].page in made.pages
+    assert "no release for cpu" in said["Julia (Knet)"].said
+    anchor = said["Julia (Knet)"].page.partition("#")[2]
+    assert f'id="{anchor}"' in made.pages["cells.html"]().decode()
+
+
+def test_each_table_is_of_one_machine_and_the_figures_of_2018_stand_with_the_first():
+    made = site(*ran("pytorch", 100), *ran("jax", 110), *ran("tensorflow", 10, **OTHER))
+    first, second = next(views for views in made.views if views[0].workload == "rnn")
+    assert (first.machine, second.machine) == ("Intel Xeon Processor, 1 core", "AMD EPYC, 64 cores")
+    assert first.columns[0] == second.columns[0] == ("CPU",)
+    assert any("2018" in heading[0] for heading in first.columns)
+    assert (len(second.columns), list(second.rows)) == (1, ["TensorFlow"])
+    assert not any(entry.runs for entry in first.rows["TensorFlow"])  # there for its figures of 2018
+
+
+def test_the_glossary_has_every_mark_of_the_tables():
+    assert set(notes.LEGEND.items()) <= set(notes.GLOSSARY.items())
+    text = site(*ran("pytorch", 100)).pages["index.html"]().decode()
+    assert text.count("<dt>") >= len(notes.GLOSSARY)
+
+
+def test_downloads_hold_every_row_and_no_formula(tmp_path):
+    rows = [*ran("pytorch", 100), {**failed("chainer"), "reason": "=HYPERLINK(1)", "log_tail": "secret"}]
+    files = {name: make() for name, make in downloads(table_of(rows)).items()}
+    assert pq.read_table(io.BytesIO(files["results.parquet"])).num_rows == 5
+    (tmp_path / "results.parquet").write_bytes(files["results.parquet"])
+    assert read_results(tmp_path / "results.parquet").to_pylist() == table_of(rows).to_pylist()
+    lines = list(csv.DictReader(io.StringIO(files["results.csv"].decode())))
+    assert [line["reason"] for line in lines if line["reason"]] == ["'=HYPERLINK(1)"]
+    assert json.loads(lines[0]["epoch_losses"]) == rows[0]["epoch_losses"]
+    assert [row["seconds"] for row in json.loads(files["results.json"])] == [row["seconds"] for row in rows]
+    assert b"secret" not in files["results.csv"] + files["results.json"]
+
+
+def test_downloads_within_a_results_folder_add_no_rows_to_it(tmp_path):
+    results = table_of(ran("pytorch", 100))
+    write_results(results, tmp_path / "a.parquet")
+    for name, make in downloads(results).items():
+        (tmp_path / name).write_bytes(make())
+    said: list[str] = []
+    assert gather([tmp_path], said.append).num_rows == 4
+    assert len(said) == 1  # JSON that is no document of a container is left alone
+
+
+def test_the_summary_says_when_and_on_which_machines():
+    content = site(*ran("pytorch", 100), *ran("jax", 10, **OTHER), impossible("knet")).overview()
+    assert content["headline"].startswith("Here: 8 runs of 2 libraries in 1 workload, measured 2026-11-25.")
+    said = {fact.name: fact.lines for fact in content["summary"]}
+    assert sorted(said["Machines"]) == [
+        "AMD EPYC, 64 cores, 24 GiB, Debian GNU/Linux 12 (bookworm): 4 runs",
+        "Intel Xeon Processor, 1 core, 24 GiB, Debian GNU/Linux 12 (bookworm): 4 runs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("workload", "worst", "best", "ends"),
+    [
+        ("rnn", 0.856, 0.866, (0.805, 0.905)),  # the band is .83–.88: a tenth, whatever the runs are
+        ("cnn", 0.5, 0.78, (0.4845, 0.8255)),  # a run that is wrong is on it
+        ("another", 0.99, 0.99, (0.94, 1.0)),
+    ],
+)
+def test_the_axis_of_quality_makes_no_ranking_of_seeds(workload, worst, best, ends):
+    scale = charts.quality_scale(workload, [{"worst": worst, "best": best}])
+    assert scale.ends == pytest.approx(ends)
+
+
+def test_charts_are_of_one_machine_and_of_two_libraries_at_least():
+    made = site(*ran("pytorch", 100), *ran("jax", 110), *ran("tensorflow", 10, **OTHER)).charts()
+    assert [chart.title for chart in made] == [
+        "GRU on IMDB: CPU, Intel Xeon Processor, 1 core",
+        "GRU on IMDB: time against quality, Intel Xeon Processor, 1 core",
+        "GRU on IMDB: CPU, AMD EPYC, 64 cores",
+    ]
+    alone = made[-1].spec["layer"][0]["encoding"]["x"]["scale"]
+    assert alone["domainMax"] > 20  # the only bar is not as wide as the page
