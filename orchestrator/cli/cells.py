@@ -140,6 +140,7 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 @running
 @steadiness
 @click.option("--print", "show", is_flag=True, help="Run nothing; print each cell as a 'docker run' to type.")
+@click.option("--proof", is_flag=True, help="Before an image's first cell on a CPU, too: does it pass parity?")
 @own_weights
 @installations
 def run(
@@ -326,7 +327,8 @@ def run_cells(
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun)
     console = console or screen()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
-    settings = Settings(folder, running.jobs, running.deadline, mirror, running.build_deadline, weights)
+    limits = (running.deadline, mirror, running.build_deadline)
+    settings = Settings(folder, running.jobs, *limits, weights, proof=running.proof)
     progress = showing.choose(console, running.as_json)
 
     def once(cells: "list[Cell]") -> "tuple[list[Planned], Tally]":

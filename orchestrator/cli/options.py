@@ -39,13 +39,14 @@ class Length:
 
 @dataclass(frozen=True)
 class Running:
-    """How to run; ``deadline`` and ``build_deadline`` in seconds."""
+    """How to run; ``deadline`` and ``build_deadline`` in seconds; with ``proof`` nothing is timed without parity."""
 
     jobs: int
     deadline: float
     build_deadline: float
     rerun: str | None
     as_json: bool
+    proof: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ class Installations:
 def grouped(name: str, kind: type[Any], *options: Option) -> Callable[[Command], Command]:
     """Several options as one decorator, whose values a command gets as one argument: a ``kind`` under this name.
 
-    ``kind`` has a field for each option. ``--help`` lists them in this order.
+    ``kind`` has a field for each option, and may have more, of options that not every command has. ``--help`` lists
+    them in this order.
     """
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def with_group(**given: Any) -> None:
-            group = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+            group = kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
             command(**given, **{name: group})
 
         made: Command = with_group

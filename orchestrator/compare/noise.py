@@ -40,6 +40,7 @@ class Doubt(StrEnum):
     NOISY = "noisy"
     LOADED = "loaded"
     CORES = "cores"
+    UNPROVED = "unproved"
 
 
 def median(values: "Numbers") -> float:
@@ -94,14 +95,17 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> tuple[Doubt, ...]:
 
     Synthetic data is a doubt except where it was published as a column of its own.
     """
+    synthetic = any(row["data"] != "real" and not ranks_synthetic(row["workload"]) for row in rows)
+    shortened = any(row["shortened"] for row in rows)
     found = {
-        Doubt.SYNTHETIC: any(row["data"] != "real" and not ranks_synthetic(row["workload"]) for row in rows),
-        Doubt.SHORTENED: any(row["shortened"] for row in rows),
+        Doubt.SYNTHETIC: synthetic,
+        Doubt.SHORTENED: shortened,
         Doubt.THROTTLED: any(slowed_by(row) for row in rows),
         Doubt.SHARED: any(row.get("gpu_others") for row in rows),
         Doubt.LOADED: any(was_loaded(row) for row in rows),
         Doubt.CORES: any(uses_cores_otherwise(row) for row in rows),
         Doubt.NOISY: (spread([row["seconds"] for row in rows if row["seconds"] is not None]) or 0) > NOISY,
+        Doubt.UNPROVED: not synthetic and not shortened and not all(is_proved(row) for row in rows),
     }
     return tuple(doubt for doubt, holds in found.items() if holds)
 
@@ -111,6 +115,11 @@ def slowed_by(row: Mapping[str, Any]) -> tuple[str, ...]:
     moments = ("gpus_before", "gpus_during", "gpus_after")
     states = [state for moment in moments for state in json.loads(row.get(moment) or "[]")]
     return tuple(sorted({reason for state in states for reason in state.get("throttled") or ()}))
+
+
+def is_proved(row: Mapping[str, Any]) -> bool:
+    """Whether parity of the same script, image and platform was kept beside a run."""
+    return str(row.get("proof") or "").startswith("parity")
 
 
 def was_loaded(row: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from orchestrator.report.rows import distance, started
 from orchestrator.results.rows import Row
 
 SHORT, BARE, BAD, ABSENT, NOTED = "†", "‡", "✗", "–", "·"
-SLOWED, SHARED, UNSTEADY, BUSY, IDLE, DOUBTED = "§", "‖", "≈", "#", "¶", "?"
+SLOWED, SHARED, UNSTEADY, BUSY, IDLE, UNPROVED, DOUBTED = "§", "‖", "≈", "#", "¶", "°", "?"
 MARKS = {
     Doubt.SHORTENED: SHORT,
     Doubt.SYNTHETIC: SHORT,
@@ -21,6 +21,7 @@ MARKS = {
     Doubt.NOISY: UNSTEADY,
     Doubt.LOADED: BUSY,
     Doubt.CORES: IDLE,
+    Doubt.UNPROVED: UNPROVED,
 }
 
 

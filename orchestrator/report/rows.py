@@ -29,7 +29,7 @@ COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
     "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run", "start", "steps",
-    "threads", "cpu_used", "load_before", "load_after", "image", "pretrained",
+    "threads", "cpu_used", "load_before", "load_after", "image", "pretrained", "image_digest",
 )  # fmt: skip
 """What of a row the tables show."""
 
@@ -109,13 +109,31 @@ def by_workload(results: "pa.Table", titles: Mapping[str, str], published: bool)
     With ``published`` it is all workloads of 2018, with the figures of then.
     """
     rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
-    rows = [row for row in rows if row["parity"] is None]  # compared with the reference, not measured
     known = list(workloads())
     found: dict[str, list[Row]] = defaultdict(list, {name: [] for name in (known if published else ())})
-    for row in with_machines(rows):
+    for row in with_machines(with_proofs(rows)):
         found[row["workload"]].append(row)
     order = sorted(found, key=lambda name: (known.index(name) if name in known else len(known), name))
     return [of_workload(name, found[name], titles, published and name in known) for name in order]
+
+
+def with_proofs(rows: Sequence[Row]) -> list[Row]:
+    """The rows that were measured, each with its proof: one that was there before it, or came later.
+
+    The same image has the same scripts, so a comparison with the reference that is among the rows proves all of it.
+    """
+    proved = {made_of(row): row["run"] for row in rows if row["parity"] is not None and row["status"] == Status.OK}
+    return [
+        {**row, "proof": row["proof"] or (f"parity of this script and image, run {run}" if run else None)}
+        for row in rows
+        if row["parity"] is None
+        for run in [proved.get(made_of(row)) if row["image_digest"] and row["gpu"] == "none" else None]
+    ]
+
+
+def made_of(row: Row) -> tuple[str, ...]:
+    """What of a row has to be the same for a comparison with the reference to stand for it."""
+    return tuple(row[name] for name in ("image_digest", "library", "workload", "platform", "gpu", "variant"))
 
 
 def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], published: bool) -> WorkloadRows:

@@ -13,7 +13,7 @@ from orchestrator.cell import contract
 from orchestrator.errors import ResultError
 from orchestrator.results import checking
 from orchestrator.results.files import read_results, table_of
-from orchestrator.results.paths import CELLS, INCOMPATIBLE, LOG, MERGED, PARITY, PASSING, REPORTS, SUPERSEDED
+from orchestrator.results.paths import CELLS, COMPARE, INCOMPATIBLE, LOG, MERGED, PARITY, PASSING, REPORTS, SUPERSEDED
 from orchestrator.results.rows import row_by_hand
 
 Check = Callable[[Path, re.Match[str]], None]
@@ -64,8 +64,10 @@ KINDS = (
     Kind(rf"{REPORTS}(?:/{WORD}){{1,8}}", 512 * MB, is_text),
 )
 
-PRIVATE = r"(?:.*/)?(?:{}|{}|.*{})|.*{}".format(*map(re.escape, (MERGED, INCOMPATIBLE, PASSING, SUPERSEDED)))
-"""What stays where it is: it is made from the rest, is no result yet, or none any more."""
+PRIVATE = r"(?:.*/)?(?:{}|{}|.*{})|.*{}|{}/.*".format(
+    *map(re.escape, (MERGED, INCOMPATIBLE, PASSING, SUPERSEDED, COMPARE))
+)
+"""What stays where it is: it is made from the rest, is no result yet, or none any more, or is one of a comparison."""
 
 
 def kind_of(name: str) -> Kind | None:

@@ -48,7 +48,7 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": active.engine.host, "gpus": gpus}
         claim.update(state="running", expected=active.expected(cell), **facts)
         active.progress.started(cell, lease)
-        proved = Proof()
+        proved = Proof(proof.known(planned, active))
         if proof.is_needed(planned, active):
             proved = proof.prove(planned, task, active, lambda asked: run_attempts(asked, claim, active, cell)[0])
         outcome, run = (proved.outcome, uuid.uuid4().hex) if proved.outcome else run_attempts(task, claim, active, cell)

@@ -143,6 +143,9 @@ def compare(contests: Sequence[Contest], limits: Limits, run: Run) -> tuple[list
             run.progress.say(f"{found.name}: {found.rounds} rounds of each side, {found.said}")
     except KeyboardInterrupt:
         tally.interrupted = True
+    finally:
+        if run.settings.results.is_dir():
+            running.give_to_owner(run.settings.results)
     return judged(contests, limits), tally
 
 

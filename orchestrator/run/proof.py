@@ -1,11 +1,14 @@
 """Evidence before a number: on a card, the same image and script first prove there that they have the right model.
 
 Once for each image, driver and model of card, in minutes at most: the parity of the workload, whose row lies among the
-other comparisons with the reference. A cell whose proof fails is not timed, and says why.
+other comparisons with the reference. A cell whose proof fails is not timed, and says why. On a CPU it is made only if
+somebody asks for it; one that `rosetta parity` has left in the same results folder counts as well.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,12 +44,13 @@ class Proof:
 
 
 def is_needed(planned: Planned, active: ActiveRun) -> bool:
-    """Whether a cell is to be timed on a card, or in an installation that is not ours, of which nobody knows anything.
+    """Whether a cell is to be timed on a card, or in an installation that is not ours, or on a CPU if that was asked.
 
     On a machine whose cards are only imagined nothing can be proved.
     """
     own, on_card = planned.cell.platform == OWN, planned.cell.gpu != "none"
-    return not planned.cell.parity and (on_card or own) and not (on_card and active.host.imagined)
+    asked = on_card or own or active.settings.proof
+    return not planned.cell.parity and asked and not (on_card and active.host.imagined)
 
 
 def proving(cell: Cell) -> Cell:
@@ -60,36 +64,78 @@ def proving(cell: Cell) -> Cell:
 
 def prove(planned: Planned, task: Task, active: ActiveRun, run: Callable[[Task], Outcome]) -> Proof:
     """Find the proof of a cell's image on its card, or make it by ``run`` on the GPUs that the cell holds."""
-    assert planned.image is not None
     cell = proving(planned.cell)
-    name = key(cell, planned.image, active.engine.name, active.host.pretended)
-    folder = ResultsFolder(active.settings.results).parity
-    path = folder.result(name, cell.id)
+    name, path = place_of(cell, planned, active)
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_locks.waited_for(file_locks.host_folder() / f"proof-{name}.lock"):
-        row = found(path, active)
+        row, when = found(path, active), ""
         if row is None:
+            when = "just before"
             active.progress.say(f"{cell.id}: not proved {where(cell)} yet; comparing with the reference first")
             comparison = replace(task, cell=cell, key=name, run=uuid.uuid4().hex, data=None, weights=None)
             row = made(comparison, path, active, run)
-    return judged(row, where(cell))
+    return judged(row, where(cell), when or age(row))
+
+
+def known(planned: Planned, active: ActiveRun) -> str:
+    """What is said of a cell on a CPU whose image and script have passed parity before; empty if they have not.
+
+    All runs of `rosetta parity` that lie there have to be good, and the same to the last digit.
+    """
+    if planned.cell.parity or planned.cell.gpu != "none":
+        return ""
+    cell = proving(planned.cell)
+    paths = [place_of(replace(cell, repeat=repeat), planned, active)[1] for repeat in range(RUNS)]
+    rows = [read(path) for path in paths if path.is_file()]
+    good = [row for row in rows if row and row["status"] == Status.OK]
+    alike = len({row["parity"] for row in good}) == 1 and len(good) == len(rows)
+    return judged(good[0], where(cell), age(good[0])).said if alike else ""
+
+
+RUNS = 3
+"""Of a cell by `rosetta parity`, unless somebody asks for others."""
+
+
+def place_of(cell: Cell, planned: Planned, active: ActiveRun) -> tuple[str, Path]:
+    """The key and the file of a comparison with the reference, as `rosetta parity` has them."""
+    assert planned.image is not None
+    pretended = active.host.pretended and cell.gpu != "none"
+    name = key(cell, planned.image, active.engine.name, pretended, planned.base)
+    return name, ResultsFolder(active.settings.results).parity.result(name, cell.id)
+
+
+def age(row: Row) -> str:
+    """How long ago a comparison was made."""
+    days = int((time.time() - row["started"]) // 86400) if row["started"] else 0
+    return f"{days} day{'s' if days != 1 else ''} before" if days > 0 else "less than a day before"
+
+
+def read(path: Path) -> Row | None:
+    """The row of an earlier comparison, its start in seconds; None for a damaged file, which proves nothing."""
+    try:
+        table = read_results(path)
+        (row,) = table.drop_columns("started").to_pylist()  # to make a time of it, Arrow would import pandas
+        started = table["started"].cast("int64").to_pylist()[0]
+    except (ResultError, ValueError):
+        return None
+    return {**row, "started": started / 1e6 if started else None}
 
 
 def where(cell: Cell) -> str:
     """Where a proof holds."""
-    return "on this card" if cell.gpu != "none" else "in this installation"
+    if cell.gpu != "none":
+        return "on this card"
+    return "in this installation" if cell.platform == OWN else "of this script and image"
 
 
 def found(path: Path, active: ActiveRun) -> Row | None:
     """The row of an earlier proof if it is of this driver; else it is kept under another name."""
     if not path.is_file():
         return None
-    try:
-        (row,) = read_results(path).to_pylist()
-        if row["driver"] is None or not active.host.driver or version_of(row["driver"]) == active.host.driver:
-            return dict(row)
-    except (ResultError, ValueError):
-        pass  # a damaged file proves nothing
+    row = read(path)
+    with suppress(ValueError):
+        if row and (not row["driver"] or not active.host.driver or version_of(row["driver"]) == active.host.driver):
+            return row
     path.rename(superseded_path(path))
     return None
 
@@ -113,10 +159,10 @@ def made(task: Task, path: Path, active: ActiveRun, run: Callable[[Task], Outcom
     return row
 
 
-def judged(row: Row, where: str) -> Proof:
+def judged(row: Row, where: str, when: str) -> Proof:
     """What a comparison's row means for the cells that wait for it."""
     if row["status"] == Status.OK:
-        return Proof(f"parity {where}, run {row['run']}")
+        return Proof(f"parity {where}, run {row['run']}, {when}")
     if row["status"] == Status.HOST_LOST:
         return Proof(outcome=Outcome(Status.HOST_LOST, f"lost while it was proved: {row['reason']}"))
     return Proof(outcome=Outcome(Status.FAILED, f"not proved {where}, so not timed: {row['reason']}"))

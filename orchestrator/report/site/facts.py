@@ -38,7 +38,7 @@ FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("host", "host"), ("cpu", "CPU"), ("cores", "cores"), ("memory", "memory"), ("os", "system"),
         ("kernel", "kernel"), ("gpu_name", "GPU"), ("n_gpus", "GPUs used"), ("driver", "driver"),
         ("gpu_uuids", "UUIDs"), ("capability", "compute capability"), ("device", "device, by the library"),
-        ("proof", "proved on this card"), ("gpu_others", "processes of others"), ("gpu_peak_memory", "most GPU memory"),
+        ("proof", "proved by"), ("gpu_others", "processes of others"), ("gpu_peak_memory", "most GPU memory"),
         ("gpus_before", "GPUs at the start"), ("gpus_during", "in the middle"), ("gpus_after", "at the end"),
         ("energy", "energy"),
         ("peak_memory", "memory of the process"), ("container_memory", "memory of the container"),

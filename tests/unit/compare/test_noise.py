@@ -183,7 +183,8 @@ def test_nothing_measured_is_an_error(call: Any):
 
 def row(**changes: Any) -> dict[str, Any]:
     cell = Cell("pytorch", changes.pop("workload", "rnn"), data=changes.pop("data", "real"))
-    return {**unfilled_row(cell), "seconds": 10.0, "shortened": False, **changes}
+    proof = "parity of this script and image, run 1"
+    return {**unfilled_row(cell), "seconds": 10.0, "shortened": False, "proof": proof, **changes}
 
 
 def hot(*reasons: str) -> str:
@@ -198,6 +199,8 @@ def hot(*reasons: str) -> str:
         ([row(), row(seconds=13.0)], (Doubt.NOISY,)),
         ([row(), row(shortened=True)], (Doubt.SHORTENED,)),
         ([row(), row(seconds=10.1), row(), row(seconds=10.2), row(seconds=13.0)], ()),  # outvoted
+        ([row(), row(proof=None)], (Doubt.UNPROVED,)),
+        ([row(proof=None, shortened=True)], (Doubt.SHORTENED,)),
         ([row(load_after=1.0)], ()),
         ([row(load_before=16.0)], (Doubt.LOADED,)),
         ([row(), row(load_after=1.5)], (Doubt.LOADED,)),
@@ -216,6 +219,7 @@ def test_what_is_not_ranked(rows: list[dict[str, Any]], expected: tuple[Doubt, .
 def test_a_run_that_uses_its_cores_otherwise_than_its_library_does_is_not_ranked():
     (library, workload, cores), used = next(iter(cores_used.measured().items()))
     usual = {**unfilled_row(Cell(library, workload)), "seconds": 10.0, "shortened": False, "cores": cores}
+    usual["proof"] = "parity of this script and image, run 1"
     assert doubts([{**usual, "cpu_used": used}]) == ()
     assert doubts([{**usual, "cpu_used": used - 0.3}]) == (Doubt.CORES,)
     assert doubts([{**usual, "cpu_used": used + 0.3}]) == (Doubt.CORES,)

@@ -27,7 +27,8 @@ def ran(library: str, seconds: float, quality: float = 0.857, /, *axes: str, **c
     names = {name: changes[name] for name in ("data", "repeat", "precision", "variant") if name in changes}
     cell = Cell(library, changes.pop("workload", "rnn"), *(axes or ("cpu", "none")), **names)
     measured = {"status": "ok", "seconds": seconds, "quality": quality, "metric": "accuracy", "engine": "docker"}
-    return {**unfilled_row(cell), **measured, **EPYC, "started": NOW, "n_gpus": int(bool(axes)), **changes}
+    facts = {"started": NOW, "n_gpus": int(bool(axes)), "proof": "parity of this script and image, run 1"}
+    return {**unfilled_row(cell), **measured, **EPYC, **facts, **changes}
 
 
 def four(library: str, seconds: float, *facts: Any, **changes: Any) -> list[dict[str, Any]]:
@@ -304,15 +305,32 @@ def test_a_card_that_others_used_is_marked_and_not_ranked():
 def test_an_image_that_the_project_never_saw_on_a_gpu_has_a_note_and_its_time():
     proved = "parity on this card, run 0123"
     card = ("cuda9", "v100")
-    rows = [ran("cntk", 9, 0.86, *card, proof=proved), ran("tensorflow-2018", 9, 0.86, *card), ran("pytorch", 9, 0.86)]
+    rows = [ran("cntk", 9, 0.86, *card, proof=proved), ran("tensorflow-2018", 9, 0.86, *card, proof=None)]
+    rows += [ran("pytorch", 9, 0.86)]
     (table, *_), _ = tables.tables(table_of(rows), {**TITLES, "tensorflow-2018": "TF 1.12"})
     first = "first seen on a GPU here, never by this project"
     assert [note.text for note in table.notes] == [
         f"{first}; the same weights gave the reference's numbers on this card: CNTK",
         f"{first}; not proved on this card: TF 1.12",
-        "of fewer than 4 rounds nobody can tell which is the fastest: 'rosetta run --until-stable'",
     ]
     assert [entry.time for entry in table.rows["CNTK"]] == ["", "9.0 s"]
+
+
+def test_only_what_has_parity_beside_it_is_ranked_whenever_that_was_made():
+    proof = {"parity": "{}", "image_digest": "sha256:1", "run": "0123", "repeat": 9}
+    image = {"proof": None, "image_digest": "sha256:1"}
+    rows = [
+        *four("jax", 10),
+        *four("chainer", 12),
+        *four("pytorch", 9, **{**image, "image_digest": "sha256:2"}),
+        *four("mxnet", 8, **image),
+    ]
+    for change, marks in (({}, ""), ({"status": "failed"}, "°"), ({"variant": "highapi"}, "°")):
+        (table,), legend = tables.tables(table_of([*rows, ran("mxnet", 1, **{**proof, **change})]), TITLES)
+        shown = {library: (entry.marks, entry.fastest) for library, (entry,) in table.rows.items()}
+        shown.pop("chainer", None)
+        assert shown == {"jax": ("", bool(marks)), "PyTorch": ("°", False), "MXNet": (marks, not marks)}
+        assert any("rosetta parity" in note.text for note in legend)
 
 
 def test_what_can_t_be_told_from_the_fastest_is_marked_too():

@@ -12,6 +12,7 @@ from orchestrator.compare.pairs import Clock, Verdict
 from orchestrator.engines.output import success
 from orchestrator.engines.protocol import FewerCores, Task
 from orchestrator.plan.verdicts import plan_cells
+from orchestrator.results import shared
 from orchestrator.results.merging import gather
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.run import screen
@@ -153,9 +154,12 @@ def test_under_load_processor_time_counts_unless_somebody_asks_for_the_clock(pit
     assert (by_clock.clock, by_clock.verdict) == (Clock.WALL, Verdict.UNSURE)
 
 
-def test_a_merge_of_the_folder_takes_no_comparison_for_results(pit):
+def test_neither_merge_nor_sync_takes_a_comparison_for_results(pit):
     pit(Timed({"pytorch": 1.0, "jax": 1.3}), "jax")
     assert gather([pit.folder]).num_rows == 0
+    files = [path.relative_to(pit.folder).as_posix() for path in pit.folder.rglob("*.parquet")]
+    assert files
+    assert all(shared.is_private(name) for name in files)  # to sync it is nobody else's business
 
 
 def test_fewer_cores_are_the_first_of_those_that_a_cell_would_have():

@@ -30,6 +30,8 @@ def answer(cell: Cell, driver: str, errors: dict[str, float]) -> Outcome:
         {**said.environment.model_dump(), "gpus": [{**CARD, "driver": driver}]}
     )
     facts = {"platform": cell.platform, "n_gpus": 1, "precision": cell.precision, "environment": environment}
+    if cell.gpu == "none":
+        facts |= {"n_gpus": 0, "environment": said.environment}
     steps = {"steps": 5, "samples_tested": 64, "epoch_losses": []}
     proving = {"parity": errors, "metric": "parity", "quality": 1.0, **steps} if cell.parity else {}
     return success(said.model_copy(update={**facts, **proving}), "said")
@@ -40,12 +42,12 @@ def go(tmp_path, monkeypatch):
     """Run the cells on a machine; the cells that the engine ran, and the rows by repeat and precision."""
     monkeypatch.setenv("ROSETTA_LOCKS", str(tmp_path / "locks"))
 
-    def go(cells=CELLS, host=HOST, errors=GOOD, driver="580.65", does=None):
+    def go(cells=CELLS, host=HOST, errors=GOOD, driver="580.65", does=None, **settings):
         engine = Engine(lambda task: (does(task) if does else None) or answer(task.cell, driver, errors))
         engine.machine_code = lambda image: None
         planned = verdicts.plan_cells(cells, engine, tmp_path, host)
         with (tmp_path / "shown").open("w") as file:
-            running.run(planned, engine, Settings(tmp_path), host, screen.Lines(Console(file=file)))
+            running.run(planned, engine, Settings(tmp_path, **settings), host, screen.Lines(Console(file=file)))
         rows = read_results(ResultsFolder(tmp_path).merged).to_pylist()
         timed = {(row["repeat"], row["precision"]): row for row in rows if row["parity"] is None}
         return engine.ran, timed
@@ -61,9 +63,34 @@ def test_an_image_is_proved_once_on_a_card_whatever_the_repeat_and_precision(go)
     assert {row["status"] for row in rows.values()} == {"ok"}
     (proved,) = ResultsFolder(go.folder).parity.results()
     (row,) = read_results(proved[1]).to_pylist()
-    assert {each["proof"] for each in rows.values()} == {f"parity on this card, run {row['run']}"}
+    assert {each["proof"] for each in rows.values()} == {
+        f"parity on this card, run {row['run']}, {when}" for when in ("just before", "less than a day before")
+    }
     again, _ = go([*CELLS, replace(CELL, repeat=2)])
     assert again == [replace(CELL, repeat=2)]
+
+
+ON_CPU = Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=64)
+
+
+def test_on_a_cpu_a_proof_that_is_there_is_named_and_none_is_made_unless_asked_for(go):
+    ran, rows = go([ON_CPU])
+    assert (ran, rows[0, "fp32"]["proof"]) == ([ON_CPU], None)
+    ran, rows = go([replace(ON_CPU, repeat=1)], proof=True)
+    assert ran == [proof.proving(ON_CPU), replace(ON_CPU, repeat=1)]
+    assert rows[1, "fp32"]["proof"].startswith("parity of this script and image, run ")
+    ran, rows = go([replace(ON_CPU, repeat=2)])
+    assert ran == [replace(ON_CPU, repeat=2)]
+    assert rows[2, "fp32"]["proof"].endswith(", less than a day before")
+
+
+def test_on_a_cpu_what_has_failed_parity_is_not_timed_if_that_is_asked_and_else_not_ranked(go):
+    bad = {**GOOD, "scores": 0.5}
+    ran, rows = go([ON_CPU], errors=bad, proof=True)
+    assert ran == [proof.proving(ON_CPU)]
+    assert rows[0, "fp32"]["reason"].startswith("not proved of this script and image, so not timed")
+    _, rows = go([replace(ON_CPU, repeat=1)])
+    assert (rows[1, "fp32"]["status"], rows[1, "fp32"]["proof"]) == ("ok", None)
 
 
 def test_another_driver_asks_for_another_proof(go):
