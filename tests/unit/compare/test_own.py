@@ -141,7 +141,7 @@ def test_rows_of_another_machine_are_no_baseline_unless_they_were_asked_for(ours
     elsewhere = {**ours, "cpu": "another"}
     found = compared(theirs(ours), elsewhere)
     assert found.verdict is Verdict.NONE
-    assert found.reasons[0].startswith("no row of ours for this machine in ours: 'rosetta run --only pytorch/rnn/*'")
+    assert found.reasons[0].startswith("no row of ours for this machine in ours: rosetta run --only 'pytorch/rnn/*'")
     assert compared(theirs(ours), elsewhere, anywhere=True).verdict is Verdict.SLOWER
 
 
