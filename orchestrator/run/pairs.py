@@ -193,7 +193,7 @@ def run_once(contest: Contest, mine: bool, repeat: int, run: Run, tally: Tally) 
         settings = replace(run.settings, results=folder, cores=side.cores)
         found = running.run([planned], side.engine, settings, side.host, run.progress, run.interruption)
     tally.include(found)
-    if planned.verdict is Plan.READY:
+    if planned.verdict is Plan.READY and not found.interrupted and not found.error:
         note(contest.folder, {"side": "b" if mine else "a", "repeat": repeat, "key": planned.key} | {
             "before": before, "after": state() if here else {},
         })  # fmt: skip
