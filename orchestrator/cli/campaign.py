@@ -60,9 +60,10 @@ def campaign(
     """Measure a card in an hour: one command, one Parquet file and one page to send in.
 
     In this order: what the machine has, parity, the three workloads of one GPU in fp32, then in tf32 and bf16, the way
-    of 2018 against them (from a checkout), further seeds, DenseNet-121, several GPUs. What does not fit into the time
-    is left out from the end, and named. What is done is not run again: after Ctrl-C, or to go on for another hour,
-    type the same again. Without a card it is the CPU's campaign. docs/submit.md says how to send the rows in.
+    of 2018 against them (from a checkout), further seeds, DenseNet-121, several GPUs, all other libraries. What does
+    not fit into the time is left out from the end, and named. What is done is not run again: after Ctrl-C, or to go on
+    for another hour, type the same again. Without a card it is the CPU's campaign. docs/submit.md says how to send the
+    rows in.
 
     \b
     examples:
