@@ -1,6 +1,7 @@
 """The whole matrix in a real browser: the picture of it, its reasons, one machine per table, narrow screens, paper."""
 
 import io
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,9 @@ def write(folder: Path, libraries: int) -> Path:
     """The pages of some libraries; of the runs, which have one each, those of the CNN that failed."""
     like = read_results(ROOT / "docs" / "results" / "2026-11-25-cpu.parquet").to_pylist()
     rows = list(matrix.rows(next(row for row in like if row["cell"] == "pytorch/rnn/cpu"), libraries))
-    site = pages.Site(table_of(rows), "matrix")
+    errors = dict.fromkeys(("scores", "loss", "parameters", "updates"), 1e-6)
+    compared = [{**rows[-1], **row, "run": f"parity {row['run']}", "parity": json.dumps(errors)} for row in like[:3]]
+    site = pages.Site(table_of([*rows, *compared]), "matrix")
     failed = {row["page"] for row in site.rows if (row["workload"], row["status"]) == ("cnn", "failed")}
     for path, make in site.pages.items():
         if "cells/" not in path or path in failed:
@@ -176,6 +179,24 @@ def test_paper_cuts_nothing(page, some):
             assert box["x"] + box["width"] <= 719, path
         page.emulate_media(media="screen")
         page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_all_cells_fit_on_paper_with_their_reasons(page, some):
+    page.set_viewport_size({"width": 718, "height": 1000})
+    page.emulate_media(media="print")
+    page.goto((some / "cells.html").as_uri())
+    reason = page.locator("tr:has(td.failed) td:last-child").first
+    assert reason.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+    assert reason.bounding_box()["width"] > 80
+
+
+def test_parity_shows_its_comparisons_and_tolerances(page, some):
+    page.goto((some / "parity.html").as_uri())
+    assert page.locator("tbody tr").count() >= 1
+    assert (
+        "cnn: scores 1e-04, loss 1e-04, parameters 1e-03, updates 1e-02"
+        in page.locator("#content li").all_inner_texts()
+    )
 
 
 def test_charts_are_of_one_machine_with_the_quality_named_and_its_band(page, whole):

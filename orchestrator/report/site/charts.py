@@ -34,8 +34,9 @@ def charts(views: Sequence[View], by_run: Mapping[str, Row]) -> Iterator[Chart]:
         data = list(data_of(view, by_run))
         title = view.title.split(":")[0]
         where = "" if view.alone else f", {view.machine or 'unknown machine'}"
-        for column in dict.fromkeys(datum["where"] for datum in data):
-            here = ranked([datum for datum in data if datum["where"] == column])
+        for column in map(" ".join, view.columns):
+            if not (here := ranked([datum for datum in data if datum["where"] == column])):
+                continue
             yield Chart(view.workload, f"{title}: {column}{where}", on(view, caption(here)), bars(here))
         if len(full := [datum for datum in data if datum["ranked"]]) > 1:
             scale = quality_scale(view.workload, full)
