@@ -140,7 +140,11 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 @running
 @steadiness
 @click.option("--print", "show", is_flag=True, help="Run nothing; print each cell as a 'docker run' to type.")
-@click.option("--proof", is_flag=True, help="Before an image's first cell on a CPU, too: does it pass parity?")
+@click.option(
+    "--proof/--no-proof",
+    default=None,
+    help="Parity before an image's first cell on a CPU. Default: for cells that may be ranked, real data in full.",
+)
 @own_weights
 @installations
 def run(

@@ -39,14 +39,14 @@ class Length:
 
 @dataclass(frozen=True)
 class Running:
-    """How to run; ``deadline`` and ``build_deadline`` in seconds; with ``proof`` nothing is timed without parity."""
+    """How to run; ``deadline`` and ``build_deadline`` in seconds; ``proof`` as in a run's settings."""
 
     jobs: int
     deadline: float
     build_deadline: float
     rerun: str | None
     as_json: bool
-    proof: bool = False
+    proof: bool | None = None
 
 
 @dataclass(frozen=True)

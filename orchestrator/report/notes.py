@@ -50,7 +50,7 @@ LEGEND = {
     UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart: not ranked",
     BUSY: f"the machine had more to do than it could, {LOADED} times or more by its load: not ranked",
     IDLE: "used its cores more or less than the library does on a quiet machine, see 'rosetta verify': not ranked",
-    UNPROVED: "no parity of the same script and image beside it, see 'rosetta parity' and '--proof': not ranked",
+    UNPROVED: "no parity of the same script and image beside it, see 'rosetta parity': not ranked",
     BARE: "run without a container: the machine's own Python and system libraries, no isolation",
 }
 

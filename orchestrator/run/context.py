@@ -21,7 +21,7 @@ class Settings:
     """How to run: the results folder, cells without GPU at a time, seconds for a cell and a build, source of data.
 
     ``weights`` is the file that cells with weights of their own start from; ``cores`` how many a cell has at most;
-    ``proof`` asks for parity before a cell on a CPU, too.
+    ``proof`` says whether cells on a CPU pass parity first; None: those that may be ranked.
     """
 
     results: Path
@@ -31,7 +31,7 @@ class Settings:
     build_deadline: float = 3 * 3600
     weights: Path | None = None
     cores: int | None = None
-    proof: bool = False
+    proof: bool | None = None
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """Evidence before a number: on a card, the same image and script first prove there that they have the right model.
 
 Once for each image, driver and model of card, in minutes at most: the parity of the workload, whose row lies among the
-other comparisons with the reference. A cell whose proof fails is not timed, and says why. On a CPU it is made only if
-somebody asks for it; one that `rosetta parity` has left in the same results folder counts as well.
+other comparisons with the reference. A cell whose proof fails is not timed, and says why. On a CPU it is made for what
+may be ranked, real data of the published length; one that `rosetta parity` has left in the same results folder counts.
 """
 
 import time
@@ -44,13 +44,15 @@ class Proof:
 
 
 def is_needed(planned: Planned, active: ActiveRun) -> bool:
-    """Whether a cell is to be timed on a card, or in an installation that is not ours, or on a CPU if that was asked.
+    """Whether a cell is to be timed on a card, in an installation that is not ours, or on a CPU and may be ranked.
 
-    On a machine whose cards are only imagined nothing can be proved.
+    ``Settings.proof`` decides for all cells on a CPU. On a machine whose cards are only imagined nothing can be proved.
     """
-    own, on_card = planned.cell.platform == OWN, planned.cell.gpu != "none"
-    asked = on_card or own or active.settings.proof
-    return not planned.cell.parity and asked and not (on_card and active.host.imagined)
+    cell = planned.cell
+    on_card, ranked = cell.gpu != "none", cell.data == "real" and cell.epochs is None and cell.samples is None
+    on_cpu = ranked if active.settings.proof is None else active.settings.proof
+    asked = on_card or cell.platform == OWN or on_cpu
+    return not cell.parity and asked and not (on_card and active.host.imagined)
 
 
 def proving(cell: Cell) -> Cell:

@@ -1,6 +1,8 @@
 """Before a card's first timed cell its image is proved there, once; with an engine that does as it is told."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -82,6 +84,24 @@ def test_on_a_cpu_a_proof_that_is_there_is_named_and_none_is_made_unless_asked_f
     ran, rows = go([replace(ON_CPU, repeat=2)])
     assert ran == [replace(ON_CPU, repeat=2)]
     assert rows[2, "fp32"]["proof"].endswith(", less than a day before")
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "needed"),
+    [
+        ({"data": "real"}, None, True),
+        ({"data": "real", "samples": 5000}, None, False),
+        ({"data": "real", "epochs": 1}, None, False),
+        ({"data": "synthetic"}, None, False),
+        ({"data": "real"}, False, False),
+        ({"data": "synthetic"}, True, True),
+        ({"data": "real", "parity": True}, True, False),
+    ],
+)
+def test_on_a_cpu_what_may_be_ranked_is_proved_first_unless_somebody_decides_otherwise(changes, asked, needed):
+    planned = SimpleNamespace(cell=Cell("pytorch", "rnn", **changes))
+    active = SimpleNamespace(settings=Settings(Path(), proof=asked), host=HOST)
+    assert proof.is_needed(planned, active) is needed
 
 
 def test_on_a_cpu_what_has_failed_parity_is_not_timed_if_that_is_asked_and_else_not_ranked(go):
