@@ -44,7 +44,10 @@ CARDS: Mapping[str, Card] = {
     # H200 data sheet, SXM: as the H100, 4.8 TB/s
     "h200": tensor(67, 494.7, 989.5, 4800),
 }
-"""The fastest form of each card, at the clock of the maker's data sheet; none holds that clock under full load."""
+"""The fastest form of each card, at the clock of the maker's data sheet; none holds that clock under full load.
+
+The figures are the data sheets' as others quote them: only the K80's was read itself.
+"""
 
 CORE = 0.3
 """TFLOPS of a CPU's core: two units of 16 lanes for fused multiply-add at 4.7 GHz, more than any has."""
