@@ -31,6 +31,12 @@ def key(cell: Cell, image: Image, engine: str, pretended: bool = False, base: st
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def key_in(digest: str, cell: Cell) -> str:
+    """The content hash of a run in an image of somebody else's, known by its digest: it brings its own script along."""
+    content = {"cell": vars(cell), "contract": contract.CONTRACT, "image": digest}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
 @cache
 def data_digest(dataset: str) -> str:
     """Content hash of a data set, from its declared checksums."""

@@ -63,7 +63,7 @@ class Planned:
     """A cell with its verdict. ``key`` and ``image`` are set unless the cell is incompatible.
 
     ``note`` is what to know of one that is not; ``lacks_gpu`` says that nothing but this machine's GPUs is in the way.
-    ``base`` is what its image is built on.
+    ``base`` is what its image is built on, ``digest`` that of an image of somebody else's, with a script of its own.
     """
 
     cell: Cell
@@ -74,6 +74,7 @@ class Planned:
     note: str = ""
     lacks_gpu: bool = False
     base: str = ""
+    digest: str = ""
 
     @property
     def columns(self) -> dict[str, str | None]:

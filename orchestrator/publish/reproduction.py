@@ -4,8 +4,6 @@ The file is all that is needed: the orchestrator that made it, and its images/ a
 as the contract is the same. The file is not trusted: what it says becomes a cell only letter by letter.
 """
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from orchestrator.engines.isolation import odd_volumes
 from orchestrator.errors import BuildError, ResultError, SelectionError
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
+from orchestrator.plan.keys import key_in
 from orchestrator.plan.matrix import Point
 from orchestrator.plan.selection import known_words, select
 from orchestrator.plan.verdicts import Planned, Verdict
@@ -248,14 +247,14 @@ def plan(rows: Sequence[PublishedRow], folder: Path, host: Host) -> list[Planned
         reason = machine_reason(cell.platform, cell.gpu, host)
         done = ResultsFolder(folder).result(key, cell.id).exists()
         verdict = Verdict.INCOMPATIBLE if reason else Verdict.DONE if done else Verdict.READY
-        planned.append(Planned(cell, verdict, reason or "", row.image, key, base=row.row.get("base") or ""))
+        base, digest = row.row.get("base") or "", row.image.reference.digest
+        planned.append(Planned(cell, verdict, reason or "", row.image, key, base=base, digest=digest))
     return planned
 
 
 def key_of(row: PublishedRow) -> str:
     """The content hash of a run in a published image: the image has everything that is not in the cell."""
-    content = {"cell": vars(row.cell), "contract": contract.CONTRACT, "image": row.image.reference.digest}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return key_in(row.image.reference.digest, row.cell)
 
 
 def results_of(rows: Sequence[PublishedRow], folder: Path, say: Say = silent) -> "pa.Table":

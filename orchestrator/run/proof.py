@@ -17,7 +17,7 @@ from orchestrator.cell.cell import DEFAULTS, OWN, Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines.protocol import Task
 from orchestrator.errors import ResultError
-from orchestrator.plan.keys import key
+from orchestrator.plan.keys import key, key_in
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.files import read_results, write_log, write_row
 from orchestrator.results.paths import ResultsFolder, superseded_path
@@ -102,7 +102,10 @@ def place_of(cell: Cell, planned: Planned, active: ActiveRun) -> tuple[str, Path
     """The key and the file of a comparison with the reference, as `rosetta parity` has them."""
     assert planned.image is not None
     pretended = active.host.pretended and cell.gpu != "none"
-    name = key(cell, planned.image, active.engine.name, pretended, planned.base)
+    if planned.digest:
+        name = key_in(planned.digest, cell)
+    else:
+        name = key(cell, planned.image, active.engine.name, pretended, planned.base)
     return name, ResultsFolder(active.settings.results).parity.result(name, cell.id)
 
 

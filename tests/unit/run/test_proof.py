@@ -151,3 +151,13 @@ def test_on_a_machine_that_is_only_imagined_nothing_can_be_proved(go):
     ran, rows = go([CELL], Host((card,), (580, 65), imagined=True))
     assert ran == [CELL]
     assert rows[0, "fp32"]["proof"] is None
+
+
+def test_an_image_of_somebody_elses_brings_its_script_and_is_proved_by_its_digest(tmp_path):
+    active = SimpleNamespace(settings=Settings(tmp_path), host=HOST, engine=Engine(lambda task: success({})))
+    theirs = Cell("a-library-that-is-not-here", "rnn", data="synthetic")
+    names = {
+        proof.place_of(theirs, SimpleNamespace(image=object(), digest=f"sha256:{digit * 64}"), active)[0]
+        for digit in "ab"
+    }
+    assert len(names) == 2
