@@ -99,17 +99,16 @@ def show(results: "pa.Table", console: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    made.add_column("", no_wrap=True)
-    made.add_column("")
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    made.add_column("", overflow="fold")
     for heading in HEADINGS:
-        made.add_column(heading, justify="right", min_width=len("1.0e-00"))
+        made.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     made.add_column("runs", no_wrap=True)
     last = None
     for workload, library, errors, runs, good in lines(results):
         if workload != last:
-            made.add_row(workload, "allowed", *dict(tolerances())[workload], style="dim")
-        made.add_row("", Text(library), *map(Text, (*errors, runs)), style="" if good else "red")
+            made.add_row(f"{workload}, allowed", *dict(tolerances())[workload], style="dim")
+        made.add_row(Text(library), *map(Text, (*errors, runs)), style="" if good else "red")
         last = workload
     console.print(Text("\nParity: largest error against the reference in double precision", style="bold"), made)
 

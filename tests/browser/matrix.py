@@ -44,7 +44,7 @@ def rounds(like: dict[str, Any], number: int, cell: Cell, kind: int) -> Iterator
     seconds = 30 * (1 + number % 7) / (1 + PLACES.index((cell.platform, cell.gpu)))
     for repeat in range(1 if kind in (4, 5) else ROUNDS):
         base = {**like, **own, **card, **machine, "repeat": repeat, "n_gpus": int(cell.gpu != "none"), "workers": 1}
-        base["run"] = f"{cell.id}-{repeat}"
+        base |= {"run": f"{cell.id}-{repeat}", "proof": "parity of this script and image, run 1"}
         if kind == 4:
             base |= {"status": "failed", "reason": "exit code 1: CUDNN_STATUS_NOT_SUPPORTED", "quality": None}
             yield {
