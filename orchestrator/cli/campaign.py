@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.campaigning import Campaign, carry_out, finish, plan_of
+from orchestrator.cli import options
+from orchestrator.cli.campaign_steps import Campaign, carry_out, finish, plan_of
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import Installations, Length, Selection, installations, length, own_libraries
 from orchestrator.errors import CellsFailed, SelectionError
@@ -26,26 +27,26 @@ LONGEST = 600
 
 
 @click.command()
-@click.option("--budget", default="1h", show_default=True, metavar="TIME", help="1h, 90m, or none for no limit.")
+@click.option(
+    "--budget",
+    type=options.Duration(),
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    help="1h, 90m, or none for no limit.",
+)
 @click.option("--cpu", is_flag=True, help="Measure the CPU although there is a card.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run and how long it would take; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: a JSON list of all cells.")
-@click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable.")
-@click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable.")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    default="results",
-    show_default=True,
-    help="Where results lie; the file and the page to send in are in DIR/reports.",
-)
+@options.only
+@options.skip
+@options.results_in("results", "Where results lie; the file and the page to send in are in DIR/reports.")
 @click.option("--engine", type=click.Choice(["docker", "process"]), help="As for 'rosetta run'.")
 @own_libraries
 @installations
 @length
 def campaign(
-    budget: str,
+    budget: float,
     cpu: bool,
     dry_run: bool,
     as_json: bool,
@@ -74,19 +75,17 @@ def campaign(
       rosetta campaign --cpu --only 'pytorch/rnn/*' --data synthetic --epochs 1 --samples 640
     """
     from orchestrator.plan.campaign import Wanted
-    from orchestrator.run.budget import seconds_of
 
     if len(installations.python) + len(installations.image) > 1:
         raise click.UsageError("One campaign measures one installation.")
-    limit = seconds_of(budget)
     chosen = Selection(None, "full", only, skip, own, results, engine, None, False)
     wanted = Wanted(length.repeats or 3, only, skip, length.data, length.epochs, length.samples, cpu)
     made = campaign_of(chosen, installations, wanted)
     if dry_run:
-        show_plan(made, limit, as_json)
+        show_plan(made, budget, as_json)
         return
     try:
-        carry_out(made, limit)
+        carry_out(made, budget)
     except KeyboardInterrupt:
         echo("interrupted: what is done is kept, the same command carries on", err=True)
         sys.exit(INTERRUPTED)

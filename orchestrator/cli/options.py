@@ -1,10 +1,12 @@
 """The options that several commands share."""
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -109,13 +111,43 @@ def longest(name: str, default: float, text: str) -> Option:
     return click.option(name, type=click.FloatRange(min=1), default=default, metavar="SECONDS", help=text)
 
 
-results_folder = click.option(
-    "--results",
-    type=click.Path(path_type=Path, readable=False, file_okay=False),
-    metavar="DIR",
-    default="results",
+class Duration(click.ParamType[float]):
+    """An amount of time as people write it, in seconds: 90, 30m, 1h30m, 2 h, 1d; "none" is no limit."""
+
+    name = "duration"
+    UNITS: ClassVar = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0, "": 1.0}
+    PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s|$)")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Its seconds; an amount of nothing is refused."""
+        word = str(value).strip().lower()
+        if word == "none":
+            return math.inf
+        seconds = sum(float(number) * self.UNITS[unit] for number, unit in self.PART.findall(word))
+        if self.PART.sub("", word).strip() or not seconds:
+            self.fail(f"{value!r} is no amount of time: 90s, 30m, 2h, 1d or none", param, ctx)
+        return seconds
+
+
+def results_in(default: str, text: str) -> Option:
+    """The option for the folder of results."""
+    kind = click.Path(path_type=Path, readable=False, file_okay=False)
+    return click.option("--results", type=kind, metavar="DIR", default=default, show_default=True, help=text)
+
+
+results_folder = results_in("results", "Where results lie.")
+
+only = click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable.")
+
+skip = click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable.")
+
+threshold = click.option(
+    "--threshold",
+    type=click.FloatRange(min=0),
+    default=10.0,
     show_default=True,
-    help="Where results lie.",
+    metavar="PERCENT",
+    help="How much slower is too slow.",
 )
 
 own_weights = click.option(
@@ -153,8 +185,8 @@ selection = grouped(
         show_default=True,
         help="A profile of the matrix file: quick, try, precisions, scaling, workers, full.",
     ),
-    click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable."),
-    click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable."),
+    only,
+    skip,
     results_folder,
     click.option(
         "--engine",
@@ -168,12 +200,19 @@ selection = grouped(
 )
 """Of plan, build, run and parity: which cells, where, and where their results lie."""
 
-length = grouped(
-    "length",
-    Length,
+DATA_AND_LENGTH = (
     click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'."),
     click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
     click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
+)
+
+length_of_a_round = grouped("length", Length, *DATA_AND_LENGTH)
+"""Of compare, which decides itself how many rounds there are."""
+
+length = grouped(
+    "length",
+    Length,
+    *DATA_AND_LENGTH,
     click.option("--repeats", type=click.IntRange(1), metavar="N", help="N rounds, with the seeds 0 to N-1."),
 )
 """Of plan, build and run: what is measured in place of what the matrix file says."""
@@ -241,14 +280,7 @@ installations = grouped(
 judging = grouped(
     "judging",
     Judging,
-    click.option(
-        "--threshold",
-        type=click.FloatRange(min=0),
-        default=10.0,
-        show_default=True,
-        metavar="PERCENT",
-        help="How much slower is too slow.",
-    ),
+    threshold,
     click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs."),
     click.option("--markdown", "as_markdown", is_flag=True, help="As Markdown, for a summary or a comment."),
     click.option(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli import options
 from orchestrator.cli.options import Judging, Running, Selection, running, selection
 from orchestrator.errors import CellsFailed, DeclinedError, DiffersError
 from orchestrator.system.terminal import echo, note
@@ -79,17 +80,11 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
 
 @click.command()
 @click.argument("source", metavar="FILE|URL")
-@click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable.")
-@click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable.")
-@click.option(
-    "--results", type=click.Path(path_type=Path, file_okay=False), default="reproduced", show_default=True,
-    metavar="DIR", help="Where the new results go.",
-)  # fmt: skip
+@options.only
+@options.skip
+@options.results_in("reproduced", "Where the new results go.")
 @running
-@click.option(
-    "--threshold", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="PERCENT",
-    help="How much slower is too slow.",
-)  # fmt: skip
+@options.threshold
 @click.option("--yes", is_flag=True, help="Do not ask before programs of somebody else are run.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and from where; pull and run nothing.")
 def reproduce(

@@ -1,5 +1,7 @@
 """What a cell prints: events for the screen, and a log of bounded size."""
 
+import re
+
 from orchestrator.cell import events
 from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.cell.events import LONGEST_LINE
@@ -49,9 +51,13 @@ class Output:
                 del self._tail[:-LOG_TAIL]
 
 
+NO_REASON = re.compile(r"""{"event"|\s*\[(CALL STACK|0x[0-9a-f]+)\]""")
+"""Lines that say nothing to a person: events, and the frames below the message of an error of C++, as CNTK has them."""
+
+
 def failure(log: str, exit_code: int) -> Outcome:
     """The outcome of a cell that left no document: its exit code and the last thing it said."""
-    said = [line for line in log.splitlines() if line.strip() and not line.startswith('{"event"')]
+    said = [line for line in log.splitlines() if line.strip() and not NO_REASON.match(line)]
     last = f": {plain(said[-1].strip()[:300])}" if said else ""
     reason = "left no result although it ended with exit code 0" if exit_code == 0 else f"exit code {exit_code}"
     return Outcome(Status.FAILED, reason + last, log=log)

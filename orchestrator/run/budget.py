@@ -1,20 +1,14 @@
 """What of a campaign fits into the time that there is: what comes last is left out first."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.errors import SelectionError
 from orchestrator.plan.campaign import Part
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.run.estimates import Estimate
 
 Of = Callable[[Planned], Estimate]
 """How long a cell will take."""
-
-UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
-AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)")
-NO_LIMIT = ("none", "unlimited")
 
 
 @dataclass(frozen=True)
@@ -26,17 +20,6 @@ class Fitted:
     left_out: Sequence[Planned]
     seconds: float
     fits: bool = True
-
-
-def seconds_of(text: str) -> float:
-    """The seconds of "1h", "90m", "1h30m" or "none"; raises SelectionError for anything else."""
-    word = text.strip().lower()
-    if word in NO_LIMIT:
-        return float("inf")
-    found = AMOUNT.findall(word)
-    if not found or AMOUNT.sub("", word).strip():
-        raise SelectionError(f"{text!r} is no amount of time.", remedy="For example --budget 1h, 90m or none.")
-    return sum(float(number) * UNITS[unit] for number, unit in found)
 
 
 def fitted(parts: Sequence[Part], budget: float, of: Of, others: Callable[[Part], float]) -> list[Fitted]:

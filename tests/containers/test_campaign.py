@@ -1,13 +1,14 @@
 """A short campaign with a real image on the CPU: interrupted, taken up again, to the file and page it ends with."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from tests.containers.interruption import interrupted_after_a_cell
 
 pytestmark = pytest.mark.container
 
@@ -17,16 +18,8 @@ WORDS = [ROSETTA, "campaign", "--cpu", "--budget", "1h", *CELLS]
 
 
 def test_a_campaign_is_interrupted_goes_on_and_ends_with_what_is_sent_in(engine, cells_of, tmp_path):
-    with subprocess.Popen(WORDS, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        for line in run.stdout:
-            if "  ok  " in line:
-                break
-        run.send_signal(signal.SIGINT)
-        try:
-            run.communicate(timeout=60)
-        finally:
-            run.kill()  # one that hangs fails the test, and does not hang it
-    assert run.returncode == 130
+    code, _ = interrupted_after_a_cell(WORDS, tmp_path)
+    assert code == 130
     assert cells_of(tmp_path / "results" / "parity") == []  # the first that ended was a comparison
 
     done = subprocess.run(WORDS, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.system.checkout import ROOT
+from tests.containers.interruption import interrupted_after_a_cell
 
 pytestmark = pytest.mark.container
 
@@ -98,16 +98,8 @@ def test_real_reviews_reach_the_cell_through_a_volume(first_run, real_data, tmp_
 def test_ctrl_c_stops_the_containers_and_keeps_what_has_finished(first_run, cells_of, tmp_path):
     command = [str(Path(sys.executable).parent / "rosetta"), "run", "--profile", "quick", "--jobs", "2", "--only"]
     words = [*command, "pytorch/{rnn,cnn}/cpu", "--repeats", "20"]
-    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        for line in run.stdout:
-            if "  ok  " in line:
-                break
-        run.send_signal(signal.SIGINT)
-        try:
-            _, said = run.communicate(timeout=60)
-        finally:
-            run.kill()  # one that hangs fails the test, and does not hang it
-    assert run.returncode == 130
+    code, said = interrupted_after_a_cell(words, tmp_path)
+    assert code == 130
     assert "finished cells are kept" in said
     assert cells_of(tmp_path / "results") == []
     kept = [row for row in rows(tmp_path / "results" / "merged.parquet") if row["status"] == "ok"]

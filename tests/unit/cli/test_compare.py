@@ -1,5 +1,6 @@
 """What the two sides of `rosetta compare` stand for, and what is refused."""
 
+import math
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ from click.testing import CliRunner
 
 from orchestrator.cli import sides
 from orchestrator.cli.main import main
-from orchestrator.cli.options import Length, Selection
+from orchestrator.cli.options import Duration, Length, Selection
 from orchestrator.errors import MatrixError, SelectionError
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.console import screen
@@ -104,7 +105,17 @@ def test_a_comma_within_braces_is_part_of_the_glob():
     assert (words.cells, words.settings, words.cores) == ("{pytorch,jax}/rnn/cpu", {"variant": "highapi"}, 2)
 
 
-@pytest.mark.parametrize(("budget", "code"), [("soon", 2), ("0m", 2), ("-1", 2)])
-def test_a_budget_is_a_time(budget, code):
-    done = CliRunner().invoke(main, ["compare", "a/b", "c/d", "--budget", budget])
-    assert (done.exit_code, "is no time: 90s, 30m, 2h or 1d" in done.output) == (code, True)
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("20s", 20), ("30m", 1800), ("1h", 3600), ("1h30m", 5400), ("45 min", 2700), ("1.5 h", 5400),
+     ("1d", 86400), ("none", math.inf)],
+)  # fmt: skip
+def test_a_budget_is_read_as_people_write_it(text, seconds):
+    assert Duration()(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0m", "soon", "an hour", "1h and more", "-1h", "1x"])
+@pytest.mark.parametrize("command", [["compare", "a/b", "c/d"], ["campaign", "--dry-run"]])
+def test_what_is_no_amount_of_time_is_refused(command, text):
+    done = CliRunner().invoke(main, [*command, "--budget", text])
+    assert (done.exit_code, "is no amount of time: 90s, 30m, 2h, 1d or none" in done.output) == (2, True)

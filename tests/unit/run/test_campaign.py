@@ -9,19 +9,18 @@ from rich.console import Console
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.cli import campaigning
+from orchestrator.cli import campaign_steps
 from orchestrator.cli.main import main
 from orchestrator.cli.options import Selection
 from orchestrator.engines.output import success
 from orchestrator.engines.protocol import Task
-from orchestrator.errors import SelectionError
 from orchestrator.plan import campaign
 from orchestrator.plan.campaign import STEPS, Kind, Part, Wanted
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.files import read_results, table_of, write_results
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.run import opponents
-from orchestrator.run.budget import fitted, seconds_of
+from orchestrator.run.budget import fitted
 from orchestrator.run.estimates import COMPARISON, START, Estimate, Estimates
 from orchestrator.system.host import Device, Host
 from tests.unit.run.test_running import Engine, document
@@ -77,20 +76,6 @@ def test_an_older_cuda_stands_for_a_newer_one_that_can_not_run_it():
 
 
 # --- The budget -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("1h", 3600), ("90m", 5400), ("1h30m", 5400), ("45 min", 2700), ("20s", 20), ("none", float("inf"))],
-)
-def test_a_budget_is_read_as_people_write_it(text, seconds):
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "1", "an hour", "1h and more", "-1h"])
-def test_what_is_no_amount_of_time_is_refused(text):
-    with pytest.raises(SelectionError, match="no amount of time"):
-        seconds_of(text)
-
-
 def cells(step: str, *names: str, verdict: Verdict = Verdict.READY) -> Part:
     planned = [Planned(Cell(name, "rnn"), verdict) for name in names]
     return Part(next(one for one in STEPS if one.name == step), planned)
@@ -232,24 +217,24 @@ def started(tmp_path, monkeypatch):
     """Makes the campaign of one library's GRU in a folder, with two seeds and without opponents."""
     monkeypatch.setattr(opponents, "ROOT", None)
 
-    def started(engine: Engine) -> campaigning.Campaign:
+    def started(engine: Engine) -> campaign_steps.Campaign:
         wanted = Wanted(seeds=2, only=["pytorch/rnn/*"], data="synthetic", epochs=1, samples=64)
 
         def plan(cells: list[Cell], step) -> list[Planned]:
-            return campaigning.plan_of(engine, None, tmp_path, step)(cells, Host())
+            return campaign_steps.plan_of(engine, None, tmp_path, step)(cells, Host())
 
         found = campaign.parts(MATRIX, Host(), wanted, list, plan)
         selection = Selection(None, "full", (), (), (), tmp_path, None, None, False)
-        return campaigning.Campaign(
+        return campaign_steps.Campaign(
             selection, engine, None, Host(), found, Estimates(tmp_path), Console(quiet=True), "rosetta campaign"
         )
 
     return started
 
 
-def ends(made: campaigning.Campaign, budget: float = 3600) -> tuple[list[dict], str]:
-    campaigning.carry_out(made, budget)
-    campaigning.finish(made)
+def ends(made: campaign_steps.Campaign, budget: float = 3600) -> tuple[list[dict], str]:
+    campaign_steps.carry_out(made, budget)
+    campaign_steps.finish(made)
     reports = ResultsFolder(made.folder).reports
     return read_results(reports / "campaign.parquet").to_pylist(), (reports / "campaign.md").read_text()
 
@@ -276,8 +261,8 @@ def test_a_campaign_ends_with_its_rows_and_a_page_and_goes_on_where_it_was(start
 
 def test_without_time_nothing_begins_and_what_is_left_out_is_named(started):
     engine = Obedient()
-    campaigning.carry_out(made := started(engine), 20)  # enough for the doctor
-    campaigning.finish(made)
+    campaign_steps.carry_out(made := started(engine), 20)  # enough for the doctor
+    campaign_steps.finish(made)
     assert engine.ran == []
     assert [told.left_out for told in made.told] == ["", "rnn: pytorch", "rnn: pytorch", "", "rnn seed 1: pytorch"]
     assert not ResultsFolder(made.folder).reports.exists()

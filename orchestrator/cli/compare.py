@@ -1,12 +1,11 @@
 """Two sides by interleaved rounds: compare."""
 
 import os
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import Length, Selection, selection
+from orchestrator.cli.options import Duration, Length, Selection, length_of_a_round, selection
 from orchestrator.errors import SlowerError
 from orchestrator.system.terminal import echo
 
@@ -15,20 +14,6 @@ if TYPE_CHECKING:
 
 LONGEST = 240
 """Rounds of each side, beyond which a comparison has no more looks to spend."""
-
-
-class Duration(click.ParamType[float]):
-    """Seconds, or a number with its unit: 90, 30m, 2h, 1d."""
-
-    name = "duration"
-    UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """In seconds."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
-        if found is None or not float(found[1]):
-            self.fail(f"{value} is no time: 90s, 30m, 2h or 1d", param, ctx)
-        return float(found[1]) * self.UNITS[found[2]]
 
 
 @click.command()
@@ -41,9 +26,7 @@ class Duration(click.ParamType[float]):
 @click.option("--budget", type=Duration(), metavar="TIME", help="Start no run after that long: 30m, 2h.")
 @click.option("--clock", type=click.Choice(["wall", "processor"]),
               help="Default: the wall's; processor time where others keep the machine busy.")  # fmt: skip
-@click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'.")
-@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs.")
-@click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples.")
+@length_of_a_round
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
 @selection
 def compare(
@@ -53,9 +36,7 @@ def compare(
     rounds: int,
     budget: float | None,
     clock: str | None,
-    data: str | None,
-    epochs: int | None,
-    samples: int | None,
+    length: Length,
     as_json: bool,
     selection: Selection,
 ) -> None:
@@ -89,7 +70,7 @@ def compare(
     interruption = Interruption()
     interruption.watch()
     console = screen(stderr=as_json)
-    contests = sides.contests((a, b), selection, Length(data, epochs, samples), console)
+    contests = sides.contests((a, b), selection, length, console)
     limits = Limits(difference / 100, rounds, budget, Clock(clock) if clock else None)
     settings = Settings(selection.results, mirror=os.environ.get("ROSETTA_DATA_MIRROR") or None)
     run = Run(settings, showing.choose(console, as_json=False), interruption)
