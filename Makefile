@@ -5,6 +5,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest
+# Two tests at a time, never two of a file; those with containers have a core each.
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # What is installed in .venv: these are younger than the locks that they stand for.
 RUNTIME := .venv/runtime.installed
@@ -13,7 +16,7 @@ DEV := .venv/dev.installed
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint unit containers browser golden pictures dev lock clean
+.PHONY: help run test lint unit containers browser golden pictures docs dev lock clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
@@ -23,30 +26,36 @@ run: $(RUNTIME) ## the quick profile: minutes; ARGS='--only ...' are handed on
 
 test: lint unit containers browser ## everything below; ROSETTA_REQUIRE_ENGINE=1 makes a missing engine a failure
 
-lint: $(DEV) ## style, types, shell scripts, Dockerfile, tables of versions
+lint: $(DEV) ## style, types, shell scripts, Dockerfile, tables of versions, links of the documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/compare .ci/engine .ci/run .ci/tools images/*.sh
+	$(BIN)/shellcheck .ci/compare .ci/engine .ci/node-image .ci/run .ci/tools images/*.sh
 	$(BIN)/hadolint orchestrator/Dockerfile
 	$(BIN)/rosetta images table --check
+	@$(MAKE) --no-print-directory docs
 
 unit: $(DEV) ## tests that need no engine
-	$(BIN)/pytest tests/unit
+	$(PYTEST) $(TWO) tests/unit
 
 containers: $(DEV) ## tests with real containers and services, skipped where no engine or service is
-	$(BIN)/pytest tests/containers tests/storage
+	$(PYTEST) $(TWO) -m 'not alone' tests/containers tests/storage
+	$(PYTEST) -m alone tests/containers
 
 browser: $(DEV) ## tests of the pages in headless Chromium, skipped where there is none
-	$(BIN)/pytest tests/browser
+	$(PYTEST) $(TWO) tests/browser
 
-golden: $(DEV) ## write what the unit tests compare with (Dockerfiles, a table): see the difference before you commit it
-	ROSETTA_GOLDEN=write $(BIN)/pytest --quiet tests/unit/images/test_images.py tests/unit/plan/test_cards.py -k 'golden or document'
+golden: $(DEV) ## write what the unit tests compare with (Dockerfiles, tables): see the difference before you commit it
+	ROSETTA_GOLDEN=write $(PYTEST) --quiet tests/unit/images/test_images.py tests/unit/plan/test_cards.py \
+		tests/unit/report/test_reference.py -k 'golden or document'
 
 pictures: $(DEV) ## make README's tables and the pictures in docs/ from docs/results
 	$(BIN)/rosetta table docs/results --into README.md
 	$(BIN)/python docs/pictures/make.py
+
+docs: $(DEV) ## the documentation as a site, site-docs/index.html; every link in it is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 dev: $(DEV) ## install the tools for development into .venv
 
@@ -60,7 +69,7 @@ COMPILE = $(if $(PIP_CERT),SSL_CERT_FILE=$(PIP_CERT)) $(BIN)/uv pip compile pypr
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 clean: ## remove .venv and caches; results stay
-	rm -rf .venv .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site-docs .venv .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -31,17 +31,24 @@ from orchestrator.images.image import Image, every_image
 PROBE = Path(__file__).with_name("gpu_probe.py")
 DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
-VERSION = "cuDriverGetVersion"
+ANSWERS = {
+    "cuDriverGetVersion": "int cuDriverGetVersion(int *version) { *version = 13000; return 0; }",
+    "nvmlErrorString": 'const char *nvmlErrorString(int code) { return "no device"; }',
+}
+"""Stubs that say more: an old driver is another complaint than none of its devices, and a text is no number."""
 STUBS = "/stubs"
 WORKLOADS = ("cnn", "rnn")
 PLUGINS = (
     "cntk/libs/libopencv_imgcodecs.so.*",  # CNTK's reader of images, which no script loads
+    "cntk/libs/Cntk.DelayLoadedExtensions-*.so",
     "cntk/libs/Cntk.BinaryConvolution-*.so",
     "cntk/libs/Cntk.Deserializers.Image-*.so",
     "nvidia/*/libnvshmem_*",  # ways to reach other machines, each with libraries of its own
     "nvidia/*/nvshmem_*",
     "nvidia/*/libcufile_rdma.so.*",
     "triton/*/libcupti.so*",
+    "cupy/cutensor.*",  # an option of CuPy's, which no script asks for
+    "cupy_backends/cuda/libs/cutensor.*",
 )
 """Files that nothing loads here: the frameworks try them only where there is what they serve."""
 
@@ -139,9 +146,8 @@ def make_stubs(folder: Path, symbols: Mapping[str, Sequence[str]]) -> None:
     """Libraries in place of the driver's, with these functions, all of which say that there is no device."""
     for library, names in symbols.items():
         source = folder / f"{library}.c"
-        named = "".join(f"int {name}(void) {{ return {NO_DEVICE}; }}\n" for name in names if name != VERSION)
-        # An old driver is another complaint than none of its devices.
-        source.write_text(f"{named}int {VERSION}(int *version) {{ *version = 13000; return 0; }}\n")
+        plain = (f"int {name}(void) {{ return {NO_DEVICE}; }}" for name in names if name not in ANSWERS)
+        source.write_text("\n".join([*plain, *(ANSWERS[name] for name in names if name in ANSWERS)]) + "\n")
         command = ["gcc", "-shared", "-fPIC", "-w", "-fno-builtin", f"-Wl,-soname,{library}"]
         subprocess.run([*command, "-o", str(folder / library), str(source)], check=True)
         source.unlink()
@@ -184,7 +190,9 @@ def parity_with(tag: str, library: str, workload: str, stubs: Path | None) -> st
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         documents = list(Path(results).glob("*.json"))
         if done.returncode != 0 or not documents:
-            return f"ended with {done.returncode}: {(done.stderr.strip().splitlines() or ['–'])[-1][:300]}"
+            lines = done.stderr.strip().splitlines() or ["–"]  # R's last one says "Execution halted", and no more
+            told = next((line for line in lines if any(name in line for name in DRIVER)), lines[-1])
+            return f"ended with {done.returncode}: {told[:300]}"
         return judge_parity(workload, json.loads(documents[0].read_text())["parity"])[1] or "same model"
 
 

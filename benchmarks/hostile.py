@@ -339,13 +339,17 @@ def store(table: pa.Table, path: Path, version: str = str(SCHEMA_VERSION), **opt
 
 # --- Files: what is no longer, or never was, what it says -------------------------------------------------------------
 def files(count: int, dice: random.Random, folder: Path) -> Iterator[str]:
-    """Files beside a good one in a folder: of each only what is right is merged, and the good one always is."""
+    """Files beside a good one in a folder: of each only what is right is merged, and the good one always is.
+
+    Unless the other passes for the same run with other figures: then neither counts, and both are named.
+    """
     good, bad = folder / "good.parquet", folder / "bad.parquet"
     write_row({**valid_rows()[0], "run": "good"}, good)
     for number in range(count):
         BROKEN[number % len(BROKEN)](bad, good.read_bytes(), dice)
         found = collect([folder])
-        assert "good" in found.table["run"].to_pylist()
+        forged = any("is there twice with different figures" in str(refusal.error) for refusal in found.refused)
+        assert forged or "good" in found.table["run"].to_pylist()
         if number % 10 == 0:
             shown(found.table)
         yield ("left alone" if found.refused[0].foreign else "refused") if found.refused else "harmless"

@@ -89,10 +89,11 @@ def every(libraries: Sequence[str], repeats: int) -> str:
     return json.dumps({"axes": axes, "include": [SHORT], "profiles": {"full": {}}})
 
 
-def matrix_of(points: Sequence[Mapping[str, str]]) -> str:
+def matrix_of(points: Sequence[Mapping[str, str | int]]) -> str:
     """A matrix file of exactly these points: a library, a platform and a GPU each."""
     include = [{"workload": "rnn", **SHORT, **point} for point in points]
-    axes = {axis: [include[0][axis]] for axis in ("library", "workload", "platform", "gpu", "data")}
+    names = ("library", "workload", "platform", "gpu", "data", "repeat")
+    axes = {axis: [include[0][axis]] for axis in names if axis in include[0]}
     return json.dumps({"axes": axes, "include": include, "profiles": {"full": {}}})
 
 

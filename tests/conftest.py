@@ -23,6 +23,18 @@ HOOK = "nvidia-container-runtime-hook"
 NEEDY = {"container", "browser", "storage"}
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Name bytes by their parameter: an archive holds the time it was made, and all workers need the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
+def pytest_collection_modifyitems(items):
+    """Whoever pretends a machine does so for all containers of the engine."""
+    for item in items:
+        if "pretended_machine" in item.fixturenames:
+            item.add_marker("alone")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Turn a skip into a failure where what the tests of ``NEEDY`` need is required, as in CI."""

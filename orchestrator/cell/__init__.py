@@ -1,1 +1,1 @@
-"""What one cell is, is given, answers, and must reach."""
+"""A cell of the matrix: its axes, its contract with the image, its result and the quality it must reach."""

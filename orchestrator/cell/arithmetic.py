@@ -1,7 +1,7 @@
-"""Whether the numbers of a run agree with each other, with its workload, and with the orchestrator's own clock.
+"""Check that a run's numbers agree with each other, with its workload, and with the orchestrator's own clock.
 
-A script that trains every second batch, tests on a part of the set, or reports times that it did not take, may be as
-valid in form as any other: what gives it away is arithmetic.
+A script that trains on every second batch, tests on a part of the set, or reports false times may produce a document
+that is valid in form: arithmetic gives it away.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,20 +14,20 @@ TEST_SETS: Mapping[str, int] = {"cifar-10": 10_000, "imdb": 25_000}
 """Samples of the published test sets: Krizhevsky 2009, Maas et al. 2011. ChestX-ray14 may be there in part."""
 
 SYNTHETIC_TEST_SET = 1280
-"""Samples that workloads/harness/data.py makes to test on."""
+"""Samples of the test set that workloads/harness/data.py makes."""
 
 INSIDE_OTHERS = ("first_step", "validate")
 """Phases that are parts of another one."""
 
 SLACK, INSTANT = 0.01, 0.25
-"""How far two times may lie apart: a share of them, and seconds."""
+"""Tolerance between two times: a relative share, plus seconds."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run says of its amount of work and of its times, in seconds; ``proof`` is a comparison with the reference.
+    """The work and times (in seconds) that a run reports; ``proof`` marks a comparison with the reference.
 
-    ``wall`` is the whole life of its container by the orchestrator's own clock; None where nobody held one.
+    ``wall`` is the whole life of its container by the orchestrator's own clock; None if it was not timed.
     """
 
     workload: str
@@ -42,18 +42,20 @@ class Figures:
     warm: float | None
     epoch_seconds: Sequence[float]
     epoch_losses: Sequence[float]
+    quality: float
+    epoch_qualities: Sequence[float] | None
     phases: Mapping[str, float | None]
     wall: float | None = None
 
 
 def disagreement(said: Figures) -> str | None:
-    """What does not agree, or None. Of a workload that is not ours, only its times are looked at."""
+    """Return the first disagreement, or None. For a workload that is not ours, only its times are checked."""
     found = (*of_work(said), *of_epochs(said), *of_times(said), *of_clock(said))
     return found[0] if found else None
 
 
 def of_work(said: Figures) -> Iterator[str]:
-    """Steps × batch = samples × epochs, and the test set is all of it."""
+    """Check that steps × batch = samples × epochs, and that the whole test set was used."""
     known = parameters().get(said.workload)
     if known is None:
         return
@@ -74,7 +76,7 @@ def of_work(said: Figures) -> Iterator[str]:
 
 
 def of_epochs(said: Figures) -> Iterator[str]:
-    """A time and a loss for each epoch; a loss that never changes was not trained."""
+    """Check for a time, a loss and a quality for each epoch; a loss that never changes means nothing was trained."""
     if len(said.epoch_seconds) != said.epochs:
         yield f"{len(said.epoch_seconds):,} times of {said.epochs:,} epochs"
     losses = said.epoch_losses
@@ -82,12 +84,18 @@ def of_epochs(said: Figures) -> Iterator[str]:
         yield f"{len(losses):,} losses of {said.epochs:,} epochs"
     if len(losses) > 1 and len(set(losses)) == 1:
         yield f"the loss is {losses[0]:.6g} in every epoch: nothing was trained"
+    qualities = said.epoch_qualities
+    if qualities is not None and len(qualities) != said.epochs:
+        yield f"{len(qualities):,} qualities of {said.epochs:,} epochs"
+    elif qualities and qualities[-1] != said.quality:
+        yield f"the quality is {said.quality:.6g}, and {qualities[-1]:.6g} after the last epoch"
 
 
 def of_times(said: Figures) -> Iterator[str]:
-    """The whole is the sum of the epochs, and at most what was built ahead of them; or, per 1,000 images, theirs."""
+    """Check that the total time is that of upload and epochs, plus at most the build's; or per 1,000 images."""
     total = sum(said.epoch_seconds)
     if trains(said.workload):
+        total += said.phases.get("upload") or 0.0
         ahead = said.phases.get("build") or 0.0
         if is_more(total, said.seconds) or is_more(said.seconds, total + ahead):
             yield f"{said.seconds:,.6g} s are not the sum of the epochs, {total:,.6g} s"
@@ -98,7 +106,7 @@ def of_times(said: Figures) -> Iterator[str]:
 
 
 def of_clock(said: Figures) -> Iterator[str]:
-    """Nothing took longer than the container lived."""
+    """Check that nothing took longer than the container lived."""
     if not said.wall:
         return
     phases = sum(seconds or 0.0 for name, seconds in said.phases.items() if name not in INSIDE_OTHERS)
@@ -108,5 +116,5 @@ def of_clock(said: Figures) -> Iterator[str]:
 
 
 def is_more(seconds: float, than: float) -> bool:
-    """Whether a time is surely longer than another."""
+    """Return whether a time is longer than another by more than the tolerance."""
     return seconds > than * (1 + SLACK) + INSTANT

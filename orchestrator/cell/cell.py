@@ -5,15 +5,18 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 OWN = "own"
-"""The platform of what runs in an installation that is not ours."""
+"""The platform of cells that run in an installation that is not ours."""
+
+TUNED = "tuned"
+"""The variant that uses all that today's library offers: measured beside the reference, never against it."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One point of the matrix. ``epochs`` and ``samples`` are None for the published length.
 
-    With ``parity`` it is not measured, but compared with the reference: a few steps from given weights. ``weights`` is
-    the SHA-256 of a file of weights from which it starts in place of its own, or of the given ones.
+    With ``parity`` it is not timed, but compared with the reference: a few steps from given weights. ``weights`` is the
+    SHA-256 of a file of weights from which it starts instead of its own or the given ones.
     """
 
     library: str
@@ -32,7 +35,7 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """What a person types: ``pytorch/rnn/cpu``, ``pytorch/rnn/cuda12/h200/amp-bf16``, ``…/cuda12/v100x4``."""
+        """The short name, as typed: ``pytorch/rnn/cpu``, ``pytorch/rnn/cuda12/h200/amp-bf16``, ``…/cuda12/v100x4``."""
         many = f"x{self.n_gpus}" if self.n_gpus > 1 else ""
         device = (self.gpu if self.gpu != DEFAULTS["gpu"] else "") + many
         parts = [self.library, self.workload, self.platform, *filter(None, [device])]
@@ -52,4 +55,4 @@ AXES = tuple(field.name for field in fields(Cell) if field.name not in ("epochs"
 """The axes of the matrix, in the order of a cell's address."""
 
 DEFAULTS: Mapping[str, Any] = {axis: vars(Cell)[axis] for axis in AXES if axis in vars(Cell)}
-"""What a cell has of an axis that nobody names."""
+"""The default value of each axis."""

@@ -1,33 +1,39 @@
-"""What a cell receives and what it returns: the contract between orchestrator and image, version 1."""
+"""What a cell receives and what it returns: the contract between orchestrator and image, version 2."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from orchestrator.cell.cell import Cell
-from orchestrator.cell.strict import Strict
+from orchestrator.cell.profile import Recording
+from orchestrator.cell.strict import LARGEST_INTEGER, Positive, Seconds, Strict, Text, complaint
 from orchestrator.errors import ResultError
 
-CONTRACT = 1
-"""Version of the contract; also a label on every image."""
+CONTRACT = 2
+"""Version of the contract, as today's harness writes it into documents."""
+
+UNDERSTOOD = (1, 2)
+"""Versions whose documents can be read: 2 has optional keys that 1 lacks."""
+
+KNOWN = " and ".join(map(str, UNDERSTOOD))
+"""The understood versions as text for messages."""
+
+RECEIVED = 1
+"""The version of an image's inputs, which 2 has not changed; the label on every image."""
 
 LARGEST_DOCUMENT = 4 * 2**20
-"""Bytes. A real document has a few thousand; containers are not trusted."""
+"""Most bytes of a document. A real one has a few thousand; containers are not trusted."""
 
-Text = Annotated[str, StringConstraints(max_length=500)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Seconds = Annotated[FiniteFloat, Field(ge=0)]
 Amount = Annotated[FiniteFloat, Field(ge=0)]
-LARGEST_INTEGER = 2**63 - 1  # JSON has no limit, a Parquet column has this one
 Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
-Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 
 
 OWN_WEIGHTS = "own weights, SHA-256 "
-"""How ``pretrained`` begins in the document of a cell that was given a file of weights; its sum follows."""
+"""The prefix of ``pretrained`` in the document of a cell with a given file of weights; its checksum follows."""
 
 
 class Status(StrEnum):
@@ -43,7 +49,7 @@ class Status(StrEnum):
 
 
 class Versions(Strict):
-    """Versions as the library itself reports them, and its own word for the GPU that it uses."""
+    """Versions as the library itself reports them, and its own name for the GPU that it uses."""
 
     framework: Text
     cuda: Text | None
@@ -74,7 +80,7 @@ class Environment(Strict):
 
 
 class CardState(Strict):
-    """A card at a moment, as NVML told it inside the cell: clocks in MHz, temperature in °C, what throttles it."""
+    """A GPU's state at one moment, read by NVML inside the cell: clocks in MHz, temperature in °C, throttle reasons."""
 
     graphics_clock: Count | None
     memory_clock: Count | None
@@ -83,10 +89,10 @@ class CardState(Strict):
 
 
 class Card(Strict):
-    """A GPU or MIG slice that the cell used. Memory in bytes, energy in joules, power in watts; None is not told.
+    """A GPU or MIG slice that the cell used. Memory in bytes, energy in joules, power in watts; None is unknown.
 
-    ``used`` is True where the card's memory grew or a process joined by the end of the first step, and None where the
-    driver tells neither; ``others`` were on it before.
+    ``used`` is True if its memory grew or a process joined by the end of the first step, and None if the driver
+    reports neither; ``others`` counts processes that were on it before.
     """
 
     name: Text
@@ -110,16 +116,17 @@ class Card(Strict):
 
 
 class Checks(Strict):
-    """What a timed run showed of itself, outside its clock: see workloads/harness/checks.py.
+    """Checks of a timed run, made outside its clock: see workloads/harness/checks.py.
 
-    ``scores`` is the error of test scores against the reference with the final weights; ``dropout`` is None for a
-    network without any.
+    ``scores`` is the error of test scores against the reference with the final weights; ``dropout`` has the rates at
+    which units were dropped in training, as counted, None for a network without any. Earlier documents say whether it
+    was on.
     """
 
     steps_watched: Count
     steps_moved: Count
     scores: Amount
-    dropout: bool | None
+    dropout: Annotated[list[Share], Field(max_length=8)] | bool | None
 
 
 class Document(Strict):
@@ -131,10 +138,13 @@ class Document(Strict):
     (None: nobody tells), ``gru`` says how a GRU's time-steps were computed.
     ``threads`` is how many the library was told to use, ``cpu_used`` the share of its cores' time that it took while
     the clock ran, ``load_before`` and ``load_after`` what the whole machine had to do, by the core.
+    ``epoch_qualities`` has the quality after each epoch, the last one's being ``quality``.
     ``checks`` is None where a run only predicted, proved parity, or did not hand over its weights.
+    ``input`` says where the data set lay while the clock ran, ``layout`` how its images lay on the device, ``compiled``
+    what compiled or recorded the steps ahead of them, in ``compile_seconds`` that are part of ``seconds``.
     """
 
-    contract: Literal[1]
+    contract: Literal[1, 2]
     library: Text
     workload: Text
     platform: Text
@@ -160,6 +170,7 @@ class Document(Strict):
     phases: dict[Text, Seconds]
     epoch_seconds: Annotated[list[Seconds], Field(max_length=100_000)]
     epoch_losses: Annotated[list[FiniteFloat], Field(max_length=100_000)]
+    epoch_qualities: Annotated[list[Share], Field(max_length=100_000)] | None = None
     validation_losses: Annotated[list[FiniteFloat], Field(max_length=100_000)] | None = None
     peak_memory: Count
     container_memory: Count | None = None
@@ -169,6 +180,10 @@ class Document(Strict):
     load_before: Amount | None = None
     load_after: Amount | None = None
     checks: Checks | None = None
+    input: Literal["host", "device"] | None = None
+    layout: Text | None = None
+    compiled: Text | None = None
+    compile_seconds: Seconds | None = None
     versions: Versions
     environment: Environment
     gpus: Annotated[list[Card], Field(max_length=64)] | None = None
@@ -178,7 +193,9 @@ class Document(Strict):
 class Outcome:
     """How one attempt at a cell ended, as the engine saw it. ``wall_seconds`` is the whole life of the container.
 
-    ``host`` is the machine it ran on where that is not the engine's own.
+    ``host`` is the machine it ran on, if that is not the engine's own; ``limits`` says how its resource limits were
+    enforced and what it was not denied, if that differs from a Docker container. A profiled cell has a ``recording``
+    and no document.
     """
 
     status: Status
@@ -189,10 +206,12 @@ class Outcome:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     wall_seconds: float = 0.0
     host: str = ""
+    limits: str = ""
+    recording: Recording | None = None
 
 
 def arguments(cell: Cell) -> list[str]:
-    """The command line of a cell, as a person would type it behind ``docker run IMAGE``."""
+    """Return the arguments of a cell, as a person would type them after ``docker run IMAGE``."""
     words = [cell.library, cell.workload]
     if cell.epochs is not None:
         words += ["--epochs", str(cell.epochs)]
@@ -206,14 +225,14 @@ def arguments(cell: Cell) -> list[str]:
 
 
 def weights_name(cell: Cell) -> str:
-    """What the file of a cell's own weights is called in its folder ``/weights``."""
+    """Return the name of the file of a cell's own weights in its folder ``/weights``."""
     return f"{cell.weights[:16]}.npz"
 
 
 def parse(raw: bytes, source: str) -> Document:
     """Validate a document; ``source`` names it in the error.
 
-    Raises ResultError for one that is oversized, truncated, of another contract version, or not as declared.
+    Raises ResultError if it is oversized, truncated, of another contract version, or not as declared.
     """
     if len(raw) > LARGEST_DOCUMENT:
         raise ResultError(f"{source} has {len(raw):,} bytes, more than the {LARGEST_DOCUMENT:,} a result may have.")
@@ -221,11 +240,10 @@ def parse(raw: bytes, source: str) -> Document:
         return Document.model_validate_json(raw, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the document"
-        if place == "contract":
+        if first["loc"] == ("contract",):
             version = "none" if first["type"] == "missing" else repr(first["input"])
             raise ResultError(
-                f"{source} follows contract version {version}; this orchestrator knows version {CONTRACT}.",
+                f"{source} follows contract version {version}; this orchestrator knows {KNOWN}.",
                 remedy="Use an image and an orchestrator of the same release.",
             ) from None
-        raise ResultError(f"{source} is not a valid result: {place}: {first['msg']}.") from None
+        raise ResultError(f"{source} is not a valid result: {complaint(error, 'the document')}.") from None

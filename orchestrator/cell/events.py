@@ -1,4 +1,4 @@
-"""What a cell says while it runs: the one place at which a line becomes an event, or stays text.
+"""Events that a cell prints while it runs: the one place where a line of output is parsed as an event, or stays text.
 
 Cells are not trusted: a line may be anything, of any length, in any encoding. What does not fit a model is no event.
 """
@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, TypeAdapter, ValidationError
 
 LONGEST_LINE = 16 * 2**10
-"""Bytes. A real event has less than a thousand."""
+"""Most bytes of an event's line. A real one has less than a thousand."""
 
 LONGEST = 3.2e8
-"""Seconds that anything may have taken: ten years."""
+"""Most seconds that anything may have taken: ten years."""
 
 BEGINNING = b'{"event"'
-"""How the line of an event begins, as the harness writes it."""
+"""The prefix of an event's line, as the harness writes it."""
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_. /-]*$", max_length=200)]
 Number = Annotated[int, Field(ge=0, le=10**9)]
@@ -22,7 +22,7 @@ Duration = Annotated[FiniteFloat, Field(ge=0, le=LONGEST)]
 
 
 class Event(BaseModel):
-    """A line that a cell has printed. Keys that its model lacks are left out: later images may say more."""
+    """An event that a cell has printed. Keys that its model lacks are ignored: later images may have more."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
@@ -52,7 +52,7 @@ class Parity(Event):
 
 
 class Result(Event):
-    """The document is written."""
+    """The document has been written."""
 
     event: Literal["result"]
     metric: Word

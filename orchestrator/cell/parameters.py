@@ -1,4 +1,4 @@
-"""What workloads/params.json says of each workload."""
+"""The parameters of each workload, from workloads/params.json."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from orchestrator.system.library_folders import remembered
 
 @remembered
 def parameters() -> Mapping[str, Mapping[str, Any]]:
-    """workloads/params.json."""
+    """Return the content of workloads/params.json."""
     content: dict[str, dict[str, Any]] = json.loads(
         (library_folders.PROGRAM.workloads / "params.json").read_text(encoding="utf-8")
     )
@@ -19,7 +19,7 @@ def parameters() -> Mapping[str, Mapping[str, Any]]:
 
 
 def dataset_of(cell: Cell) -> str | None:
-    """The data set that a cell needs, or the weights; None if it makes its data itself."""
+    """Return the data set, or the weights, that a cell needs; None if it makes its data itself."""
     known = parameters()[cell.workload]
     dataset: str | None = known["dataset"] if cell.data == "real" else None
     return known["pretrained"][cell.library] if cell.variant == "pretrained" else dataset

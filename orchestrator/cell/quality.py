@@ -1,4 +1,4 @@
-"""What a result is worth: whether it is what was asked for, of the published length, and as good as it must be."""
+"""Judge a result: whether it is what was requested, of the published length, and within the quality band."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import OWN_WEIGHTS, Document, Status
 from orchestrator.cell.parameters import parameters
-from orchestrator.system.gpus import model_of
+from orchestrator.system.gpus import is_named, model_of
 
 Length = tuple[int | None, int | None]
-"""Epochs, and training samples in each; None where params.json doesn't know the workload's."""
+"""Epochs, and training samples in each; None if params.json doesn't give the workload's."""
 
 
 def mismatch(cell: Cell, document: Document) -> str | None:
-    """What the document says it ran, where that is not what the cell asked for; None if all agrees."""
+    """Return how the document differs from what the cell asked for; None if it does not."""
     epochs, samples = asked(cell)
     wanted = {
         "library": cell.library,
@@ -36,20 +36,20 @@ def mismatch(cell: Cell, document: Document) -> str | None:
         if value is not None and getattr(document, key) != value
     ]
     seen = {model_of(gpu.name) for gpu in document.environment.gpus}
-    if cell.gpu != "none" and cell.gpu not in seen:
+    if cell.gpu != "none" and not any(is_named(cell.gpu, gpu.name) for gpu in document.environment.gpus):
         wrong.append(f"gpu {', '.join(sorted(seen)) or 'none'} instead of {cell.gpu}")
     return ", ".join(wrong) or None
 
 
 def may_be_part(cell: Cell) -> bool:
-    """Whether the cell takes as much of a set as is there: fewer samples are then a shortened run, not another."""
+    """Return whether the cell uses as much of a set as is there: fewer samples are a shortened run, no mismatch."""
     return cell.data == "real" and not cell.parity and bool(parameters().get(cell.workload, {}).get("parallel"))
 
 
 def judge(document: Document) -> tuple[Status, str]:
-    """Ok, or of bad quality and why: outside the band that params.json gives for runs of at least some length.
+    """Return OK, or QUALITY and why: outside the band that params.json gives for runs of at least some length.
 
-    A shorter run is not judged. A comparison with the reference is, by the tolerances of params.json.
+    Shorter runs are not judged. A comparison with the reference is, by the tolerances of params.json.
     """
     length = (document.epochs, document.samples)
     axes = (document.workload, document.data, document.workers)
@@ -65,7 +65,7 @@ def judged(
     metric: str,
     parity: Mapping[str, float] | None,
 ) -> tuple[Status, str]:
-    """The same for what a row says: ``value`` is its quality, ``length`` its epochs and samples."""
+    """Judge the values of a row like ``judge``: ``value`` is its quality, ``length`` its epochs and samples."""
     if parity is not None:
         return judge_parity(workload, parity)
     band = band_of(workload, data, workers)
@@ -75,12 +75,12 @@ def judged(
     low, high = band["low"], band["high"]
     if low <= value <= high:
         return Status.OK, ""
-    had = share(value, ".5g")  # not rounded to what would lie inside
+    had = share(value, ".5g")  # enough digits not to round to a value inside the band
     return Status.QUALITY, f"{metric} {had} lies outside {share(low, '.2f')}–{share(high, '.2f')}"
 
 
 def judge_parity(workload: str, errors: Mapping[str, float]) -> tuple[Status, str]:
-    """Ok if every error lies within its tolerance, else of bad quality and which do not."""
+    """Return OK if every error is within its tolerance, else QUALITY and which are not."""
     tolerances = parameters().get(workload, {}).get("parity", {})
     wrong = [
         f"{name} differ by {errors[name]:.2g}, {tolerance:.0e} is allowed" if name in errors else f"{name} are missing"
@@ -91,24 +91,24 @@ def judge_parity(workload: str, errors: Mapping[str, float]) -> tuple[Status, st
 
 
 def is_compared(name: str, errors: Mapping[str, float]) -> bool:
-    """Whether an entry of a workload's "parity" is a tolerance of this run: only several workers are compared."""
+    """Return whether an entry of a workload's "parity" is a tolerance of this run: "workers" only if compared."""
     return name not in ("steps", "with") and (name != "workers" or name in errors)
 
 
 def band_of(workload: str, data: str, n_gpus: int = 1) -> Mapping[str, Any]:
-    """``low``, ``high``, and from how many ``epochs`` and ``samples`` on they hold; empty without a band."""
+    """Return ``low``, ``high``, and the least ``epochs`` and ``samples`` for which they hold; empty without a band."""
     known = parameters().get(workload, {})
     band = known.get("quality", {}).get(data)
     return {**band, "samples": in_batches(band["samples"], known, n_gpus)} if band else {}
 
 
 def published(workload: str, n_gpus: int = 1) -> Length:
-    """The length of the published run: the one from which its band holds on real data."""
+    """Return the length of the published run: the least for which its band holds on real data."""
     return parameters().get(workload, {}).get("epochs"), band_of(workload, "real", n_gpus).get("samples")
 
 
 def asked(cell: Cell) -> Length:
-    """The length that a run of this cell reports when it ends well."""
+    """Return the length that a successful run of this cell reports."""
     known = parameters().get(cell.workload, {})
     if cell.parity:
         steps, batch = known.get("parity", {}).get("steps"), known.get("batch_size", 1)
@@ -123,7 +123,7 @@ def asked(cell: Cell) -> Length:
 
 
 def is_shorter(workload: str, length: Length, n_gpus: int = 1) -> bool:
-    """Whether this is less than the published run, seen from outside: a container's own word for it may be wrong."""
+    """Return whether this is shorter than the published run, judged here as a container's own claim may be wrong."""
     return any(
         had is not None and full is not None and had < full
         for had, full in zip(length, published(workload, n_gpus), strict=True)
@@ -131,9 +131,9 @@ def is_shorter(workload: str, length: Length, n_gpus: int = 1) -> bool:
 
 
 def in_batches(samples: int, parameters: Mapping[str, Any], n_gpus: int = 1) -> int:
-    """The samples that are trained on: complete batches of all GPUs only, as published.
+    """Return the number of samples trained on: only complete batches of all GPUs, as published.
 
-    A workload that several GPUs can share takes fewer samples as one smaller batch.
+    A workload that several GPUs can share takes fewer samples than a batch as one smaller batch.
     """
     batch = int(parameters.get("batch_size", 1)) * n_gpus
     if parameters.get("parallel") and samples < batch:

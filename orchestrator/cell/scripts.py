@@ -1,4 +1,4 @@
-"""The scripts that run inside cells: where they lie, and the hash of all that runs there."""
+"""The scripts that run inside cells: their paths, and the hash of everything that runs there."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ from orchestrator.system import library_folders
 from orchestrator.system.library_folders import remembered
 
 SUFFIXES = (".py", ".R", ".jl")
-"""Of scripts, by their language; INTERPRETERS of harness/arguments.py says what runs each."""
+"""The suffixes of scripts by language; INTERPRETERS in harness/arguments.py says what runs each."""
 
 
 def script_of(library: str, workload: str, variant: str = "reference") -> Path:
-    """The script of a library for a workload: ``workloads/cnn/keras_tf.py``; see harness/arguments.py."""
+    """Return the script of a library for a workload: ``workloads/cnn/keras_tf.py``; see harness/arguments.py."""
     name = library if variant == "reference" else f"{library}_{variant}"
     files = [f"{name.replace('-', '_')}{suffix}" for suffix in SUFFIXES]
     paths = [folder.workloads / workload / file for folder in library_folders.library_folders() for file in files]
@@ -24,7 +24,7 @@ def script_of(library: str, workload: str, variant: str = "reference") -> Path:
 
 
 def scripts_of(workload: str) -> Sequence[Path]:
-    """Every script of a workload, by name; raises MatrixError if two folders have one of the same name."""
+    """Return all scripts of a workload, sorted by name; raises MatrixError if two folders have one of the same name."""
     found: dict[str, Path] = {}
     for folder in library_folders.library_folders():
         there = folder.workloads / workload
@@ -36,14 +36,14 @@ def scripts_of(workload: str) -> Sequence[Path]:
 
 
 def check_names() -> None:
-    """Raise MatrixError if a script is there twice: which one runs would be up to the order of the folders."""
+    """Raise MatrixError if a script exists twice: the order of the folders would decide which one runs."""
     for workload in workloads():
         scripts_of(workload)
 
 
 @remembered
 def sources(library: str, workload: str, variant: str) -> str:
-    """Hash of what runs inside the cell: the script, the harness, the workload's parameters."""
+    """Return a hash of what runs inside the cell: the script, the harness, the workload's parameters."""
     digest = hashlib.sha256(json.dumps(parameters()[workload], sort_keys=True).encode())
     workloads = library_folders.PROGRAM.workloads
     shared = [path for folder in ("harness", "reference") for path in sorted((workloads / folder).glob("*.py"))]

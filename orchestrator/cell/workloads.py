@@ -1,6 +1,6 @@
-"""What workloads/workloads.json says of each workload: how reports call and read it.
+"""The presentation of each workload in reports, from workloads/workloads.json.
 
-It stands apart from params.json, whose entries are hashed into the key of every result: a better title must not make
+It is separate from params.json, whose entries are hashed into the key of every result: a better title must not make
 all results stale.
 """
 
@@ -14,13 +14,13 @@ from orchestrator.system import library_folders
 
 
 class Workload(Strict):
-    """A workload as reports have it.
+    """A workload as reports present it.
 
-    ``measures`` says what its times and its quality are, ``in_2018`` how the figures of 2018 call it. One that
-    ``trains`` nothing has no first step to speak of. ``ranks_synthetic``: synthetic data is a question of its own, that
-    of the GPUs without what feeds them, and has a column in the tables. One that ``takes_weights`` can begin with
-    those that ImageNet has given its network, or with random ones. ``forms`` are networks that go by the same name and
-    have other scores, each with the globs of the "library/platform" that have it; all others have the usual one.
+    ``measures`` says what its times and its quality are, ``in_2018`` is its name in the figures of 2018. Without
+    ``trains`` it has no first step to report. With ``ranks_synthetic``, synthetic data is a question of its own, about
+    the GPUs without their input pipeline, and has a column in the tables. With ``takes_weights`` it can start from
+    ImageNet weights or from random ones. ``forms`` are networks of the same name with other scores, each with the
+    globs of the "library/platform" that use it; all others use the usual one.
     """
 
     title: str
@@ -40,34 +40,34 @@ def workloads() -> Mapping[str, Workload]:
 
 
 def heading(workload: str) -> str:
-    """The title of a workload's table; the name of one that is not ours, as results of others may have."""
+    """Return the title of a workload's table; for one that is not ours, as in others' results, its name."""
     known = workloads().get(workload)
     return f"{known.title}: {known.measures}" if known else workload
 
 
 def trains(workload: str) -> bool:
-    """Whether a workload trains its network, as one that is not ours is taken to do."""
+    """Return whether a workload trains its network; one that is not ours is assumed to."""
     return workload not in workloads() or workloads()[workload].trains
 
 
 STARTS = {"imagenet": "ImageNet weights", "random": "random weights"}
-"""What a network for images can begin with, and how reports call it."""
+"""The initial weights that an image network can have, and their names in reports."""
 
 
 def start_of(workload: str, pretrained: str | None) -> str | None:
-    """The start of a run, a key of ``STARTS``, by the file of weights that it loaded; None where there is no choice."""
+    """Return a run's start, a key of ``STARTS``, from the weights file that it loaded; None if there is no choice."""
     if workload not in workloads() or not workloads()[workload].takes_weights:
         return None
     return "imagenet" if pretrained else "random"
 
 
 def form_of(workload: str, library: str, platform: str) -> str:
-    """Which network a library has for a workload there; empty for the usual one."""
+    """Return which network a library uses for a workload on a platform; empty for the usual one."""
     forms = workloads()[workload].forms if workload in workloads() else {}
     place = f"{library}/{platform}"
     return next((form for form, globs in forms.items() if any(fnmatchcase(place, glob) for glob in globs)), "")
 
 
 def ranks_synthetic(workload: str) -> bool:
-    """Whether synthetic data is a question of its own in a workload."""
+    """Return whether a workload's synthetic data is ranked as a question of its own."""
     return workload in workloads() and workloads()[workload].ranks_synthetic

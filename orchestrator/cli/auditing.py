@@ -7,6 +7,7 @@ import click
 
 from orchestrator.errors import ResultError
 from orchestrator.system.terminal import echo, note
+from orchestrator.system.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILE...")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def audit(paths: tuple[Path, ...], as_json: bool) -> None:
-    """Is there a row that contradicts itself, proves nothing, or is faster than its machine can be? Exit code 8 if so.
+    """Find rows that contradict themselves, prove nothing, or are faster than their machine can be. Exit code 8 if any.
 
-    FILE can be a folder of results. Its schema is checked as it is read. docs/verify.md lists what is looked at.
+    FILE can also be a results folder. docs/verify.md lists the checks.
 
     \b
     examples:
@@ -40,13 +41,13 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
     else:
         for one in found:
             echo(f"{one.cell}, run {one.run[:12]}: {one.what}".replace("\n", " "))
-        echo(f"{rows.num_rows:,} rows, {len(found):,} findings")
+        echo(f"{counted(rows.num_rows, 'row')}, {counted(len(found), 'finding')}")
     if found:
         raise ResultError(f"{len({one.run for one in found})} of {rows.num_rows} rows can't be as they say.")
 
 
 def look(table: "pa.Table") -> "list[Finding]":
-    """What is wrong with a table of results, as of now."""
+    """Return the audit's findings about a table of results, as of now."""
     import time
 
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Everything that a card is asked in an hour, from one command: campaign."""
+"""The campaign command: everything to measure on a GPU in an hour."""
 
 import os
 import shlex
@@ -11,7 +11,7 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.campaign_steps import Campaign, carry_out, finish, plan_of
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
-from orchestrator.cli.options import Installations, Length, Selection, installations, length, own_libraries
+from orchestrator.cli.options import ENGINES, Installations, Length, Selection, installations, length, own_libraries
 from orchestrator.errors import CellsFailed, SelectionError
 from orchestrator.system.terminal import echo
 
@@ -35,13 +35,13 @@ LONGEST = 600
     metavar="TIME",
     help="1h, 90m, or none for no limit.",
 )
-@click.option("--cpu", is_flag=True, help="Measure the CPU although there is a card.")
-@click.option("--dry-run", is_flag=True, help="Say what would be run and how long it would take; run nothing.")
-@click.option("--json", "as_json", is_flag=True, help="With --dry-run: a JSON list of all cells.")
+@click.option("--cpu", is_flag=True, help="Measure the CPU even if there is a GPU.")
+@click.option("--dry-run", is_flag=True, help="Print what would run and how long it would take; run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print a JSON list of all cells.")
 @options.only
 @options.skip
-@options.results_in("results", "Where results lie; the file and the page to send in are in DIR/reports.")
-@click.option("--engine", type=click.Choice(["docker", "process"]), help="As for 'rosetta run'.")
+@options.results_in("results", "Results folder; the file and the page to send in are in DIR/reports.")
+@click.option("--engine", type=click.Choice(ENGINES[:-1]), help="As for 'rosetta run'.")
 @own_libraries
 @installations
 @length
@@ -58,20 +58,20 @@ def campaign(
     installations: Installations,
     length: Length,
 ) -> None:
-    """Measure a card in an hour: one command, one Parquet file and one page to send in.
+    """Measure a GPU in an hour: one command that leaves one Parquet file and one page to send in.
 
-    In this order: what the machine has, parity, the three workloads of one GPU in fp32, then in tf32 and bf16, the way
-    of 2018 against them (from a checkout), further seeds, DenseNet-121, several GPUs, all other libraries. What does
-    not fit into the time is left out from the end, and named. What is done is not run again: after Ctrl-C, or to go on
-    for another hour, type the same again. Without a card it is the CPU's campaign. docs/submit.md says how to send the
-    rows in.
+    The order: a check of the machine, parity, the three single-GPU workloads in fp32, then in tf32 and bf16, scripts
+    written as in 2018 for comparison (needs a checkout), more seeds, DenseNet-121, several GPUs, all other libraries.
+    Whatever does not fit the budget is dropped from the end and named. Finished cells are not run again: after Ctrl-C,
+    or to add another hour, type the same command. Without a GPU it measures the CPU. docs/submit.md explains how to
+    send the rows in.
 
     \b
     examples:
       rosetta campaign --dry-run
       rosetta campaign
       rosetta campaign --budget 3h --only '{pytorch,jax}/*'
-      rosetta campaign --python /opt/conda/bin/python          a machine with a card and no engine
+      rosetta campaign --python /opt/conda/bin/python          a machine with a GPU and no engine
       rosetta campaign --cpu --only 'pytorch/rnn/*' --data synthetic --epochs 1 --samples 640
     """
     from orchestrator.plan.campaign import Wanted
@@ -97,7 +97,7 @@ def campaign(
 
 
 def campaign_of(selection: Selection, installations: Installations, wanted: "Wanted") -> Campaign:
-    """The campaign of this machine, or of somebody's installation on it; raises what keeps it from being planned."""
+    """Return the campaign of this machine, or of a user's installation on it; raises whatever prevents planning it."""
     from orchestrator.cli import cells, own
     from orchestrator.plan import campaign as planning
     from orchestrator.plan.own import own_cells
@@ -129,7 +129,7 @@ def campaign_of(selection: Selection, installations: Installations, wanted: "Wan
 
 
 def published_rows() -> "list[dict[str, Any]]":
-    """The rows that a checkout brings; a wheel has none."""
+    """Return the published rows that a checkout contains; a wheel has none."""
     from orchestrator.results.merging import gather
     from orchestrator.system.library_folders import PROGRAM
 
@@ -175,7 +175,7 @@ def why_not(fitted: "Fitted") -> str:
 
 
 def built_before(made: Campaign) -> str:
-    """What the estimates do not hold."""
+    """Say what the estimates leave out."""
     if made.asked:
         return "nothing has to be built"
     return "without building images and fetching data, which 'rosetta build' and 'rosetta data fetch' do before"

@@ -12,6 +12,7 @@ from orchestrator.cli.options import Selection
 from orchestrator.errors import ResultError, RosettaError
 from orchestrator.system.terminal import echo, note
 from orchestrator.system.text_files import read_text, write_text
+from orchestrator.system.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 FILE, PAGE = "campaign.parquet", "campaign.md"
 DOCTOR = 15.0
-"""Seconds for the doctor, who may have to ask the engine for its GPUs."""
+"""Estimated seconds for the doctor, which may have to ask the engine for its GPUs."""
 
 
 @dataclass
@@ -50,12 +51,12 @@ class Campaign:
 
     @property
     def folder(self) -> Path:
-        """Where its results lie."""
+        """The folder of its results."""
         return self.asked.folder.path if self.asked else self.selection.results
 
     @property
     def pairs(self) -> list[str]:
-        """What opponents there may be for: library and workload of what is measured."""
+        """The measured ``library/workload`` pairs that may have opponents: the leading libraries', else all."""
         from orchestrator.plan.campaign import LEADING
 
         cells = [one.cell for part in self.parts for one in part.planned if one.cell.workload in ("cnn", "rnn")]
@@ -63,12 +64,12 @@ class Campaign:
         return list(dict.fromkeys(f"{cell.library}/{cell.workload}" for cell in leading or cells))
 
     def estimate(self, planned: "Planned") -> tuple[float, str]:
-        """Seconds for a cell, and where they come from."""
+        """Return the estimated seconds for a cell, and the estimate's source."""
         found = self.estimates.of(planned.cell)
         return found.seconds, found.source
 
     def fitted(self, parts: "Sequence[Part]", budget: float) -> "list[Fitted]":
-        """What of some steps fits into so many seconds."""
+        """Return what of some steps fits into ``budget`` seconds."""
         from orchestrator.plan.campaign import Kind
         from orchestrator.run import budget as time_that_is_left
         from orchestrator.run import opponents
@@ -83,7 +84,7 @@ class Campaign:
 
 
 def plan_of(engine: "Engine", asked: "Asked | None", folder: Path, step: "Step") -> "Callable[..., list[Planned]]":
-    """What makes verdicts of the cells of a step."""
+    """Return the function that gives the cells of a step their verdicts."""
     from orchestrator.cli.cells import plan_of_matrix
     from orchestrator.results.paths import ResultsFolder
 
@@ -94,7 +95,7 @@ def plan_of(engine: "Engine", asked: "Asked | None", folder: Path, step: "Step")
 
 
 def place_of(folder: Path, step: "Step") -> Path:
-    """Where the results of a step lie."""
+    """Return the results folder of a step; parity has its own."""
     from orchestrator.plan.campaign import Kind
     from orchestrator.results.paths import ResultsFolder
 
@@ -103,7 +104,7 @@ def place_of(folder: Path, step: "Step") -> Path:
 
 # --- What is done ---------------------------------------------------------------------------------------------------
 def carry_out(made: Campaign, budget: float) -> None:
-    """Run step after step, as long as there is time; a step that fails ends none of the others."""
+    """Run the steps in order while there is time; a step that fails does not stop the others."""
     from orchestrator.plan.campaign import Kind
     from orchestrator.report.campaign import Told, named
     from orchestrator.system.signals import Interruption
@@ -137,7 +138,7 @@ def carry_out(made: Campaign, budget: float) -> None:
 
 
 def examine(made: Campaign, fitted: "Fitted", told: "Told") -> None:
-    """What the machine has; whatever it lacks, what can run runs."""
+    """Record what the machine has and print what it lacks; cells that can run still run."""
     from orchestrator.report.doctor import State
     from orchestrator.report.doctor import examine as look
 
@@ -159,16 +160,16 @@ def run_cells(made: Campaign, fitted: "Fitted", told: "Told") -> None:
     plan = plan_of(made.engine, made.asked, made.folder, fitted.part.step)
 
     def show(results: "pa.Table", console: "Console") -> None:
-        """The page shows everything at the end."""
+        """Print nothing: the page shows everything at the end."""
 
     try:
         cells.run_cells(chosen, made.engine, folder, plan, show, USUAL, console=made.console)
     finally:
-        told.done, told.bad = counted(folder, plan(chosen, made.host))
+        told.done, told.bad = good_and_bad(folder, plan(chosen, made.host))
 
 
-def counted(folder: Path, planned: "Sequence[Planned]") -> tuple[int, int]:
-    """How many cells have ended ok, and how many otherwise; those that have not ended count for neither."""
+def good_and_bad(folder: Path, planned: "Sequence[Planned]") -> tuple[int, int]:
+    """Count the cells that ended ok and those that ended otherwise; unfinished ones count as neither."""
     from orchestrator.cell.contract import Status
     from orchestrator.results.files import read_results
     from orchestrator.results.paths import ResultsFolder
@@ -182,7 +183,7 @@ def counted(folder: Path, planned: "Sequence[Planned]") -> tuple[int, int]:
 
 
 def run_opponents(made: Campaign, fitted: "Fitted", told: "Told") -> None:
-    """Time our scripts against those that are written as the notebooks of 2018 were, in the same hour."""
+    """Time our scripts, in the same hour, against scripts written like the notebooks of 2018."""
     from orchestrator.report.campaign import indented
     from orchestrator.run import opponents
 
@@ -208,7 +209,7 @@ def run_opponents(made: Campaign, fitted: "Fitted", told: "Told") -> None:
 
 # --- What is sent in ------------------------------------------------------------------------------------------------
 def finish(made: Campaign) -> None:
-    """Write the file and the page, of whatever is done; nothing where nothing is."""
+    """Write the file and the page from whatever is done; write nothing if nothing was measured."""
     import pyarrow.compute as pc
 
     from orchestrator.report import campaign as report
@@ -227,18 +228,19 @@ def finish(made: Campaign) -> None:
     rows = rows.filter(pc.or_(pc.is_valid(rows["parity"]), pc.is_in(rows["key"], pa_array(keys))))
     write_results(rows, folder.reports / FILE)
     write_text(folder.reports / PAGE, report.page(page_of(made, rows), rows))
-    echo(f"to send in: {folder.reports / FILE} ({rows.num_rows} rows) and {folder.reports / PAGE}; docs/submit.md")
+    many = counted(rows.num_rows, "row")
+    echo(f"to send in: {folder.reports / FILE} ({many}) and {folder.reports / PAGE}; docs/submit.md")
 
 
 def pa_array(words: "set[str]") -> "pa.Array[Any]":
-    """Words as Arrow takes them."""
+    """Return words as a sorted Arrow array."""
     import pyarrow as pa
 
     return pa.array(sorted(words), pa.string())
 
 
 def page_of(made: Campaign, rows: "pa.Table") -> "Page":
-    """What the page says beside the rows."""
+    """Return what the page says besides the rows."""
     from orchestrator.cli.auditing import look
     from orchestrator.plan.campaign import impossible
     from orchestrator.report.campaign import Page

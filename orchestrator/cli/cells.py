@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli import by_hand
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import (
     Installations,
@@ -26,6 +27,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.errors import CellsFailed, SelectionError
 from orchestrator.system.terminal import echo, note
+from orchestrator.system.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +47,7 @@ INTERRUPTED = 130
 
 
 def cells_of(selection: Selection, engine: "Engine", length: Length | None = None) -> "list[Cell]":
-    """The selected cells; the engine tells what GPUs are here, where the matrix file asks for those."""
+    """Return the selected cells; the engine is asked for this machine's GPUs if the matrix file refers to them."""
     from orchestrator.plan.selection import selected_cells
     from orchestrator.report import scripts
 
@@ -64,14 +66,16 @@ def cells_of(selection: Selection, engine: "Engine", length: Length | None = Non
 
 
 def engine_of(selection: Selection) -> "Engine":
-    """The engine that was asked for, else the best that answers."""
-    from orchestrator.engines.choice import choose_engine
+    """Return the requested engine, else the best one that answers."""
+    from orchestrator.engines.choice import choose_engine, slurm_engine
 
+    if selection.scheduler:
+        return slurm_engine(selection.engine, selection.results, selection.site, note)
     return choose_engine(selection.engine, note, selection.address)
 
 
 def plan_of_matrix(engine: "Engine", folder: Path, unverified: bool) -> "Plan":
-    """What makes verdicts of the matrix's cells: by its images, the engine, and what the results folder has."""
+    """Return the function that gives the matrix's cells their verdicts, by images, engine and results folder."""
     from orchestrator.plan.verdicts import plan_cells
 
     return lambda cells, host: plan_cells(cells, engine, folder, host, unverified)
@@ -80,10 +84,10 @@ def plan_of_matrix(engine: "Engine", folder: Path, unverified: bool) -> "Plan":
 @click.command()
 @selection
 @length
-@click.option("--all", "every", is_flag=True, help="Every cell that can't run on a line of its own.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+@click.option("--all", "every", is_flag=True, help="List every cell that can't run on its own line.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def plan(selection: Selection, length: Length, as_json: bool, every: bool) -> None:
-    """Print what would run and what can't, by reason; and the GPUs that were found.
+    """Print what would run, what can't and why, and the GPUs found.
 
     \b
     examples:
@@ -92,6 +96,7 @@ def plan(selection: Selection, length: Length, as_json: bool, every: bool) -> No
       rosetta plan --only '{pytorch,jax}/*' --json
     """
     from orchestrator.plan import verdicts as planning
+    from orchestrator.plan.selection import are_for_cpus
     from orchestrator.report import plan_screen
 
     engine = engine_of(selection)
@@ -102,16 +107,17 @@ def plan(selection: Selection, length: Length, as_json: bool, every: bool) -> No
 
         echo(json.dumps([p.as_json() for p in planned], indent=1))
         return
-    for lead, text in plan_screen.lines(planned, engine.machine(), every):
+    host = None if are_for_cpus(selection.only) else engine.machine()
+    for lead, text in plan_screen.lines(planned, host, every):
         echo(text, lead=lead)
 
 
 @click.command()
 @selection
 @length
-@click.option("--print", "show", is_flag=True, help="Show Dockerfiles and bake file; needs no engine.")
+@click.option("--print", "show", is_flag=True, help="Print the Dockerfiles and the bake file; needs no engine.")
 def build(selection: Selection, length: Length, show: bool) -> None:
-    """Build the images that the selected cells need, in parallel; those for GPUs also where there is none.
+    """Build the images that the selected cells need, in parallel. Building GPU images needs no GPU.
 
     \b
     examples:
@@ -139,11 +145,19 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 @length
 @running
 @steadiness
-@click.option("--print", "show", is_flag=True, help="Run nothing; print each cell as a 'docker run' to type.")
+@click.option(
+    "--print",
+    "show",
+    is_flag=False,
+    flag_value="docker",
+    type=click.Choice(["docker", "slurm"]),
+    metavar="[docker|slurm]",
+    help="Run nothing; print a 'docker run' for each cell, or write a batch script and print its 'sbatch'.",
+)
 @click.option(
     "--proof/--no-proof",
     default=None,
-    help="Parity before an image's first cell on a CPU. Default: for cells that may be ranked, real data in full.",
+    help="Prove parity before an image's first CPU cell. Default: for full runs on real data, which may be ranked.",
 )
 @own_weights
 @installations
@@ -154,9 +168,12 @@ def run(
     steadiness: Steadiness,
     weights: Path | None,
     installations: Installations,
-    show: bool,
+    show: str | None,
 ) -> None:
-    """Run every ready cell, merge the results, print the table. What is done is not run again.
+    """Run every ready cell, merge the results, print the table. Finished cells are not run again.
+
+    Ctrl-C stops the running cells. With --on slurm it asks first when in a terminal: jobs that are not cancelled go on,
+    and the next run picks them up.
 
     \b
     examples:
@@ -166,6 +183,8 @@ def run(
       rosetta run --only '*/rnn/cpu/*' --until-stable 2 --max-repeats 20
       rosetta run --rerun '*/resnet50/*'
       rosetta run --only pytorch/rnn/cpu --data synthetic --epochs 2 --samples 1280 --print
+      rosetta run --on slurm --only '*/rnn/cuda12/*'
+      rosetta run --print slurm --only pytorch/rnn/cpu
       rosetta run --python nightly=/opt/venv/bin/python --only '*/rnn/*'
     """
     from orchestrator.report import screen
@@ -178,59 +197,42 @@ def run(
 
         own.run(installations, selection, length, running, target, run_cells)
         return
-    engine = engine_of(selection)
+    engine = engine_of(replace(selection, scheduler="slurm") if show == "slurm" else selection)
     cells = with_weights(cells_of(selection, engine, length), weights, engine)
     if show:
-        return print_commands(cells, engine, selection)
-    tell_of_gpus(selection, machine_of(cells, engine))
+        return by_hand.print_commands(cells, machine_of(cells, engine), engine, selection, running.deadline, show)
+    tell_of_gpus(selection, cells, machine_of(cells, engine))
     plan = plan_of_matrix(engine, selection.results, selection.unverified)
     run_cells(cells, engine, selection.results, plan, screen.show, running, target, weights)
 
 
-def print_commands(cells: "list[Cell]", engine: "Engine", selection: Selection) -> None:
-    """Print how to run by hand each cell that can run here; raises SelectionError if there is none."""
-    from orchestrator.cell.parameters import dataset_of
-    from orchestrator.data import datasets
-    from orchestrator.engines import by_hand
-    from orchestrator.plan.verdicts import Verdict, plan_cells
-
-    host = machine_of(cells, engine)
-    planned = plan_cells(cells, engine, selection.results, host, selection.unverified)
-    possible = [(p.cell, p.image) for p in planned if p.image and p.verdict is not Verdict.INCOMPATIBLE]
-    if not possible:
-        what = f"None of the {len(cells)} selected cells can run here."
-        raise SelectionError(what, remedy="'rosetta plan' says why.")
-    for cell, image in possible:
-        name = dataset_of(cell)
-        gpus = tuple(device.uuid for device in host.of_model(cell.gpu)[: cell.n_gpus]) if cell.gpu != "none" else ()
-        data = datasets.folder(name) if name else None
-        echo(by_hand.command(cell, image.tag, selection.results, data, gpus))
-
-
 def machine_of(cells: "list[Cell]", engine: "Engine") -> "Host":
-    """What the engine's machine has; where no cell is for a GPU, it is not asked."""
+    """Return the engine's host; if no cell is for a GPU, the engine is not asked."""
     from orchestrator.system.host import Host
 
     return engine.machine() if any(cell.platform != "cpu" for cell in cells) else Host()
 
 
-def tell_of_gpus(selection: Selection, host: "Host") -> None:
-    """Say before a run what is in the way of GPU cells that were asked for, and who else is on the cards."""
-    from orchestrator.system.host import described
+def tell_of_gpus(selection: Selection, cells: "list[Cell]", host: "Host") -> None:
+    """Warn before a run about what prevents the requested GPU cells, and about other users of the cards."""
+    from orchestrator.plan.selection import ask_for_gpus
+    from orchestrator.system.host import Kind, found_on
 
-    found = list(described(host))
-    asked = any("cuda" in pattern for pattern in selection.only)
-    if asked and not host.devices:
-        note(f"cells on GPUs were asked for, and none can run: {found[0]}")
+    found = found_on(host)
+    asked = ask_for_gpus(selection.only) and any(cell.platform != "cpu" for cell in cells)
+    if asked and not host.models:
+        note(f"cells on GPUs were asked for, and none can run: {found[0].line}")
         note("where a card is: NVIDIA's driver, and its Container Toolkit or a CDI device list for the engine")
         note("'rosetta doctor' says what is there and what to do")
-    for line in found:
-        if line.startswith("somebody else"):
-            note(f"{line}: times may be longer than they would be alone")
+    for each in found if asked or host.devices else []:
+        if each.kind is Kind.BUSY:
+            note(f"{each.line}: times may be longer than they would be alone")
+        elif each.kind in (Kind.UNREADABLE, Kind.BOARDS, Kind.DIVIDED) and (host.models or each is not found[0]):
+            note(each.line)
 
 
 def with_weights(cells: "list[Cell]", weights: Path | None, engine: "Engine") -> "list[Cell]":
-    """The cells as they start from a file of weights, if there is one; raises SelectionError where they can't."""
+    """Return the cells with the checksum of their weights file, if any; raises SelectionError if they can't use it."""
     if weights is None:
         return cells
     if len({cell.workload for cell in cells}) > 1:
@@ -242,16 +244,17 @@ def with_weights(cells: "list[Cell]", weights: Path | None, engine: "Engine") ->
 
 
 BUSY = 0.5
-"""Load by the core from which on a run that begins is warned: half of the machine is somebody else's."""
+"""Load per core above which a starting run warns: half of the machine is somebody else's."""
 
 
 def tell_of_load(planned: "list[Planned]", engine: "Engine") -> None:
-    """Say before cells are measured that the machine is busy; of another machine than this one their rows tell it."""
+    """Warn before measuring that this machine is busy; rows record the load of other machines."""
     from orchestrator.plan.verdicts import Verdict
+    from orchestrator.system.host import is_here
 
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     measured = any(each.verdict is Verdict.READY and not each.cell.parity for each in planned)
-    if measured and engine.host == os.uname().nodename and load > BUSY * cores:
+    if measured and is_here(engine.host) and load > BUSY * cores:
         note(
             f"this machine is busy, a load of {load:.1f} on {cores} cores: times will be longer than they would be"
             " alone, and cells that see more than it can do are marked and not ranked"
@@ -262,13 +265,13 @@ def tell_of_load(planned: "list[Planned]", engine: "Engine") -> None:
 @selection
 @running
 @click.option("--markdown", is_flag=True, help="Run nothing; print the results so far as Markdown.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="How often.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="How many times.")
 @own_weights
 def parity(selection: Selection, running: Running, markdown: bool, repeats: int, weights: Path | None) -> None:
-    """Prove that every library has the same model: same weights and batches, no dropout, a few steps.
+    """Prove that every library computes the same model: same weights, same batches, no dropout, a few steps.
 
-    Scores, losses and parameters are compared with a reference in double precision, three times, while something else
-    keeps all cores busy: each time the same digits must come out. Results lie in DIR/parity.
+    Compares scores, losses and parameters with a reference in double precision, three times, while other work keeps all
+    cores busy; the digits must be the same each time. Results go to DIR/parity.
 
     \b
     examples:
@@ -293,7 +296,7 @@ def parity(selection: Selection, running: Running, markdown: bool, repeats: int,
     varying = [cell for cell in report.differing(read_results(folder.merged)) if cell in asked]
     if varying:
         raise CellsFailed(
-            f"{len(varying)} cells gave other digits from the same start: {', '.join(varying)}.",
+            f"{counted(len(varying), 'cell')} gave other digits from the same start: {', '.join(varying)}.",
             why="Something in them depends on the order in which threads come: a race.",
         )
 
@@ -309,9 +312,9 @@ def run_cells(
     weights: Path | None = None,
     console: "Console | None" = None,
 ) -> None:
-    """Run cells, show what is in the results folder then; raises CellsFailed, or exits with 130 when interrupted.
+    """Run cells, then show the results folder; raises CellsFailed, or exits with 130 when interrupted.
 
-    With a ``target`` they are run in as many rounds as it takes to reach it.
+    With a ``target``, run as many rounds as it takes to reach it.
     """
     from rich.text import Text
 
@@ -328,7 +331,7 @@ def run_cells(
     interruption.watch()
     host = machine_of(cells, engine)
     if running.rerun:
-        set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun)
+        set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun, running.proof)
     console = console or screen()
     mirror = os.environ.get("ROSETTA_DATA_MIRROR") or None
     limits = (running.deadline, mirror, running.build_deadline)
@@ -349,7 +352,7 @@ def run_cells(
 
 
 def raise_unless_good(tally: "Tally") -> None:
-    """Raise CellsFailed, or what kept cells from running; exit with 130 after an interruption."""
+    """Raise CellsFailed, or the error that prevented cells from running; exit with 130 after an interruption."""
     if tally.interrupted:
         echo("interrupted: finished cells are kept, the others will run next time", err=True)
         sys.exit(INTERRUPTED)
@@ -362,13 +365,19 @@ def raise_unless_good(tally: "Tally") -> None:
         )
 
 
-def set_aside(cells: "list[Cell]", folder: Path, what: str) -> None:
-    """Have cells run again whatever their results: ``failed``, ``all``, or a glob; raises SelectionError if none is."""
+def set_aside(cells: "list[Cell]", folder: Path, what: str, proof: bool | None = None) -> None:
+    """Make cells run again: ``failed``, ``all``, or those that match a glob; raises SelectionError if none does.
+
+    Their proofs run again too; ``proof`` says which CPU cells have one, as in a run's settings.
+    """
     from orchestrator.plan.selection import selector
     from orchestrator.results.files import forget
+    from orchestrator.run import proof as proofs
 
     chosen = cells if what in ("failed", "all") else list(filter(selector([what], []), cells))
     if not chosen:
         remedy = "It can be 'failed', 'all', or cells as for --only."
         raise SelectionError(f"--rerun {what} matches none of the {len(cells):,} selected cells.", remedy=remedy)
-    forget(folder, chosen, "failed" if what == "failed" else "all")
+    what = "failed" if what == "failed" else "all"
+    forget(folder, chosen, what)
+    proofs.set_aside(chosen, folder, what, proof)

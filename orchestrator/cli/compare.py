@@ -1,4 +1,4 @@
-"""Two sides by interleaved rounds: compare."""
+"""The compare command: two sides in interleaved rounds."""
 
 import os
 from typing import TYPE_CHECKING
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from orchestrator.compare.pairs import Found
 
 LONGEST = 240
-"""Rounds of each side, beyond which a comparison has no more looks to spend."""
+"""Most rounds per side: beyond it, a comparison has no more looks to spend."""
 
 
 @click.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @click.option("--difference", type=click.FloatRange(0.1, 100), default=5.0, show_default=True, metavar="PERCENT",
-              help="A difference that matters; what surely is smaller is none.")  # fmt: skip
+              help="The smallest difference that matters; anything surely smaller counts as equal.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(4, LONGEST), default=24, show_default=True, metavar="N",
-              help="At most N rounds of each side of a cell, in blocks of four.")  # fmt: skip
-@click.option("--budget", type=Duration(), metavar="TIME", help="Start no run after that long: 30m, 2h.")
+              help="At most N rounds per side of each cell, in blocks of four.")  # fmt: skip
+@click.option("--budget", type=Duration(), metavar="TIME", help="Start no new run after this time: 30m, 2h.")
 @click.option("--clock", type=click.Choice(["wall", "processor"]),
-              help="Default: the wall's; processor time where others keep the machine busy.")  # fmt: skip
+              help="Which time to compare. Default: wall, or processor on a busy machine.")  # fmt: skip
 @length_of_a_round
-@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @selection
 def compare(
     a: str,
@@ -40,11 +40,11 @@ def compare(
     as_json: bool,
     selection: Selection,
 ) -> None:
-    """Is B slower than A? Runs both in turn, in random order, until that is known. Exit code 12 if it is, or fails.
+    """Find out whether B is slower than A by running both in turn, in random order. Exit code 12 if it is, or fails.
 
-    A and B are cells each, or what the two differ in, where --only names the cells: library=, platform=, gpu=, n_gpus=,
-    precision=, variant=, data=, cores=, checkout=DIR, python=PATH, image=IMAGE. Words are joined by commas. The same
-    call goes on where it stopped. docs/compare.md explains the verdicts.
+    A and B are two cells, or the settings in which they differ, with --only naming the cells: library=, platform=,
+    gpu=, n_gpus=, precision=, variant=, data=, cores=, checkout=DIR, python=PATH, image=IMAGE. Separate settings by
+    commas. The same command resumes where it stopped. docs/compare.md explains the verdicts.
 
     \b
     examples:

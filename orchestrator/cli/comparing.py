@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--against",
     type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
-    help="Published results, of the same cells. Default: the figures of 2018.",
+    help="Published results of the same cells. Default: the figures of 2018.",
 )
 @judging
 @installations
@@ -44,13 +44,13 @@ def verify(
     selection: Selection,
     length: Length,
 ) -> None:
-    """Is my installation as fast as it should be? Exit code 12 if a cell is slower, or failed.
+    """Check whether an installation is as fast as it should be. Exit code 12 if a cell is slower or failed.
 
-    FILE can be a folder of results; default: what DIR has merged. Shortened runs are never compared with full ones.
-    docs/verify.md explains the verdicts.
+    FILE can also be a results folder; default: the merged file in DIR. Shortened runs are never compared with full
+    ones. docs/verify.md explains the verdicts.
 
-    With --python or --image it first measures an installation that is not ours, by our scripts: parity, then the cells
-    that are selected, then the comparison with what our own images did on this machine, else with published results.
+    With --python or --image it first measures that installation with our scripts: parity, then the selected cells. It
+    compares with our own images on this machine, or else with published results.
 
     \b
     examples:
@@ -87,10 +87,10 @@ def verify(
 @results_folder
 @judging
 def diff(old: Path, new: Path, results: Path, judging: Judging) -> None:
-    """What became slower from results A to results B? Exit code 12 if a cell did, or fails now.
+    """Show what became slower from results A to results B. Exit code 12 if a cell did, or now fails.
 
-    A and B are files or folders, or names of installations that --python or --image has measured into DIR. Cells that
-    only one of them has are named and don't count.
+    A and B are files, folders, or names of installations measured into DIR with --python or --image. Cells that only
+    one side has are listed and don't count.
 
     \b
     examples:
@@ -111,7 +111,7 @@ def diff(old: Path, new: Path, results: Path, judging: Judging) -> None:
 
 
 def place_of(named: Path, results: Path) -> Path:
-    """Where the results lie that a person has named: there, or where an installation of that name has its own."""
+    """Return the path of named results: the path itself, or the results folder of an installation of that name."""
     from orchestrator.results.paths import ResultsFolder
 
     own = ResultsFolder(results).own(str(named)).path

@@ -7,17 +7,17 @@ from orchestrator.system.terminal import echo
 
 @click.group()
 def data() -> None:
-    """Data sets: fetch them from their publishers, check them.
+    """Fetch data sets from their publishers and check them.
 
     ROSETTA_DATA_MIRROR names a folder, URL or Azure container with the original files, for machines without internet;
-    ROSETTA_CACHE the folder where data lies, ~/.cache/rosetta if unset.
+    ROSETTA_CACHE names the folder where data is kept, ~/.cache/rosetta if unset.
     """
 
 
 @data.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def fetch(names: tuple[str, ...]) -> None:
-    """Download and verify data sets, all by default; an interrupted download goes on where it stopped.
+    """Download and verify data sets, all by default. An interrupted download resumes.
 
     \b
     examples:
@@ -36,7 +36,7 @@ def fetch(names: tuple[str, ...]) -> None:
 def check(names: tuple[str, ...]) -> None:
     """Compare every file of the data sets with its checksum; exit code 7 if one is missing or wrong.
 
-    Where an engine answers, its volumes with data sets are looked at, too.
+    If an engine answers, its data-set volumes are checked too.
 
     \b
     example:

@@ -4,20 +4,21 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import results_folder
+from orchestrator.cli.options import ENGINES, results_folder
 from orchestrator.errors import LackingError
 from orchestrator.system.terminal import echo
+from orchestrator.system.words import counted
 
 COLOURS = {"ok": "green", "note": "yellow", "lacking": "red"}
 
 
 @click.command()
 @results_folder
-@click.option("--engine", type=click.Choice(["docker", "process", "ray"]), help="As for 'rosetta run'.")
-@click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster's head.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+@click.option("--engine", type=click.Choice(ENGINES), help="As for 'rosetta run'.")
+@click.option("--address", metavar="HOST:PORT", help="Address of the Ray head node.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def doctor(results: Path, engine: str | None, address: str | None, as_json: bool) -> None:
-    """Say what is there of what a run needs, and the remedy for what is missing. Exit code 19 if a run can't work.
+    """Check that this machine has what a run needs, with a remedy for what is missing. Exit code 19 if no run can work.
 
     \b
     examples:
@@ -40,4 +41,5 @@ def doctor(results: Path, engine: str | None, address: str | None, as_json: bool
     if as_json:
         echo(json.dumps([finding.as_json() for finding in found], indent=1))
     if lacking := [finding for finding in found if finding.state is State.LACKING]:
-        raise LackingError(f"{len(lacking)} things are lacking.", lacking[0].said, lacking[0].remedy)
+        what = f"{counted(len(lacking), 'thing')} that a run needs {'is' if len(lacking) == 1 else 'are'} missing."
+        raise LackingError(what, lacking[0].said, lacking[0].remedy)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli import completion
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import Selection, own_libraries, selection
 from orchestrator.system.terminal import echo
@@ -12,7 +13,7 @@ from orchestrator.system.terminal import echo
 
 @click.group()
 def images() -> None:
-    """Images of this engine: list them, carry them to machines without internet.
+    """List this engine's images, and carry them to machines without internet.
 
     \b
     examples:
@@ -24,7 +25,7 @@ def images() -> None:
 
 @images.command("list")
 def list_images() -> None:
-    """Print the images that the engine has, published ones too, with their sizes.
+    """Print the engine's images and their sizes, published ones included.
 
     \b
     example:
@@ -45,10 +46,10 @@ def list_images() -> None:
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Where to write.",
+    help="Folder to write to.",
 )
 def save(selection: Selection, output: Path) -> None:
-    """Write the images of the selected cells as OCI archives, with their sums in SHA256SUMS.
+    """Write the images of the selected cells as OCI archives, with checksums in SHA256SUMS.
 
     \b
     example:
@@ -68,7 +69,7 @@ def save(selection: Selection, output: Path) -> None:
 @images.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 def load(folder: Path) -> None:
-    """Load what 'images save' wrote, if all of it is what SHA256SUMS says.
+    """Load what 'images save' wrote, if it matches SHA256SUMS.
 
     \b
     example:
@@ -81,10 +82,10 @@ def load(folder: Path) -> None:
 
 
 @images.command("table")
-@click.option("--write", is_flag=True, help="Into README.md and docs/platforms.md of the checkout, not to the screen.")
-@click.option("--check", is_flag=True, help="Print nothing; fail if these documents say anything else.")
+@click.option("--write", is_flag=True, help="Write it into README.md and docs/platforms.md of the checkout.")
+@click.option("--check", is_flag=True, help="Print nothing; fail if those documents are out of date.")
 def versions_table(write: bool, check: bool) -> None:
-    """Print the libraries and their versions as the documents have them. For those who change an image.
+    """Print the table of libraries and versions as the docs have it. For those who change an image.
 
     \b
     examples:
@@ -105,16 +106,16 @@ def versions_table(write: bool, check: bool) -> None:
 
 
 @click.command()
-@click.argument("frameworks", nargs=-1, metavar="[FRAMEWORK]...")
-@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit, not those of the lock.")
+@click.argument("frameworks", nargs=-1, shell_complete=completion.frameworks, metavar="[FRAMEWORK]...")
+@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit instead of the locked ones.")
 @click.option("--bases", is_flag=True, help="Lock the digests of the base images instead; needs Docker.")
-@click.option("--check", is_flag=True, help="Write nothing; say what has moved since. Exit code 21 if something has.")
+@click.option("--check", is_flag=True, help="Write nothing; report what has changed. Exit code 21 if anything has.")
 @own_libraries
 def lock(frameworks: tuple[str, ...], upgrade: bool, bases: bool, check: bool, own: tuple[Path, ...]) -> None:
-    """Resolve what images/*.yaml ask for into locks with hashes. For those who change an image; needs uv.
+    """Resolve the requirements in images/*.yaml into locks with hashes. For those who change an image; needs uv.
 
-    With --check, asks the indexes for what the locks name: withdrawn and yanked packages; and with --bases, the
-    registry for base images that were updated.
+    --check asks the package indexes whether anything locked was withdrawn or yanked; with --bases it asks the registry
+    for updated base images.
 
     \b
     examples:
@@ -182,7 +183,7 @@ def check_locks(names: Sequence[str], bases: bool) -> None:
 
 
 def registry_asked() -> Callable[[str], str | None]:
-    """What asks a base's registry, or the mirror of it, for the digest of its tag."""
+    """Return the function that asks a base's registry, or its mirror, for the digest of its tag."""
     from orchestrator.engines.client import Connection
     from orchestrator.images.sources import asked_for
     from orchestrator.publish.registry import digest_of

@@ -14,7 +14,7 @@ def matrix_path(given: Path | None = None) -> Path:
 
 
 def take_in_libraries(own: Sequence[Path], matrix_file: Path | None = None) -> None:
-    """Take in the folders of --with and those that the matrix file names; raises MatrixError."""
+    """Take in the library folders of --with and of the matrix file; raises MatrixError."""
     from orchestrator.cell.scripts import check_names
     from orchestrator.images.definitions import library_index
     from orchestrator.plan import matrix

@@ -13,10 +13,12 @@ from orchestrator.cli import (
     cells,
     compare,
     comparing,
+    completion,
     data,
     doctor,
     images,
     pages,
+    profiling,
     publishing,
     results,
     starting,
@@ -31,10 +33,10 @@ class Rosetta(click.Group):
     """Prints our errors as three short sentences, without a traceback, and ends with their exit codes."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and turn a RosettaError, or what the operating system says, into a message and an exit code."""
+        """Run the command; turn a RosettaError or OSError into a message and an exit code."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="replace")  # a letter that the locale lacks ends nothing
+                stream.reconfigure(errors="replace")  # a character that the locale lacks must not end the program
         try:
             see_the_folder()
             done = super().main(*args, **kwargs)
@@ -49,7 +51,7 @@ class Rosetta(click.Group):
         return done
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what click says of its arguments goes through the one door, too."""
+        """Run a command; click's messages about its arguments go through ``plain``, like all output."""
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
@@ -58,7 +60,7 @@ class Rosetta(click.Group):
 
 
 def see_the_folder() -> None:
-    """Raise StorageError where the current folder is gone: everything that is named without a path lies there."""
+    """Raise StorageError if the current folder is gone: everything named without a path lies there."""
     try:
         os.getcwd()
     except OSError as error:
@@ -79,8 +81,8 @@ def main() -> None:
 
     \b
     examples:
-      rosetta init                         a matrix.yaml of one's own, to start from
-      rosetta doctor                       what this machine has, and what it lacks
+      rosetta init                         a matrix.yaml of your own to start from
+      rosetta doctor                       what this machine has and what is missing
       rosetta plan --profile quick         what would run, and what can't and why
       rosetta run --profile quick          minutes, on built-in synthetic data
       rosetta data fetch                   CIFAR-10 and IMDB from their publishers
@@ -88,8 +90,9 @@ def main() -> None:
       rosetta table                        the results so far
       rosetta report                       the same as pages, with charts and scripts side by side
       rosetta verify                       is this machine as fast as it should be?
-      rosetta compare A B                  is B slower than A? run in turn until that is known
-      rosetta campaign --dry-run           an hour on a card: what would be measured, and how long
+      rosetta compare A B                  is B slower than A? alternates both until it knows
+      rosetta profile pytorch/rnn/cpu      where a training step spends its time, with a trace
+      rosetta campaign --dry-run           what an hour on a GPU would measure, and how long it takes
     """
 
 
@@ -100,6 +103,7 @@ for command in (
     cells.build,
     cells.run,
     cells.parity,
+    profiling.profile,
     results.status,
     results.merge,
     results.table,
@@ -117,5 +121,6 @@ for command in (
     publishing.publish,
     publishing.reproduce,
     images.images,
+    completion.completion,
 ):
     main.add_command(command)

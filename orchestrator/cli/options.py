@@ -10,8 +10,13 @@ from typing import Any, ClassVar
 
 import click
 
+from orchestrator.cli import completion
+
 Command = Callable[..., None]
 Option = Callable[[Command], Command]
+
+ENGINES = ("docker", "podman", "apptainer", "process", "ray")
+"""Where cells can run; the last is a cluster."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,13 @@ class Selection:
     engine: str | None
     address: str | None
     unverified: bool
+    scheduler: str | None = None
+    site: Path | None = None
 
 
 @dataclass(frozen=True)
 class Length:
-    """What is measured in place of what the matrix file says; None leaves it as it is."""
+    """Overrides of the matrix file; None leaves a value as it is."""
 
     data: str | None = None
     epochs: int | None = None
@@ -53,7 +60,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Steadiness:
-    """How often to run; ``until_stable`` in percent, None for no more often than asked for."""
+    """How often to run; ``until_stable`` in percent, None for no extra rounds."""
 
     until_stable: float | None
     max_repeats: int
@@ -76,7 +83,7 @@ class Judging:
 
 @dataclass(frozen=True)
 class Installations:
-    """What is measured in place of our own images: interpreters and images of the user's own, ``[NAME=]WHERE``."""
+    """The user's interpreters and images to measure in place of our own images: ``[NAME=]WHERE``."""
 
     python: tuple[str, ...]
     image: tuple[str, ...]
@@ -86,9 +93,9 @@ class Installations:
 
 
 def grouped(name: str, kind: type[Any], *options: Option) -> Callable[[Command], Command]:
-    """Several options as one decorator, whose values a command gets as one argument: a ``kind`` under this name.
+    """Combine options into one decorator; the command gets their values as one argument, a ``kind``, of this name.
 
-    ``kind`` has a field for each option, and may have more, of options that not every command has. ``--help`` lists
+    ``kind`` has a field for each option, and may have more for options that not every command has. ``--help`` lists
     them in this order.
     """
 
@@ -107,7 +114,7 @@ def grouped(name: str, kind: type[Any], *options: Option) -> Callable[[Command],
 
 
 def longest(name: str, default: float, text: str) -> Option:
-    """An option in seconds, after which something is stopped."""
+    """An option for a deadline in seconds, after which something is stopped."""
     return click.option(name, type=click.FloatRange(min=1), default=default, metavar="SECONDS", help=text)
 
 
@@ -119,7 +126,7 @@ class Duration(click.ParamType[float]):
     PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s|$)")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Its seconds; an amount of nothing is refused."""
+        """Return the seconds; zero, and what is no amount of time, is refused."""
         word = str(value).strip().lower()
         if word == "none":
             return math.inf
@@ -135,11 +142,18 @@ def results_in(default: str, text: str) -> Option:
     return click.option("--results", type=kind, metavar="DIR", default=default, show_default=True, help=text)
 
 
-results_folder = results_in("results", "Where results lie.")
+results_folder = results_in("results", "Results folder.")
 
-only = click.option("--only", multiple=True, metavar="GLOB", help="Only cells that match: 'pytorch/rnn/*'. Repeatable.")
 
-skip = click.option("--skip", multiple=True, metavar="GLOB", help="Without the cells that match. Repeatable.")
+def globs(name: str, text: str) -> Option:
+    """A repeatable option for globs over cells."""
+    words = f"{text} Repeatable."
+    return click.option(name, multiple=True, shell_complete=completion.cells, metavar="GLOB", help=words)
+
+
+only = globs("--only", "Only cells that match: 'pytorch/rnn/*'.")
+
+skip = globs("--skip", "Leave out cells that match.")
 
 threshold = click.option(
     "--threshold",
@@ -154,7 +168,7 @@ own_weights = click.option(
     "--weights",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Start from weights of your own, an .npz; see docs/parity.md.",
+    help="Start from your own weights (.npz); see docs/parity.md.",
 )
 
 own_libraries = click.option(
@@ -179,43 +193,56 @@ selection = grouped(
     own_libraries,
     click.option(
         "--profile",
+        shell_complete=completion.profiles,
         metavar="NAME",
         envvar="ROSETTA_PROFILE",
         default="full",
         show_default=True,
-        help="A profile of the matrix file: quick, try, precisions, scaling, workers, full.",
+        help="A profile of the matrix file: quick, try, precisions, tuned, scaling, workers, full.",
     ),
     only,
     skip,
     results_folder,
     click.option(
         "--engine",
-        type=click.Choice(["docker", "process", "ray"]),
+        type=click.Choice(ENGINES),
         help="Default: docker if an engine answers, else process. ray: a cluster, see docs/clusters.md.",
     ),
     click.option(
-        "--address", metavar="HOST:PORT", help="Of the Ray cluster's head.  [default: RAY_ADDRESS, else this host]"
+        "--address", metavar="HOST:PORT", help="Address of the Ray head node.  [default: RAY_ADDRESS, else this host]"
+    ),
+    click.option(
+        "--on",
+        "scheduler",
+        type=click.Choice(["slurm"]),
+        help="Submit cells as Slurm jobs from this login node; see docs/cluster-slurm.md.",
+    ),
+    click.option(
+        "--site",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        help="The cluster's job settings.  [default: site.yaml here, if there is one]",
     ),
     click.option("--unverified", is_flag=True, help="Include CPU images and variants nobody has verified yet."),
 )
-"""Of plan, build, run and parity: which cells, where, and where their results lie."""
+"""For plan, build, run and parity: which cells, where they run, and where their results lie."""
 
 DATA_AND_LENGTH = (
-    click.option("--data", type=click.Choice(["real", "synthetic"]), help="Replaces the axis 'data'."),
+    click.option("--data", type=click.Choice(["real", "synthetic"]), help="Override the axis 'data'."),
     click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
     click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
 )
 
 length_of_a_round = grouped("length", Length, *DATA_AND_LENGTH)
-"""Of compare, which decides itself how many rounds there are."""
+"""For compare, which itself decides how many rounds there are."""
 
 length = grouped(
     "length",
     Length,
     *DATA_AND_LENGTH,
-    click.option("--repeats", type=click.IntRange(1), metavar="N", help="N rounds, with the seeds 0 to N-1."),
+    click.option("--repeats", type=click.IntRange(1), metavar="N", help="Run N rounds, with seeds 0 to N-1."),
 )
-"""Of plan, build and run: what is measured in place of what the matrix file says."""
+"""For plan, build and run: overrides of the matrix file."""
 
 running = grouped(
     "running",
@@ -226,16 +253,16 @@ running = grouped(
         default=1,
         show_default=True,
         metavar="N",
-        help="Cells without GPU at a time; more than one share the cores. Each GPU always has a cell of its own.",
+        help="CPU cells at a time; several share the cores. Each GPU runs one cell at a time.",
     ),
     longest("--deadline", 24 * 3600.0, "Stop a cell that takes longer.  [default: a day]"),
     longest("--build-deadline", 3 * 3600.0, "Stop a build that takes longer.  [default: three hours]"),
     click.option(
-        "--rerun", metavar="failed|all|GLOB", help="Run again what failed, everything selected, or what matches."
+        "--rerun", metavar="failed|all|GLOB", help="Run again: what failed, everything selected, or what matches."
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print a JSON object per change, and no table."),
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON object per status change instead of the table."),
 )
-"""Of run and parity: how to run."""
+"""For run and parity: how to run."""
 
 steadiness = grouped(
     "steadiness",
@@ -246,7 +273,7 @@ steadiness = grouped(
         is_flag=False,
         flag_value=5.0,
         metavar="[PERCENT]",
-        help="Four rounds, and more of each cell whose times spread further than that, by quartiles.  [5 if alone]",
+        help="Run four rounds, and more of cells whose quartiles lie further apart.  [5 if no number is given]",
     ),
     click.option(
         "--max-repeats",
@@ -254,10 +281,10 @@ steadiness = grouped(
         default=10,
         show_default=True,
         metavar="N",
-        help="Rounds after which --until-stable leaves a cell as it is.",
+        help="The most rounds of a cell under --until-stable.",
     ),
 )
-"""Of run: how often."""
+"""For run: how often."""
 
 installations = grouped(
     "installations",
@@ -266,23 +293,23 @@ installations = grouped(
         "--python",
         multiple=True,
         metavar="[NAME=]PATH",
-        help="Measure what this interpreter can import, in place of our own images. Repeatable. docs/verify.md",
+        help="Measure what this interpreter can import instead of our own images; see docs/verify.md. Repeatable.",
     ),
     click.option(
         "--image",
         multiple=True,
         metavar="[NAME=]IMAGE",
-        help="The same for what is in an image of somebody else's, which is here already. Repeatable.",
+        help="The same for somebody else's image, pulled beforehand. Repeatable.",
     ),
 )
-"""Of run and verify: installations that are not ours."""
+"""For run and verify: installations that are not ours."""
 
 judging = grouped(
     "judging",
     Judging,
     threshold,
-    click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs."),
-    click.option("--markdown", "as_markdown", is_flag=True, help="As Markdown, for a summary or a comment."),
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON list."),
+    click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown, for a job summary or a comment."),
     click.option(
         "--junit",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -290,4 +317,4 @@ judging = grouped(
         help="Also write JUnit XML, which CI systems show as tests.",
     ),
 )
-"""Of verify and diff: what counts as slower, and how to say it."""
+"""For verify and diff: what counts as slower, and how to say it."""

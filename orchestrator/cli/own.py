@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.system.host import Host
 
 RunCells = Callable[..., None]
-"""``cells.run_cells``, which is handed in: its module is the one that calls this."""
+"""``cells.run_cells``, passed as an argument because its module calls this one."""
 
 A_DAY = 24 * 3600.0
 USUAL = Running(jobs=1, deadline=A_DAY, build_deadline=A_DAY, rerun=None, as_json=False)
@@ -37,7 +37,7 @@ NAMED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)=(?P<place>.+)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Asked:
-    """An installation that has told what it is; ``folder`` is that of its results."""
+    """An installation with what it reported about itself; ``folder`` holds its results."""
 
     label: str
     engine: "OwnEngine"
@@ -90,7 +90,7 @@ def verify(
     judging: Judging,
     run_cells: RunCells,
 ) -> "tuple[list[Compared], str]":
-    """Measure installations and compare each; returns the comparisons, and what with, as a person calls it."""
+    """Measure installations and compare each; returns the comparisons, and the baseline's name for people."""
     from contextlib import suppress
 
     from orchestrator.compare import comparison, own
@@ -115,7 +115,7 @@ def verify(
 
 
 def sources_of(selection: Selection, against: Path | None) -> "Iterator[Source]":
-    """Where baselines come from: what was named, else our own rows of this machine, and then published ones."""
+    """Yield the sources of baselines: the named one, else our own rows of this machine, then published ones."""
     from orchestrator.compare.own import source_of
     from orchestrator.results.files import read_results
     from orchestrator.results.merging import gather
@@ -164,24 +164,24 @@ def split(text: str, usual: "type[str] | object") -> tuple[str, str]:
 
 
 def name_of_python(path: str) -> str:
-    """What an interpreter is called without a name: as its environment's folder, else as its file."""
+    """Return the default name of an interpreter: its environment's folder, else its file."""
     place = Path(path).expanduser()
     folder = place.parent.parent.name if place.parent.name == "bin" else ""
     return as_name(folder if folder not in ("", "usr", "local") else place.name)
 
 
 def name_of_image(image: str) -> str:
-    """What an image is called without a name: ``nvcr.io/nvidia/pytorch:26.10-py3`` → ``pytorch-26.10-py3``."""
+    """Return the default name of an image: ``nvcr.io/nvidia/pytorch:26.10-py3`` → ``pytorch-26.10-py3``."""
     return as_name(image.rpartition("/")[2].partition("@")[0])
 
 
 def as_name(text: str) -> str:
-    """A text as a name may be."""
+    """Turn a text into a valid name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:40] or "own"
 
 
 def ask(label: str, engine: "OwnEngine", selection: Selection, console: "Console") -> Asked:
-    """Have an installation say what it is, and print that; raises InstallationError if it can't, or has nothing."""
+    """Ask an installation what it has, and print it; raises InstallationError if it can't say, or has nothing."""
     from orchestrator.plan import own
     from orchestrator.report import installation as report
     from orchestrator.results.paths import ResultsFolder
@@ -224,7 +224,7 @@ def measure(
     run_cells: RunCells,
     target: "Target | None" = None,
 ) -> None:
-    """Run the cells that an installation can run, and say why not the others; raises CellsFailed, InstallationError."""
+    """Run the cells that an installation can run; print why others can't. Raises CellsFailed, InstallationError."""
     from orchestrator.plan.verdicts import Verdict
 
     cells, host = cells_of(asked, selection, length), asked.engine.machine()
@@ -240,13 +240,13 @@ def measure(
         raise InstallationError(f"Nothing selected can run in {asked.engine.source}.", "; ".join(reasons))
 
     def show(results: "pa.Table", console: "Console") -> None:
-        """The caller has something better to show than this installation alone."""
+        """Print nothing: the caller shows more than this installation alone."""
 
     run_cells(ready, asked.engine, asked.folder.path, asked.plan, show, running, target, console=console)
 
 
 def chosen(results: "pa.Table", asked: Asked, selection: Selection, length: Length) -> "pa.Table":
-    """Of all that was ever measured of this name, what the selected cells are now: other packages are another past."""
+    """Return the selected cells' rows, without those measured under this name with other packages."""
     import pyarrow as pa
 
     keys = {one.key for one in asked.plan(cells_of(asked, selection, length), asked.engine.machine())}

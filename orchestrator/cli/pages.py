@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli import completion
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import own_libraries
 from orchestrator.errors import SelectionError
@@ -21,14 +22,14 @@ from orchestrator.system.terminal import echo, note
     metavar="DIR",
     default="site",
     show_default=True,
-    help="Where the pages are written.",
+    help="Folder for the pages.",
 )
-@click.option("--serve", is_flag=True, help="Write nothing; serve the pages as long as this runs, always up to date.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where --serve listens.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N", help="And there.")
+@click.option("--serve", is_flag=True, help="Serve live pages instead of writing them, until Ctrl-C.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address for --serve.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="N", help="Its port.")
 @own_libraries
 def report(source: Path, output: Path, serve: bool, host: str, port: int, own: tuple[Path, ...]) -> None:
-    """Write results as pages that open from the disk and load nothing from elsewhere, or serve them while cells run.
+    """Write results as self-contained web pages, or serve them while cells run.
 
     \b
     examples:
@@ -52,10 +53,10 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int, own: t
 
 
 @click.command()
-@click.argument("library", required=False)
-@click.argument("workload", required=False)
+@click.argument("library", required=False, shell_complete=completion.libraries)
+@click.argument("workload", required=False, shell_complete=completion.workloads)
 @click.option(
-    "--variant", default="reference", show_default=True, metavar="NAME", help="Another script of the library."
+    "--variant", default="reference", show_default=True, metavar="NAME", help="Which of the library's scripts."
 )
 @click.option("--all", "every", is_flag=True, help="All scripts.")
 @click.option(
@@ -69,9 +70,9 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int, own: t
 def notebook(
     library: str | None, workload: str | None, variant: str, every: bool, output: Path | None, own: tuple[Path, ...]
 ) -> None:
-    """Write a workload script as a Jupyter notebook that runs as it is, a cell for each section.
+    """Write a workload script as a Jupyter notebook that runs as it is, one cell per section.
 
-    With another suffix, say .py, the file has jupytext's percent form.
+    With another suffix, such as .py, the file is in jupytext's percent format.
 
     \b
     examples:
@@ -107,5 +108,5 @@ def notebook(
 
 
 def words(library: str | None, workload: str | None, variant: str) -> str:
-    """What is typed for a script: ``cntk cnn --variant highapi``."""
+    """The arguments that name a script: ``cntk cnn --variant highapi``."""
     return f"{library} {workload}" + (f" --variant {variant}" if variant != "reference" else "")

@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--registry", required=True, metavar="HOST/NAMESPACE", help="Where images go: ghcr.io/me.")
+@click.option("--registry", required=True, metavar="HOST/NAMESPACE", help="Where to push: ghcr.io/me.")
 @selection
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default="published", show_default=True,
-    metavar="DIR", help="Where to write lock file, results, pages and SBOMs.",
+    metavar="DIR", help="Folder for the lock file, results, pages and SBOMs.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show all of it; build, push and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done; build, push and write nothing.")
 @click.option(
     "--move-tags",
     is_flag=True,
-    help="Let a tag name this image, also if it has another or if the registry does not tell.",
+    help="Move existing tags to these images, also where the registry can't say what they name now.",
 )
-@click.option("--sign", is_flag=True, help="Have cosign sign each image.")
+@click.option("--sign", is_flag=True, help="Sign each image with cosign.")
 def publish(selection: Selection, registry: str, output: Path, dry_run: bool, move_tags: bool, sign: bool) -> None:
     """Push the images of the selected cells, and write results that others can reproduce.
 
-    What DIR of --results has merged is written to published/results.parquet, with references by digest. Credentials
-    are docker's own: 'docker login'. docs/publish.md says what else is written.
+    The merged results in DIR go to published/results.parquet, with images referenced by digest. Credentials are
+    Docker's own: 'docker login'. docs/publish.md lists the other files.
 
     \b
     examples:
@@ -85,8 +85,8 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
 @options.results_in("reproduced", "Where the new results go.")
 @running
 @options.threshold
-@click.option("--yes", is_flag=True, help="Do not ask before programs of somebody else are run.")
-@click.option("--dry-run", is_flag=True, help="Show what would be run, and from where; pull and run nothing.")
+@click.option("--yes", is_flag=True, help="Don't ask before running somebody else's programs.")
+@click.option("--dry-run", is_flag=True, help="Print what would run and from where; pull and run nothing.")
 def reproduce(
     source: str,
     only: tuple[str, ...],
@@ -99,9 +99,9 @@ def reproduce(
 ) -> None:
     """Run published results again, in the very images that made them, and compare time and quality.
 
-    Needs no more than the file: images are pulled by digest. They are programs of whoever made the file, so it shows
-    what will be run and from where, and asks (exit code 20 if nobody agrees). Exit code 12 if a cell is slower, 17 if
-    its quality differs or it can't be run again.
+    Needs only the file: images are pulled by digest. They are somebody else's programs, so it first shows what will run
+    and from where, and asks (exit code 20 if declined). Exit code 12 if a cell is slower, 17 if its quality differs or
+    it can't be run again.
 
     \b
     examples:
@@ -133,7 +133,7 @@ def reproduce(
     def plan(cells: "list[Cell]", host: "Host") -> "list[Planned]":
         return reproduction.plan([of_cell[cell] for cell in cells], results, host)
 
-    with suppress(CellsFailed):  # the comparison says which, and what they should have been
+    with suppress(CellsFailed):  # the comparison says which failed, and what they should have been
         run_cells(list(of_cell), engine, results, plan, screen.show, running)
     mine = reproduction.results_of(rows, results, note)
     pairs = reproduction.pairs(rows, mine)

@@ -1,4 +1,4 @@
-"""What is compared: the words in which a person names a side, and the cells and engines that they stand for."""
+"""The sides of a comparison: how a user names one, and the cells and engines that the words stand for."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Plan = Callable[[list[Cell], Host, Path], list[Planned]]
 
 WORD = re.compile(r",(?![^{]*\})")
-"""Between the words of a side; a comma within the braces of a glob is none."""
+"""The separator between the words of a side; a comma within the braces of a glob does not count."""
 
 SETTINGS: Mapping[str, type] = {
     **dict.fromkeys(("library", "platform", "gpu", "precision", "variant", "data"), str),
@@ -33,7 +33,7 @@ SETTINGS: Mapping[str, type] = {
 
 @dataclass(frozen=True)
 class Words:
-    """A side as it was typed: which cells, what is set of each, how many cores, and in what: ``("python", PATH)``."""
+    """A side as typed: which cells, the axes set on each, how many cores, and where it runs: ``("python", PATH)``."""
 
     text: str
     cells: str = ""
@@ -43,7 +43,7 @@ class Words:
 
 
 def words_of(text: str) -> Words:
-    """``pytorch/rnn/cpu,variant=highapi`` → its parts; raises SelectionError for a word that means nothing."""
+    """Parse a side such as ``pytorch/rnn/cpu,variant=highapi``; raises SelectionError for an unknown word."""
     words = Words(text)
     for word in filter(None, WORD.split(text)):
         name, equals, value = word.partition("=")
@@ -74,7 +74,7 @@ class Place:
 
 
 def ours(value: str, selection: Selection, console: "Console") -> Place:
-    """Our own images by this checkout's scripts."""
+    """Return the place for our own images with this checkout's scripts."""
     from orchestrator.cli import cells
     from orchestrator.plan.verdicts import plan_cells
 
@@ -87,7 +87,7 @@ def ours(value: str, selection: Selection, console: "Console") -> Place:
 
 
 def of_checkout(value: str, selection: Selection, console: "Console") -> Place:
-    """The images and scripts of another checkout."""
+    """Return the place for the images and scripts of another checkout."""
     from orchestrator.system import library_folders
 
     def inside() -> AbstractContextManager[None]:
@@ -97,7 +97,7 @@ def of_checkout(value: str, selection: Selection, console: "Console") -> Place:
 
 
 def installation(kind: str) -> "Callable[[str, Selection, Console], Place]":
-    """What an interpreter or an image of the user's own has."""
+    """Return the function that makes places for a user's interpreters or images."""
 
     def place(value: str, selection: Selection, console: "Console") -> Place:
         from orchestrator.cli import own
@@ -122,11 +122,11 @@ PLACES: "Mapping[str, Callable[[str, Selection, Console], Place]]" = {
     "python": installation("python"),
     "image": installation("image"),
 }
-"""In what a side may run, by its word."""
+"""Where a side may run, by the word that says so."""
 
 
 def contests(texts: tuple[str, str], selection: Selection, length: Length, console: "Console") -> "list[Contest]":
-    """The comparisons that two sides stand for; raises SelectionError if there is none, or nobody could tell which."""
+    """Return the comparisons of two sides; raises SelectionError if there are none, or the pairing is ambiguous."""
     made: dict[tuple[str, str], Place] = {}
     sides: list[list[Side]] = []
     for words in map(words_of, texts):
@@ -137,7 +137,7 @@ def contests(texts: tuple[str, str], selection: Selection, length: Length, conso
 
 
 def sides_of(words: Words, place: Place, selection: Selection, length: Length) -> "list[Side]":
-    """The cells of one side, each as it runs there."""
+    """Return the cells of one side, each with where and how it runs."""
     from orchestrator.cli.cells import machine_of
     from orchestrator.run.pairs import Side
 
@@ -152,7 +152,7 @@ def sides_of(words: Words, place: Place, selection: Selection, length: Length) -
 
 
 def paired(ours: "Sequence[Side]", theirs: "Sequence[Side]") -> "list[tuple[Side, Side]]":
-    """Which cell is compared with which: those that agree on all but what the two sides differ in altogether."""
+    """Pair the cells to compare: those that agree on every axis on which the two sides have a value in common."""
     from orchestrator.cell.cell import AXES
 
     def has(sides: "Sequence[Side]", axis: str) -> set[Any]:
@@ -174,7 +174,7 @@ def paired(ours: "Sequence[Side]", theirs: "Sequence[Side]") -> "list[tuple[Side
 
 
 def contest(a: "Side", b: "Side", results: Path) -> "Contest":
-    """Two sides with the folder of their rows, whose name says everything that may change a result of either.
+    """Return two sides with the folder of their rows, named by a checksum of all that may change a result of either.
 
     Raises SelectionError if one can't run here, or if both are the same.
     """
@@ -197,5 +197,5 @@ def contest(a: "Side", b: "Side", results: Path) -> "Contest":
 
 
 def title(a: "Side", b: "Side") -> str:
-    """What a comparison is called: its cell, or both cells where they differ."""
+    """Return the name of a comparison: its cell, or both cells if they differ."""
     return a.cell.id if a.cell.id == b.cell.id else f"{a.cell.id} – {b.cell.id}"

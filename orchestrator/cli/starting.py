@@ -13,7 +13,7 @@ STARTER = Path(__file__).parent / "starter.yaml"
 
 @click.command()
 def init() -> None:
-    """Write a matrix.yaml to start from into this folder. One that is there stays as it is.
+    """Write a matrix.yaml to start from into this folder. An existing one is left alone.
 
     \b
     example:

@@ -14,11 +14,11 @@ INTERRUPTED = 130
 
 @click.group()
 def sync() -> None:
-    """Results, logs and reports on Azure Blob Storage or in a folder, for others and from others.
+    """Share results, logs and reports through Azure Blob Storage or a folder.
 
     LOCATION is az://account/container/prefix or file:///path. Credentials come from the environment:
     AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_KEY, else those of 'az login' or of the
-    machine. Nothing is ever replaced: a file that differs is reported, and both stay (exit code 14).
+    machine. Nothing is ever overwritten: a file that differs is reported and both are kept (exit code 14).
 
     \b
     examples:
@@ -48,7 +48,7 @@ def push(location: str, results: Path) -> None:
 @location
 @results_folder
 def pull(location: str, results: Path) -> None:
-    """Copy what LOCATION has into a results folder, validated; then 'rosetta merge', 'table' and the rest take it.
+    """Copy LOCATION into a results folder, validating every file; 'rosetta merge', 'table' and the rest then read it.
 
     \b
     examples:

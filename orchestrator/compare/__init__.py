@@ -1,1 +1,1 @@
-"""What numbers say: their noise, how two of them compare, why they may differ, and the figures of 2018."""
+"""Analysis of results: their noise, how two of them compare, why they may differ, and the figures of 2018."""

@@ -1,4 +1,4 @@
-"""Rows of others, before they are published: what contradicts itself, what proves nothing, what no machine can do."""
+"""The audit of others' rows before publication: contradictions, missing proof, and times that no machine can reach."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ Rule = Callable[[Row], str | None]
 
 ROUNDING = 1e-6
 CLOCKS = 0.05
-"""Seconds by which two clocks of one run may differ, beside a thousandth."""
+"""Seconds by which two clocks of one run may differ, in addition to a thousandth."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Finding:
 
 
 def audit(rows: Sequence[Row]) -> list[Finding]:
-    """Everything that is wrong with some rows, in their order; rows that did not end ok claim nothing."""
+    """Return everything that is wrong with some rows, in their order; rows that did not end ok claim nothing."""
     found = [Finding(row["cell"], row["run"], what) for row in rows for what in findings(row)]
     return [*found, *copies(rows)]
 
 
 def findings(row: Row) -> Iterator[str]:
-    """What is wrong with one row."""
+    """Yield what is wrong with one row."""
     rules = RULES if row["parity"] is None and row["status"] == Status.OK else ALWAYS
     for rule in rules:
         try:
@@ -49,7 +49,7 @@ def findings(row: Row) -> Iterator[str]:
 
 
 def copies(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Rows that have the same time and losses to the last digit, and claim to be other runs."""
+    """Yield the rows whose time and losses are those of another run to the last digit."""
     seen: dict[tuple[Any, ...], str] = {}
     for row in rows:
         losses = tuple(row["epoch_losses"] or ())
@@ -66,18 +66,18 @@ def same(a: float, b: float, tolerance: float = ROUNDING) -> bool:
 
 # --- What contradicts itself ----------------------------------------------------------------------------------------
 def named_by_its_axes(row: Row) -> str | None:
-    """The cell's id says what the other columns say."""
+    """The cell's id agrees with the other columns."""
     cell = Cell(**{**{axis: row[axis] for axis in AXES}, "n_gpus": row["workers"] or row["n_gpus"] or 1})
     return None if cell.id == row["cell"] else f"it is called {row['cell']}, and its columns say {cell.id}"
 
 
 def platform_and_card(row: Row) -> str | None:
-    """A CPU has no GPU, a card has its driver's name."""
+    """A CPU's row has no GPU; a GPU's row has a driver's name that fits the model."""
     if row["platform"] != OWN and (row["platform"] == "cpu") != (row["gpu"] == "none"):
         return f"the platform {row['platform']} with the GPU {row['gpu']}"
     if row["gpu"] == "none":
         return "a CPU's row names a card" if row["n_gpus"] else None
-    if not row["gpu_name"] or gpus.model_of(row["gpu_name"]) != row["gpu"]:
+    if not row["gpu_name"] or not gpus.is_named(row["gpu"], row["gpu_name"]):
         return f"the card is {row['gpu_name']}, which is no {row['gpu']}"
     return None if row["n_gpus"] else "a card's row used none"
 
@@ -88,7 +88,8 @@ def driver_and_cuda(row: Row) -> str | None:
         return None
     oldest = gpus.CUDA[row["platform"]].oldest_driver
     old = gpus.version_of(row["driver"]) < oldest
-    return f"driver {row['driver']} can't run {row['platform']}, which needs {gpus.text(oldest)}" if old else None
+    needed = gpus.driver_text(oldest)
+    return f"driver {row['driver']} can't run {row['platform']}, which needs {needed}" if old else None
 
 
 def precision_of_the_card(row: Row) -> str | None:
@@ -106,19 +107,29 @@ def times_are_times(row: Row) -> str | None:
 
 
 def an_entry_per_epoch(row: Row) -> str | None:
-    """As many times and losses as epochs."""
+    """As many times, losses and qualities as epochs, and the last quality is the row's."""
     if len(row["epoch_seconds"]) != row["epochs"]:
         return f"{len(row['epoch_seconds'])} epochs were timed, {row['epochs']} ran"
     if trains(row["workload"]) and len(row["epoch_losses"]) != row["epochs"]:
         return f"{len(row['epoch_losses'])} losses for {row['epochs']} epochs"
+    qualities = row["epoch_qualities"]
+    if qualities is not None and len(qualities) != row["epochs"]:
+        return f"{len(qualities)} qualities for {row['epochs']} epochs"
+    if qualities and not same(qualities[-1], row["quality"]):
+        return f"a quality of {row['quality']}, and {qualities[-1]} after the last epoch"
     return None
 
 
 def epochs_make_the_time(row: Row) -> str | None:
-    """The time is the sum of the epochs'; of predictions, that of 1,000 images."""
+    """The time is that of epochs, upload and ahead-of-time compilation; for predictions, that of 1,000 images."""
     told = sum(row["epoch_seconds"])
-    scaled = told if trains(row["workload"]) else told * 1000 / row["samples"]
-    return None if same(row["seconds"], scaled) else f"{row['seconds']:,.3f} s, and its epochs make {scaled:,.3f} s"
+    if not trains(row["workload"]):
+        least = most = told * 1000 / row["samples"]
+    else:
+        least = told + (row["upload_seconds"] or 0.0)
+        most = least + (row["compile_seconds"] or 0.0)  # a part of the upload or of an epoch, or ahead of them
+    right = least < row["seconds"] < most or same(row["seconds"], least) or same(row["seconds"], most)
+    return None if right else f"{row['seconds']:,.3f} s, and its epochs make {least:,.3f} s"
 
 
 def losses_are_losses(row: Row) -> str | None:
@@ -152,7 +163,7 @@ def length_as_told(row: Row) -> str | None:
 
 
 def quality_is_a_share(row: Row) -> str | None:
-    """Between none and all, and of a whole number of samples where it counts them."""
+    """Quality lies between 0 and 1, and is a whole number of samples if the metric counts them."""
     if not 0 <= row["quality"] <= 1:
         return f"a quality of {row['quality']}"
     right = row["quality"] * row["samples_tested"]
@@ -195,19 +206,19 @@ def memory_of_the_machine(row: Row) -> str | None:
 
 # --- What proves nothing, and what no machine can do ----------------------------------------------------------------
 def proved(row: Row) -> str | None:
-    """On a card, or in an installation that is not ours, parity came first."""
+    """On a GPU, or in an installation that is not ours, parity was proved first."""
     if row["gpu"] == "none" and row["platform"] != OWN:
         return None
     return None if (row["proof"] or "").startswith("parity") else "its parity was not proved before it was timed"
 
 
 def on_a_named_machine(row: Row) -> str | None:
-    """A time without a machine is none."""
+    """A time is worthless if its machine is unknown."""
     return None if row["cpu"] and (row["cores"] or 0) > 0 else "nobody knows on what machine it ran"
 
 
 def by_a_known_release(row: Row) -> str | None:
-    """It says what ran."""
+    """The row names the version that ran."""
     return None if row["framework_version"] else "nobody knows which version ran"
 
 
@@ -221,7 +232,7 @@ def faster_than_the_machine(row: Row) -> str | None:
 
 
 def not_from_tomorrow(row: Row) -> str | None:
-    """It ran before it was sent in; ``started`` in microseconds since 1970, ``now`` likewise."""
+    """It did not begin in the future; ``started_us`` and ``now_us`` are in microseconds since 1970."""
     late = row.get("started_us") and row.get("now_us") and row["started_us"] > row["now_us"]
     return "it began in the future" if late else None
 

@@ -12,11 +12,11 @@ from orchestrator.compare.noise import NOISY, slowed_by, spread, uses_cores_othe
 
 Row = Mapping[str, Any]
 Rule = Callable[[Row, Row], str | None]
-"""Looks at a row of ours and at the baseline's, of which it may know little; says what it suspects."""
+"""Takes a row of ours and the baseline's, which may say little; returns the suspected cause, if any."""
 
 
 def differs(column: str, what: str) -> Rule:
-    """Both sides tell it, and not the same."""
+    """Return a rule: both sides have a value in the column, and not the same."""
 
     def rule(ours: Row, theirs: Row) -> str | None:
         a, b = ours.get(column), theirs.get(column)
@@ -26,7 +26,7 @@ def differs(column: str, what: str) -> Rule:
 
 
 def older(column: str, what: str) -> Rule:
-    """Ours is of an earlier version."""
+    """Return a rule: ours is an earlier version."""
 
     def rule(ours: Row, theirs: Row) -> str | None:
         a, b = ours.get(column), theirs.get(column)
@@ -36,7 +36,7 @@ def older(column: str, what: str) -> Rule:
 
 
 def less(column: str, what: str, unit: str = "", share: float = 1.0) -> Rule:
-    """Ours has less of it than a share of the baseline's."""
+    """Return a rule: ours has less of it than a share of the baseline's."""
 
     def rule(ours: Row, theirs: Row) -> str | None:
         a, b = fact(ours, column), fact(theirs, column)
@@ -48,7 +48,7 @@ def less(column: str, what: str, unit: str = "", share: float = 1.0) -> Rule:
 
 
 def lacks(column: str, what: str) -> Rule:
-    """A run on a GPU that loaded none."""
+    """Return a rule: a run on a GPU did not load it."""
     return lambda ours, theirs: what if ours["gpu"] != "none" and not ours.get(column) else None
 
 
@@ -84,7 +84,7 @@ def loaded(ours: Row, theirs: Row) -> str | None:
 
 
 def other_cores(ours: Row, theirs: Row) -> str | None:
-    """It used its cores otherwise than its library does on a quiet machine, or started more threads than it has."""
+    """It used its cores differently than its library does on a quiet machine, or started more threads than cores."""
     if not uses_cores_otherwise(ours):
         return None
     low, high = cores_used.band(ours) or (0.0, 0.0)
@@ -93,22 +93,22 @@ def other_cores(ours: Row, theirs: Row) -> str | None:
 
 
 def uncontained(ours: Row, theirs: Row) -> str | None:
-    """Run without a container, as an installation of one's own is meant to be."""
+    """It ran without a container; a user's installation is meant to, and not reported."""
     if ours.get("platform") == OWN:
         return None
     return "run without a container, on this machine's own libraries" if ours.get("engine") == "process" else None
 
 
 def recipe(ours: Row, theirs: Row) -> str | None:
-    """Another recipe of an image; an installation of one's own has another by nature."""
+    """The image has another recipe; a user's installation always has, and is not reported."""
     return None if ours.get("platform") == OWN else differs("recipe", "another recipe of the image")(ours, theirs)
 
 
 STARTING = 0.2
-"""Share of the whole time from which on a first step is worth mentioning."""
+"""Share of the whole time from which a first step is worth mentioning."""
 
 UNEVEN = 1.5
-"""How many times the median the longest epoch has to take."""
+"""The longest epoch's time as a multiple of the median, from which epochs count as uneven."""
 
 RULES: Sequence[Rule] = (
     throttled,
@@ -137,7 +137,7 @@ RULES: Sequence[Rule] = (
 
 
 def reasons(rows: Sequence[Row], baseline: Row) -> Iterator[str]:
-    """What the rules suspect of some rounds, each thing once."""
+    """Yield the causes that the rules suspect for some rounds, each once."""
     said = [found for rule in RULES for row in rows if (found := rule(row, baseline)) is not None]
     yield from dict.fromkeys(said)
     apart = spread([row["seconds"] for row in rows])
@@ -146,12 +146,12 @@ def reasons(rows: Sequence[Row], baseline: Row) -> Iterator[str]:
 
 
 def of_cores(rows: Sequence[Row]) -> Iterator[str]:
-    """What has to be said whatever the verdict: that the cores were not used as they should be."""
+    """Yield what is reported whatever the verdict: that the cores were not used as usual."""
     yield from dict.fromkeys(said for row in rows if (said := other_cores(row, {})) is not None)
 
 
 def fact(row: Row, name: str) -> float | None:
-    """A number of a row, or the lowest that its GPUs' states after the run tell."""
+    """Return a number of a row, else the lowest in its GPUs' states after the run; None if there is none."""
     if name in row:
         return None if row[name] is None else float(row[name])
     try:

@@ -41,9 +41,9 @@ BAD = (Verdict.SLOWER, Verdict.FAILED)
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a cell is measured by: its times in seconds, where they come from, and a row or what is known of one.
+    """What a cell is compared with: times in seconds, their source, and a row or what is known of one.
 
-    ``published``: the one time is all that there will ever be.
+    ``published``: there is this one time, and there will never be more.
     """
 
     seconds: Sequence[float]
@@ -104,7 +104,7 @@ def verify(results: "pa.Table", find: Finder, tolerance: float) -> list[Compared
 
 
 def grouped(results: "pa.Table") -> dict[Question, list[Row]]:
-    """The rounds of each question, each round once, its newest run; without what could not run or was not timed."""
+    """Return the rounds of each question, each with its newest run; without what could not run or was not timed."""
     newest: dict[Question, Row] = {}
     # Without the column itself: to make a time of it, Arrow would import pandas, for half a second.
     for row in results.sort_by("started").drop_columns("started").to_pylist():
@@ -119,21 +119,21 @@ def grouped(results: "pa.Table") -> dict[Question, list[Row]]:
 
 
 def question_of(row: Row) -> Question:
-    """What a row answers; a run that failed before it could count its GPUs had one if any."""
+    """Return the question of a row; a GPU run that failed before counting its GPUs is taken to have had one."""
     n_gpus = row["n_gpus"] if row["n_gpus"] is not None else int(row["gpu"] != "none")
     installation = f" ({row['image']})" if row["platform"] == OWN else ""
     return f"{row['cell']}{installation}", n_gpus, row["data"], row["epochs"] or 0, row["samples"] or 0
 
 
 def of_any_installation(question: Question) -> Question:
-    """The same question, whatever an installation of somebody's own is called."""
+    """Return the question without the name of a user's installation."""
     return question[0].partition(" (")[0], *question[1:]
 
 
 def of_one_machine(rows: Sequence[Row]) -> list[Row]:
-    """The rounds that ended ok, of several machines those of the one that ran last: theirs are not repeats.
+    """Return the rounds that ended ok on the machine that ran last: rounds of several machines are not repeats.
 
-    A file of others may call a row ok that has no time, or one that is none.
+    Others' files may call a row ok that has no time, or an impossible one.
     """
     machines = [tuple(row[name] for name in ("cpu", "cores", "gpu_name")) for row in rows]
     timed = [row["status"] == Status.OK and 0 < (row["seconds"] or 0) < math.inf for row in rows]
@@ -142,7 +142,7 @@ def of_one_machine(rows: Sequence[Row]) -> list[Row]:
 
 
 def compared(question: Question, rows: Sequence[Row], found: Baseline | str) -> Compared:
-    """One cell's rounds beside its baseline, not judged yet; or why they are not compared."""
+    """Compare one cell's rounds with its baseline, not judged yet; or say why they are not compared."""
     cell, n_gpus, data, *_ = question
     good = of_one_machine(rows)
     if not good:
@@ -170,7 +170,7 @@ def compared(question: Question, rows: Sequence[Row], found: Baseline | str) -> 
 
 
 def tested(ours: Sequence[float], found: Baseline) -> tuple[float | None, tuple[float, float] | None]:
-    """The p and the interval of the ratio; None and None where there are not rounds enough to tell anything."""
+    """Return p and the interval of the ratio; None for both if there are too few rounds."""
     if len(ours) >= ENOUGH and found.published:
         return against_figure(ours, found.seconds[0])
     if min(len(ours), len(found.seconds)) < ENOUGH:
@@ -179,7 +179,7 @@ def tested(ours: Sequence[float], found: Baseline) -> tuple[float | None, tuple[
 
 
 def judged(one: Compared, rows: Sequence[Row], found: Baseline | str, tolerance: float, comparisons: int) -> Compared:
-    """A comparison with its verdict, as one of so many, and what may be the reason."""
+    """Return a comparison with its verdict, as one of so many comparisons, and the possible reasons."""
     assert not isinstance(found, str)
     good = of_one_machine(rows)
     series = [[row["seconds"] for row in good], found.seconds]
@@ -205,9 +205,9 @@ def verdict_of(one: Compared, tolerance: float) -> Verdict:
 
 
 def despite(change: float, one: Compared, tolerance: float) -> Verdict:
-    """The verdict where times change by this share from round to round: one that the change can't have made.
+    """Return the verdict where times drift by this share per round: UNSURE if the drift may have caused it.
 
-    It makes most where one side ran after the other: as much as over the rounds of both.
+    Drift matters most if one side ran after the other: then it adds up over the rounds of both.
     """
     assert one.ratio is not None
     most = (1 + abs(change)) ** (one.rounds + one.baseline_rounds)
@@ -224,7 +224,7 @@ def despite(change: float, one: Compared, tolerance: float) -> Verdict:
 
 
 def missing_evidence(one: Compared, found: Baseline, change: float | None, comparisons: int) -> Iterator[str]:
-    """Why nothing can be told of a cell, and how many rounds that would take."""
+    """Yield why a cell can't be judged, and how many rounds that would take."""
     if change is not None:
         yield f"the times drift by {100 * change:+.1f} % a round, and what runs later looks different for that alone"
     lacking = [(max(0, ENOUGH - one.rounds), "here")]
@@ -243,7 +243,7 @@ def missing_evidence(one: Compared, found: Baseline, change: float | None, compa
 
 # --- Where baselines come from --------------------------------------------------------------------------------------
 def published(question: Question, rows: Sequence[Row]) -> Baseline | str:
-    """The figure of 2018 for the same library, workload, GPU model and number of them."""
+    """Return the figure of 2018 for the same library, workload, GPU model and number of GPUs, or why there is none."""
     row = rows[0]
     if any(row["shortened"] for row in rows):
         return "shortened: 2018 has full runs only"
@@ -259,7 +259,7 @@ def published(question: Question, rows: Sequence[Row]) -> Baseline | str:
 
 
 def of_results(results: "pa.Table", source: str) -> Finder:
-    """The rounds of the same cell and length in other results."""
+    """Return the function that finds the rounds of the same cell and length in other results."""
     groups = {question: of_one_machine(rows) for question, rows in grouped(results).items()}
     lengths = {question[:3] for question, rows in groups.items() if rows}
 
@@ -282,6 +282,6 @@ def of_results(results: "pa.Table", source: str) -> Finder:
 
 
 def missing(results: "pa.Table", baseline: "pa.Table") -> list[str]:
-    """The cells that a baseline has and the results have not, by name."""
+    """Return the names of the baseline's cells that the results lack."""
     there, wanted = ({of_any_installation(q)[0] for q in grouped(table)} for table in (results, baseline))
     return sorted(wanted - there)

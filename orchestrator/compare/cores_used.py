@@ -1,4 +1,4 @@
-"""What share of its cores each library uses on a quiet machine, as measured: cpu-used.csv."""
+"""The share of its cores that each library uses on a quiet machine, as measured: cpu-used.csv."""
 
 import csv
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 FILE = Path(__file__).with_name("cpu-used.csv")
 
 FURTHER = 0.25
-"""How much more or less than measured a run may use, as a share of its cores, before something else is the matter."""
+"""How far a run's use may be from the measured one, as a share of its cores, before something else is wrong."""
 
 
 @cache
@@ -21,7 +21,7 @@ def measured() -> Mapping[tuple[str, str, int], float]:
 
 
 def band(row: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Between which shares a run of this row's library lies; None if nobody has measured it on so many cores.
+    """Return the range of shares usual for a row's library; None if nobody has measured it on so many cores.
 
     A shortened run compiles for a larger part of its time, so only full ones have a band.
     """

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from orchestrator.compare.noise import Numbers
 
 LARGEST_EXACT = 25
-"""Values on each side up to which the rank test counts every arrangement; beyond, the normal law is as good."""
+"""Most values per side for which the rank test counts every arrangement; beyond, the normal law is as good."""
 
 DRIFTING = 0.05
-"""Chance from which down a rise or fall from round to round is taken to be none of chance's."""
+"""The largest p at which a rise or fall from round to round counts as drift, not chance."""
 
 SUSPECTED = 0.2
-"""The same of one that would explain a difference: it lies that way, and what is judged ran later."""
+"""The same for one that would explain a difference: it has its sign, and what is judged ran later."""
 
 MOST_ROUNDS = 60
-"""Up to which somebody is told how many rounds a question takes; more would be no advice."""
+"""Most rounds that the user is told a question takes; more would be no advice."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def exact_p(u: float, n: int, m: int) -> float:
 
 @lru_cache(maxsize=256)
 def arrangements(n: int, m: int) -> Any:
-    """In how many orders of n and m values U is 0, 1, … n·m: the coefficients of the Gaussian binomial (n+m over n)."""
+    """Count the orders of n and m values by U, 0 to n·m: the coefficients of the Gaussian binomial (n+m over n)."""
     import numpy as np
 
     counts = np.zeros(n * m + 1, np.int64)
@@ -92,7 +92,7 @@ def arrangements(n: int, m: int) -> Any:
 
 
 def normal_p(u: float, n: int, m: int, counts: "Numbers") -> float:
-    """The same by the normal law; ``counts`` says how often each value occurs among all n + m."""
+    """Return the same p by the normal law; ``counts`` says how often each value occurs among all n + m."""
     import numpy as np
 
     total, ties = n + m, np.asarray(counts, float)
@@ -104,9 +104,9 @@ def normal_p(u: float, n: int, m: int, counts: "Numbers") -> float:
 
 
 def ratio_interval(a: "Numbers", b: "Numbers") -> tuple[float, float] | None:
-    """Between which factors A takes longer than B with ``CONFIDENCE``; None for fewer than the four rounds it takes.
+    """Return the ``CONFIDENCE`` interval of A's time over B's; None for fewer than the four rounds it takes.
 
-    The rank test turned round: those factors by which B can be stretched so that the test tells no difference, found
+    The rank test inverted: the factors by which B can be stretched so that the test finds no difference, found
     among the ratios of all pairs (Hodges & Lehmann 1963).
     """
     import numpy as np
@@ -120,21 +120,21 @@ def ratio_interval(a: "Numbers", b: "Numbers") -> tuple[float, float] | None:
 
 
 def rank_by_count(counts: Any) -> int:
-    """How many values of U lie in each tail that together are rarer than 1 - ``CONFIDENCE``."""
+    """Return how many values of U each tail may have for both tails together to be rarer than 1 - ``CONFIDENCE``."""
     import numpy as np
 
     return int(np.searchsorted(2 * np.cumsum(counts) / counts.sum(), 1 - CONFIDENCE, side="right"))
 
 
 def rank_by_normal_law(n: int, m: int) -> int:
-    """The same for many values."""
+    """Return the same for many values, by the normal law."""
     deviation = math.sqrt(n * m * (n + m + 1) / 12)
     return max(0, int(n * m / 2 - NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * deviation))
 
 
 # --- Many comparisons -------------------------------------------------------------------------------------------------
 def adjusted(chances: Sequence[float]) -> list[float]:
-    """The p of many comparisons as they count together, in their order (Benjamini & Hochberg 1995).
+    """Return the p values of many comparisons adjusted for one another, in their order (Benjamini & Hochberg 1995).
 
     Where those up to 1 - ``CONFIDENCE`` are called different, no more than that share of the calls is false on average;
     where all are equal, no more than that share of such tables has a false call.
@@ -148,7 +148,7 @@ def adjusted(chances: Sequence[float]) -> list[float]:
 
 
 def rounds_for(comparisons: int) -> int:
-    """The rounds on each side from which on a single difference can show among so many comparisons."""
+    """Return the fewest rounds per side with which one difference can show among so many comparisons."""
     return next(
         (n for n in range(ENOUGH, MOST_ROUNDS) if 2 / math.comb(2 * n, n) <= (1 - CONFIDENCE) / max(1, comparisons)),
         MOST_ROUNDS,
@@ -157,7 +157,7 @@ def rounds_for(comparisons: int) -> int:
 
 # --- Drift ------------------------------------------------------------------------------------------------------------
 def drift(series: Sequence["Numbers"], toward: float = 0.0) -> float | None:
-    """By what share the times change from one round to the next, where all series say so together; else None.
+    """Return by what share times change from round to round if all series together show it, else None.
 
     Each in the order in which it was run. A change of the sign of ``toward`` is suspected sooner. Kendall's test for a
     trend, of all series together and exact (Mann 1945); then the median of the slopes of all pairs (Theil 1950, Sen
@@ -179,7 +179,7 @@ def drift(series: Sequence["Numbers"], toward: float = 0.0) -> float | None:
 
 @lru_cache(maxsize=256)
 def falling_pairs(lengths: tuple[int, ...]) -> Any:
-    """With what chance 0, 1, 2, … pairs of rounds fall, in series of these lengths without a trend."""
+    """Return the chances that 0, 1, 2, … pairs of rounds fall, in series of these lengths without a trend."""
     import numpy as np
 
     chances = np.ones(1)
@@ -191,9 +191,9 @@ def falling_pairs(lengths: tuple[int, ...]) -> Any:
 
 # --- Against one figure -----------------------------------------------------------------------------------------------
 def against_figure(rounds: "Numbers", figure: float) -> tuple[float, tuple[float, float]]:
-    """p, and the interval of the ratio, of some rounds against a single time of somebody else.
+    """Return p and the interval of the ratio for some rounds against somebody else's single time.
 
-    It is taken to be as noisy as the rounds, and the noise, as a factor, to be normal: Student's test for one further
+    That time is taken to be as noisy as the rounds, and the noise to be log-normal: Student's test for one further
     value. At least two rounds.
     """
     import numpy as np
@@ -207,7 +207,7 @@ def against_figure(rounds: "Numbers", figure: float) -> tuple[float, tuple[float
 
 
 def student_p(t: float, freedom: int) -> float:
-    """How often Student's t lies further from 0 than this (Abramowitz & Stegun 26.7.3 and 26.7.4)."""
+    """Return how often Student's t lies further from 0 than ``t`` (Abramowitz & Stegun 26.7.3 and 26.7.4)."""
     angle = math.atan(abs(t) / math.sqrt(freedom))
     odd = freedom % 2
     term, total = (math.cos(angle), 0.0) if odd else (1.0, 0.0)
@@ -220,7 +220,7 @@ def student_p(t: float, freedom: int) -> float:
 
 @lru_cache(maxsize=256)
 def student_limit(freedom: int) -> float:
-    """Within which t lies with ``CONFIDENCE``, by halving."""
+    """Return the limit within which t lies with ``CONFIDENCE``, by bisection."""
     low, high = 0.0, 1000.0
     while high - low > 1e-9:
         middle = (low + high) / 2

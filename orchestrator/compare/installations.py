@@ -39,24 +39,24 @@ SLOW_VARIABLES: Sequence[tuple[str, str, str]] = (
 """Variables, the values that cost time, and what they do; by the documentation of NVIDIA, Intel, XLA and PyTorch."""
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-"""Variables that take threads away."""
+"""Variables that limit the threads."""
 
 BLAS_OF_OURS: Mapping[str, str] = {"torch": "mkl"}
-"""What our images' own builds compute matrix products with, where the builds of others differ."""
+"""The BLAS in our images' own builds, by module, where the builds of others differ."""
 
 TELLING = re.compile(
     r"torch|triton|tensorflow(-cpu|-gpu|-intel)?|tf-nightly.*|keras|jax|jaxlib|flax|optax|numpy|mkl|intel-openmp"
     r"|.*openblas.*|.*cudnn.*|.*cublas.*"
     r"|.*cuda.*|mxnet.*|cupy.*|chainer|paddlepaddle.*|onednn.*|ml-dtypes|conda:.*(blas|mkl|cuda|cudnn|openmp).*"
 )
-"""Packages of which another version may be another speed."""
+"""Packages whose version may affect speed."""
 
 MOST_PACKAGES = 6
 """Packages named as different; the rest are counted."""
 
 
 def told(row: Row) -> Mapping[str, Any]:
-    """What the installation of a row said of itself; empty for ours, and for what a file of others has instead."""
+    """Return what a row's installation reported; empty for ours, and for whatever else others' files contain."""
     try:
         found = json.loads(row.get("installation") or "{}")
     except (ValueError, TypeError, RecursionError):
@@ -65,26 +65,26 @@ def told(row: Row) -> Mapping[str, Any]:
 
 
 def table(row: Row, name: str) -> dict[str, str]:
-    """One of its tables: ``packages`` or ``variables``."""
+    """Return one of the reported tables: ``packages`` or ``variables``."""
     found = told(row).get(name)
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def count(row: Row, name: str) -> int | None:
-    """One of its counts."""
+    """Return one of the reported counts; None if it is missing or no integer."""
     found = told(row).get(name)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def cpu_build(ours: Row, theirs: Row) -> str | None:
-    """Built without CUDA, where a card is."""
+    """The library was built without CUDA, and the machine has a GPU."""
     if not count(ours, "machine_cards") or told(ours).get("cuda"):
         return None
     return f"a build for CPUs alone, although the machine has a GPU: {told(ours).get('module')} was built without CUDA"
 
 
 def unused_card(ours: Row, theirs: Row) -> str | None:
-    """Built for CUDA, and sees no card."""
+    """The library was built for CUDA, and sees no GPU."""
     if not count(ours, "machine_cards") or not told(ours).get("cuda") or count(ours, "cards") != 0:
         return None
     why = told(ours).get("no_card_because") or "the driver is too old for it, or hides the card"
@@ -92,7 +92,7 @@ def unused_card(ours: Row, theirs: Row) -> str | None:
 
 
 def foreign_card(ours: Row, theirs: Row) -> str | None:
-    """No machine code for the card: what is there is compiled or imitated."""
+    """The library has no machine code for this GPU: what it has is compiled or emulated."""
     built, capability = told(ours).get("architectures"), ours.get("capability")
     if not isinstance(built, list) or not built or not capability:
         return None
@@ -102,13 +102,13 @@ def foreign_card(ours: Row, theirs: Row) -> str | None:
 
 
 def switched(ours: Row, theirs: Row) -> str | None:
-    """Debug switches that the library was found with."""
+    """Debug switches of the library are on."""
     switches = told(ours).get("switches")
     return f"switched on: {', '.join(map(str, switches))}" if isinstance(switches, list) and switches else None
 
 
 def slow_variable(name: str, pattern: str, what: str) -> Rule:
-    """A variable has a value that costs time, and not on the other side too."""
+    """Return a rule: a variable has a value that costs time, and another one on the other side."""
 
     def rule(ours: Row, theirs: Row) -> str | None:
         value = table(ours, "variables").get(name)
@@ -146,7 +146,7 @@ def few_threads(ours: Row, theirs: Row) -> str | None:
 
 
 def old_instructions(ours: Row, theirs: Row) -> str | None:
-    """PyTorch's own kernels for any CPU at all."""
+    """PyTorch's own kernels are those that run on any CPU, without vector instructions."""
     found = told(ours).get("instructions")
     if found not in ("DEFAULT", "NO AVX") or told(theirs).get("instructions") == found or ours["gpu"] != "none":
         return None

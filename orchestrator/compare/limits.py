@@ -1,4 +1,4 @@
-"""What no machine can undercut: the operations of each workload, and the peak rates of cards.
+"""Lower bounds of times: the operations of each workload, and the peak rates of GPUs.
 
 A row that is faster than its card's arithmetic or memory allows is not a record, it is a mistake.
 """
@@ -54,7 +54,7 @@ CORE = 0.3
 
 
 def least_seconds(row: Mapping[str, Any]) -> float | None:
-    """The time that a row's samples take at its machine's peak rates, in seconds; None where that is not known.
+    """Return the seconds that a row's samples take at its machine's peak rates; None if that is not known.
 
     Of a workload that only predicts, it is that of 1,000 images, as published. Nothing is taken to be computed that an
     algorithm or a cache can save.
@@ -72,7 +72,7 @@ def least_seconds(row: Mapping[str, Any]) -> float | None:
 
 
 def peak(row: Mapping[str, Any]) -> float | None:
-    """Operations per second of a row's machine at most; None for a card that the table does not have."""
+    """Return the peak operations per second of a row's machine; None for a GPU that is not in the table."""
     if row["gpu"] == "none":
         return (row["cores"] or 0) * CORE * TERA or None
     card = CARDS.get(row["gpu"])
@@ -81,7 +81,7 @@ def peak(row: Mapping[str, Any]) -> float | None:
 
 
 def share_of_peak(row: Mapping[str, Any]) -> float | None:
-    """The operations of a card's row as a share of what the card could in that time; None for a CPU or unknown card.
+    """Return a GPU row's operations as a share of what the GPU could do in that time; None for a CPU or unknown GPU.
 
     A convolution is counted in full, whatever algorithm computes it: with a fast one it can be more than one.
     """

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     Numbers = Sequence[float] | np.ndarray[Any, np.dtype[Any]]
 
 CONFIDENCE = 0.95
-"""Of intervals; what is left of it is how often, over a whole table, equal libraries may be called different."""
+"""Confidence of intervals; the rest is how often, over a whole table, equal libraries may be called different."""
 
 NOISY = 0.10
-"""Relative spread from which on rounds are too far apart to rank."""
+"""Relative spread above which rounds are too far apart to rank."""
 
 ENOUGH = 4
-"""Rounds from which on something can be told: with three on each side, no order of them is rarer than one in ten."""
+"""Fewest rounds that can tell anything: with three on each side, no order of them is rarer than one in ten."""
 
 LOADED = 1.25
-"""What a machine has to do, by the core, from which on it is too busy to measure on: a cell alone makes 1 of it."""
+"""Load per core above which a machine is too busy to measure on: a cell alone makes 1."""
 
 
 class Doubt(StrEnum):
@@ -53,7 +53,7 @@ def median(values: "Numbers") -> float:
 
 
 def spread(values: "Numbers") -> float | None:
-    """How far apart the middle half of the values lies, as a share of the median; None for fewer than two.
+    """Return the width of the middle half of the values, as a share of the median; None for fewer than two.
 
     Quartiles, so that further rounds outvote one that was disturbed; the range would only ever grow. Fewer than
     ``ENOUGH`` values have no quartiles to speak of: of these it is the range.
@@ -68,7 +68,7 @@ def spread(values: "Numbers") -> float | None:
 
 
 def interval(values: "Numbers") -> tuple[float, float] | None:
-    """Between which times the median lies with ``CONFIDENCE``; None for fewer than the six values that it takes.
+    """Return the ``CONFIDENCE`` interval of the median; None for fewer than the six values that it takes.
 
     Two of the values themselves, the k-th from either end: the median lies outside with the chance that of n throws of
     a coin fewer than k are heads, whatever the noise looks like (Thompson 1936; Conover, Practical Nonparametric
@@ -79,7 +79,7 @@ def interval(values: "Numbers") -> tuple[float, float] | None:
 
 
 def lowest_rank(count: int) -> int:
-    """The largest k for which the k-th value from either end of ``count`` enclose the median surely enough; else 0."""
+    """Return the largest k for which the k-th values from both ends enclose the median surely enough; else 0."""
     rank, outside = 0, 0.0
     while rank < count // 2:
         outside += 2 * math.comb(count, rank) / 2**count
@@ -111,19 +111,19 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> tuple[Doubt, ...]:
 
 
 def slowed_by(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What made the GPUs of a run slower than they are, by their driver, at its start, middle or end: heat, power."""
+    """Return why a run's GPUs were throttled at its start, middle or end, as their driver says: heat, power."""
     moments = ("gpus_before", "gpus_during", "gpus_after")
     states = [state for moment in moments for state in json.loads(row.get(moment) or "[]")]
     return tuple(sorted({reason for state in states for reason in state.get("throttled") or ()}))
 
 
 def is_proved(row: Mapping[str, Any]) -> bool:
-    """Whether parity of the same script, image and platform was kept beside a run."""
+    """Whether a run's row records parity of the same script, image and platform."""
     return str(row.get("proof") or "").startswith("parity")
 
 
 def was_loaded(row: Mapping[str, Any]) -> bool:
-    """Whether the machine had more to do than it could, before or after a run without GPU."""
+    """Whether the machine was overloaded before or after a run without GPU."""
     loads = (row.get("load_before"), row.get("load_after"))
     return row["gpu"] == "none" and any(load is not None and load > LOADED for load in loads)
 

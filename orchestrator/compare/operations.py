@@ -21,7 +21,7 @@ TRAINING = 3.0
 """Operations of a training step over those of its forward pass: the gradients of weights and of inputs are as many."""
 
 TRAINING_AT_LEAST = 2.0
-"""The same of what nothing can save: a first layer needs no gradient of its inputs, and frozen parts have none."""
+"""The least that it can be: a first layer needs no gradient of its inputs, and frozen parts have none."""
 
 WORD = 4
 """Bytes of a number in single precision."""
@@ -31,7 +31,7 @@ WORD = 4
 class Layer:
     """One layer, for one sample: multiplications, weights (biases left out), numbers that go in and that come out.
 
-    ``fast`` is by how much a fast algorithm can cut the multiplications.
+    ``fast`` is the factor by which a fast algorithm can cut the multiplications.
     """
 
     multiplications: float
@@ -50,7 +50,7 @@ def convolution(before: int, after: int, size: int, kernel: int, stride: int = 1
 
 
 def dense(before: int, after: int) -> Layer:
-    """A matrix."""
+    """A dense layer: one matrix."""
     return Layer(before * after, before * after, before, after)
 
 
@@ -130,7 +130,7 @@ def forward(workload: str) -> float | None:
 
 
 def at_least(workload: str) -> float | None:
-    """Those of one sample's forward pass that no algorithm can save."""
+    """Floating-point operations of one sample's forward pass that no algorithm can save."""
     return 2 * sum(layer.multiplications / layer.fast for layer in layers(workload)) or None
 
 

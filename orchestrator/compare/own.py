@@ -1,4 +1,4 @@
-"""What an installation that is not ours is measured by: our own rows of this machine, published ones, or 2018."""
+"""Baselines for installations that are not ours: our own rows of this machine, published ones, or 2018."""
 
 import math
 from collections import defaultdict
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SAME = ("library", "workload", "precision", "variant", "data", "epochs", "samples", "shortened", "workers", "start")
-"""What has to be the same in a row of ours for its time to be a baseline; the platform is what one wants to know."""
+"""Columns that must agree for a row of ours to be a baseline; the platform is what one wants to know."""
 
 CARDS_2018 = ("k80", "p100", "v100")
 
@@ -30,7 +30,7 @@ MADE_BY = ("cell", "engine", "recipe", "base")
 
 @dataclass(frozen=True)
 class Source:
-    """Rows of ours, and how they are called; ``anywhere`` takes those of other machines too, as they were asked for."""
+    """Rows of ours, and their name; ``anywhere`` includes those of other machines, which the user asked for."""
 
     name: str
     rows: Sequence[Row]
@@ -50,7 +50,7 @@ def is_ours(row: Row) -> bool:
 
 
 def baselines(sources: Sequence[Source], cards: Sequence[str] = ()) -> Finder:
-    """Gives the baseline of an installation's rounds from the first source that has one, else from 2018.
+    """Return the function that finds an installation's baseline in the first source that has one, else in 2018.
 
     ``cards`` are the models of this machine's GPUs: an installation that uses none of them although they are there is
     compared with what ours does on them.
@@ -82,13 +82,13 @@ def like(row: Row, gpu: str, source: Source) -> list[Row]:
     found = [theirs for theirs in source.rows if theirs["gpu"] == gpu and all(theirs[n] == row[n] for n in SAME)]
     if source.anywhere:
         return found
-    if gpu != "none":  # the card is what tells; a row of this machine without one has no name for it
+    if gpu != "none":  # the card decides; a row of this machine without one has no name for it
         return [theirs for theirs in found if row["gpu"] == "none" or theirs["gpu_name"] == row["gpu_name"]]
     return [theirs for theirs in found if (theirs["cpu"], theirs["cores"]) == (row["cpu"], row["cores"])]
 
 
 def fastest(rows: Iterable[Row]) -> list[Row]:
-    """The rounds of that cell and machine whose median is the least: what can be had is what is to be reached.
+    """Return the rounds of the cell and machine with the smallest median: what is possible is the goal.
 
     ``rows`` in the order in which they ran; of a round that ran again, the newest counts.
     """
@@ -102,7 +102,7 @@ def fastest(rows: Iterable[Row]) -> list[Row]:
 
 
 def beside(results: "pa.Table") -> Iterator[str]:
-    """What 2018 had for the same workloads, whatever the card: a line for each library and workload."""
+    """Yield the figures of 2018 for the same workloads, whatever the card: a line for each library and workload."""
     seen: set[tuple[str, str]] = set()
     for row in results.select(["library", "variant", "workload", "data", "shortened", "parity"]).to_pylist():
         known = (row["library"], row["workload"])
@@ -118,7 +118,7 @@ def beside(results: "pa.Table") -> Iterator[str]:
 
 
 def warnings(results: "pa.Table") -> Iterator[str]:
-    """What was found that makes an installation slow, even where no time was there to compare it with."""
+    """Yield what makes an installation slow, even if there was no time to compare it with."""
     for row in results.drop_columns("started").to_pylist():
         if row["platform"] == OWN and row["parity"] is None:
             for rule in installations.RULES:

@@ -1,6 +1,6 @@
 """Comparisons by interleaved rounds: from the rows of both sides to a verdict for each cell of a table.
 
-How it is told stands in ``sequential.py``; here is what is told: of which clock, with which words, and why not yet.
+The tests are in ``sequential.py``; this module chooses the clock, words the verdict, and says why there is none yet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from orchestrator.compare.noise import median, slowed_by, was_loaded
 from orchestrator.compare.sequential import PAIRS, Evidence, Order, Rounds
 
 BUSY = 0.25
-"""The share of runs that saw more than the machine could do, from which on processor time counts, not the clock."""
+"""The share of runs on an overloaded machine from which processor time counts, not the clock."""
 
 
 class Verdict(StrEnum):
@@ -49,7 +49,7 @@ class Pairs:
 
     @property
     def blocks(self) -> int:
-        """Whole blocks."""
+        """The number of whole blocks."""
         return len(self.rows) // (2 * PAIRS)
 
     def of(self, side: bool) -> list[Row]:
@@ -75,7 +75,7 @@ class Pairs:
 
 
 def processor_seconds(row: Row) -> float | None:
-    """What a run on a CPU took of its cores' time; None where that was not measured, or means little."""
+    """Return the processor time of a run on a CPU, in seconds; None if it was not measured, or means little."""
     used, cores = row.get("cpu_used"), row.get("cores")
     if row["gpu"] != "none" or not used or not cores or not row["seconds"]:
         return None
@@ -92,9 +92,9 @@ def has_processor_time(rows: Sequence[Row]) -> bool:
 
 
 def clock_of(pairs: Pairs, asked: Clock | None = None) -> Clock:
-    """The clock that counts: the wall's, but processor time where others kept the machine busy.
+    """Return the clock that counts: wall time, or processor time if others kept the machine busy.
 
-    That is told by the load alone, which is no business of whether a run was A's or B's, so the test stays exact.
+    The load alone decides it, which does not depend on whether a run was A's or B's, so the test stays exact.
     """
     if not pairs.rows or not has_processor_time(pairs.rows):
         return Clock.WALL
@@ -138,7 +138,7 @@ class Found:
 
 
 def judge(every: Sequence[Pairs], limit: float, asked: Clock | None = None) -> list[Found]:
-    """The verdicts of a table: all false alarms together are as rare as one of a single cell.
+    """Return the verdicts of a table: any false alarm in it is as rare as one of a single cell.
 
     ``limit`` is the difference that matters, as a share: what surely is no larger is no difference.
     """
@@ -161,7 +161,7 @@ def judge(every: Sequence[Pairs], limit: float, asked: Clock | None = None) -> l
 
 
 def described(pairs: Pairs, clock: Clock, verdict: Verdict, limit: float, cells: int, undecided: int) -> Found:
-    """A verdict with all that a person wants to know beside it."""
+    """Return a verdict with all that a person wants to know besides."""
     import numpy as np
 
     done, reasons = pairs.blocks * PAIRS, tuple(doubts(pairs))
@@ -189,7 +189,7 @@ def described(pairs: Pairs, clock: Clock, verdict: Verdict, limit: float, cells:
 
 
 def doubts(pairs: Pairs) -> list[str]:
-    """What a person should know of the runs: why one failed, and what disturbed them."""
+    """Return what a person should know about the runs: why one failed, and what disturbed them."""
     if row := pairs.failed:
         said = next(iter((row["reason"] or "").splitlines()), "")
         return [f"{row['cell']}, round {row['repeat']}: {row['status']}: {said}".removesuffix(": ")]

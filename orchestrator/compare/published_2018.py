@@ -54,7 +54,7 @@ SECONDS: Mapping[tuple[str, str], float] = {
     ("time_1280_images", "s"): 1000 / 1280,
     ("time_256_images", "s"): 1000 / 256,
 }
-"""What makes seconds of a value, per 1,000 images where images are counted, by its metric and unit."""
+"""The factor that turns a value into seconds, per 1,000 images if images are counted, by metric and unit."""
 
 AUC = "test_auc_macro14"
 """The metric whose rows hold DenseNet's quality; its times have rows of their own."""
@@ -94,7 +94,7 @@ class Figure:
 
     @property
     def question(self) -> tuple[str, str, str, str, int, str]:
-        """What it answers: two figures of one question are two runs of it."""
+        """What the figure answers: two figures of one question are two runs of it."""
         return self.library, self.variant, self.workload, self.gpu, self.n_gpus, self.data
 
 
@@ -117,7 +117,7 @@ class Edition:
     columns: Mapping[str, Sequence[Column]]
 
     def figures(self, workload: str) -> dict[tuple[str, Column], Figure]:
-        """What stands in each field of a table; unknown ones are missing."""
+        """Return the figure in each field of a table; unknown ones are missing."""
         return {
             (figure.library, column): figure
             for figure in figures()
@@ -175,7 +175,7 @@ EDITIONS = {edition.name: edition for edition in (MARCH, JUNE)}
 
 BEFORE_MARCH = {"e1f14ba", "e0cc7f9", "d542b3e", "5bc897a", "f777e24"}
 AFTER_MARCH = {"2913976", "0c27e52", "HEAD"}
-"""The commits that brought what stood in March's edition, and the last with what was then still replaced."""
+"""The commits that brought the figures of March's edition, and the last commits in which those stood."""
 
 
 def stood_in(figure: Figure, edition: Edition) -> bool:
@@ -205,7 +205,7 @@ def is_time(line: Mapping[str, str]) -> bool:
 
 
 def figure_of(line: Mapping[str, str], aucs: Mapping[tuple[str, ...], float]) -> Figure:
-    """One line of the file."""
+    """Parse one line of the file."""
     library, variant = NAMES[line["library"], line["language"]]
     found = SOURCE.fullmatch(line["source"])
     remark = (found["remark"] if found else None) or ""
@@ -232,7 +232,7 @@ def figure_of(line: Mapping[str, str], aucs: Mapping[tuple[str, ...], float]) ->
 
 
 def run_of(line: Mapping[str, str]) -> tuple[str, ...]:
-    """What tells one run of DenseNet from another: its times and its quality stand in lines of their own."""
+    """Return what identifies a run of DenseNet: its times and its quality stand in lines of their own."""
     return line["library"], line["n_gpu"], line["source"]
 
 
@@ -259,16 +259,16 @@ def with_run(figure: Figure, runs: Sequence[Figure]) -> Figure:
 
 
 def latest(workload: str) -> dict[tuple[str, Column], Figure]:
-    """What was last printed in every column of a workload's tables, by library."""
+    """Return what was last printed in every column of a workload's tables, by library."""
     return {field: figure for edition in EDITIONS.values() for field, figure in edition.figures(workload).items()}
 
 
 TRUST = ("README.md", "notebooks/", "", "fork", "https:")
-"""How the sources of figures begin, those that were published most widely first; the empty one stands for the rest."""
+"""Prefixes of the figures' sources, the most widely published first; the empty one stands for the rest."""
 
 
 def figure_for(library: str, variant: str, workload: str, gpu: str, n_gpus: int, data: str) -> Figure | None:
-    """The figure to measure a cell by: what the README last said, else the newest run of the best source.
+    """Return the figure to compare a cell with: what the README last said, else the newest run of the best source.
 
     The old lines of libraries that the matrix has twice (pytorch-2018) answer to the same name.
     """

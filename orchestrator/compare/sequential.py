@@ -1,4 +1,4 @@
-"""Whether B takes longer than A, told while rounds still come in: false alarms stay held however often one looks.
+"""Whether B takes longer than A, tested while rounds still come in: false alarms stay rare however often one looks.
 
 Rounds come in blocks of four pairs, whose eight runs are in an order drawn at random. If A and B are equal, every order
 of a block is equally likely to have given its times, whatever the noise looks like, drifts, or comes from: so the test
@@ -8,7 +8,7 @@ is exact by the draw alone (Fisher 1935; Edgington & Onghena, Randomization Test
   against all orders that might have been drawn (Hodges & Lehmann 1962).
 - Looking often: each look has a share of the whole risk, and all shares together are one (alpha spending, Lan & DeMets
   1983, by Bonferroni's sum).
-- Many cells: Holm (1979), so that the chance of any false alarm in the whole table is held, not of one a cell.
+- Many cells: Holm (1979), so that the chance of any false alarm in the whole table is bounded, not of one per cell.
 
 benchmarks/statistics shows how often it errs, and what it costs.
 """
@@ -23,21 +23,21 @@ from typing import Any
 from orchestrator.compare.noise import CONFIDENCE
 
 PAIRS = 4
-"""Of a block: as many rounds of each side as the least of which anything can be told."""
+"""Rounds of each side in a block: the fewest that can tell anything."""
 
 MOST_BLOCKS = 15
-"""Up to which somebody is told how many more rounds it takes: sixty; more would be no advice."""
+"""Most further blocks that the user is told it takes: sixty rounds; more would be no advice."""
 
 RISK = 1 - CONFIDENCE
-"""That any of the cells of a table is called slower or faster though it is not."""
+"""The chance that any cell of a table is called slower or faster though it is not."""
 
 Order = tuple[bool, ...]
-"""Of the runs of a block: True is a run of B."""
+"""The runs of a block, in order: True is a run of B."""
 
 
 def order(name: str, block: int) -> Order:
-    """In which order the eight runs of a block come: drawn at random, for the same comparison always the same."""
-    drawn = random.Random(f"{name} {block}").sample(range(2 * PAIRS), PAIRS)  # a text seeds the same everywhere
+    """Draw the order of a block's eight runs at random, always the same for the same comparison."""
+    drawn = random.Random(f"{name} {block}").sample(range(2 * PAIRS), PAIRS)  # a string seeds the same everywhere
     return tuple(place in drawn for place in range(2 * PAIRS))
 
 
@@ -50,11 +50,11 @@ class Rounds:
 
     @property
     def blocks(self) -> int:
-        """How many."""
+        """The number of blocks."""
         return len(self.orders)
 
     def first(self, blocks: int) -> "Rounds":
-        """Those that were there at an earlier look; at a later one, if the same came again and again."""
+        """Return the blocks of an earlier look; of a later one, as if the same came again and again."""
         import numpy as np
 
         repeated = -(-blocks // self.blocks)
@@ -69,7 +69,7 @@ class Rounds:
         return float(np.exp(np.median(np.concatenate(pairs))))
 
     def aligned(self, shift: float) -> Any:
-        """The times less what B is thought to take longer, the drift, and the median of each block."""
+        """Return the times minus B's assumed ``shift``, the drift, and the median of each block."""
         import numpy as np
 
         times = self.times - shift * np.asarray(self.orders, float)
@@ -83,7 +83,7 @@ class Rounds:
 def chances(rounds: Rounds, shift: float = 0.0) -> tuple[float, float]:
     """How often a random order would make B look at least as slow, and at least as fast, if it took ``shift`` longer.
 
-    Exact: the distribution of the sum of ranks is that of each block, of 70 orders, folded with all others.
+    Exact: the distribution of the sum of ranks is that of each block, of 70 orders, convolved with all others.
     """
     import numpy as np
 
@@ -110,9 +110,9 @@ def arrangements() -> Any:
 
 @lru_cache(maxsize=256)
 def shares(cells: int) -> tuple[float, ...]:
-    """What part of the risk each look may spend, where so many cells are compared; together they are one.
+    """Return the part of the risk that each look may spend if so many cells are compared; together they are one.
 
-    None where not even eight runs as different as can be would be told. The first that can tell anything has a third,
+    A part is 0 if even runs as different as can be would tell nothing. The first that can tell anything has a third,
     or as much more as it needs, the second two thirds of what is left, each later one half of what is left: most is
     spent up to three times the rounds of a plain table, and something is left for as long as one likes.
     """
@@ -132,7 +132,7 @@ LARGEST_FIRST = 0.6
 
 
 def least_share(cells: int, look: int) -> float:
-    """The part of the risk without which a look can tell nothing of one among so many cells."""
+    """Return the least part of the risk with which a look can tell anything about one of so many cells."""
     return float(2 * cells / len(arrangements()) ** look / RISK)
 
 
@@ -151,7 +151,7 @@ class Evidence:
 
 
 def evidence(rounds: Rounds, cells: int, limit: float) -> Evidence:
-    """Of all looks so far at one of so many cells; ``limit`` is a difference in logarithms."""
+    """Return the evidence of all looks so far at one of so many cells; ``limit`` is a difference in logarithms."""
     found = Evidence()
     for look, share in enumerate(shares(cells)[: rounds.blocks], 1):
         if share:
@@ -160,7 +160,7 @@ def evidence(rounds: Rounds, cells: int, limit: float) -> Evidence:
 
 
 def looked(before: Evidence, rounds: Rounds, share: float, limit: float) -> Evidence:
-    """After one more look, with its share of the risk."""
+    """Return the evidence after one more look, with its share of the risk."""
     longer, shorter = chances(rounds)
     different = 2 * min(longer, shorter) / share
     within = max(chances(rounds, limit)[1], chances(rounds, -limit)[0]) / share
@@ -169,9 +169,9 @@ def looked(before: Evidence, rounds: Rounds, share: float, limit: float) -> Evid
 
 
 def interval(rounds: Rounds, cells: int) -> tuple[float, float] | None:
-    """Between which ratios B takes as long as A, as it may be read after every look; None if nothing can be told yet.
+    """Return the interval of B's time over A's, valid after every look; None if nothing can be told yet.
 
-    The test turned round: the shifts that it does not refuse at the last look (repeated confidence intervals, Jennison
+    The test inverted: the shifts that it does not reject at the last look (repeated confidence intervals, Jennison
     & Turnbull 1989), for this cell alone.
     """
     import numpy as np
@@ -186,7 +186,7 @@ def interval(rounds: Rounds, cells: int) -> tuple[float, float] | None:
 
 
 def end(rounds: Rounds, inside: float, outside: float, share: float, side: int) -> float:
-    """Where the test begins to refuse a shift, by halving."""
+    """Return where the test begins to reject a shift, by bisection."""
     for _ in range(24):
         middle = (inside + outside) / 2
         longer, shorter = chances(rounds, middle)
@@ -197,7 +197,7 @@ def end(rounds: Rounds, inside: float, outside: float, share: float, side: int) 
 
 # --- Of a whole table -------------------------------------------------------------------------------------------------
 def known(chances: Sequence[float]) -> list[bool]:
-    """For each of some hypotheses whether it is refused, so that all refusals together are right with ``CONFIDENCE``.
+    """Return which hypotheses are rejected, so that all rejections together are right with ``CONFIDENCE``.
 
     Holm 1979: the smallest against the risk of all, the next against that of all but one, and so on.
     """
@@ -210,9 +210,9 @@ def known(chances: Sequence[float]) -> list[bool]:
 
 
 def blocks_needed(rounds: Rounds, cells: int, undecided: int, limit: float) -> int | None:
-    """How many more blocks it takes, if they are as those so far; None for more than anybody should be told.
+    """Return how many more blocks it takes if they are like those so far; None for more than ``MOST_BLOCKS``.
 
-    ``undecided`` are the cells of which nothing is known: what is known of the others counts no more.
+    ``undecided`` is the number of cells without a verdict: the others no longer count.
     """
     for look in range(rounds.blocks + 1, rounds.blocks + MOST_BLOCKS + 1):
         share = shares(cells)[look - 1]

@@ -1,1 +1,1 @@
-"""Data sets and weights: from their publishers, verified, into the cache."""
+"""Data sets and weights: fetched from their publishers, verified, and cached."""

@@ -1,4 +1,4 @@
-"""The data sets and weights that there are: who publishes them, under which terms, and what their files must be."""
+"""The known data sets and weights: their publishers, their terms, and the checksums of their files."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from orchestrator.data.files import Content, File
 class DataSet:
     """A data set: its ``files`` as the workloads read them below ``/data``, and the ``archive`` if they come in one.
 
-    Where what is published is no plain array, ``convert`` makes the files of the ``originals``. ``terms`` say under
-    what licence, and what to cite. ``extras`` are members of the archive that no workload reads; any other member is
-    refused. One that is ``large`` is fetched only by its name.
+    If it is not published as plain arrays, ``convert`` makes the files from the ``originals``. ``terms`` are the
+    licence and what to cite. ``extras`` are members of the archive that no workload reads; any other member is
+    refused. A ``large`` one is fetched only by name.
     """
 
     name: str
@@ -27,12 +27,12 @@ class DataSet:
 
     @property
     def published(self) -> tuple[File, ...]:
-        """The files as their publisher has made them."""
+        """The files as published."""
         return self.originals or self.files
 
 
 def arrays(*made: tuple[str, str, int]) -> tuple[File, ...]:
-    """Files that conversion.py makes: the name, sha256 and size of each."""
+    """Return files that conversion.py makes, from the name, sha256 and size of each."""
     return tuple(File(f"{name}.npy", (Content(sha256, size),)) for name, sha256, size in made)
 
 
@@ -75,7 +75,7 @@ IMDB = DataSet(
             "imdb.npz",
             (
                 Content("69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f", 17_464_789),
-                # The same reviews in the same order, packed again: other bytes, equal content.
+                # The same reviews in the same order, repacked: other bytes, equal content.
                 Content("6814c0beea01878740d178d45caaf84fa878f5f452bd5f6bb6b5e3add8655f32", 17_311_495),
             ),
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
@@ -94,7 +94,7 @@ IMDB = DataSet(
 """50,000 film reviews, half of them positive, as word ranks."""
 
 CHESTXRAY14 = DataSet(chestxray.NAME, chestxray.TERMS, (), large=True)
-"""112,120 X-rays of 30,805 patients with 14 findings: converted on the way, see chestxray.py."""
+"""112,120 X-rays of 30,805 patients with 14 findings: converted while fetched, see chestxray.py."""
 
 DATA_SETS = {dataset.name: dataset for dataset in (CIFAR_10, IMDB, CHESTXRAY14)}
 """The data sets by name, as ``dataset`` in workloads/params.json names them. Synthetic data is made in the cell."""
@@ -105,8 +105,8 @@ TORCHVISION = DataSet(
     files=(
         File(
             "resnet50-0676ba61.pth",
-            # Its name has the first digits of its sum, which PyTorch's hub compares; the others and the size are
-            # those that several of its users have published.
+            # Its name has the first digits of its checksum, which PyTorch's hub compares; the rest and the size
+            # are those that several of its users have published.
             (Content("0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", 102_530_333),),
             "https://download.pytorch.org/models/resnet50-0676ba61.pth",
         ),
@@ -120,7 +120,7 @@ PADDLE = DataSet(
     files=(
         File(
             "resnet50.pdparams",
-            # The hub's own code has the MD5 sum, and no size: it is 102 MB of numbers and their names.
+            # The hub's own code has the MD5 checksum but no size: it is 102 MB of numbers and their names.
             (Content("ca6f485ee1ab0492d38f323885b0ad80", 110_000_000),),
             "https://paddle-hapi.bj.bcebos.com/models/resnet50.pdparams",
         ),

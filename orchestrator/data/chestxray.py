@@ -1,8 +1,8 @@
-"""ChestX-ray14 from the NIH's archives, or from a folder with some of its images, into arrays that cells can map.
+"""Convert ChestX-ray14, from the NIH's archives or a folder with some of its images, to arrays that cells can map.
 
-Each image becomes one channel of bytes, since the three of an X-ray are equal: 264 × 264 to train on, and from that
-224 × 224 for validation and test. Archives come one after the other and are gone when their images are converted, so
-that the 45 GB never lie on the disk at once.
+Each image becomes one channel of bytes, since an X-ray's three are equal: 264 × 264 for training, and from that
+224 × 224 for validation and test. Archives are fetched one after the other and deleted once converted, so that the
+45 GB are never on the disk at once.
 """
 
 import csv
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 NAME = "chestxray14"
 TERMS = "free to use; cite X. Wang et al.: ChestX-ray8, CVPR 2017, and acknowledge the NIH Clinical Center"
 FOLDER = "ChestX-ray14"
-"""Of a mirror: in it ``Data_Entry_2017.csv`` and ``images/``, or the archives as the NIH names them."""
+"""The folder in a mirror with ``Data_Entry_2017.csv`` and ``images/``, or the archives as the NIH names them."""
 
 IMAGES, PATIENTS = 112_120, 30_805
 SPLIT = {"train": 21_563, "validation": 21_563 + 3_080, "test": PATIENTS}
 """The last patient of each part: 70, 10 and 20 % of them by their numbers, as published; not the NIH's own split."""
 
 STORED, TESTED = 264, 224
-"""Pixels on a side, of what is trained on and of what is not cropped any more."""
+"""Pixels on a side: of training images, and of the others, which are not cropped any more."""
 
 LISTS = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 """The list of images and findings: that of the published runs first. The revision of 2020 differs in 181 images."""
 
 LARGEST_ARCHIVE = 5_000_000_000
-"""Bytes, more than any of them has; the NIH publishes sums, not sizes."""
+"""Bytes, more than any archive has; the NIH publishes checksums, not sizes."""
 
 LARGEST_IMAGE = 20_000_000
-"""Bytes of a PNG: an original has half a megabyte."""
+"""Most bytes of a PNG: an original has half a megabyte."""
 
 ARCHIVES = tuple(
     File(f"images_{number:03d}.tar.gz", (Content(md5, LARGEST_ARCHIVE),), f"https://nihcc.box.com/shared/static/{key}")
@@ -66,7 +66,7 @@ ARCHIVES = tuple(
         1,
     )
 )
-"""The NIH's twelve archives with the MD5 sums that it publishes beside them."""
+"""The NIH's twelve archives with their published MD5 checksums."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Entry:
 
 
 def fetch(folder: Path, desk: Path, mirror: str | None, say: Say) -> None:
-    """Fill ``folder`` with arrays, unless they are there; ``desk`` has what is on its way.
+    """Fill ``folder`` with the arrays unless they are there; ``desk`` holds partial data.
 
-    Raises DataError without the list of findings, for an archive with another sum, or an image that can't be read;
+    Raises DataError without the list of findings, for an archive with a wrong checksum, or for an unreadable image;
     DiskError for lack of room.
     """
     if (folder / "index.json").is_file():
@@ -107,19 +107,19 @@ def fetch(folder: Path, desk: Path, mirror: str | None, say: Say) -> None:
 
 
 def digest(folder: Path) -> str:
-    """What the arrays hold, as one sha256; empty where there are none."""
+    """Return one sha256 of the arrays' content; empty if there are none."""
     index = folder / "index.json"
     return hashlib.sha256(index.read_bytes()).hexdigest() if index.is_file() else ""
 
 
 def sums(folder: Path) -> dict[str, str]:
-    """The sha256 of each array when it was made, by its file's name; empty where there are none."""
+    """Return the sha256 that each array had when it was made, by file name; empty if there are none."""
     index = folder / "index.json"
     return dict(json.loads(index.read_text(encoding="utf-8"))["sha256"]) if index.is_file() else {}
 
 
 def read_list(source: Path | None) -> tuple[Mapping[str, tuple[int, tuple[str, ...]]], bytes]:
-    """Patient and findings of each image of the list, and the list's bytes; raises DataError where there is none."""
+    """Return each listed image's patient and findings, and the list's bytes; raises DataError if there is no list."""
     paths = [source / name for name in LISTS] if source else []
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
@@ -140,7 +140,7 @@ def read_list(source: Path | None) -> tuple[Mapping[str, tuple[int, tuple[str, .
 
 
 def places(listed: Mapping[str, tuple[int, tuple[str, ...]]], wanted: Iterable[str]) -> Mapping[str, Entry]:
-    """Where each wanted image goes, by name: patients are divided, not shuffled, and images keep their order."""
+    """Return where each wanted image goes, by name: patients are split without shuffling, images keep their order."""
     counts = dict.fromkeys(SPLIT, 0)
     entries = {}
     for name in sorted(wanted):
@@ -152,12 +152,12 @@ def places(listed: Mapping[str, tuple[int, tuple[str, ...]]], wanted: Iterable[s
 
 
 def side(part: str) -> int:
-    """Pixels on a side of a part's images."""
+    """Return the pixels on a side of a part's images."""
     return STORED if part == "train" else TESTED
 
 
 def require_room(desk: Path, entries: Mapping[str, Entry], archive: int) -> None:
-    """Raise DiskError where the disk has no room for the arrays and one archive."""
+    """Raise DiskError if the disk has no room for the arrays and one archive."""
     needed = sum(side(entry.part) ** 2 for entry in entries.values()) + archive
     free = shutil.disk_usage(desk).free
     if free < needed:
@@ -169,7 +169,7 @@ def require_room(desk: Path, entries: Mapping[str, Entry], archive: int) -> None
 
 
 def take_archive(archive: File, arrays: "Arrays", incoming: Path, mirror: str | None, say: Say) -> None:
-    """Bring one archive, convert its images, remove it; one whose images are there already is not brought again."""
+    """Fetch one archive, convert its images and remove it; one whose images are there already is skipped."""
     if archive.path in arrays.sources:
         return
     address = below(mirror, f"{FOLDER}/{archive.path}") if mirror else archive.url
@@ -184,7 +184,7 @@ def take_archive(archive: File, arrays: "Arrays", incoming: Path, mirror: str | 
 
 
 def members(path: Path, wanted: Mapping[str, Entry]) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of the wanted images in an archive. Nothing else of it is used: no path, no link, no mode."""
+    """Yield name and bytes of the wanted images in an archive. Nothing else of it is used: no path, link or mode."""
     import tarfile
 
     try:
@@ -200,7 +200,7 @@ def members(path: Path, wanted: Mapping[str, Entry]) -> Iterator[tuple[str, byte
 
 
 class Arrays:
-    """The arrays on their way; ``sources`` names the archives whose images are all in them."""
+    """The arrays being made; ``sources`` names the archives whose images are all in them."""
 
     def __init__(self, folder: Path, entries: Mapping[str, Entry]) -> None:
         import numpy as np
@@ -230,18 +230,18 @@ class Arrays:
 
     @property
     def sources(self) -> list[str]:
-        """The archives that are done."""
+        """The finished archives."""
         return list(self._known["sources"])
 
     def note(self, source: str) -> None:
-        """One more archive is done."""
+        """Record one more finished archive."""
         for array in self._open.values():
             array.flush()
         self._known["sources"].append(source)
         self._progress.write_text(json.dumps(self._known), encoding="utf-8")
 
     def take(self, images: Iterable[tuple[str, bytes]], say: Say) -> None:
-        """Convert images, on every core, into their rows."""
+        """Convert images into their rows, on all cores."""
         with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             for chunk in chunks(images, 512):
                 names, contents = zip(*chunk, strict=True)
@@ -253,7 +253,7 @@ class Arrays:
                 say(f"{NAME}: {self._known['images']:,} of {len(self.entries):,} images converted")
 
     def finish(self, folder: Path, listed: str) -> None:
-        """Put everything in place, the index last; raises DataError if an image of the list never came."""
+        """Move everything into place, the index last; raises DataError if a listed image is missing."""
         import numpy as np
 
         from orchestrator.cell.parameters import parameters
@@ -283,7 +283,7 @@ class Arrays:
 
 
 def chunks(images: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
-    """The images, ``size`` at a time."""
+    """Yield the images in lists of ``size``."""
     chunk = []
     for image in images:
         chunk.append(image)
@@ -295,7 +295,7 @@ def chunks(images: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tupl
 
 
 def convert(name: str, content: bytes, size: int) -> "np.ndarray[Any, Any]":
-    """One original, grey or RGBA, as bytes (size, size): resampled bilinearly to 264, and from there if smaller."""
+    """Return an original, grey or RGBA, as bytes (size, size): resampled bilinearly to 264, then to less if asked."""
     import numpy as np
     from PIL import Image
 

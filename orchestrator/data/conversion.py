@@ -1,7 +1,7 @@
-"""Published pickles → plain arrays, once and on this machine: what a cell reads holds numbers, and nothing to run.
+"""Convert published pickles to plain arrays, once and on this machine: cells read only numbers, no code.
 
-The files that come in have the sums of their publishers; the unpickler makes nothing but arrays all the same. What goes
-out is the same to the last byte under every version of NumPy, so that the catalogue can name its sums.
+The input is verified by its publishers' checksums; even so, the unpickler makes nothing but arrays. The output is
+identical to the last byte under every version of NumPy, so that the catalogue can have its checksums.
 """
 
 import io
@@ -20,14 +20,14 @@ HEADER = 118
 """Bytes of the text that describes an array: with the ten before it, two cache lines."""
 
 Convert = Callable[[Path, Path], None]
-"""Reads published files of a folder, and writes those that cells read into another, which is there."""
+"""Reads published files from one folder, and writes those that cells read to another, existing one."""
 
 
 class Numbers(pickle.Unpickler):
-    """Unpickles lists, numbers, texts and NumPy's arrays of them; anything else is refused."""
+    """Unpickles only lists, numbers, texts and NumPy arrays of them; refuses anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The three names that an array's pickle needs; raises UnpicklingError for any other."""
+        """Return one of the three classes that an array's pickle needs; raises UnpicklingError for any other."""
         import numpy as np
 
         known = {
@@ -42,7 +42,7 @@ class Numbers(pickle.Unpickler):
 
 
 def unpickled(content: bytes, name: str) -> Any:
-    """What a pickle holds; raises DataError if that is more than numbers."""
+    """Unpickle arrays; raises DataError if the pickle holds anything else."""
     try:
         return Numbers(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # bytes that are no pickle can fail in any way
@@ -50,14 +50,14 @@ def unpickled(content: bytes, name: str) -> Any:
 
 
 def save(array: "np.ndarray[Any, Any]", path: Path) -> None:
-    """Write an array in NumPy's own format, version 1.0, whose header NumPy itself has written in several ways."""
+    """Write an array in NumPy's format 1.0, with a fixed header: NumPy itself has written it in several ways."""
     text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': {array.shape}, }}"
     header = text.ljust(HEADER - 1).encode() + b"\n"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + array.tobytes())
 
 
 def cifar_10(published: Path, converted: Path) -> None:
-    """Images as uint8 (N, 3, 32, 32), labels as uint8 (N,), from the pickled batches, in their order."""
+    """Write images as uint8 (N, 3, 32, 32) and labels as uint8 (N,), from the pickled batches, in their order."""
     import numpy as np
 
     for part, names in (("train", [f"data_batch_{number}" for number in range(1, 6)]), ("test", ["test_batch"])):
@@ -70,7 +70,7 @@ def cifar_10(published: Path, converted: Path) -> None:
 
 
 def imdb(published: Path, converted: Path) -> None:
-    """Reviews one after the other as int32 word ranks, their lengths as int32 (N,), labels as uint8 (N,)."""
+    """Write concatenated reviews as int32 word ranks, their lengths as int32 (N,), and labels as uint8 (N,)."""
     import numpy as np
 
     with zipfile.ZipFile(published / "imdb.npz") as archive:
@@ -83,7 +83,7 @@ def imdb(published: Path, converted: Path) -> None:
 
 
 def objects(content: bytes, name: str) -> Any:
-    """An array of Python's objects, which NumPy stores as a pickle behind its header."""
+    """Return an array of Python objects, which NumPy stores as a pickle after its header."""
     import numpy as np
 
     stream = io.BytesIO(content)

@@ -1,4 +1,4 @@
-"""The way of data sets from their publishers, or from a mirror, into the cache."""
+"""Fetch data sets from their publishers, or from a mirror, into the cache."""
 
 import errno
 import hashlib
@@ -24,7 +24,7 @@ from orchestrator.system.terminal import Say, quoted
 
 
 class State(StrEnum):
-    """What a check found of a file."""
+    """The state of a checked file."""
 
     OK = "ok"
     MISSING = "missing"
@@ -33,7 +33,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Checked:
-    """One file as found in the cache: where, in which state, and its sum (``found``) beside the accepted ones."""
+    """A checked file of the cache: its path, its state, and its checksum (``found``) beside the accepted ones."""
 
     dataset: str
     path: Path
@@ -43,15 +43,15 @@ class Checked:
 
 
 def folder(name: str, cache: Path | None = None) -> Path:
-    """The folder of a data set in the cache, to be mounted at ``/data``; whether anything is in it is not looked at."""
+    """Return a data set's folder in the cache, to be mounted at ``/data``, without checking that it is filled."""
     return Shelf(named([name])[0], cache).folder
 
 
 def digest(name: str) -> str:
-    """The content of a data set as one sha256 in hex, from its publisher's sums: nothing is read or hashed.
+    """Return one sha256, in hex, of a data set's content, from its publisher's checksums: no data is read or hashed.
 
-    Copies that are packed otherwise but hold the same data have the same digest. Of what is converted here the digest
-    is that of its index, and empty before that.
+    Copies that are packed differently but hold the same data have the same digest. For a set that is converted here it
+    is the digest of its index, and empty before that exists.
     """
     if name == chestxray.NAME:
         return chestxray.digest(folder(name))
@@ -60,19 +60,19 @@ def digest(name: str) -> str:
 
 
 def names() -> list[str]:
-    """All data sets, and weights, that there are."""
+    """Return the names of all data sets and weights."""
     return [*DATA_SETS, *WEIGHTS]
 
 
 def is_declared(name: str) -> bool:
-    """Whether the sums of a data set are known before it is fetched."""
+    """Return whether the checksums of a data set are known before it is fetched."""
     return name != chestxray.NAME
 
 
 def contents(folder: Path) -> dict[str, File]:
-    """What a cell must find at ``/data``, by path: the files of the data set that a ``folder`` of the cache holds.
+    """Return the files, by path, that a cell must find at ``/data``, for the data set in a ``folder`` of the cache.
 
-    Of what was converted here these are the files that its index names, and the index. Raises DataError for an unknown
+    For a set converted here these are the files that its index names, and the index. Raises DataError for an unknown
     name.
     """
     if folder.name != chestxray.NAME:
@@ -97,7 +97,7 @@ def check(names: Iterable[str], cache: Path | None = None) -> list[Checked]:
 
 
 def check_arrays(folder: Path) -> list[Checked]:
-    """The same for a data set that was converted here, by the sums of its index."""
+    """Check a data set that was converted here, by the checksums in its index."""
     found = []
     for name, wanted in (chestxray.sums(folder) or {"index.json": ""}).items():
         path = folder / name
@@ -120,7 +120,7 @@ def report_check(names: Iterable[str], cache: Path | None = None, say: Say = sil
     bad = [file for file in checked if file.state is not State.OK]
     if bad:
         sets = dict.fromkeys(file.dataset for file in bad)
-        # What was converted here is taken for whole as long as its index is there.
+        # A set converted here counts as complete as long as its index exists.
         indices = {file.path.with_name("index.json") for file in bad if file.dataset == chestxray.NAME}
         removing = "".join(f"{quoted('rm', '-f', index)}, then " for index in indices)
         raise DataError(
@@ -136,15 +136,14 @@ def fetch(
     mirror: str | None = None,
     say: Say = silent,
 ) -> dict[str, Path]:
-    """Bring the named data sets into the cache; returns the folder of each, to be mounted at ``/data``.
+    """Fetch the named data sets into the cache; returns the folder of each, to be mounted at ``/data``.
 
-    What is there already and was verified before costs nothing, else the ``mirror`` (a folder, URL or location of a
-    storage, by default ``ROSETTA_DATA_MIRROR``) is asked first, then the publisher. Broken downloads are tried again
-    and go on where they stopped, also in a later call. Several processes may call this at once. ``say`` gets a line
-    per step; a progress bar goes to stderr where that is a terminal, else lines now and then to ``say``. No names
-    means all.
+    What is there and was verified before costs nothing; else the ``mirror`` (a folder, URL or location of a storage, by
+    default ``ROSETTA_DATA_MIRROR``) is asked first, then the publisher. Broken downloads are retried and resumed, also
+    in a later call. Several processes may call this at once. ``say`` gets a line per step; a progress bar goes to
+    stderr if that is a terminal, else occasional lines to ``say``. No names means all.
 
-    Raises DataError for an unknown name, a file that can't be had or isn't what its publisher made; DiskError for
+    Raises DataError for an unknown name, or a file that can't be had or isn't what its publisher made; DiskError for
     lack of room, before anything is downloaded.
     """
     mirror = mirror or os.environ.get("ROSETTA_DATA_MIRROR") or None
@@ -163,7 +162,7 @@ def fetch(
 
 
 def named(names: Iterable[str]) -> list[DataSet]:
-    """The data sets of these names, each once; all but the large ones, and no weights, where no name is given."""
+    """Return the distinct data sets of these names; without names all but the large ones and the weights."""
     known = {**DATA_SETS, **WEIGHTS}
     wanted = list(dict.fromkeys(names)) or [name for name, dataset in DATA_SETS.items() if not dataset.large]
     for name in wanted:
@@ -177,9 +176,9 @@ def named(names: Iterable[str]) -> list[DataSet]:
 
 
 class Shelf:
-    """The place of one data set in the cache: ``folder`` with its files and nothing else, and beside it ``desk``.
+    """The place of one data set in the cache: ``folder`` with only its files, and beside it ``desk``.
 
-    On the desk lie the lock, the note of what was verified, and in ``incoming`` what is still on its way.
+    The desk holds the lock, the note of what was verified, and in ``incoming`` partial downloads.
     """
 
     def __init__(self, dataset: DataSet, cache: Path | None) -> None:
@@ -189,12 +188,12 @@ class Shelf:
         self.incoming, self.note = self.desk / "incoming", self.desk / "verified.json"
 
     def lacking(self) -> list[File]:
-        """The files that are missing or wrong; those verified before and not touched since are not hashed again."""
+        """Return the missing or wrong files; those verified before and not modified since are not hashed again."""
         checked = self.check(trusting=True)
         return [file for file, found in zip(self.dataset.files, checked, strict=True) if found.state is not State.OK]
 
     def check(self, trusting: bool = False) -> list[Checked]:
-        """The state of every file; ``trusting`` the note of an earlier check where size and time of change agree."""
+        """Return the state of every file; with ``trusting``, by an earlier check's note if size and mtime agree."""
         before = self.read_note() if trusting else {}
         checked, note = [], {}
         for file in self.dataset.files:
@@ -212,7 +211,7 @@ class Shelf:
         return checked
 
     def read_note(self) -> dict[str, list[object]]:
-        """Size, time of change and sum by path, or nothing where the note is missing or damaged."""
+        """Return size, mtime and checksum by path; empty if the note is missing or damaged."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             return note if all(len(entry) == 3 for entry in note.values()) else {}
@@ -220,7 +219,7 @@ class Shelf:
             return {}
 
     def write_note(self, note: dict[str, list[object]]) -> None:
-        """Keep what was found. A cache that can only be read does without."""
+        """Write the note; a read-only cache does without one."""
         draft = self.note.with_suffix(f".{os.getpid()}")
         try:
             self.desk.mkdir(parents=True, exist_ok=True)
@@ -231,7 +230,7 @@ class Shelf:
 
     @contextmanager
     def alone(self, say: Say) -> Iterator[None]:
-        """Keep other processes from filling this shelf at the same time; waits for one that does."""
+        """Lock this shelf against other processes that would fill it; waits for one that does."""
         from filelock import FileLock, Timeout
 
         self.desk.mkdir(parents=True, exist_ok=True)
@@ -248,7 +247,7 @@ class Shelf:
 
 
 def fill(shelf: Shelf, mirror: str | None, say: Say) -> None:
-    """Get what the shelf lacks by the first way that has it, then put it in place, each file by one rename."""
+    """Fetch missing files by the first way that has them, then move each into place by one rename."""
     wanted = shelf.lacking()  # again: another process may have filled it while this one waited for the lock
     if not wanted:
         return
@@ -267,7 +266,7 @@ def fill(shelf: Shelf, mirror: str | None, say: Say) -> None:
 
 
 def bring_published(shelf: Shelf, wanted: list[File], mirror: str | None, say: Say) -> None:
-    """Bring the published files that are needed, verified, into ``shelf.incoming`` by the first way that has them."""
+    """Fetch and verify the published files needed, into ``shelf.incoming``, by the first way that has them."""
     needed = list(shelf.dataset.originals) or wanted
     refusals = []
     for way in ways(shelf, needed, mirror):
@@ -286,7 +285,7 @@ def bring_published(shelf: Shelf, wanted: list[File], mirror: str | None, say: S
 
 
 def convert(shelf: Shelf, wanted: list[File]) -> Path:
-    """Make the files that cells read of the published ones; returns their folder. Raises DataError for other sums."""
+    """Convert published files to those that cells read; returns their folder. Raises DataError on wrong checksums."""
     assert shelf.dataset.convert is not None
     made = shelf.incoming / "converted"
     made.mkdir(exist_ok=True)
@@ -307,7 +306,7 @@ Way = list[tuple[File, str]]
 
 
 def ways(shelf: Shelf, wanted: list[File], mirror: str | None) -> list[Way]:
-    """The ways to the wanted published files: those that are here, the mirror's archive or its files, the publisher."""
+    """Return the ways to get the published files: local copies, the mirror's archive or files, the publisher."""
     dataset = shelf.dataset
     found: list[Way] = [[(file, file.url) for file in ([dataset.archive] if dataset.archive else wanted)]]
     if mirror:
@@ -327,12 +326,12 @@ def ways(shelf: Shelf, wanted: list[File], mirror: str | None) -> list[Way]:
 
 
 def is_whole(path: Path, file: File) -> bool:
-    """Whether a file is there with an accepted content: earlier releases kept what is published, as it is."""
+    """Return whether a file exists with an accepted content: earlier releases kept published files unconverted."""
     return path.is_file() and checksum(path, file.algorithm) in file.sums
 
 
 def gather(shelf: Shelf, way: Way, wanted: list[File], say: Say) -> None:
-    """Bring all wanted files, verified, into ``shelf.incoming``. Raises NotThere if this way doesn't have them."""
+    """Fetch and verify all wanted files into ``shelf.incoming``. Raises NotThere if this way doesn't have them."""
     archive = shelf.dataset.archive
     packed = archive is not None and way[0][0] is archive
     paths = [shelf.incoming / file.path for file, _ in way]
@@ -349,7 +348,7 @@ def gather(shelf: Shelf, way: Way, wanted: list[File], say: Say) -> None:
 
 
 def require_room(shelf: Shelf, needed: int) -> None:
-    """Raise DiskError where the disk has less than ``needed`` bytes free."""
+    """Raise DiskError if the disk has less than ``needed`` bytes free."""
     free = shutil.disk_usage(shelf.desk).free
     if free < needed:
         raise DiskError(
@@ -361,7 +360,7 @@ def require_room(shelf: Shelf, needed: int) -> None:
 
 @contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
-    """Turn what the operating system says about the cache into errors with a remedy."""
+    """Turn OSErrors about the cache into errors with a remedy."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Files whose sum is known, from a URL, a storage or a folder onto this disk: resumed, tried again, verified."""
+"""Fetch files of known checksum from a URL, a storage or a folder: with resumption, retries and verification."""
 
 import hashlib
 import time
@@ -23,7 +23,7 @@ CHUNK = 2**18
 """Bytes read and written at a time."""
 
 BACK_OFF = (1, 2, 4, 8, 16)
-"""Seconds between the tries of a broken download."""
+"""Seconds between retries of a broken download."""
 
 TIMEOUTS = (15, 60)
 """Seconds to wait for a connection, and for the next byte."""
@@ -39,10 +39,10 @@ def silent(line: str) -> None:
 
 
 class Incoming:
-    """A file on its way into the cache: what has come so far is on disk, hashed, and never more than declared.
+    """A partly fetched file: the bytes received so far are on disk, hashed, and never more than declared.
 
-    Bytes of an earlier call count if they came from the same address; with them the ``validator`` of that answer
-    (its ETag or date) is kept, so that a file that changed meanwhile is not glued to the old one.
+    Bytes of an earlier call are reused if they came from the same address; the ``validator`` of that response (its ETag
+    or date) is kept with them, so that a file that changed meanwhile is not appended to the old one.
     """
 
     def __init__(self, file: File, path: Path, address: str, stream: IO[bytes]) -> None:
@@ -52,7 +52,7 @@ class Incoming:
         self.hash, self.size, self.validator = hashlib.new(self.file.algorithm), 0, ""
 
     def resume(self) -> None:
-        """Count what an earlier call left, if it is of any use."""
+        """Reuse what an earlier call left, if possible."""
         origin, _, self.validator = (
             self.slip.read_text(encoding="utf-8").partition("\n") if self.slip.is_file() else ("", "", "")
         )
@@ -65,17 +65,17 @@ class Incoming:
 
     @property
     def complete(self) -> bool:
-        """Whether an accepted content has come."""
+        """Whether an accepted content has been received."""
         return self.hash.hexdigest() in self.file.sums
 
     def restart(self, validator: str = "") -> None:
-        """Forget what came, and note where the next bytes come from."""
+        """Discard what was received, and note where the next bytes come from."""
         self.stream.truncate(0)
         self.hash, self.size, self.validator = hashlib.new(self.file.algorithm), 0, validator
         self.slip.write_text(f"{self.address}\n{validator}", encoding="utf-8")
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes. Raises DataError where they are more than any accepted content has."""
+        """Write the next bytes. Raises DataError if they exceed the largest accepted content."""
         self.size += len(chunk)
         if self.size > self.file.largest:
             self.refuse(f"It has more than the {self.file.largest:,} bytes it should have.")
@@ -83,7 +83,7 @@ class Incoming:
         self.hash.update(chunk)
 
     def verify(self) -> None:
-        """Raise DataError, and remove the file, if it is not an accepted content."""
+        """Remove the file and raise DataError if it is not an accepted content."""
         if not self.complete:
             self.refuse(
                 f"Its {self.file.algorithm} is {self.hash.hexdigest()} ({self.size:,} bytes); "
@@ -102,12 +102,12 @@ class Incoming:
 
 
 class Broken(Exception):
-    """The connection didn't hold: try again."""
+    """The connection broke: retry."""
 
 
 @contextmanager
 def receiving(file: File, path: Path, address: str) -> Iterator[Incoming]:
-    """Receive ``file`` from ``address`` at ``path``, after what an earlier call left there, and verify it."""
+    """Receive ``file`` from ``address`` at ``path``, resuming what an earlier call left there, and verify it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as stream:
         incoming = Incoming(file, path, address, stream)
@@ -117,10 +117,10 @@ def receiving(file: File, path: Path, address: str) -> Iterator[Incoming]:
 
 
 def bring(file: File, path: Path, address: str, say: Say) -> None:
-    """Bring ``file``, verified, from ``address`` (a URL, a place in a storage, or a path) to ``path``.
+    """Fetch ``file`` from ``address`` (a URL, a place in a storage, or a path) to ``path``, and verify it.
 
-    Raises NotThere where the source says so; DataError for other bytes, or a connection that breaks again and again;
-    StorageError for a storage that refuses.
+    Raises NotThere if the source says so; DataError for wrong bytes, or a connection that keeps breaking; StorageError
+    for a storage that refuses.
     """
     way = download if is_url(address) else take if is_stored(address) else copy
     with receiving(file, path, address) as incoming:
@@ -129,7 +129,7 @@ def bring(file: File, path: Path, address: str, say: Say) -> None:
 
 
 def copy(incoming: Incoming, say: Say) -> None:
-    """Copy a file of a mirror folder."""
+    """Copy a file from a mirror folder."""
     path = Path(incoming.source)
     if not path.is_file():
         raise NotThere(f"{path} does not exist")
@@ -141,7 +141,7 @@ def copy(incoming: Incoming, say: Say) -> None:
 
 
 def take(incoming: Incoming, say: Say) -> None:
-    """Take a file from a storage, from where an earlier call has stopped; the storage itself tries again."""
+    """Fetch a file from a storage, resuming an earlier call; the storage itself does the retries."""
     place, _, name = incoming.source.rpartition("/")
     with closing(storage_at(place)) as there, shown(say, incoming) as show:
         for chunk in there.read(name, incoming.size):
@@ -150,7 +150,7 @@ def take(incoming: Incoming, say: Say) -> None:
 
 
 def download(incoming: Incoming, say: Say) -> None:
-    """Download a file, with pauses between the tries of a connection that breaks."""
+    """Download a file, with pauses between retries of a broken connection."""
     import requests
     from urllib3.exceptions import HTTPError, NameResolutionError
 
@@ -169,7 +169,7 @@ def download(incoming: Incoming, say: Say) -> None:
 
 
 def receive(incoming: Incoming, show: Callable[[], None]) -> None:
-    """One request for the bytes that are still lacking. Raises requests', urllib3's or Broken where it breaks."""
+    """Make one request for the missing bytes. Raises requests' or urllib3's errors, or Broken, if it breaks."""
     import requests
 
     # Bytes as they are: some servers call a .tar.gz a gzip-encoded .tar, and a range counts encoded bytes.
@@ -189,7 +189,7 @@ def receive(incoming: Incoming, show: Callable[[], None]) -> None:
 
 
 def accept(incoming: Incoming, response: "requests.Response") -> None:
-    """Make ``incoming`` ready for the body of this response, or raise why there is none."""
+    """Prepare ``incoming`` for the body of this response, or raise an error that says why there is none."""
     status = f"{response.status_code} {response.reason}"
     if response.status_code == 416:
         incoming.restart()
@@ -207,7 +207,7 @@ def accept(incoming: Incoming, response: "requests.Response") -> None:
 
 
 def given_up(incoming: Incoming, error: BaseException) -> DataError:
-    """The error for a download that was given up."""
+    """Return the error for an abandoned download."""
     import ssl
 
     what, remedy = f"The file {incoming.file.path} can't be downloaded.", OFFLINE
@@ -222,7 +222,7 @@ def given_up(incoming: Incoming, error: BaseException) -> DataError:
 
 @contextmanager
 def shown(say: Say, incoming: Incoming) -> Iterator[Callable[[], None]]:
-    """Show a file coming in: a bar on a terminal, else a line now and then. Yields what to call after each chunk."""
+    """Show a download's progress: a bar on a terminal, else occasional lines. Yields a function to call per chunk."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     from orchestrator.system.console import screen
@@ -251,12 +251,12 @@ def is_url(address: str) -> bool:
 
 
 def is_stored(address: str) -> bool:
-    """Whether an address is a place in a storage; what is neither that nor a URL is a path."""
+    """Return whether an address is a place in a storage; anything that is neither that nor a URL is a path."""
     return address.partition("://")[0] in SCHEMES and "://" in address
 
 
 def below(mirror: str, path: str) -> str:
-    """The address of a file of a mirror; the query of a URL (a signature, say) stays behind it."""
+    """Return the address of a file in a mirror; the query of a URL (such as a signature) stays at its end."""
     if not is_url(mirror) and not is_stored(mirror):
         return str(Path(mirror).expanduser() / path)
     try:
@@ -277,6 +277,6 @@ def cause(error: BaseException) -> BaseException:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, without the connection object that urllib3 puts in front."""
+    """Return an error's message, without the connection object that urllib3 puts in front."""
     text = str(error)
     return text.partition("): ")[2] if text.startswith("HTTP") and "): " in text else text

@@ -1,4 +1,4 @@
-"""Files whose content is known by its sum."""
+"""Files whose content is known by its checksum."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pathlib import Path
 class Content:
     """The bytes of a file: their sha256 in hex, and how many there are.
 
-    Where a publisher gives an MD5 sum and no size, that sum (its length tells it) and more bytes than there can be.
+    If a publisher gives an MD5 and no size, they are that MD5 (told by its length) and more bytes than it can have.
     """
 
     sha256: str
@@ -20,8 +20,8 @@ class Content:
 class File:
     """A file of a data set, or the archive it is published in.
 
-    ``path`` is relative to the folder of the set. ``contents`` are those to accept: first the publisher's, then any
-    that are packed otherwise but hold the same data. ``url`` is the publisher's; files from an archive have none.
+    ``path`` is relative to the folder of the set. ``contents`` are the accepted ones: first the publisher's, then any
+    that are packed differently but hold the same data. ``url`` is the publisher's; files from an archive have none.
     """
 
     path: str
@@ -30,7 +30,7 @@ class File:
 
     @property
     def size(self) -> int:
-        """Bytes as published."""
+        """Size in bytes as published."""
         return self.contents[0].size
 
     @property
@@ -40,16 +40,16 @@ class File:
 
     @property
     def algorithm(self) -> str:
-        """What makes the sums."""
+        """The checksum's algorithm."""
         return "md5" if len(self.contents[0].sha256) == 32 else "sha256"
 
     @property
     def sums(self) -> tuple[str, ...]:
-        """The accepted sha256 sums, the publisher's first."""
+        """The accepted checksums, the publisher's first."""
         return tuple(content.sha256 for content in self.contents)
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
-    """The sum of a file in hex."""
+    """Return the checksum of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()

@@ -1,4 +1,4 @@
-"""Given weights: what the harness makes of its seed is what params.json declares, or no cell starts."""
+"""Check the given weights: no cell starts unless the harness makes those that params.json declares."""
 
 import runpy
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from orchestrator.system import library_folders
 
 
 def check(cells: Iterable[Cell]) -> None:
-    """Raise DataError if the weights that one of the cells is given have another shape or sum than declared."""
+    """Raise DataError if the given weights of one of the cells differ in shape or checksum from those declared."""
     given = runpy.run_path(str(library_folders.PROGRAM.workloads / "harness" / "weights.py"))["given"]
     for workload in sorted({cell.workload for cell in cells if are_given_to(cell)}):
         try:
@@ -26,6 +26,6 @@ def check(cells: Iterable[Cell]) -> None:
 
 
 def are_given_to(cell: Cell) -> bool:
-    """Whether a cell starts from given weights: a comparison does, and a workload whose features must agree."""
+    """Return whether a cell starts from given weights: a comparison does, and a workload whose features must agree."""
     features = "agreement" in parameters().get(cell.workload, {})
     return cell.parity or (features and cell.variant != "pretrained")

@@ -1,4 +1,4 @@
-"""Files out of a published archive, of which nothing is trusted but bytes with the right sum."""
+"""Unpack files from a published archive, of which only bytes with the right checksum are trusted."""
 
 import gzip
 import tarfile
@@ -11,14 +11,14 @@ from orchestrator.errors import DataError
 from orchestrator.system.streams import Limited
 
 OVERHEAD = 2**20
-"""Bytes that an archive may unpack to beyond its declared files: headers, padding and small extras."""
+"""Most bytes that an archive may unpack to beyond its declared files: headers, padding and small extras."""
 
 
 def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, ...], extras: tuple[str, ...]) -> None:
-    """Write the ``wanted`` of an archive's ``files`` below ``folder``, and verify each.
+    """Write the ``wanted`` ones of an archive's ``files`` below ``folder``, and verify each.
 
     No path, link, mode or owner is taken from the archive, which is read as a stream that ends at the declared size.
-    Raises DataError for anything missing, damaged, or neither of the files nor of the ``extras``.
+    Raises DataError for anything missing, damaged, or not among the files and the ``extras``.
     """
     declared = {file.path for file in files} | set(extras)
     belonging = {("file", path) for path in declared}
@@ -53,7 +53,7 @@ def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, .
 
 
 def kind(member: tarfile.TarInfo) -> str:
-    """What a member is, for messages: a file, folder, link or device."""
+    """Return a member's kind for messages: file, folder, link or device."""
     if member.isreg():
         return "file"
     if member.isdir():

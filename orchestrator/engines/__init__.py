@@ -1,1 +1,1 @@
-"""Where a cell runs: in a container of a Docker engine, of this host or of a cluster's, or as a process."""
+"""Engines run cells: in containers, on this host or on a cluster, or as plain processes."""

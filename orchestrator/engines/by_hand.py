@@ -1,4 +1,4 @@
-"""A cell as a command to type: ``docker run`` with all that a cell is denied, and a results folder of its own."""
+"""The command to run a cell by hand: ``docker run`` with a cell's full isolation and a results folder of its own."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from orchestrator.engines.isolation import USER, isolation
 from orchestrator.system.slots import MEMORY
 
 FOLDER = "by-hand"
-"""Of a results folder: what containers leave that somebody started by hand."""
+"""The subfolder of a results folder for the results of containers started by hand."""
 
 FLAGS: Mapping[str, str] = {
     "network_mode": "--network",
@@ -28,11 +28,11 @@ FLAGS: Mapping[str, str] = {
     "shm_size": "--shm-size",
     "init": "--init",
 }
-"""What docker's command calls what an engine's API calls something else; the rest is in ``flags_of``."""
+"""The ``docker run`` flag for each option of the engine's API; the rest is in ``flags_of``."""
 
 
 def flags_of(denied: Mapping[str, Any]) -> Iterator[str]:
-    """The options of ``docker run`` for what ``isolation`` says; an unknown part of it is an error, not left out."""
+    """Yield the options of ``docker run`` for the result of ``isolation``; an unknown key is an error, not left out."""
     for name, value in denied.items():
         if name == "tmpfs":
             yield from (f"--tmpfs={place}:{options}" for place, options in value.items())
@@ -47,9 +47,9 @@ def flags_of(denied: Mapping[str, Any]) -> Iterator[str]:
 
 
 def command(cell: Cell, image: str, results: Path, data: Path | None, gpus: tuple[str, ...] = ()) -> str:
-    """Two commands for a shell, joined: make a folder that nothing else uses, and run the cell as an engine would.
+    """Return a shell line of two commands: make a fresh folder, and run the cell as an engine would.
 
-    The document belongs to whoever types it; what root types runs as the user that cells have.
+    The document belongs to the user who types it; typed by root, the cell runs as the usual user of cells.
     """
     folder = (results / FOLDER / f"{cell.id.replace('/', '-')}-{uuid.uuid4().hex[:8]}").absolute()
     root = os.getuid() == 0

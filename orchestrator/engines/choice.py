@@ -1,31 +1,66 @@
-"""Which engine runs the cells."""
+"""Choose the engine that runs the cells."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from orchestrator.engines.protocol import Engine
 from orchestrator.errors import EngineError
 from orchestrator.system.extras import need
-from orchestrator.system.terminal import Say
+from orchestrator.system.terminal import Say, echo
 
 
 def choose_engine(name: str | None, say: Say = lambda text: None, address: str | None = None) -> Engine:
-    """The engine by name; without one Docker if it answers, else processes (and ``say`` why).
+    """Return the engine of this name; without a name Docker if it answers, else plain processes (``say`` tells why).
 
-    ``address`` is that of a Ray cluster. Raises EngineError if the one that was asked for can't be used.
+    ``address`` is that of a Ray cluster. Raises EngineError if the named engine can't be used.
     """
-    from orchestrator.engines.process import ProcessEngine
-
-    if name == "process":
-        return ProcessEngine()
     if name == "ray":
         return ray_engine(address, say)
+    if name is not None:
+        return OF_THIS_HOST[name]()
     try:
-        from orchestrator.engines.docker import DockerEngine
-
-        return DockerEngine()
+        return docker_engine()
     except EngineError as error:
-        if name == "docker":
-            raise
         say(f"{error.what} Cells run as plain processes instead.")
-        return ProcessEngine()
+        return process_engine()
+
+
+def docker_engine() -> Engine:
+    """Docker. Like every engine, it is imported only when asked for, since it needs libraries of its own."""
+    from orchestrator.engines.docker import DockerEngine
+
+    return DockerEngine()
+
+
+def podman_engine() -> Engine:
+    """Podman, of this user or the one that CONTAINER_HOST names."""
+    from orchestrator.engines.podman import PodmanEngine
+
+    return PodmanEngine()
+
+
+def apptainer_engine() -> Engine:
+    """Apptainer, as this user."""
+    from orchestrator.engines.apptainer import ApptainerEngine
+
+    return ApptainerEngine()
+
+
+def process_engine() -> Engine:
+    """Plain processes."""
+    from orchestrator.engines.process import ProcessEngine
+
+    return ProcessEngine()
+
+
+OF_THIS_HOST: Mapping[str, Callable[[], Engine]] = {
+    "docker": docker_engine,
+    "podman": podman_engine,
+    "apptainer": apptainer_engine,
+    "process": process_engine,
+}
+"""Engines that need no arguments; each raises EngineError if it can't be used."""
 
 
 def ray_engine(address: str | None, say: Say) -> Engine:
@@ -34,3 +69,27 @@ def ray_engine(address: str | None, say: Say) -> Engine:
     from orchestrator.engines.ray import RayEngine
 
     return RayEngine(address, say)
+
+
+def slurm_engine(name: str | None, results: Path, site: Path | None, say: Say) -> Engine:
+    """Return the engine of the Slurm cluster whose login node this is; its jobs start cells as the named engine would.
+
+    Raises EngineError without Slurm or for an engine that jobs can't use, MatrixError for an invalid site file.
+    """
+    from orchestrator.engines.slurm.engine import SlurmEngine
+    from orchestrator.engines.slurm.inside import way
+    from orchestrator.engines.slurm.site import read
+
+    return SlurmEngine(way(name), read(site).slurm, results, say, agreed)
+
+
+def agreed(question: str) -> bool:
+    """Ask the user to agree; True if there is no terminal to ask on, False if the terminal has gone."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    echo(f"{question} [Y/n]", err=True)  # a whole line: a redrawn table holds back partial lines
+    try:
+        answer = sys.stdin.readline()
+    except OSError:
+        return False
+    return bool(answer) and not answer.strip().lower().startswith("n")

@@ -25,21 +25,22 @@ SCHEMES = ("unix", "tcp", "ssh", "http", "https", "npipe")
 
 
 class Connection:
-    """The way to the engine of docker's command, see ``engine_variables``: by ssh it goes through a tunnel.
+    """A connection to the engine that docker's command uses, see ``engine_variables``; over ssh it takes a tunnel.
 
-    ``api`` is a client of the engine. Raises EngineError as ``connect`` does, or if ssh does not come through.
+    ``api`` is a client of the engine. Given ``variables``, whose DOCKER_HOST names it, the engine is Podman. Raises
+    EngineError as ``connect`` does, or if ssh can't connect.
     """
 
-    def __init__(self) -> None:
-        self._variables = engine_variables()
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = dict(variables) if variables is not None else engine_variables()
         where = self._variables["DOCKER_HOST"]
         self.is_local = where.startswith("unix://")
         self.tunnel = Tunnel(where) if where.startswith("ssh://") else None
-        self.api = connect(self.variables)
+        self.api = connect(self.variables) if variables is None else client_of(self.variables, "Podman")
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variables with which docker's own command, which builds, takes the same way."""
+        """The environment with which docker's own command, which builds, uses the same connection."""
         return {**self._variables, **({"DOCKER_HOST": f"unix://{self.tunnel.socket}"} if self.tunnel else {})}
 
     def restore(self) -> None:
@@ -48,17 +49,17 @@ class Connection:
             self.tunnel.open()
 
     def close(self) -> None:
-        """Let go of the engine, and end the tunnel."""
+        """Close the client and the tunnel."""
         self.api.close()
         if self.tunnel:
             self.tunnel.close()
 
 
 def engine_variables() -> dict[str, str]:
-    """The variables of this process, in which DOCKER_HOST names the engine that docker's command would use.
+    """Return this process's environment with DOCKER_HOST set to the engine that docker's command would use.
 
-    That is the one in ``DOCKER_HOST``, else in the context that ``DOCKER_CONTEXT`` names, else in the current context.
-    Docker's command is asked, so that it and the SDK can't disagree. Raises EngineError.
+    That is ``DOCKER_HOST``, else the context that ``DOCKER_CONTEXT`` names, else the current context. Docker's command
+    is asked, so that it and the SDK can't disagree. Raises EngineError.
     """
     rest = {name: value for name, value in os.environ.items() if name != "DOCKER_CONTEXT"}
     if where := os.environ.get("DOCKER_HOST"):
@@ -74,7 +75,7 @@ def engine_variables() -> dict[str, str]:
 
 
 def context_of_docker() -> dict[str, Any]:
-    """The context that docker's command uses now; raises EngineError for one that it does not know."""
+    """Return the current context of docker's command; raises EngineError if docker does not know it."""
     try:
         done = subprocess.run(["docker", "context", "inspect"], capture_output=True, text=True, check=False)
     except OSError:
@@ -94,7 +95,7 @@ def context_of_docker() -> dict[str, Any]:
 
 
 def refuse_malformed(where: str) -> None:
-    """Raise EngineError for what can't be an engine's address, and don't repeat it: it may hold a password."""
+    """Raise EngineError if this can't be an engine's address; the message omits it, as it may hold a password."""
     try:
         parts = urlsplit(where)
         _ = parts.port
@@ -108,34 +109,25 @@ def refuse_malformed(where: str) -> None:
 
 
 class Client(docker.APIClient):
-    """The SDK's client, whose containers get nothing of the user's own settings: a proxy may have a password in it."""
+    """The SDK's client, but containers get no proxies from the user's settings, which may hold a password."""
 
     def create_container(self, *arguments: Any, **named: Any) -> Any:
-        """Make a container, without the proxies in the settings of docker's command."""
+        """Create a container without the proxies in the settings of docker's command."""
         return super().create_container(*arguments, **{"use_config_proxy": False, **named})
 
 
 def connect(variables: Mapping[str, str] | None = None) -> docker.APIClient:
-    """A client of the engine that ``DOCKER_HOST`` names among the variables, which are those of ``engine_variables``.
+    """Return a client of the Docker engine in ``DOCKER_HOST`` of the variables, by default ``engine_variables()``.
 
-    Raises EngineError that tells no engine, no permission and too old apart.
+    Raises EngineError, with distinct messages for no engine, no permission, too old and not Docker.
     """
     variables = engine_variables() if variables is None else variables
-    where = variables["DOCKER_HOST"]
-    try:
-        knock(where)
-        options = kwargs_from_env(environment=dict(variables))
-        api = Client(version="auto", timeout=120, max_pool_size=64, **options)
-    except PermissionError:
+    api = client_of(variables)
+    if is_podman(api):
         raise EngineError(
-            f"No permission on the Docker engine's socket {where.removeprefix('unix://')}.",
-            remedy="Add yourself to the group docker (usermod -aG docker $USER, then log in again).",
-        ) from None
-    except (OSError, DockerException, ValueError) as error:
-        why = "There is no such socket." if isinstance(error, FileNotFoundError) else explain(error)
-        raise EngineError(
-            f"No Docker engine answers at {printable(where)}.", why, "Start Docker, or use --engine process."
-        ) from None
+            f"{printable(variables['DOCKER_HOST'])} is Podman, not Docker.",
+            remedy="Use --engine podman; CONTAINER_HOST names an engine that is not where Podman has it by itself.",
+        )
     version = tuple(int(part) for part in str(api.api_version).split("."))
     if version < OLDEST_API:
         raise EngineError(
@@ -145,15 +137,46 @@ def connect(variables: Mapping[str, str] | None = None) -> docker.APIClient:
     return api
 
 
+def is_podman(api: docker.APIClient) -> bool:
+    """Return whether the engine behind Docker's API is Podman, which reports a fixed API version of its own."""
+    return any(str(part.get("Name", "")).startswith("Podman") for part in api.version().get("Components") or ())
+
+
+PERMISSION: Mapping[str, str] = {
+    "Docker": "Add yourself to the group docker (usermod -aG docker $USER, then log in again).",
+    "Podman": "It is another user's; unset CONTAINER_HOST, and your own is used.",
+}
+"""The remedy where the user may not use an engine's socket."""
+
+
+def client_of(variables: Mapping[str, str], engine: str = "Docker") -> docker.APIClient:
+    """Return a client of whatever speaks Docker's API at ``DOCKER_HOST``; raises EngineError if nothing answers."""
+    where = variables["DOCKER_HOST"]
+    try:
+        knock(where)
+        options = kwargs_from_env(environment=dict(variables))
+        return Client(version="auto", timeout=120, max_pool_size=64, **options)
+    except PermissionError:
+        raise EngineError(
+            f"No permission on the {engine} engine's socket {where.removeprefix('unix://')}.",
+            remedy=PERMISSION[engine],
+        ) from None
+    except (OSError, DockerException, ValueError) as error:
+        why = "There is no such socket." if isinstance(error, FileNotFoundError) else explain(error)
+        raise EngineError(
+            f"No {engine} engine answers at {printable(where)}.", why, f"Start {engine}, or use --engine process."
+        ) from None
+
+
 def knock(where: str) -> None:
-    """Raise OSError if nobody listens at a local socket: the SDK would say so as well, but leave one open."""
+    """Raise OSError if nobody listens at a local socket: the SDK would raise too, but leak an open socket."""
     if where.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(where.removeprefix("unix://"))
 
 
 def explain(error: Exception) -> str:
-    """The short cause in an error of the SDK."""
+    """Return a short cause from an error of the SDK."""
     if isinstance(error, APIError) and error.explanation:
         return without_secrets(str(error.explanation))
     return without_secrets(str(error).splitlines()[0])[:300] if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster: who is there, what each has, and how many cells all of them can run at a time."""
+"""The nodes of a Ray cluster: which are up, what hardware they have, and how many cells they can run at a time."""
 
 import threading
 import time
@@ -23,15 +23,15 @@ LABEL, ID = "ray.io/accelerator-type", "ray.io/node-id"
 """Ray's own labels of a node."""
 
 LOOK = 2.0
-"""Seconds between looks at who is there."""
+"""Minimum seconds between two looks at which nodes are up."""
 
 PATIENCE = 60.0
-"""Seconds in which the nodes that are there at the start have to answer, and any node what it is asked later."""
+"""Timeout in seconds for the first answers of the nodes at the start, and for any later question to a node."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node that can run cells: its machine's ``name``, and of that machine's GPUs those that its ``label`` names."""
+    """A node that can run cells: its machine's ``name``, and those of the machine's GPUs that its ``label`` names."""
 
     id: str
     name: str
@@ -42,7 +42,7 @@ class Node:
 
 
 class Cluster:
-    """The nodes that can run cells now. Nodes may come and go; one that comes is used once it has answered."""
+    """The nodes that can run cells now. Nodes may come and go; a new node is used once it has answered."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -67,11 +67,11 @@ class Cluster:
 
     @property
     def host(self) -> Host:
-        """All of them as one; raises GpuError if they don't belong together."""
+        """All nodes as one host; raises GpuError if they don't belong together."""
         return together([each.host for each in self.nodes])
 
     def serving(self, cell: Cell) -> list[Node]:
-        """The nodes that can run a cell; without GPU those that offer CPUs, if any does."""
+        """Return the nodes that can run a cell; for one without GPU those that offer CPUs, if any does."""
         nodes = [each for each in self.nodes if can_run(cell, each.host)]
         return ([each for each in nodes if each.cpus] or nodes) if cell.gpu == "none" else nodes
 
@@ -84,7 +84,7 @@ class Cluster:
         return sum(min(each.gpus, len(each.host.of_model(model))) for each in self.nodes)
 
     def ask(self, nodes: Collection[str], question: Callable[..., Any], *words: Any) -> dict[str, Any]:
-        """The answers of nodes; those that are lost, silent, or without their engine meanwhile give none."""
+        """Return the nodes' answers by node; nodes that are lost, silent, or have lost their engine are left out."""
         asked = {each: node.on(each, question, *words) for each in nodes}
         answers = {}
         for each, answer in asked.items():
@@ -93,14 +93,14 @@ class Cluster:
         return answers
 
     def forget(self, run: str) -> None:
-        """An attempt is lost: remove its container wherever it is, on a node that comes back too."""
+        """Remove the container of a lost attempt wherever it is, even on a node that comes back later."""
         with self._looking:
             self._lost.add(run)
             there = [*self._nodes, *self._asked]
         self.ask(there, node.forget, [run])
 
     def _look(self, patience: float) -> None:
-        """See who is there, ask those who have come, take those who have answered, forget those who are gone."""
+        """Update the nodes: probe new ones, add those that have answered, drop those that are gone."""
         told: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         alive = {each["NodeID"]: each for each in told if each["Alive"]}
         for known in (self._nodes, self._asked, self._problems):
@@ -116,7 +116,7 @@ class Cluster:
         self._looked = time.monotonic()
 
     def _take(self, told: dict[str, Any], answer: Any) -> None:
-        """Note what a node has answered, or that it can't be used."""
+        """Add a node by its answer, or note why it can't be used."""
         try:
             seen = ray.get(answer)
         except RayError as error:
@@ -132,15 +132,15 @@ class Cluster:
             label,
             int(resources.get("GPU", 0)),
             int(resources.get("CPU", 0)),
-            replace(seen.host, devices=seen.host.of_model(model_of(label))),
+            labelled(seen.host, label),
         )
 
 
 class ClusterSlots:
-    """As many cells at a time as the cluster has GPUs of their model, or ``cpu_cells`` for each machine.
+    """Slots for as many cells as the cluster has GPUs of their model, or ``cpu_cells`` per machine.
 
-    Which GPU, which cores and how much memory a cell holds, is known on its node. Where no node is left that could
-    serve a model, cells need not wait for one another: each of them is told so.
+    Which GPU, which cores and how much memory a cell gets is decided on its node. If no node is left for a model, its
+    cells get slots at once, and each is told so.
     """
 
     def __init__(self, cluster: Cluster, models: Collection[str], cpu_cells: int) -> None:
@@ -154,7 +154,7 @@ class ClusterSlots:
         return sum(map(self._most, (*self._models, "none")))
 
     def take(self, model: str, n_gpus: int = 1) -> Lease | None:
-        """The right to be given to Ray."""
+        """Return a lease to submit a cell to Ray; None if it has to wait."""
         most = self._most(model)
         with self._changing:
             if most and self._used[model] + n_gpus > most:
@@ -173,12 +173,23 @@ class ClusterSlots:
         return self._cluster.gpus(model)
 
 
+def labelled(host: Host, label: str) -> Host:
+    """Return the host with only the GPUs that Ray's label names: Ray can't tell others apart by model."""
+    devices = host.of_model(model_of(label))
+    if devices or not host.models:
+        return replace(host, devices=devices)
+    there = ", ".join(host.models)
+    return replace(
+        host, devices=(), lacks=f"its node of Ray has the label {label or '(none)'}, and its GPUs are {there}"
+    )
+
+
 def can_run(cell: Cell, host: Host) -> bool:
-    """Whether a node has what a cell needs."""
+    """Return whether a host has what a cell needs."""
     return machine_reason(cell.platform, cell.gpu, host, cell.n_gpus) is None
 
 
 def cause(error: Exception) -> str:
-    """The first sentence of an error; of one that came with a traceback from another process its last line."""
+    """Return an error's first sentence; for one with a traceback from another process, its last line."""
     said = str(error).strip() or type(error).__name__
     return said.splitlines()[-1][:300] if isinstance(error, RayTaskError) else " ".join(said.split()).partition(". ")[0]

@@ -1,4 +1,4 @@
-"""What GPUs an image has code for: looked for in its libraries when it was built, and kept as a label of it."""
+"""Find the GPUs that an image has machine code for: its libraries are scanned after the build, and it is labelled."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ from orchestrator.system.terminal import Say
 
 
 def found_in(image: Image, variables: Mapping[str, str]) -> Scan | None:
-    """What the label of an image says; None if it is not here, or was not built here from this recipe.
+    """Return the scan in an image's label; None if the image is missing, or was not built here from this recipe.
 
-    ``variables`` are those of docker's command.
+    ``variables`` is the environment of docker's command.
     """
     there = inspect_images([image.tag], variables).get(image.tag)
     made_of = records.made_of(there["Id"]) if there is not None else None
@@ -25,9 +25,9 @@ def found_in(image: Image, variables: Mapping[str, str]) -> Scan | None:
 
 
 def look_into(connection: Connection, images: Sequence[Image], say: Say) -> dict[str, str]:
-    """Look into those images for GPUs that nobody has looked into yet; returns the ids of all for GPUs by tag.
+    """Scan the GPU images that have not been scanned yet; returns the ids of all GPU images by tag.
 
-    An image that does not tell is run all the same: what is declared counts for it, as before it was built.
+    An image whose scan fails is run all the same: what is declared counts for it, as before it was built.
     """
     variables = connection.variables
     tags = [image.tag for image in images if image.platform != "cpu"]

@@ -1,4 +1,4 @@
-"""Files into containers and out of them over the engine's API, which needs no program in the image."""
+"""Copy files into and out of containers over the engine's API, which needs no program in the image."""
 
 import tarfile
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from typing import Any
 import docker
 
 CHUNK = 2**20
-"""Bytes of a file that travel together."""
+"""Bytes per chunk of a file."""
 
 
 @contextmanager
 def archive_from(api: docker.APIClient, container: str, path: str) -> Iterator[Iterator[bytes]]:
-    """A folder of a container as the pieces of a tar archive.
+    """Yield a container's folder as the chunks of a tar archive.
 
-    Not by the SDK's get_archive: a stream that is given up must be closed at once, since the engine does not remove a
-    container of which it is still sending an archive.
+    The SDK's get_archive won't do: an abandoned stream must be closed at once, since the engine does not remove a
+    container while it is still sending an archive of it.
     """
     untyped: Any = api
     url = f"{untyped.base_url}/v{untyped.api_version}/containers/{container}/archive"
@@ -27,13 +27,13 @@ def archive_from(api: docker.APIClient, container: str, path: str) -> Iterator[I
 
 
 def put(api: docker.APIClient, container: str, folder: str, path: Path, name: Path) -> None:
-    """Copy a file of this machine below a container's folder, under another name and readable by all."""
+    """Copy a local file into a container's folder, under another name and readable by all."""
     untyped: Any = api
     untyped.put_archive(container, folder, archive_of(path, name))
 
 
 def archive_of(path: Path, name: Path) -> Iterator[bytes]:
-    """A tar archive of one file and the folders of its new name, piece by piece: some sets are larger than memory."""
+    """Yield a tar archive of one file and its parent folders in chunks: some data sets are larger than memory."""
     for parent in reversed(name.parents[:-1]):
         folder = tarfile.TarInfo(str(parent))
         folder.type, folder.mode = tarfile.DIRTYPE, 0o755

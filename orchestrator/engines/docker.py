@@ -1,11 +1,10 @@
-"""Cells in containers: no network, read-only root, no capabilities, an unprivileged user; results out over the API."""
+"""Run cells in containers: no network, read-only root, no capabilities, unprivileged user; results over the API."""
 
 import re
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,50 +16,56 @@ from docker.types import Mount
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import code_scan, kernel_cache, probe, results_volume, volumes
+from orchestrator.engines import artifacts, code_scan, kernel_cache, probe, results_volume, volumes
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.copying import archive_from, put
 from orchestrator.engines.isolation import RESULTS, USER, gpu_request, isolation, odd_volumes
-from orchestrator.engines.output import Output, failure, success
+from orchestrator.engines.output import Output, failure, too_late
+from orchestrator.engines.pretended_host import pretended_host
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.errors import BuildError, EngineError, ResultError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, built_on
 from orchestrator.images.image import Image, every_image
-from orchestrator.system.host import Host, pretended_host
-from orchestrator.system.streams import Limited
+from orchestrator.system.host import Host, is_here
+from orchestrator.system.slots import own_cores
 from orchestrator.system.terminal import Say
 
 CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
-"""Labels of a cell's container: what it runs for, and one for each GPU that it was given."""
+"""Labels of a cell's container: its claim, and one for each of its GPUs."""
 
 GRACE = 60.0
-"""Seconds after its deadline in which the engine must have ended a cell; one that hangs is given up as lost."""
+"""Seconds after a cell's deadline until a hanging engine is given up and the cell counts as lost."""
 
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
-"""Exit codes of a cell that somebody may have ended, who is neither its deadline nor the kernel short of memory."""
+"""Exit codes of a cell that may have been killed from outside, not at its deadline and not for lack of memory."""
 
 LOST = re.compile("containerd|transport|context canceled|shutting down|connection refused|timeout|i/o error", re.I)
-"""What an engine says that is about to end or has just been started again; all else that it says, it means."""
+"""Errors of an engine that is shutting down or has just restarted; any other error is a real refusal."""
 
 
 Supply = Callable[[Connection, Sequence[Image], Say], Mapping[str, str]]
-"""Gets images onto an engine, and gives the id of each by its tag; what fails is a RosettaError."""
+"""Gets images onto an engine and returns their ids by tag; raises a RosettaError."""
 
 
 def built(connection: Connection, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
-    """Build the images that are missing or out of date, and look what GPUs those for CUDA have code for."""
+    """Build images that are missing or out of date, and scan those for CUDA for the GPUs they have code for."""
     ids = build_images(wanted, progress=say, variables=connection.variables)
     return ids | code_scan.look_into(connection, wanted, say)
 
 
 class DockerEngine(OnThisHost):
-    """A Docker engine, local or the one that ``DOCKER_HOST`` names; its images come by ``supply``."""
+    """A Docker engine, local or the one that ``DOCKER_HOST`` names; ``supply`` gets its images."""
 
     name = "docker"
+    told_within = 1
+    """Seconds after a container's end to wait for the engine's event that tells what killed it."""
 
-    def __init__(self, supply: Supply = built) -> None:
-        self.connection = Connection()
+    limits = ""
+    """How the cell's resource limits are enforced, if not by the engine's cgroups."""
+
+    def __init__(self, supply: Supply = built, connection: Connection | None = None) -> None:
+        self.connection = connection or Connection()
         self.api = self.connection.api
         self._supply = supply
         self.host = str(self.api.info()["Name"])
@@ -74,7 +79,7 @@ class DockerEngine(OnThisHost):
 
     @property
     def version(self) -> str:
-        """Of the engine and of its interface."""
+        """The versions of the engine and its API."""
         told = self.api.version()
         return f"Docker {told['Version']}, API {told['ApiVersion']}"
 
@@ -87,27 +92,27 @@ class DockerEngine(OnThisHost):
     @cached_property
     def _machine(self) -> Host:
         host, self._cdi = probe.of_engine(self.connection)
-        return host
+        return replace(host, architecture=str(self.api.info()["Architecture"]))  # the probe's own may be emulated
 
     @cached_property
     def _built_on(self) -> Mapping[str, str]:
-        """Of all images at once: a question for each would take longer than a plan."""
+        """The bases of all images, queried at once: one query for each would take longer than a plan."""
         return built_on(every_image(), self.connection.variables)
 
     def machine(self) -> Host:
-        """What the engine's machine has, asked once."""
+        """The hardware of the engine's machine, probed once."""
         return pretended_host() or self._machine
 
     def unavailable(self, image: Image) -> str | None:
-        """Every image can be built where Docker is."""
+        """None: with Docker, every image can be built."""
         return None
 
     def machine_code(self, image: Image) -> Scan | None:
-        """What was found when the image was built; None if it is not here."""
+        """Return the scan made when the image was built; None if it is not here."""
         return code_scan.found_in(image, self.connection.variables)
 
     def built_on(self, image: Image) -> str:
-        """Its bases as this engine has them."""
+        """Return the bases of an image as this engine has them."""
         return self._built_on.get(image.tag, "")
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
@@ -116,11 +121,11 @@ class DockerEngine(OnThisHost):
         return self._digests
 
     def use(self, digests: Mapping[str, str]) -> None:
-        """Run these images from now on: an id for each tag."""
+        """Run these images from now on: ids by tag."""
         self._digests |= digests
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
-        """Create, start, follow, read the result, remove."""
+        """Create the cell's container, start and follow it, read the result and remove it."""
         started, clock = datetime.now(UTC), time.perf_counter()
         try:
             self.connection.restore()
@@ -135,12 +140,13 @@ class DockerEngine(OnThisHost):
         return replace(
             outcome,
             image_digest=self._digests.get(task.image.tag, ""),
+            limits=self.limits,
             started=started,
             wall_seconds=time.perf_counter() - clock,
         )
 
     def cells(self) -> Mapping[str, str]:
-        """The claims of all cells' containers, also of those that are only made or have ended, by container."""
+        """Return the claims of all cells' containers by id, also of those only created or already ended."""
         try:
             found = self.api.containers(all=True, filters={"label": CLAIM})
         except UNREACHABLE as error:
@@ -148,12 +154,12 @@ class DockerEngine(OnThisHost):
         return {container["Id"]: container["Labels"][CLAIM] for container in found}
 
     def remove(self, handle: str) -> None:
-        """Remove a container whatever it does; one that is gone, or that the engine removes already, is no error."""
+        """Remove a container even if running; one that is gone or being removed is no error."""
         with suppress(*UNREACHABLE):
             self.api.remove_container(handle, v=True, force=True)
 
     def stop(self) -> None:
-        """Kill the containers that this process has started."""
+        """Kill the containers that this process started."""
         with self._lock:
             self.stopping = True
             running = list(self._running)
@@ -161,22 +167,22 @@ class DockerEngine(OnThisHost):
             self._kill(container)
 
     def _kill(self, container: str) -> None:
-        """End a container; one that does not run is left as it is."""
+        """Kill a container; one that is not running is left as it is."""
         with suppress(*UNREACHABLE):
             self.api.kill(container)
 
     def _id(self, image: Image) -> str:
-        """What was prepared, not what has its tag by now: somebody may build another meanwhile."""
+        """Return the id of the prepared image, not the tag's current one: somebody may have rebuilt it meanwhile."""
         return self._digests.get(image.tag, image.tag)
 
     @contextmanager
     def _container(self, task: Task) -> Iterator[str]:
-        """A created container, removed at the end whatever happens, with its results folder."""
+        """Create a container with its results folder, and remove both at the end whatever happens."""
         self._remove_orphans(task)
         if reason := odd_volumes(self.api.inspect_image(self._id(task.image))["Config"]):
             raise ResultError(f"The image {reason}.")
         owned = {"rosetta.run": task.run, CLAIM: task.claim}
-        with results_volume.held(self.api, {"rosetta": "keeper", **owned}) as keeper:
+        with self._results(owned) as keeper:
             container = self._created(task, keeper, {"rosetta": "cell", **owned})
             with self._lock:
                 self._running.add(container)
@@ -189,19 +195,29 @@ class DockerEngine(OnThisHost):
                     self._running.discard(container)
                 self.remove(container)
 
+    def _results(self, owned: Mapping[str, str]) -> AbstractContextManager[str]:
+        """Return a context manager of a container that holds an empty results folder."""
+        return results_volume.held(self.api, {"rosetta": "keeper", **owned})
+
+    def _denied(self, task: Task) -> dict[str, Any]:
+        """Return the host options that isolate a cell, and its cores."""
+        own = own_cores() if is_here(self.host) else ()
+        cores = ",".join(map(str, task.cores or own)) or None
+        return {**isolation(task.memory, task.cell.n_gpus), "cpuset_cpus": cores}
+
     def _created(self, task: Task, keeper: str, labels: Mapping[str, str]) -> str:
-        """The container of a cell, with the results folder that the keeper holds."""
+        """Create the container of a cell, with the results folder that the keeper holds, and return its id."""
         host = self.api.create_host_config(
-            **isolation(task.memory, task.cell.n_gpus),
+            **self._denied(task),
             volumes_from=[keeper],
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
-            cpuset_cpus=",".join(map(str, task.cores)) or None,
             mounts=self._mounts(task),
         )
         made = self.api.create_container(
             self._id(task.image),
             **self._invocation(task),
             user=USER,
+            stop_signal="SIGKILL",  # Podman stops what it removes, and would wait for ten seconds
             host_config=host,
             volumes=["/weights"] if task.weights else None,
             labels={
@@ -214,7 +230,7 @@ class DockerEngine(OnThisHost):
         return str(made["Id"])
 
     def _mounts(self, task: Task) -> list[Mount]:
-        """What a cell sees beside its image: its data set and, on a GPU, the kernels that were compiled for it."""
+        """Return a cell's mounts: its data set and, on a GPU, the cache of kernels compiled for it."""
         mounts = [volumes.mount(self._volume(task.data))] if task.data else []
         if not task.gpus:
             return mounts
@@ -226,12 +242,12 @@ class DockerEngine(OnThisHost):
         return [*mounts, kernel_cache.mount(name)]
 
     def _invocation(self, task: Task) -> dict[str, Any]:
-        """How a container of ours is told what to run."""
+        """Return the command and environment of a cell's container."""
         kernels = kernel_cache.VARIABLES if task.gpus else {}
-        return {"command": contract.arguments(task.cell), "environment": dict(kernels)}
+        return {"command": task.arguments, "environment": dict(kernels)}
 
     def _remove_orphans(self, task: Task) -> None:
-        """Remove what an orchestrator that is dead has left of this cell, or on its GPUs: we hold the locks of both."""
+        """Remove what a dead orchestrator left of this cell or on its GPUs: we hold the locks of both."""
         if not task.claim:
             return
         gpus = {f"{GPU}{gpu}" for gpu in task.gpus}
@@ -240,7 +256,7 @@ class DockerEngine(OnThisHost):
                 self.remove(container["Id"])
 
     def _follow(self, container: str, task: Task, on_event: OnEvent) -> Outcome:
-        """Start the container, hand on its events until it ends or its deadline has passed, judge what it left."""
+        """Start the container, forward its events until it ends or its deadline passes, and judge what it left."""
         output = Output(on_event)
         stream: Any = self.api.attach(container, stdout=True, stderr=True, stream=True)
         late = threading.Event()
@@ -255,19 +271,19 @@ class DockerEngine(OnThisHost):
             silence.start()
             for chunk in stream:
                 output.feed(chunk)
-            # Its output has ended, so this takes no time; without a timeout of ours it would have none at all.
+            # Its output has ended, so this returns at once; the SDK sets no timeout here by default.
             exit_code = int(self.api.wait(container, timeout=self.api.timeout)["StatusCode"])
         finally:
             deadline.cancel()
             silence.cancel()
-            stream._response.close()  # the SDK has no name for it, and leaves it to the garbage collector
+            stream._response.close()  # the SDK has no public way, and leaves it to the garbage collector
         log = output.close()
         if late.is_set():
-            return Outcome(Status.TIMEOUT, f"not finished after {task.deadline:,.0f} s", log=log)
+            return too_late(task.deadline, log)
         try:
-            raw = self._result(container)
-            if raw is not None:
-                return success(contract.parse(raw, f"the result of {task.cell.id}"), log)
+            with archive_from(self.api, container, RESULTS) as chunks:
+                if (outcome := artifacts.outcome_of(chunks, task, log)) is not None:
+                    return outcome
         except ResultError as error:
             return Outcome(Status.FAILED, str(error), log=log)
         if exit_code != 0 and self.api.inspect_container(container)["State"].get("OOMKilled"):
@@ -281,21 +297,16 @@ class DockerEngine(OnThisHost):
         self._kill(container)
 
     def _was_killed(self, container: str) -> bool:
-        """Whether the engine was asked to send a signal: a program can also end itself with such an exit code."""
+        """Return whether the engine was asked to kill it: a program can also exit with such a code by itself."""
         untyped: Any = self.api
         state = untyped.inspect_container(container)["State"]
         begin, end = (datetime.fromisoformat(state[name]).timestamp() for name in ("StartedAt", "FinishedAt"))
         told = {"container": container, "event": "kill"}
-        kills = untyped.events(since=int(begin), until=int(end) + 1, filters=told, decode=True)  # a second at most
+        kills = untyped.events(since=int(begin), until=int(end) + self.told_within, filters=told, decode=True)
         return next(iter(kills), None) is not None
 
-    def _result(self, container: str) -> bytes | None:
-        """The one JSON document in /results, or None if there is none."""
-        with archive_from(self.api, container, RESULTS) as chunks:
-            return document_of(chunks)
-
     def _volume(self, data: Path) -> str:
-        """The volume with a data set, looked at once: cells on any host of the engine find the data in it."""
+        """Return the volume with a data set, verified once: cells find the data in it on any host of the engine."""
         with self._filling:
             if data not in self._volumes:
                 self._volumes[data] = volumes.filled(self.api, data)
@@ -303,40 +314,15 @@ class DockerEngine(OnThisHost):
 
 
 def give_up(stream: Any) -> None:
-    """Close the stream of a container, so that nobody waits any longer for what an engine says; from any thread."""
+    """Close a container's stream, so that nobody waits for it any longer; may be called from any thread."""
     with suppress(OSError, *UNREACHABLE):
         stream.close()
 
 
 def refused(error: Exception) -> Outcome:
-    """The outcome of a cell for which the engine did not do what it was asked to: lost with its host, or failed."""
+    """Return the outcome of a cell after an engine error: lost with its host, or failed."""
     if isinstance(error, NotFound):
         return Outcome(Status.HOST_LOST, f"removed from outside: {explain(error)}")
     if isinstance(error, APIError) and not LOST.search(explain(error)):
         return Outcome(Status.FAILED, f"the engine refused: {explain(error)}")
     return Outcome(Status.HOST_LOST, f"the engine stopped answering: {explain(error)}")
-
-
-def document_of(stream: Iterator[bytes]) -> bytes | None:
-    """The one JSON document in a tar stream of /results, read with limits; None if there is none.
-
-    Raises ResultError for links, special files, a second document, or more bytes than a result may have.
-    """
-    found: bytes | None = None
-    refusal = ResultError("The container left more in its results folder than a result may have.")
-    reader = Limited(stream, contract.LARGEST_DOCUMENT + 2**20, refusal)
-    try:
-        with tarfile.open(fileobj=reader, mode="r|") as archive:
-            for member in archive:
-                name = member.name.removeprefix("results/")
-                if member.isdir() or name.startswith(".") or not name.endswith(".json"):
-                    continue
-                if not member.isfile() or "/" in name or found is not None:
-                    raise ResultError(
-                        f"The results folder of the container holds {member.name!r}, which is no plain single document."
-                    )
-                content = archive.extractfile(member)
-                found = content.read(contract.LARGEST_DOCUMENT + 1) if content else None
-    except tarfile.TarError as error:
-        raise ResultError(f"The results of the container can't be read: {error}") from None
-    return found

@@ -1,4 +1,4 @@
-"""What a container of ours is denied, and the GPUs that it is given."""
+"""The isolation options of our containers, and the requests for their GPUs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,31 +8,37 @@ import docker
 USER = "10001:10001"
 RESULTS = "/results"
 LARGEST_FILE = 2**29
-"""Bytes of any one file of a cell: room for the checkpoints that some libraries write to /tmp, not for a full disk."""
+"""Most bytes of one file of a cell: enough for checkpoints that some libraries write to /tmp, not to fill a disk."""
+
+TMP = 2 * 2**30
+"""Bytes of /tmp, where Theano compiles and runs."""
+
+MOST_PROCESSES = 2048
+"""Most processes of one cell, threads included."""
 
 SHARED_MEMORY, BATCHES = 2**30, 2**26
-"""Bytes of /dev/shm: for the libraries themselves, say for NCCL, and for each GPU's batches of DenseNet-121.
+"""Bytes of /dev/shm: for libraries such as NCCL, and for each GPU's batches of DenseNet-121.
 
 A batch of 64 images of 224 × 224 has 3.2 MB; each GPU has at most 8 in preparation and 2 in use, 32 MB.
 """
 
 VENDOR = "nvidia.com/gpu="
-"""How NVIDIA's devices are called where an engine knows GPUs by the Container Device Interface alone."""
+"""The prefix of NVIDIA's devices where an engine knows GPUs only by the Container Device Interface (CDI)."""
 
 
 def isolation(memory: int, workers: int = 1) -> dict[str, Any]:
-    """What every cell is denied; ``memory`` in bytes, ``workers`` the number of its GPUs or of what stands for them."""
+    """Return the host options that isolate a cell; ``memory`` in bytes, ``workers`` its number of GPUs or stand-ins."""
     return {
         "network_mode": "none",
         "dns": ["127.0.0.1"],  # else the engine writes the host's nameservers and domain into /etc/resolv.conf
         "dns_search": ["."],
         "read_only": True,
-        "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=2g"},  # Theano compiles and runs there
+        "tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,size={TMP}"},
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "mem_limit": memory,
         "memswap_limit": memory,
-        "pids_limit": 2048,
+        "pids_limit": MOST_PROCESSES,
         "ulimits": [docker.types.Ulimit(name="fsize", soft=LARGEST_FILE, hard=LARGEST_FILE)],
         "shm_size": SHARED_MEMORY + workers * BATCHES,
         "init": True,
@@ -41,7 +47,7 @@ def isolation(memory: int, workers: int = 1) -> dict[str, Any]:
 
 
 def gpu_request(gpus: Sequence[str] | None, cdi: bool) -> dict[str, Any]:
-    """GPUs by UUID, or all of them; by their names of the Container Device Interface if ``cdi``."""
+    """Return a request for GPUs by UUID, or for all of them if None; by their CDI names if ``cdi``."""
     if cdi:
         names = [f"{VENDOR}{gpu}" for gpu in gpus or ["all"]]
         return {"device_requests": [docker.types.DeviceRequest(driver="cdi", device_ids=names)]}
@@ -50,9 +56,9 @@ def gpu_request(gpus: Sequence[str] | None, cdi: bool) -> dict[str, Any]:
 
 
 def odd_volumes(config: Mapping[str, Any]) -> str:
-    """What is wrong with an image that declares volumes; empty if nothing is.
+    """Return what is wrong with an image that declares volumes; empty if nothing is.
 
-    An engine makes each of them a folder to write to, on its own disk and without a limit.
+    An engine makes each of them a writable folder on its own disk, without a limit.
     """
     odd = sorted(set(config.get("Volumes") or {}) - {RESULTS})
     return f"declares places to write to: {', '.join(odd)[:200]}" if odd else ""

@@ -1,11 +1,11 @@
-"""Kernels that are compiled on the machine that needs them, kept from cell to cell.
+"""A cache of just-in-time compiled kernels, shared between cells.
 
-Images lack machine code for some GPUs: then NVIDIA's driver compiles, for minutes, when a kernel is first called. What
-it makes is kept in a named volume of the engine for each image, model of card and driver, which cells on a GPU of that
-image see and nobody else. The harness fills it before a cell's clock runs: ``workloads/harness/kernels.py``.
+Images lack machine code for some GPUs; NVIDIA's driver then compiles for minutes when a kernel is first called. The
+results are kept in a named volume of the engine per image, GPU model and driver, which only GPU cells of that image
+see. The harness fills it before a cell's clock runs: ``workloads/harness/kernels.py``.
 
-A cell writes into its volume, so it is not trusted with more than the cells of the same image could do anyway: another
-image never sees it, and one that has grown beyond ``LARGEST`` is thrown away.
+Cells write into the volume, so it is trusted no more than they are: no other image ever sees it, and one that has
+grown beyond ``LARGEST`` is thrown away.
 """
 
 import io
@@ -22,31 +22,31 @@ from orchestrator.system.gpus import Version, text
 
 INSIDE = "/kernels"
 FOLDER = f"{INSIDE}/cache"
-"""Where a cell has it; a folder in the volume, since the volume's own root belongs to the engine's user."""
+"""The cache's path in a cell: a folder in the volume, since the volume's own root belongs to the engine's user."""
 
 VARIABLES = {"CUDA_CACHE_PATH": FOLDER}
 LARGEST = 4 * 2**30
-"""Bytes: twice what the driver keeps by itself, and room for CuPy's."""
+"""Most bytes of a volume: twice what the driver keeps by itself, and room for CuPy's."""
 
 KIND, OF_TAG, OF_IMAGE = "rosetta", "rosetta.image", "rosetta.image.id"
 """Labels of a volume."""
 
 
 def name_of(image: str, model: str, driver: Version) -> str:
-    """The volume for an image, by its id, a model of card and a driver."""
+    """Return the name of the volume for an image (by id), a GPU model and a driver."""
     named = f"rosetta-kernels-{image.removeprefix('sha256:')[:12]}-{model}-{text(driver) or 'unknown'}"
     return re.sub(r"[^\w.-]", "-", named)
 
 
 def mount(name: str) -> Mount:
-    """The volume as a cell gets it; what the image has there does not get in."""
+    """Return the mount of the volume in a cell; what the image has there is not copied into it."""
     return Mount(INSIDE, name, type="volume", no_copy=True)
 
 
 def prepare(api: APIClient, image: str, tag: str, model: str, driver: Version) -> str:
-    """Make the volume for an image that has this tag, or find it; returns its name.
+    """Create the volume for an image of this tag unless it exists; returns its name.
 
-    Those of earlier images of the tag are removed: nothing runs in them any more. Raises APIError.
+    Volumes of earlier images of the tag are removed, as nothing runs in those any more. Raises APIError.
     """
     name = name_of(image, model, driver)
     filters = {"label": [f"{KIND}=kernels", f"{OF_TAG}={tag}"]}
@@ -65,7 +65,7 @@ def prepare(api: APIClient, image: str, tag: str, model: str, driver: Version) -
 
 
 def is_too_large(api: APIClient, name: str) -> bool:
-    """Whether cells have written more into a volume than it is for."""
+    """Return whether cells have written more than ``LARGEST`` bytes into a volume."""
     url = f"{api.base_url}/v{api.api_version}/system/df"
     response = api.get(url, params={"type": "volume"}, timeout=api.timeout)
     response.raise_for_status()
@@ -74,7 +74,7 @@ def is_too_large(api: APIClient, name: str) -> bool:
 
 
 def own_folder() -> bytes:
-    """A tar archive of an empty folder that belongs to the user of cells."""
+    """Return a tar archive of an empty folder that belongs to the user of cells."""
     folder = tarfile.TarInfo(FOLDER.rpartition("/")[2])
     folder.type, folder.mode = tarfile.DIRTYPE, 0o700
     folder.uid, folder.gid = map(int, USER.split(":"))

@@ -1,4 +1,4 @@
-"""What runs on a node of a Ray cluster: it tells what the node has, and runs cells by the node's own Docker engine."""
+"""Code that runs on a node of a Ray cluster: it reports the hardware, and runs cells on the node's Docker engine."""
 
 import os
 import socket
@@ -21,22 +21,23 @@ from orchestrator.engines import probe
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.pretended import pretend
-from orchestrator.engines.protocol import OnEvent, Placed, Task
+from orchestrator.engines.pretended_host import pretended_host
+from orchestrator.engines.protocol import OnEvent, Placed, Queued, Task
 from orchestrator.errors import EngineError, GpuError, RosettaError
 from orchestrator.system import file_locks
-from orchestrator.system.host import Device, Host, pretended_host
+from orchestrator.system.host import Device, Host
 from orchestrator.system.slots import MEMORY, Lease, lock_name, shares
 
 SELDOM = 1.0
-"""Seconds between two events of a cell; those between them are dropped, since a container may print millions."""
+"""Seconds between forwarded events of a cell; others are dropped, since a container may print millions."""
 
 CHUNK, AHEAD = 8 * 2**20, 8
-"""Bytes of an image that travel together, and how many such pieces lie in Ray's store at a time."""
+"""Bytes per chunk of an image, and how many chunks may lie in Ray's object store at a time."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image by its id: the ``digests`` by which registries have it, and the node ``home`` that has it for sure."""
+    """An image by its id: its ``digests`` in registries, and the node ``home`` that certainly has it."""
 
     id: str
     digests: tuple[str, ...]
@@ -45,9 +46,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Order:
-    """A cell for a node. It shares it with cells on GPUs of ``models`` and with ``jobs`` cells without GPU.
+    """A cell for a node, which it shares with cells on GPUs of ``models`` and with ``jobs`` cells without GPU.
 
-    ``job`` is the number of this one among the latter.
+    ``job`` is its number among the latter.
     """
 
     task: Task
@@ -59,7 +60,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a node says of itself: the name of its engine's machine, and what that has."""
+    """A node's report on itself: the name of its engine's machine, and that machine's hardware."""
 
     name: str
     host: Host
@@ -67,12 +68,12 @@ class Seen:
 
 @cache
 def remote(function: Callable[..., Any]) -> Any:
-    """A function to be run by Ray: once, whatever becomes of it, and at first for nothing."""
+    """Return a function as a Ray task that is never retried and by default reserves no CPU."""
     return ray.remote(num_cpus=0, max_retries=0)(function)
 
 
 def on(node: str, function: Callable[..., Any], *words: Any, **options: Any) -> Any:
-    """Run a function on one node, whatever that is doing."""
+    """Run a function on one node, however busy it is."""
     there = NodeAffinitySchedulingStrategy(node, soft=False)
     return remote(function).options(scheduling_strategy=there, **options).remote(*words)
 
@@ -85,12 +86,15 @@ def engine() -> DockerEngine:
 
 @cache
 def machine() -> Host:
-    """What the node has, read by the harness that came along: a node is where its GPUs are."""
+    """Return the node's hardware, read by the harness that Ray brought along: the GPUs are on the node itself."""
     return pretended_host() or probe.of_harness()
 
 
 def look(lost: Collection[str]) -> Seen | str:
-    """What is here, or why cells can't run here; a node that comes back still has what it was running, which goes."""
+    """Return what this node has, or why it can't run cells; first removes the ``lost`` attempts' containers.
+
+    A node that comes back may still be running them.
+    """
     try:
         forget(lost)
         return Seen(engine().host, machine())
@@ -99,7 +103,7 @@ def look(lost: Collection[str]) -> Seen | str:
 
 
 def cells() -> dict[str, str]:
-    """The claims of the cells that are here, by container; raises EngineError."""
+    """Return the claims of the cells on this node, by container; raises EngineError."""
     return dict(engine().cells())
 
 
@@ -110,7 +114,7 @@ def remove(containers: Collection[str]) -> None:
 
 
 def forget(runs: Collection[str]) -> None:
-    """Remove the containers of attempts of which nobody waits for the result any more; raises EngineError."""
+    """Remove the containers of attempts whose results nobody waits for any more; raises EngineError."""
     try:
         there = engine().api.containers(all=True, filters={"label": CLAIM}) if runs else []
     except UNREACHABLE as error:
@@ -118,11 +122,11 @@ def forget(runs: Collection[str]) -> None:
     remove([container["Id"] for container in there if container["Labels"]["rosetta.run"] in runs])
 
 
-def run_cell(order: Order) -> Iterator[Event | Placed | Outcome]:
-    """Run a cell: where it runs, its latest event now and then, and in the end its outcome."""
-    latest: dict[type, Event | Placed] = {}
+def run_cell(order: Order) -> Iterator[Event | Placed | Queued | Outcome]:
+    """Run a cell; yields where it runs, its latest events from time to time, and at the end its outcome."""
+    latest: dict[type, Event | Placed | Queued] = {}
 
-    def keep(event: Event | Placed) -> None:
+    def keep(event: Event | Placed | Queued) -> None:
         latest[type(event)] = event
 
     gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
@@ -136,7 +140,7 @@ def run_cell(order: Order) -> Iterator[Event | Placed | Outcome]:
 
 
 def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
-    """Bring what the cell needs and run it on the GPUs that Ray has given it; a node that can't is a lost host."""
+    """Fetch what the cell needs and run it on the GPUs that Ray assigned; if the node can't, it is a lost host."""
     task, host = order.task, machine()
     try:
         with place(order, gpus, host) as lease:
@@ -155,8 +159,14 @@ def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
 
 @contextmanager
 def place(order: Order, gpus: Sequence[str], host: Host) -> Iterator[Lease]:
-    """What the cell holds: these GPUs, when nobody else on this machine has them, and their share of the rest."""
+    """Yield the cell's lease: these GPUs, once nobody else on this machine holds them, and their share of the rest."""
     held = [device(name, order.task.cell.gpu, host) for name in sorted(gpus)]
+    if len({each.board for each in held}) > 1:
+        names = ", ".join(each.name for each in held)
+        raise GpuError(
+            f"Ray gave a cell GPUs of unlike boards: {names}.",
+            remedy="Start a node of Ray for each board: see docs/clusters.md.",
+        )
     shared = [each.uuid for model in order.models for each in host.of_model(model)]
     parts = shares(sorted(os.sched_getaffinity(0)), len(shared) + order.jobs)
     mine = [shared.index(each.uuid) for each in held] or [(len(shared) + order.job) % len(parts)]
@@ -168,8 +178,9 @@ def place(order: Order, gpus: Sequence[str], host: Host) -> Iterator[Lease]:
 
 
 def device(name: str, model: str, host: Host) -> Device:
-    """A GPU by Ray's name for it, its UUID or its number; raises GpuError if that is none of the model."""
-    for number, each in enumerate(host.devices):
+    """Return a GPU by Ray's name for it, its UUID or number; raises GpuError if there is none such of the model."""
+    for place, each in enumerate(host.devices):
+        number = place if each.index is None else each.index  # the driver's own, which a GPU that is lost has too
         if name in (str(number), each.uuid) and each in host.of_model(model):
             return each
     raise GpuError(
@@ -179,7 +190,7 @@ def device(name: str, model: str, host: Host) -> Device:
 
 
 def bring_image(source: Source, tag: str) -> None:
-    """Have an image on the engine of this node; raises EngineError."""
+    """Make sure that this node's engine has an image; raises EngineError."""
     docker = engine()
     docker.use({tag: source.id})
     name, _, version = tag.partition(":")
@@ -199,7 +210,7 @@ def bring_image(source: Source, tag: str) -> None:
 
 
 def fetch(source: Source) -> None:
-    """Get an image from a registry if it lies in one, else from its home, unless another cell did so meanwhile."""
+    """Pull an image from a registry that has it, else load it from its home, unless another cell did so meanwhile."""
     api: Any = engine().api
     for digest in source.digests:
         if not has(source.id):
@@ -212,7 +223,7 @@ def fetch(source: Source) -> None:
 
 
 def has(image: str) -> bool:
-    """Whether the engine of this node has an image."""
+    """Return whether this node's engine has an image."""
     api: Any = engine().api
     try:
         api.inspect_image(image)
@@ -222,11 +233,11 @@ def has(image: str) -> bool:
 
 
 def pieces(source: Source) -> Iterator[bytes]:
-    """An image as its home saves it, piece by piece through Ray's object store."""
+    """Yield an image saved at its home, in chunks through Ray's object store."""
     for piece in on(source.home, saved, source.id, _generator_backpressure_num_objects=AHEAD):
         yield ray.get(piece)
 
 
 def saved(image: str) -> Iterator[bytes]:
-    """An image of this node's engine, as 'docker save' writes it."""
+    """Yield an image of this node's engine, as 'docker save' writes it."""
     yield from engine().api.get_image(image, CHUNK)

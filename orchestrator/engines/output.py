@@ -1,4 +1,4 @@
-"""What a cell prints: events for the screen, and a log of bounded size."""
+"""A cell's output, split into events for the screen and a log of bounded size."""
 
 import re
 
@@ -12,9 +12,9 @@ LOG_HEAD, LOG_TAIL = 64 * 2**10, 256 * 2**10
 
 
 class Output:
-    """What a cell prints: events are handed on, everything else is kept as its log, head and tail.
+    """A cell's output: events are forwarded, and all lines are kept as its log, head and tail.
 
-    A container is not trusted: lines and log are cut at a limit, and a line that is no event is just text.
+    A container is not trusted: lines and log are cut at a limit, and a line that is not an event is just text.
     """
 
     def __init__(self, on_event: OnEvent) -> None:
@@ -22,7 +22,7 @@ class Output:
         self._line, self._head, self._tail = b"", bytearray(), bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes, cut anywhere."""
+        """Take the next bytes, which may be split anywhere."""
         *lines, rest = (self._line + chunk).split(b"\n")
         for line in lines:
             self._take(line)
@@ -32,7 +32,7 @@ class Output:
         self._line = rest
 
     def close(self) -> str:
-        """The log as text."""
+        """Return the log as text."""
         if self._line:
             self._take(self._line)
             self._line = b""
@@ -52,7 +52,7 @@ class Output:
 
 
 NO_REASON = re.compile(r"""{"event"|\s*\[(CALL STACK|0x[0-9a-f]+)\]""")
-"""Lines that say nothing to a person: events, and the frames below the message of an error of C++, as CNTK has them."""
+"""Lines that tell a person nothing: events, and the C++ stack frames below an error message, as CNTK prints them."""
 
 
 def failure(log: str, exit_code: int) -> Outcome:
@@ -66,3 +66,13 @@ def failure(log: str, exit_code: int) -> Outcome:
 def success(document: Document, log: str) -> Outcome:
     """The outcome of a cell that left a valid document."""
     return Outcome(Status.OK, document=document, log=log)
+
+
+def too_late(deadline: float, log: str) -> Outcome:
+    """The outcome of a cell that was killed at its deadline, in seconds."""
+    return Outcome(Status.TIMEOUT, f"not finished after {deadline:,.0f} s", log=log)
+
+
+def stopped() -> Outcome:
+    """The outcome of a cell that was not started because the engine is stopping."""
+    return Outcome(Status.FAILED, "stopped before it began")

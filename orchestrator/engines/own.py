@@ -1,4 +1,4 @@
-"""Cells by an interpreter of the user's own: no container, nothing installed into it, its variables as they are."""
+"""Run cells with the user's own interpreter: no container, nothing installed into it, its variables unchanged."""
 
 import os
 import shutil
@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.cell import contract
 from orchestrator.cell.cell import OWN
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.engines.protocol import Engine, Task
@@ -20,13 +19,13 @@ from orchestrator.images.installation_probe import VARIABLES
 from orchestrator.system.terminal import Say
 
 PATIENCE = 300.0
-"""Seconds for an answer; TensorFlow's first import from a cold network disk takes a minute or two."""
+"""Timeout in seconds for an answer; TensorFlow's first import from a cold network disk takes a minute or two."""
 
 LARGEST_ANSWER = 2**20
 """Bytes; five hundred packages take 20,000."""
 
 KEPT = ("PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX")
-"""Variables by which an installation finds its parts, beside those that every cell keeps."""
+"""Variables by which an installation finds its parts, besides those that every cell keeps."""
 
 
 class OwnEngine(Engine, Protocol):
@@ -39,15 +38,15 @@ class OwnEngine(Engine, Protocol):
         """The interpreter and what it can find; raises InstallationError."""
 
     def facts(self, module: str) -> Facts:
-        """What a module says of itself, imported there."""
+        """Import a module there and return what it reports about itself."""
 
 
 class OwnPython(ProcessEngine):
-    """Runs cells on this machine by one interpreter, whatever it brings."""
+    """Runs cells on this machine with one interpreter and whatever is installed in it."""
 
     def __init__(self, python: Path) -> None:
         super().__init__()
-        # not resolved: a virtual environment's interpreter is a link, and knows its environment by where the link lies
+        # not resolved: a virtual environment's interpreter is a link, and finds its environment by the link's location
         self.python = Path(os.path.abspath(shutil.which(python.expanduser()) or python))
         self.source = str(python)
         if not (self.python.is_file() and os.access(self.python, os.X_OK)):
@@ -56,23 +55,23 @@ class OwnPython(ProcessEngine):
 
     @property
     def version(self) -> str:
-        """Which interpreter."""
+        """The interpreter's path."""
         return f"{self.python}, without containers"
 
     def unavailable(self, image: Image) -> str | None:
-        """It is there already."""
+        """None: the installation is there already."""
         return None
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
-        """Nothing is ever installed into it."""
+        """Do nothing: nothing is ever installed into it."""
         return {image.tag: "" for image in wanted}
 
     def command(self, task: Task) -> list[str]:
-        """The harness by this interpreter."""
+        """Return the command that runs the harness with this interpreter."""
         return [str(self.python), "-m", "harness", *own_arguments(task)]
 
     def variables(self, task: Task, folder: Path) -> dict[str, str]:
-        """Those of a cell, and what the user has set for the libraries: that is what is to be judged."""
+        """Return a cell's variables and the user's settings for the libraries: they are part of what is judged."""
         return {**kept_variables(), **super().variables(task, folder), **precision_variables(task)}
 
     def installed(self) -> Installed:
@@ -80,11 +79,11 @@ class OwnPython(ProcessEngine):
         return installation.read_installed(self._said(), self.source)
 
     def facts(self, module: str) -> Facts:
-        """What a module says of itself, imported there with the variables of a cell."""
+        """Import a module there, with the variables of a cell, and return what it reports about itself."""
         return installation.read_facts(self._said(module), module, self.source)
 
     def _said(self, *words: str) -> bytes:
-        """The probe's answer; raises InstallationError if it gives none in time."""
+        """Return the probe's answer; raises InstallationError on a timeout or if it can't be run."""
         with tempfile.TemporaryDirectory(prefix="rosetta-") as folder, tempfile.TemporaryFile() as answer:
             variables = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
             try:
@@ -109,21 +108,21 @@ class OwnPython(ProcessEngine):
 
 
 def kept_variables() -> dict[str, str]:
-    """What the caller has set by which an installation is found, or made faster or slower."""
+    """Return the caller's variables that locate an installation, or make it faster or slower."""
     return {name: value for name, value in os.environ.items() if name in KEPT or VARIABLES.match(name)}
 
 
 def own_arguments(task: Task) -> list[str]:
-    """A cell's arguments; the platform ``own`` says nothing of GPUs, so they are said."""
+    """Return a cell's arguments; the platform ``own`` does not imply GPUs or none, so ``--gpus 0`` says none."""
     without = ["--gpus", "0"] if task.cell.gpu == "none" else []
-    return [*contract.arguments(task.cell), *without]
+    return [*task.arguments, *without]
 
 
 def precision_variables(task: Task) -> Mapping[str, str]:
-    """What an installation has to be told by variables about the precision of a cell."""
+    """Return the variables that tell an installation the precision of a cell."""
     return task.image.variables_for(task.cell) if isinstance(task.image, Installation) else {}
 
 
 def own_variables() -> dict[str, str]:
-    """What a cell in somebody else's image is told by variables."""
+    """Return the variables of a cell in somebody else's image."""
     return {"ROSETTA_PLATFORM": OWN, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp"}

@@ -1,4 +1,4 @@
-"""Cells in an image that is not ours: harness and scripts are mounted read-only, and it is isolated as any cell is."""
+"""Run cells in somebody else's image: harness and scripts are mounted read-only, with the isolation of any cell."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,13 @@ from orchestrator.system.terminal import Say, quoted
 PLACE = "/workloads"
 PYTHONS = ("python", "python3")
 MEMORY = 8 * 2**30
-"""Bytes that a module may take while it is asked about itself."""
+"""Bytes of memory for the probe that imports a module."""
 
 SHARED_FILES = (".py", ".json", ".R", ".jl")
 
 
 class OwnImage(DockerEngine):
-    """Runs cells in one image of somebody else's, which the user has pulled."""
+    """Runs cells in one image that is not ours and that the user has pulled."""
 
     def __init__(self, image: str) -> None:
         super().__init__()
@@ -46,11 +46,11 @@ class OwnImage(DockerEngine):
             raise InstallationError(f"{image} could not be looked at.", explain(error)) from None
 
     def unavailable(self, image: Image) -> str | None:
-        """It is there already."""
+        """None: the image is there already."""
         return None
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
-        """The one image, whatever the installation in it is called."""
+        """Use the one image, whatever the installation in it is called."""
         self.use({image.tag: self.digest for image in wanted})
         return {image.tag: self.digest for image in wanted}
 
@@ -59,7 +59,7 @@ class OwnImage(DockerEngine):
         return installation.read_installed(self._said(self._python), self.source)
 
     def facts(self, module: str) -> Facts:
-        """What a module says of itself, imported in a container that has no more than a cell."""
+        """Import a module in a container isolated like a cell, and return what it reports about itself."""
         try:
             said = self._said(self._python, module)
         except InstallationError as error:
@@ -68,7 +68,7 @@ class OwnImage(DockerEngine):
 
     @cached_property
     def _python(self) -> str:
-        """How the image calls its interpreter; raises InstallationError if it has none."""
+        """The name of the image's interpreter; raises InstallationError if it has none."""
         for name in PYTHONS:
             try:
                 if self._said(name):
@@ -103,7 +103,7 @@ class OwnImage(DockerEngine):
 
     @cached_property
     def _workloads(self) -> str:
-        """The named volume with harness and scripts, filled once for what they are now."""
+        """The named volume with harness and scripts, named by their checksum and filled here."""
         folder = library_folders.PROGRAM.workloads
         files = [path for path in sorted(folder.rglob("*")) if path.suffix in SHARED_FILES and path.is_file()]
         digest = hashlib.sha256()

@@ -5,7 +5,7 @@ from orchestrator.system.slots import Lease
 
 
 def pretend(document: Document, lease: Lease) -> Document:
-    """What a cell says that ran on a pretended GPU, marked: a shortened run, on a machine that nobody could have."""
+    """Mark the document of a cell on a pretended GPU: as shortened, and on a machine that nobody could have."""
     if not lease.gpus:
         return document
     gpus = [Gpu(name=f"pretended {gpu.name}", uuid=gpu.uuid, driver="pretended") for gpu in lease.gpus]

@@ -1,20 +1,15 @@
-"""Cells as processes: a virtual environment per framework from the same pins as its image.
+"""Run cells as plain processes, with a virtual environment per framework from the same pins as its image.
 
-The embedded default where no container engine answers. It measures the same scripts on the same packages, but on the
-machine's own Python and system libraries, and isolates nothing.
+The default where no container engine answers. It measures the same scripts on the same packages, but on the machine's
+own Python and system libraries, and isolates nothing.
 """
 
 import os
-import re
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,9 +17,11 @@ from pathlib import Path
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import probe
-from orchestrator.engines.output import Output, failure, success
-from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
+from orchestrator.engines import artifacts, probe
+from orchestrator.engines.child_processes import ChildProcesses, Ended
+from orchestrator.engines.output import failure, stopped, success, too_late
+from orchestrator.engines.pretended_host import pretended_host
+from orchestrator.engines.protocol import OnEvent, Task
 from orchestrator.errors import BuildError, ResultError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.bakefile import files_in
@@ -33,34 +30,26 @@ from orchestrator.images.sources import Sources
 from orchestrator.system.addresses import without_secrets
 from orchestrator.system.cache import cache_folder
 from orchestrator.system.gpus import text
-from orchestrator.system.host import Host, pretended_host
+from orchestrator.system.host import Host
 from orchestrator.system.terminal import Say
 
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
-"""What a cell keeps of the caller's variables: enough to run, no credentials."""
-
-CLAIM = re.compile(rb"(?:^|\0)ROSETTA_CLAIM=([^\0]+)")
+"""The caller's variables that a cell keeps: enough to run, no credentials."""
 
 
-class ProcessEngine(OnThisHost):
+class ProcessEngine(ChildProcesses):
     """Runs cells on this machine without containers."""
 
     name = "process"
 
-    def __init__(self) -> None:
-        self.host = socket.gethostname()
-        self._running: set[int] = set()
-        self.stopping = False
-        self._lock = threading.Lock()
-
     @property
     def version(self) -> str:
-        """That there is none."""
+        """A description, as there is no engine with a version."""
         return "processes, without containers"
 
     @property
     def image_folder(self) -> Path | None:
-        """Where the environments lie that stand for images."""
+        """The folder of the virtual environments that stand in for images."""
         folder = environments()
         return folder if folder.is_dir() else None
 
@@ -69,11 +58,11 @@ class ProcessEngine(OnThisHost):
         return probe.of_this_process()
 
     def machine(self) -> Host:
-        """What this machine has, asked once."""
+        """The hardware of this machine, probed once."""
         return pretended_host() or self._machine
 
     def unavailable(self, image: Image) -> str | None:
-        """An image that needs system packages or a Python that is not here can't be had without containers."""
+        """Return why an image needs containers: system packages, or a Python that is not here; None if it does not."""
         if image.needs_container:
             return f"without a container engine: {image.needs_container}"
         if python_of(image) is None:
@@ -81,15 +70,15 @@ class ProcessEngine(OnThisHost):
         return None
 
     def machine_code(self, image: Image) -> Scan | None:
-        """Environments are not looked into."""
+        """None: environments are not scanned."""
         return None
 
     def built_on(self, image: Image) -> str:
-        """Environments have no base."""
+        """Empty: environments have no base."""
         return ""
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
-        """Install the environments that are missing, one after the other."""
+        """Install missing environments, one after the other."""
         for number, image in enumerate(wanted, 1):
             if not is_complete(environment_of(image)):
                 say(f"[{number}/{len(wanted)}] installing {image.name}")
@@ -97,81 +86,39 @@ class ProcessEngine(OnThisHost):
         return {image.tag: "" for image in wanted}
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
-        """Start the harness in a session of its own, follow it, read what it left."""
+        """Start the harness in a session of its own, follow it and read its results."""
         started, clock = datetime.now(UTC), time.perf_counter()
-        for process, claim in self.cells().items():
-            if claim == task.claim:  # of an orchestrator that is dead: we hold the claim
-                self.remove(process)
-        with tempfile.TemporaryDirectory(prefix="rosetta-") as folder:
-            outcome = self._follow(task, Path(folder), on_event)
+        self._remove_orphans(task.claim)
+        with tempfile.TemporaryDirectory(prefix="rosetta-") as name:
+            folder = Path(name)
+            ended = self._followed(lambda: self._started(task, folder), task, on_event)
+            outcome = judge(task, folder / "results", ended)
         return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)
 
     def command(self, task: Task) -> list[str]:
-        """What a person would type: the harness by the interpreter of the image's environment."""
+        """Return the command that runs the harness with the environment's interpreter, as a person would type it."""
         python = str(environment_of(task.image) / "bin" / "python")
-        return [python, "-m", "harness", *contract.arguments(task.cell)]
+        return [python, "-m", "harness", *task.arguments]
 
     def variables(self, task: Task, folder: Path) -> dict[str, str]:
-        """The environment variables of a cell, which may write to ``folder``."""
+        """Return the environment variables of a cell, which may write to ``folder``."""
         return cell_variables(task, folder, text(self.machine().driver) if task.gpus else "")
 
-    def cells(self) -> Mapping[str, str]:
-        """The claims of all cells that run here as our user, by process: their variables tell it."""
-        claims = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if marked := CLAIM.search((folder / "environ").read_bytes()):
-                    claims[folder.name] = marked[1].decode()
-        return claims
-
-    def remove(self, handle: str) -> None:
-        """Kill a process."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(int(handle), signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Kill the cells that this process has started, with their children."""
-        with self._lock:
-            self.stopping = True
-            running = list(self._running)
-        for process in running:
-            kill_session(process)
-
-    def _follow(self, task: Task, folder: Path, on_event: OnEvent) -> Outcome:
-        with self._lock:
-            if self.stopping:
-                return Outcome(Status.FAILED, "stopped before it began")
-            pinned = ["taskset", "--cpu-list", ",".join(map(str, task.cores))] if task.cores else []
-            process = subprocess.Popen(
-                [*pinned, *self.command(task)],
-                cwd=workloads_for(task.image, folder),
-                env=self.variables(task, folder),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self._running.add(process.pid)
-        output, late = Output(on_event), threading.Event()
-        deadline = threading.Timer(task.deadline, kill_late, (process.pid, late))
-        deadline.daemon = True
-        deadline.start()
-        try:
-            assert process.stdout is not None
-            with process.stdout as stream:
-                while chunk := stream.read1(2**16):  # type: ignore[attr-defined]
-                    output.feed(chunk)
-            exit_code = process.wait()
-        finally:
-            deadline.cancel()
-            kill_session(process.pid)
-            with self._lock:
-                self._running.discard(process.pid)
-        return judge(task, folder / "results", output.close(), exit_code, late.is_set())
+    def _started(self, task: Task, folder: Path) -> "subprocess.Popen[bytes]":
+        pinned = ["taskset", "--cpu-list", ",".join(map(str, task.cores))] if task.cores else []
+        return subprocess.Popen(
+            [*pinned, *self.command(task)],
+            cwd=workloads_for(task.image, folder),
+            env=self.variables(task, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def workloads_for(image: Image, folder: Path) -> Path:
-    """The folder that stands for /workloads of the image: the program's, or a copy in ``folder`` with own scripts."""
+    """Return the folder used as the image's /workloads: the program's, or a copy in ``folder`` with own scripts."""
     program, *own = image.workload_folders
     if not own:
         return program.workloads
@@ -183,25 +130,34 @@ def workloads_for(image: Image, folder: Path) -> Path:
     return folder / "workloads"
 
 
-def judge(task: Task, results: Path, log: str, exit_code: int, late: bool) -> Outcome:
-    """The outcome from what the process left in its results folder."""
-    if late:
-        return Outcome(Status.TIMEOUT, f"not finished after {task.deadline:,.0f} s", log=log)
+def judge(task: Task, results: Path, ended: Ended | None) -> Outcome:
+    """Return the outcome of a cell from its results folder."""
+    if ended is None:
+        return stopped()
+    if ended.late:
+        return too_late(task.deadline, ended.log)
+    if task.profile:
+        try:
+            return artifacts.profiled(artifacts.profile_in(results), task, ended.log) or failure(
+                ended.log, ended.exit_code
+            )
+        except ResultError as error:
+            return Outcome(Status.FAILED, str(error), log=ended.log)
     documents = [path for path in results.glob("*.json") if path.is_file() and not path.is_symlink()]
     if len(documents) == 1:
         try:
             with documents[0].open("rb") as file:
                 raw = file.read(contract.LARGEST_DOCUMENT + 1)
-            return success(contract.parse(raw, f"the result of {task.cell.id}"), log)
+            return success(contract.parse(raw, f"the result of {task.cell.id}"), ended.log)
         except ResultError as error:
-            return Outcome(Status.FAILED, str(error), log=log)
-    return failure(log, exit_code)
+            return Outcome(Status.FAILED, str(error), log=ended.log)
+    return failure(ended.log, ended.exit_code)
 
 
 def cell_variables(task: Task, folder: Path, driver: str) -> dict[str, str]:
-    """The environment variables of a cell: those of its image, folders of its own, nothing secret.
+    """Return the environment variables of a cell: its image's, its own folders, nothing secret; makes the folders.
 
-    On a GPU, also where to keep the kernels that are compiled for it, see ``kernel_cache.py``.
+    On a GPU they also name the cache of compiled kernels, see ``kernel_cache.py``.
     """
     (folder / "results").mkdir()
     (folder / "home").mkdir()
@@ -229,18 +185,6 @@ def cell_variables(task: Task, folder: Path, driver: str) -> dict[str, str]:
     return {**kept, **task.image.environment, **own}
 
 
-def kill_late(pid: int, late: threading.Event) -> None:
-    """Kill a session because its time is over."""
-    late.set()
-    kill_session(pid)
-
-
-def kill_session(pid: int) -> None:
-    """Kill a process and everything in its session's group."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
 def environments() -> Path:
     """The folder of all virtual environments."""
     return cache_folder() / "environments"
@@ -252,12 +196,12 @@ def environment_of(image: Image) -> Path:
 
 
 def is_complete(environment: Path) -> bool:
-    """Whether the environment was installed to its end."""
+    """Return whether the environment was installed completely."""
     return (environment / ".complete").is_file()
 
 
 def python_of(image: Image) -> str | None:
-    """The interpreter of the image's Python version on this machine."""
+    """Return this machine's interpreter of the image's Python version; None if there is none."""
     return shutil.which(f"python{image.python}")
 
 
@@ -286,6 +230,6 @@ def install(image: Image) -> None:
 
 
 def pip_variables(image: Image, sources: Sources) -> dict[str, str]:
-    """What pip is told by variables: the same indexes and authorities as in a build of the image."""
+    """Return pip's variables: the same indexes and certificate authorities as in a build of the image."""
     own = {"PIP_CERT": sources.ca, "PIP_CONFIG_FILE": sources.pip_conf}
     return {**sources.pip_variables(image), **{name: str(path) for name, path in own.items() if path}}

@@ -1,4 +1,4 @@
-"""What every engine can do: get images ready, run a cell, tell what runs, stop."""
+"""The interface of engines: prepare images, run a cell, list what runs, stop."""
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from orchestrator.cell import contract, profile
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome
 from orchestrator.cell.events import Event
@@ -18,23 +19,31 @@ from orchestrator.system.terminal import Say
 
 @dataclass(frozen=True)
 class Placed:
-    """Where an attempt at a cell runs, if that was not known before: a machine's name, and UUIDs of its GPUs."""
+    """Where an attempt runs, if that was not known before: the machine's name, and the UUIDs of its GPUs."""
 
     host: str
     gpus: tuple[str, ...]
 
 
-OnEvent = Callable[[Event | Placed], None]
+@dataclass(frozen=True)
+class Queued:
+    """An attempt is waiting in an external queue; ``state`` says where and why."""
+
+    state: str
+
+
+OnEvent = Callable[[Event | Placed | Queued], None]
 
 
 @dataclass(frozen=True)
 class Task:
     """What an engine needs to run a cell once.
 
-    ``gpus`` are UUIDs, ``data`` is the folder to be seen as /data, ``weights`` the file that a cell with weights of its
-    own starts from, ``cores`` are the numbers of those it may use (none: all), ``deadline`` in seconds, ``memory`` in
-    bytes. Whoever runs a ``claim`` or uses a GPU holds its lock, so any other cell that is found to run for it is an
-    orphan.
+    ``gpus`` are UUIDs, ``data`` is the folder mounted as /data, ``weights`` the file that a cell with weights of its
+    own starts from, ``cores`` are the numbers of the cores it may use (none: all), ``deadline`` is in seconds,
+    ``memory`` in bytes, ``expected`` the seconds that it took before. With ``profile`` it runs that many steps under a
+    profiler, and leaves a recording in place of a document. Whoever runs a ``claim`` or uses a GPU holds its lock, so
+    any other cell found running for it is an orphan.
     """
 
     cell: Cell
@@ -48,6 +57,13 @@ class Task:
     deadline: float = 24 * 3600
     memory: int = MEMORY
     claim: str = ""
+    expected: float | None = None
+    profile: int = 0
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command-line arguments of the cell's container."""
+        return [*contract.arguments(self.cell), *profile.arguments(self.profile)]
 
 
 class Leases(Protocol):
@@ -58,70 +74,70 @@ class Leases(Protocol):
         """How many cells can run at a time."""
 
     def take(self, model: str, n_gpus: int = 1) -> Lease | None:
-        """What a cell for so many GPUs of a model holds, or for ``none``; None if it has to wait."""
+        """Return a lease of GPUs of a model, or without GPU for ``none``; None if the cell has to wait."""
 
     def give_back(self, lease: Lease, model: str) -> None:
         """End a lease."""
 
 
 class Engine(Protocol):
-    """What a place to run cells can do."""
+    """Runs cells in one place."""
 
     name: str
     host: str
     """The name of the machine on which cells run."""
 
     stopping: bool
-    """True once ``stop`` was called: what ends from then on has not failed, it was stopped."""
+    """True once ``stop`` was called: cells that end from then on were stopped, they did not fail."""
 
     def __hash__(self) -> int: ...
 
     @property
     def version(self) -> str:
-        """What it is, with its version, for a person."""
+        """The engine's name and version, for display."""
 
     @property
     def image_folder(self) -> Path | None:
-        """Where on this machine its images lie; None if that is elsewhere, or nobody knows."""
+        """The folder of its images on this machine; None if they are elsewhere or that is unknown."""
 
     def machine(self) -> Host:
-        """What the machine has on which cells run."""
+        """Return the hardware of the machine on which cells run."""
 
     def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
-        """What cells hold while they run on that machine: for these models of GPU, and for cells without."""
+        """Return the slots of that machine, for cells on these GPU models and for cells without GPU."""
 
     def unavailable(self, image: Image) -> str | None:
-        """Why this engine can't serve an image, or None."""
+        """Return why this engine can't serve an image, or None."""
 
     def machine_code(self, image: Image) -> Scan | None:
-        """What GPUs an image has code for; None if it is not here, or was not looked into."""
+        """Return the GPUs that an image has code for; None if it is not here or was not scanned."""
 
     def built_on(self, image: Image) -> str:
-        """What an image is, or will be, built on, as its rows have it: bases by digest; empty where there is none."""
+        """Return an image's bases by digest, as recorded in rows, also before it is built; empty if there are none."""
 
     def prepare(self, images: Sequence[Image], say: Say) -> Mapping[str, str]:
-        """Build what is missing; returns a digest for each image tag. Raises BuildError."""
+        """Build missing images; returns their digests by tag. Raises BuildError."""
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
-        """Run a cell to its end and clean up. Whatever the cell or its engine does, the outcome says it."""
+        """Run a cell to its end and clean up. Failures of the cell or its engine are reported in the outcome."""
 
     def cells(self) -> Mapping[str, str]:
-        """The claim of every cell that is there, whoever started it, by a handle for ``remove``; raises EngineError."""
+        """Return the claims of all cells, whoever started them, by their handles for ``remove``; raises EngineError."""
 
     def remove(self, handle: str) -> None:
-        """End a cell, and leave nothing of it."""
+        """Kill a cell and remove all traces of it."""
 
     def stop(self) -> None:
-        """End every cell that is running now, from another thread."""
+        """Kill all running cells; called from another thread."""
 
 
 def with_cores(slots: Leases, cores: int | None) -> Leases:
-    """The same slots, with so many cores for each cell at most; None leaves them as they are."""
+    """Return the slots, limited to ``cores`` cores per cell; None leaves them as they are."""
     return slots if cores is None else FewerCores(slots, cores)
 
 
 class FewerCores:
-    """Slots whose leases have no more than some cores, the first of their own."""
+    """Slots whose leases keep at most the first ``cores`` of their cores."""
 
     def __init__(self, slots: Leases, cores: int) -> None:
         self._slots, self._cores = slots, cores
@@ -132,7 +148,7 @@ class FewerCores:
         return self._slots.count
 
     def take(self, model: str, n_gpus: int = 1) -> Lease | None:
-        """What a cell holds, with fewer cores; None if it has to wait."""
+        """Return a lease with fewer cores; None if the cell has to wait."""
         lease = self._slots.take(model, n_gpus)
         every = (lease.cores or sorted(os.sched_getaffinity(0))) if lease else ()
         return replace(lease, cores=tuple(every[: self._cores])) if lease else None
@@ -143,8 +159,8 @@ class FewerCores:
 
 
 class OnThisHost:
-    """What engines have in common whose cells run on this machine."""
+    """Base of engines whose cells run on this machine."""
 
     def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
-        """GPUs of this machine, and shares of the rest."""
+        """Return slots of this machine's GPUs and shares of its other resources."""
         return Slots(host, models, cpu_cells)

@@ -1,6 +1,6 @@
-"""Cells on the nodes of a Ray cluster: Ray chooses the node, the node's own Docker engine runs the container.
+"""Run cells on a Ray cluster: Ray chooses the node, the node's own Docker engine runs the container.
 
-Claims, order, attempts and rows stay with the orchestrator; a node has its events and its outcome come back.
+Claims, order, attempts and rows stay with the orchestrator; a node sends back its events and its outcome.
 """
 
 import itertools
@@ -33,14 +33,14 @@ from orchestrator.system.host import Host, machine_reason
 from orchestrator.system.terminal import Say
 
 HERE = "127.0.0.1:6379"
-"""Where the head of a cluster listens on its own machine, unless told otherwise."""
+"""The default address of a cluster's head, on its own machine."""
 
 SENT = ("ROSETTA_DATA_MIRROR",)
-"""Variables of the orchestrator that nodes need too; all others are their own."""
+"""Variables of the orchestrator that are sent to the nodes; all others are the nodes' own."""
 
 
 class RayEngine:
-    """The cluster at an ``address``: HOST:PORT of its head, by default ``RAY_ADDRESS`` or else this machine."""
+    """The cluster at an ``address``, HOST:PORT of its head; by default ``RAY_ADDRESS``, else this machine."""
 
     name = "ray"
 
@@ -58,12 +58,12 @@ class RayEngine:
 
     @property
     def version(self) -> str:
-        """Of Ray, which is the same on all nodes."""
+        """The version of Ray, which is the same on all nodes, and the number of nodes."""
         return f"Ray {ray.__version__}, {len(self.cluster.nodes)} nodes"
 
     @property
     def image_folder(self) -> Path | None:
-        """Each node has its own."""
+        """None: each node has its own."""
         return None
 
     @cached_property
@@ -71,28 +71,28 @@ class RayEngine:
         return built_on(every_image(), client.engine_variables())
 
     def machine(self) -> Host:
-        """What the nodes have."""
+        """Return the hardware of all nodes as one host."""
         return self.cluster.host
 
     def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
-        """As many as the nodes have now, and will have when some come or go."""
+        """Return slots that follow the nodes as they come and go."""
         self._models, self._jobs = tuple(models), cpu_cells
         return ClusterSlots(self.cluster, models, cpu_cells)
 
     def unavailable(self, image: Image) -> str | None:
-        """Every image can be built here and brought to every node."""
+        """None: every image can be built here and brought to every node."""
         return None
 
     def machine_code(self, image: Image) -> Scan | None:
-        """What was found when the image was built here."""
+        """Return the scan made when the image was built here."""
         return code_scan.found_in(image, client.engine_variables())
 
     def built_on(self, image: Image) -> str:
-        """Its bases as the engine here has them, which builds it."""
+        """Return the bases of an image as the local engine, which builds it, has them."""
         return self._built_on.get(image.tag, "")
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
-        """Build here what is missing; a node has it brought when it runs the first cell of it."""
+        """Build missing images here; a node fetches an image when it runs the first cell of it."""
         with closing(client.Connection()) as connection:
             built = build_images(wanted, progress=say, variables=connection.variables)
             built |= code_scan.look_into(connection, wanted, say)
@@ -103,7 +103,7 @@ class RayEngine:
         return built
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
-        """Have a node run the cell, follow it; what is lost with its node is removed where it still runs."""
+        """Run the cell on a node and follow it; if the node is lost, the cell is removed wherever it still runs."""
         started, clock = datetime.now(UTC), time.perf_counter()
         try:
             with self._submitted(task) as stream:
@@ -116,7 +116,7 @@ class RayEngine:
         return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)
 
     def cells(self) -> Mapping[str, str]:
-        """The claims of the cells on all nodes, by node and container."""
+        """Return the claims of the cells on all nodes, by node and container."""
         nodes = [each.id for each in self.cluster.nodes]
         answers = self.cluster.ask(nodes, node.cells)
         return {f"{at} {container}": claim for at, there in answers.items() for container, claim in there.items()}
@@ -127,7 +127,7 @@ class RayEngine:
         self.cluster.ask([at], node.remove, [container])
 
     def stop(self) -> None:
-        """Take everything back from Ray; each cell's own thread then sees to its container."""
+        """Cancel all Ray tasks; each cell's own thread then removes its container."""
         with self._lock:
             self.stopping = True
             running = list(self._running.values())
@@ -136,7 +136,7 @@ class RayEngine:
 
     @contextmanager
     def _submitted(self, task: Task) -> Iterator[Any]:
-        """The stream of what a node says about a cell; raises EngineError where no node can run it."""
+        """Submit a cell and yield the stream of its events; raises EngineError if no node can run it."""
         nodes = self.cluster.serving(task.cell)
         if not nodes:
             raise EngineError(self._reason(task) or "no node is left")
@@ -160,7 +160,7 @@ class RayEngine:
                 self._seats.pop(task.run, None)
 
     def _follow(self, stream: Any, task: Task, on_event: OnEvent) -> Outcome:
-        """Hand on the events of a cell until its outcome comes; raises RayError or EngineError if it is lost."""
+        """Forward the events of a cell until its outcome arrives; raises RayError or EngineError if it is lost."""
         while True:
             ready, _ = ray.wait([stream], timeout=LOOK)
             if ready:
@@ -173,13 +173,13 @@ class RayEngine:
                 raise EngineError(reason)
 
     def _reason(self, task: Task) -> str | None:
-        """Why no node that is there now can run a cell, or None."""
-        return machine_reason(task.cell.platform, task.cell.gpu, self.cluster.host)
+        """Return why no current node can run a cell, or None."""
+        return machine_reason(task.cell.platform, task.cell.gpu, self.cluster.host, task.cell.n_gpus)
 
     def _cpu_demand(self, nodes: Sequence[Node], task: Task) -> tuple[int, dict[str, Any]]:
-        """What a cell without GPU asks of Ray: a machine with the fewest of ours, and its share of that one's CPUs.
+        """Return the number of a cell without GPU on its machine, and what it asks of Ray.
 
-        With it the number of the cell among those on the machine.
+        The machine is one with the fewest such cells of ours; the cell gets its share of that machine's CPUs.
         """
 
         def taken(each: Node) -> set[int]:
@@ -193,7 +193,7 @@ class RayEngine:
 
 
 def gpu_demand(nodes: Sequence[Node], n_gpus: int) -> dict[str, Any]:
-    """What a cell with a GPU asks of Ray: so many of a node with its label, of those whose driver is new enough."""
+    """Return what a GPU cell asks of Ray: ``n_gpus`` of one of these nodes, whose driver is new enough, by label."""
     labels, ids = sorted({each.label for each in nodes}), [each.id for each in nodes]
     return {
         "num_cpus": 0,
@@ -203,13 +203,13 @@ def gpu_demand(nodes: Sequence[Node], n_gpus: int) -> dict[str, Any]:
 
 
 def names_registry(digest: str) -> bool:
-    """Whether ``HOST/NAME@sha256:…`` can be pulled: an engine may give a digest also to what was never pushed."""
+    """Return whether ``HOST/NAME@sha256:…`` can be pulled: engines may give digests to images never pushed, too."""
     first, slash, _ = digest.partition("/")
     return bool(slash) and (first == "localhost" or "." in first or ":" in first)
 
 
 def connect(address: str | None) -> str:
-    """Connect to a cluster, and bring this program's code to its nodes; returns the id of the node that is here.
+    """Connect to a cluster and send this program's code to its nodes; returns the id of the local node.
 
     Raises EngineError.
     """
@@ -218,7 +218,7 @@ def connect(address: str | None) -> str:
     remedy = "Start it with 'ray start' here and on each machine, see docs/clusters.md."
     if "/" in host or not port.isdecimal():
         raise EngineError(f"{address} is no HOST:PORT.", "A node of the cluster has to run here too.", remedy)
-    # Ray prints what befalls nodes where programs read our events, and has no public switch for that.
+    # Ray prints messages about nodes where programs read our events, and has no public switch to stop it.
     ray._private.worker._worker_logs_enabled = False
     sent = {name: os.environ[name] for name in SENT if name in os.environ}
     modules = [str(library_folders.PACKAGE), str(library_folders.PROGRAM.workloads / "harness")]

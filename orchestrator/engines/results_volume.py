@@ -1,7 +1,7 @@
-"""The results folder of a cell: memory of a bounded size, so that no cell fills the engine's disk.
+"""The results folder of a cell: a tmpfs of bounded size, so that no cell fills the engine's disk.
 
-Such a folder is gone as soon as no container has it any more, and its document is fetched when the cell has ended. So
-a second container of the cell's holds it: of an image made here with one program that does nothing.
+Such a folder is gone as soon as no container uses it, but its document is fetched after the cell has ended. So a
+second container keeps it: its image is made here and has one program, which only waits.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import io
 import json
 import struct
 import tarfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -21,16 +22,16 @@ from orchestrator.engines.isolation import RESULTS, USER, isolation
 from orchestrator.images import records
 
 SIZE, MOST_FILES = 2**24, 256
-"""Bytes and files and folders that a cell may leave: a document has up to four million bytes."""
+"""Most bytes, and most files and folders, that a cell may leave: a document has up to four million bytes."""
 
 REPOSITORY = "rosetta/keeper"
 
 WAITS = b"\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7"
-"""Machine code of x86-64: put the number of pause(2) into a register, call the kernel, and again."""
+"""x86-64 machine code: put the number of pause(2) into a register, call the kernel, repeat."""
 
 
 def program() -> bytes:
-    """An executable file with that and nothing else: ELF's header, one segment, the code."""
+    """Return a minimal executable of that code: ELF header, one segment, the code."""
     base, headers = 0x400000, 64 + 56
     end = headers + len(WAITS)
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")  # 64 bits, little-endian
@@ -40,7 +41,7 @@ def program() -> bytes:
 
 
 def image(api: docker.APIClient) -> str:
-    """The id of the keeper's image, made unless it is there and was made here."""
+    """Return the id of the keeper's image, which is made unless it exists and was made here."""
     content = archive()
     version = hashlib.sha256(content).hexdigest()[:16]
     with suppress(NotFound):
@@ -54,7 +55,7 @@ def image(api: docker.APIClient) -> str:
 
 
 def archive() -> bytes:
-    """What lies in the image."""
+    """Return the content of the image as a tar archive."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
         folder, file = tarfile.TarInfo(RESULTS.lstrip("/")), tarfile.TarInfo("keeper")
@@ -65,15 +66,38 @@ def archive() -> bytes:
     return content.getvalue()
 
 
-@contextmanager
-def held(api: docker.APIClient, labels: Mapping[str, str]) -> Iterator[str]:
-    """A running container with an empty results folder, which a cell takes over by ``volumes_from``."""
+def options() -> dict[str, str]:
+    """Return the volume driver's options for a results folder."""
     owner, group = USER.split(":")
     limits = f"size={SIZE},nr_inodes={MOST_FILES},uid={owner},gid={group},mode=755,nosuid,nodev,noexec"
-    driver = docker.types.DriverConfig("local", {"type": "tmpfs", "device": "tmpfs", "o": limits})
-    mount = docker.types.Mount(RESULTS, None, type="volume", no_copy=True, driver_config=driver)
-    host = api.create_host_config(**{**isolation(2**24), "tmpfs": {}, "init": False}, mounts=[mount])
-    made = api.create_container(image(api), ["/keeper"], user=USER, host_config=host, labels=dict(labels))
+    return {"type": "tmpfs", "device": "tmpfs", "o": limits}
+
+
+def unnamed() -> docker.types.Mount:
+    """Return an anonymous results volume, which is removed with the last container that uses it."""
+    driver = docker.types.DriverConfig("local", options())
+    return docker.types.Mount(RESULTS, None, type="volume", no_copy=True, driver_config=driver)
+
+
+@contextmanager
+def named(api: docker.APIClient, labels: Mapping[str, str]) -> Iterator[docker.types.Mount]:
+    """Yield a named results volume, removed at the end, for engines like Podman that allow options only on those."""
+    name = f"rosetta-results-{uuid.uuid4().hex}"
+    api.create_volume(name, driver="local", driver_opts=options(), labels=dict(labels))
+    try:
+        yield docker.types.Mount(RESULTS, name, type="volume", no_copy=True)
+    finally:
+        with suppress(*UNREACHABLE):  # the next run removes what is left
+            api.remove_volume(name, force=True)
+
+
+@contextmanager
+def held(api: docker.APIClient, labels: Mapping[str, str], mount: docker.types.Mount | None = None) -> Iterator[str]:
+    """Yield a running container with an empty results folder, which a cell shares by ``volumes_from``."""
+    host = api.create_host_config(**{**isolation(2**24), "tmpfs": {}, "init": False}, mounts=[mount or unnamed()])
+    made = api.create_container(
+        image(api), ["/keeper"], user=USER, host_config=host, labels=dict(labels), stop_signal="SIGKILL"
+    )
     keeper = str(made["Id"])
     try:
         api.start(keeper)

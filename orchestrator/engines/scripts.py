@@ -1,4 +1,4 @@
-"""A script of ours inside an image that is not trusted: in a container that has no more than a cell."""
+"""Run a script of ours inside an untrusted image, in a container isolated like a cell."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from orchestrator.engines.isolation import USER, isolation
 from orchestrator.errors import BuildError
 
 LARGEST_ANSWER = 16 * 2**20
-"""Bytes of what a script prints; the list of a thousand packages takes 100,000."""
+"""Most bytes of a script's output; the list of a thousand packages takes 100,000."""
 
 
 def run_script(
@@ -23,9 +23,9 @@ def run_script(
     memory: int = 2**30,
     gpus: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """What a Python script prints in a container of an image; raises BuildError if the engine can't run one.
+    """Return the output of a Python script in a container of an image; raises BuildError if the engine can't run one.
 
-    It is given these ``words``, ``memory`` in bytes, and the GPUs of a request of ``isolation.gpu_request``.
+    ``words`` are its arguments, ``memory`` is in bytes, ``gpus`` a request from ``isolation.gpu_request``.
     """
     host = api.create_host_config(**isolation(memory), **(gpus or {}))
     try:
@@ -44,7 +44,7 @@ def run_script(
 
 
 def printed(api: docker.APIClient, container: str, most: int) -> bytes:
-    """What a container that was made prints, ``most`` bytes of it; it is started, and removed whatever happens."""
+    """Start a created container and return its output, up to ``most`` bytes; it is removed whatever happens."""
     said = bytearray()
     try:
         stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)

@@ -1,4 +1,4 @@
-"""``DOCKER_HOST=ssh://…``: the socket of an engine on another host, by the user's own ssh.
+"""``DOCKER_HOST=ssh://…``: a tunnel to the socket of an engine on another host, by the user's own ssh.
 
 Docker's SDK would start an ssh for each request, and loses them when a container's output ends; Docker's command needs
 the same host for builds. One tunnel serves both, with the user's keys, agent and ~/.ssh/config.
@@ -18,13 +18,13 @@ from orchestrator.system.addresses import without_secrets
 from orchestrator.system.terminal import quoted
 
 REMOTE = "/var/run/docker.sock"
-"""Where the engine listens on the other host; an address may name another socket, as that of a rootless engine."""
+"""The engine's default socket on the other host; an address may name another, such as a rootless engine's."""
 
 OPTIONS = ("BatchMode=yes", "ExitOnForwardFailure=yes", "StreamLocalBindUnlink=yes", "ServerAliveInterval=15")
 
 
 class Tunnel:
-    """A local socket that leads to the engine of a host; raises EngineError if ssh does not come through."""
+    """A local socket that forwards to a host's engine; raises EngineError if ssh can't connect."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -50,7 +50,7 @@ class Tunnel:
             self._wait_until_open(self._ssh)
 
     def _wait_until_open(self, ssh: "subprocess.Popen[str]") -> None:
-        """Have the other end repeat a line, which it does once all is open; it ends with its input, so with us."""
+        """Wait until the remote ``cat`` echoes a line: then all is open. It ends with its input, so with us."""
         assert ssh.stdin is not None
         assert ssh.stdout is not None
         with suppress(BrokenPipeError):  # if ssh has ended already, no line comes back

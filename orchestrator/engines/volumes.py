@@ -1,7 +1,7 @@
-"""Data sets on an engine: in volumes that no image has filled, and that are looked at from outside before use.
+"""Data sets in an engine's volumes, which no image has filled and which are verified from outside before use.
 
-An engine copies what an image has at a mount point into a volume that is empty. So a volume is filled and read through
-a container that never starts, of an image made here with nothing in it, and cells mount it read-only.
+An engine copies an image's files at a mount point into an empty volume. So a volume is filled and read through a
+container that never starts, of an empty image made here, and cells mount it read-only.
 """
 
 import hashlib
@@ -28,26 +28,26 @@ from orchestrator.system.terminal import Say, plain, quoted
 PLACE = "/data"
 LABELS = {"rosetta": "data"}
 OF_VOLUME = "rosetta.volume"
-"""Label of a container that looks into a volume."""
+"""Label of a container through which a volume is read or filled."""
 
 TOO_MUCH = "holds more than its data set"
 
 
 def mount(name: str) -> docker.types.Mount:
-    """The volume as a cell gets it."""
+    """Return the read-only mount of the volume in a cell."""
     return docker.types.Mount(PLACE, name, type="volume", read_only=True, no_copy=True)
 
 
 def name_of(folder: Path) -> str:
-    """The name of the volume for a data set in the cache: what it is, and the sum of what must be in it."""
+    """Return the name of the volume for a cached data set: its name and the checksum of its contents."""
     lines = sorted(f"{file.path} {file.sums[0]}\n" for file in datasets.contents(folder).values())
     return f"rosetta-data-{folder.name}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:16]}"
 
 
 def filled(api: docker.APIClient, folder: Path) -> str:
-    """The volume of the engine with a data set of the cache: looked at, and filled unless it holds just that.
+    """Return the engine's volume with a cached data set: verified, and filled unless it holds exactly that.
 
-    Raises EngineError if it does not hold it in the end; what the SDK raises where the engine does not answer.
+    Raises EngineError if filling it fails; what the SDK raises if the engine does not answer.
     """
     name, wanted = name_of(folder), datasets.contents(folder)
     with file_locks.waited_for(file_locks.host_folder() / f"{name}.lock"):
@@ -65,7 +65,7 @@ def filled(api: docker.APIClient, folder: Path) -> str:
 
 
 def fill(api: docker.APIClient, name: str, folder: Path, wanted: Iterable[str]) -> None:
-    """Make a volume and copy the files of a data set into it; raises EngineError for a cache that can't be read."""
+    """Create a volume and copy a data set into it; raises EngineError if the cache can't be read."""
     api.create_volume(name, driver="local", labels=LABELS)
     with looking_into(api, name) as container:
         for path in sorted(wanted):
@@ -78,7 +78,7 @@ def fill(api: docker.APIClient, name: str, folder: Path, wanted: Iterable[str]) 
 
 
 def fault(api: docker.APIClient, name: str, wanted: Mapping[str, File]) -> str | None:
-    """What is wrong with a volume; None if it is a folder of the engine's own that holds these files and no others."""
+    """Return what is wrong with a volume; None if it is the engine's own folder with exactly these files."""
     try:
         found = api.inspect_volume(name)
     except NotFound:
@@ -90,7 +90,7 @@ def fault(api: docker.APIClient, name: str, wanted: Mapping[str, File]) -> str |
 
 
 def fault_in(chunks: Iterable[bytes], wanted: Mapping[str, File]) -> str | None:
-    """The same of the archive of a volume, which is read no further than to the first thing that is wrong."""
+    """Return what is wrong with the archive of a volume, or None; reading stops at the first fault."""
     lacking = dict(wanted)
     folders = {str(parent) for path in wanted for parent in Path(path).parents}
     most = sum(file.largest for file in wanted.values()) + len(wanted) * tarfile.RECORDSIZE + 2**20
@@ -111,7 +111,7 @@ def fault_in(chunks: Iterable[bytes], wanted: Mapping[str, File]) -> str | None:
 
 
 def holds(archive: tarfile.TarFile, member: tarfile.TarInfo, file: File) -> bool:
-    """Whether a member is this very file."""
+    """Return whether an archive member is exactly this file, by its checksum."""
     content = archive.extractfile(member)
     if content is None or member.size > file.largest:
         return False
@@ -123,8 +123,8 @@ def holds(archive: tarfile.TarFile, member: tarfile.TarInfo, file: File) -> bool
 
 @contextmanager
 def looking_into(api: docker.APIClient, name: str) -> Iterator[str]:
-    """A container that has a volume at /data, and that is never started; whoever comes holds the lock of the volume."""
-    for left in api.containers(all=True, filters={"label": f"{OF_VOLUME}={name}"}):  # of somebody who was killed
+    """Yield a container, never started, that has a volume at /data; the caller holds the volume's lock."""
+    for left in api.containers(all=True, filters={"label": f"{OF_VOLUME}={name}"}):  # left by a process that was killed
         remove(api, left["Id"])
     with empty_image(api) as image:
         at = docker.types.Mount(PLACE, name, type="volume", no_copy=True)
@@ -145,7 +145,7 @@ def remove(api: docker.APIClient, container: str) -> None:
 
 @contextmanager
 def empty_image(api: docker.APIClient) -> Iterator[str]:
-    """An image of our own with an empty /data and nothing else, as long as it is needed: no tag to replace."""
+    """Yield a temporary image with only an empty /data; it is untagged, so nobody can replace it."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         folder = tarfile.TarInfo(PLACE.lstrip("/"))
@@ -163,7 +163,7 @@ def empty_image(api: docker.APIClient) -> Iterator[str]:
 
 
 def report_check(api: docker.APIClient, names: Iterable[str], say: Say) -> None:
-    """Look at the volumes of the named data sets, and say a line for each; raises DataError if one is wrong."""
+    """Verify the volumes of the named data sets, and say a line for each; raises DataError if one is wrong."""
     wrong = []
     try:
         there = {found["Name"] for found in api.volumes(filters={"label": "rosetta=data"})["Volumes"] or []}
@@ -186,5 +186,5 @@ def report_check(api: docker.APIClient, names: Iterable[str], say: Say) -> None:
 
 
 def is_known(folder: Path) -> bool:
-    """Whether it is known what must be in a data set: of what is converted with an index, once that is there."""
+    """Return whether a data set's contents are known: for one converted with an index, once that is there."""
     return datasets.is_declared(folder.name) or (folder / "index.json").is_file()

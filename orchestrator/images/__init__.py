@@ -1,1 +1,1 @@
-"""Framework definitions → Dockerfile → bake file → image digests: what the rest of the program uses of them."""
+"""Images: framework definitions → Dockerfile → bake file → image digests."""

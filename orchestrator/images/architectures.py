@@ -1,4 +1,4 @@
-"""What GPUs an image has code for: what machine_code.py has found in its libraries, and what follows from that.
+"""Which GPUs an image has code for, derived from what machine_code.py found in its libraries.
 
 Sources: NVIDIA's CUDA C++ Programming Guide on binary and PTX compatibility and on architecture- and family-specific
 features; ptxas of CUDA 13.5 on which architectures form a family.
@@ -24,7 +24,7 @@ LARGEST_SCAN = 16 * 2**20
 """Bytes; PyTorch's image with all of CUDA takes 20,000."""
 
 JETSON = {(3, 2), (5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0)}
-"""Machine code for one of these runs on no other GPU, nor that for others on these."""
+"""Machine code for one of these runs on no other GPU, and code for other GPUs does not run on these."""
 
 NVIDIA = re.compile(
     r"lib(cu(blas|dart|dnn|fft|file|pti|rand|solver|sparse|tensor)|n(ccl|pp|vjpeg|vJitLink|vrtc|vshmem))", re.ASCII
@@ -36,7 +36,7 @@ Text = Annotated[str, StringConstraints(max_length=5_000)]
 
 
 class FatBinaries(Strict):
-    """So many fat binaries that have machine code and PTX for the same architectures."""
+    """A number of fat binaries that have machine code and PTX for the same architectures."""
 
     binaries: Architectures
     ptx: Architectures
@@ -66,14 +66,14 @@ class MachineCode(Strict):
 
 
 class Scan(Strict):
-    """What the script has found inside an image, by path: libraries with device code, and why others can't be read."""
+    """The script's findings in an image, by path: libraries with device code, and why others can't be read."""
 
     libraries: Annotated[dict[Text, MachineCode], Field(max_length=20_000)]
     unreadable: Annotated[dict[Text, Text], Field(max_length=20_000)]
 
 
 class Support(StrEnum):
-    """How code gets on with a GPU, from best to worst; ``compiles`` is done by the driver at the first start."""
+    """How well code runs on a GPU, from best to worst; with ``compiles`` the driver compiles it at the first start."""
 
     NATIVE = "native"
     COMPILES = "compiles"
@@ -83,14 +83,14 @@ class Support(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether an image runs on a GPU, and if not at once, why."""
+    """Whether an image runs on a GPU, and if not without compiling, why."""
 
     support: Support
     reason: str = ""
 
 
 def parse(said: bytes) -> Scan:
-    """The scan of an image from what the script has printed; raises BuildError."""
+    """Parse the script's output as the scan of an image; raises BuildError."""
     try:
         return Scan.model_validate_json(said, strict=True)
     except ValidationError:
@@ -100,8 +100,8 @@ def parse(said: bytes) -> Scan:
 
 
 def scan_in(found: Mapping[str, Any]) -> Scan | None:
-    """The scan in the labels of an image as the engine describes it; None without, or if it is none of ours."""
-    said = (found.get("Config", {}).get("Labels") or {}).get(LABEL)
+    """Return the scan in the labels of an image as the engine describes it; None if there is none or it is invalid."""
+    said = ((found.get("Config") or {}).get("Labels") or {}).get(LABEL)
     try:
         return None if said is None else Scan.model_validate_json(said, strict=True)
     except ValidationError:
@@ -109,18 +109,18 @@ def scan_in(found: Mapping[str, Any]) -> Scan | None:
 
 
 def arranged(architectures: Iterable[str]) -> tuple[str, ...]:
-    """Each once, from old to new: 90, 90a, 100."""
+    """Return the distinct architectures from old to new: 90, 90a, 100."""
     return tuple(sorted(set(architectures), key=lambda name: (capability_of(name), name)))
 
 
 def capability_of(architecture: str) -> Capability:
-    """The first GPUs that an architecture was made for: "90a" → (9, 0)."""
+    """Return the lowest compute capability of an architecture: "90a" → (9, 0)."""
     major, minor = divmod(int(architecture.rstrip("af")), 10)
     return major, minor
 
 
 def loads(architecture: str, capability: Capability) -> bool:
-    """Whether machine code runs on a GPU: on its own generation from its own version on, or with "a" on just that one.
+    """Return whether machine code runs on a GPU: of its generation and no older; with "a" on exactly that capability.
 
     Code for a family, as 100f, runs as far as other code: on all of its generation but Jetson.
     """
@@ -131,50 +131,51 @@ def loads(architecture: str, capability: Capability) -> bool:
 
 
 def compiles(architecture: str, capability: Capability) -> bool:
-    """Whether the driver can make machine code from PTX: for all GPUs since, but with "a" and "f" as machine code."""
+    """Return whether the driver can compile PTX for a GPU: same or newer; with "a" and "f" as for machine code."""
     if architecture.endswith(("a", "f")):
         return loads(architecture, capability)
     return capability_of(architecture) <= capability
 
 
 def runs_on(scan: Scan, capability: Capability) -> Answer:
-    """Whether an image runs on a GPU: as well as the worst of the libraries that it needs.
+    """Return whether an image runs on a GPU: as well as the worst of the libraries that it needs.
 
-    These are the framework's main one, cuBLAS and cuDNN. The main one is that with the most device code which is not
-    NVIDIA's. Beside it lie small ones with operations that no workload here calls, such as linear algebra, which in
-    PyTorch 2.13 has nothing for T4. NVIDIA's others, such as NCCL and cuSPARSE, are not called either, and cuFFT links
-    its kernels at run time: what is read here are others.
+    These are the framework's main one, cuBLAS and cuDNN. The main one is the one with the most device code that is not
+    NVIDIA's; if one of these can't be read, the answer is unknown. Beside it are small ones with operations that no
+    workload here calls, such as linear algebra, which in PyTorch 2.13 has nothing for T4. NVIDIA's others, such as NCCL
+    and cuSPARSE, are not called either, and cuFFT links its kernels at run time: those read here are others.
 
-    Kernels that are compiled while a workload runs, as CuPy, XLA and Triton do it, are in no library. For these the
-    compiler in the image has to know the GPU, which is not seen here: NVRTC of CUDA 8 knows none after Pascal.
+    Kernels compiled while a workload runs, as by CuPy, XLA and Triton, are in no library. For these the image's
+    compiler must know the GPU, which can't be seen here: NVRTC of CUDA 8 knows none after Pascal.
     """
     libraries = scan.libraries
     own = {path: code.size for path, code in libraries.items() if not NVIDIA.match(name_of(path))}
     main = max(own, key=lambda path: (own[path], path), default=None)
     needed = [path for path in libraries if path == main or ALWAYS_CALLED.match(name_of(path))]
     answers = [support_of(path, libraries[path], capability) for path in needed]
-    if main is None:
-        why = "; ".join(f"{name_of(path)} can't be read: {why}" for path, why in scan.unreadable.items())
+    unread = [path for path in scan.unreadable if ALWAYS_CALLED.match(name_of(path)) or not NVIDIA.match(name_of(path))]
+    if unread or main is None:
+        why = "; ".join(f"{name_of(path)} can't be read: {scan.unreadable[path]}" for path in unread[:3])
         answers.append(Answer(Support.UNKNOWN, why or "no library of the framework's own has device code"))
     return worst(*answers)
 
 
 def worst(*answers: Answer) -> Answer:
-    """The answer that decides among several."""
+    """Return the worst of several answers."""
     return max(answers, key=lambda answer: list(Support).index(answer.support))
 
 
 def support_of_list(name: str, architectures: tuple[str, ...], ptx: tuple[str, ...], capability: Capability) -> Answer:
-    """How what is declared to have code for these architectures gets on with a GPU; ``name`` is what a reason says."""
+    """Return how well code declared for these architectures runs on a GPU; reasons call it ``name``."""
     code = MachineCode(fat_binaries=(FatBinaries(binaries=architectures, ptx=ptx, times=1),), size=0)
     return support_of(name, code, capability)
 
 
 def support_of(path: str, code: MachineCode, capability: Capability) -> Answer:
-    """How one library gets on with a GPU.
+    """Return how well one library runs on a GPU.
 
-    cuBLAS and cuDNN choose among their kernels, many of which are for one generation alone: any will do. A framework's
-    own are compiled with the same options, but for a few and those of libraries linked into it: most must be there.
+    cuBLAS and cuDNN choose among kernels, many of them for one generation only: any will do. A framework's own are
+    compiled with the same options, except for a few and those of libraries linked into it: most must be there.
     """
     native = count(code, capability, ptx=False)
     usable = count(code, capability, ptx=True)
@@ -186,7 +187,7 @@ def support_of(path: str, code: MachineCode, capability: Capability) -> Answer:
 
 
 def count(code: MachineCode, capability: Capability, *, ptx: bool) -> int:
-    """How many fat binaries have machine code for a GPU, or PTX from which the driver makes it."""
+    """Count the fat binaries with machine code for a GPU or, with ``ptx``, PTX that the driver can compile for it."""
     return sum(
         each.times
         for each in code.fat_binaries
@@ -196,7 +197,7 @@ def count(code: MachineCode, capability: Capability, *, ptx: bool) -> int:
 
 
 def reason(path: str, code: MachineCode, capability: Capability, native: int, usable: int, support: Support) -> str:
-    """What a person reads: "no machine code for sm_100 in libtensorflow_cc.so.2 (has 80, 89, 90; PTX 90): …"."""
+    """Return a readable reason: "no machine code for sm_100 in libtensorflow_cc.so.2 (has 80, 89, 90; PTX 90): …"."""
     there = ", ".join(code.binaries) or "none"
     has = f"(has {there}; PTX {', '.join(code.ptx)})" if code.ptx else f"(has {there})"
     found = usable if support is Support.MISSING else native

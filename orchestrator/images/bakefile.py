@@ -1,4 +1,4 @@
-"""Images → the file that ``docker buildx bake`` builds them from."""
+"""Make the bake file from which ``docker buildx bake`` builds images."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ from orchestrator.system.addresses import without_secrets
 def bake(
     images: Sequence[Image], sources: Sources | None = None, bases: Mapping[str, Base] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """What ``docker buildx bake -f -`` takes as JSON: a target per image, the group "default" with all of them.
+    """Return the input of ``docker buildx bake -f -``: a target per image, and the group "default" of all of them.
 
-    ``bases`` says of which bases the engine has images, and what those are.
+    ``bases`` maps names of bases to what the engine has of them.
     """
     sources = sources or Sources.from_environment()
     return {
@@ -70,12 +70,12 @@ def printed(images: Sequence[Image]) -> str:
 
 
 def own_workloads(image: Image) -> dict[str, str]:
-    """The build contexts with scripts of a user's own, by their names, which come on top of the program's."""
+    """Return the build contexts by name of the user's own scripts, which are added to the program's."""
     return {f"workloads{number}": str(folder.workloads) for number, folder in enumerate(image.workload_folders[1:], 1)}
 
 
 def workloads_digest(image: Image) -> str:
-    """Content hash of all that is copied into the last layers."""
+    """Return a content hash of everything that is copied into the last layers."""
     content = [
         (name.as_posix(), digest(path.read_bytes()))
         for folder in image.workload_folders
@@ -85,7 +85,7 @@ def workloads_digest(image: Image) -> str:
 
 
 def files_in(workloads: Path) -> Iterator[tuple[Path, Path]]:
-    """The files of a folder with workloads, by their names in it; no caches and nothing hidden."""
+    """Yield the files of a workloads folder with their relative names, without caches and hidden files."""
     for path in sorted(workloads.rglob("*")):
         name = path.relative_to(workloads)
         if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in name.parts):

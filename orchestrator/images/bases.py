@@ -1,4 +1,4 @@
-"""Base images: which an image is built on, the digests that are locked for them, and what stands in for them here."""
+"""Base images: those an image is built on, their locked digests, and their local stand-ins."""
 
 import os
 import re
@@ -54,9 +54,9 @@ class Base:
 
 
 def bases_of(image: Image, cuda: bool = True) -> list[str]:
-    """The images that an image is made of, by their tags; ``cuda`` says whether CUDA's stage is built.
+    """Return the tags of the images that an image is built from; ``cuda`` says whether CUDA's stage is built.
 
-    Of CUDA's sources that counts which the user has chosen.
+    For CUDA, the base of the source that the user has chosen counts.
     """
     every = [image.spec.base, *(copy.image for copy in image.spec.copies)]
     if image.stage and cuda:
@@ -68,7 +68,7 @@ def bases_of(image: Image, cuda: bool = True) -> list[str]:
 
 
 def base_here(name: str, found: Mapping[str, Any] | None, mirrored: bool = False) -> Base:
-    """What a build takes for a base, if the engine has ``found`` under its tag; where it is ``mirrored``, no matter."""
+    """Return the base that a build uses, given what the engine has ``found`` under its tag; ignored if ``mirrored``."""
     locked = digests().get(name, "")
     if found is None or mirrored or "@" in name:
         return Base(name, locked)
@@ -81,9 +81,9 @@ def base_here(name: str, found: Mapping[str, Any] | None, mirrored: bool = False
 
 
 def described(names: Iterable[str], bases: Mapping[str, Base], built: str = "") -> str:
-    """The bases of an image as its label and its rows have them.
+    """Return the bases of an image as its label and its rows record them.
 
-    Of one that is neither locked nor here, only the image that was ``built`` on it knows more, by its own label.
+    For a base that is neither locked nor here, the label of an image ``built`` on it is used.
     """
     before = {re.split(r"[@ ]", text)[0]: text for text in built.split(", ")}
     every = ((name, bases.get(name) or Base(name, digests().get(name, ""))) for name in names)
@@ -91,12 +91,12 @@ def described(names: Iterable[str], bases: Mapping[str, Base], built: str = "") 
 
 
 def unlocked(text: str) -> list[str]:
-    """The bases of a description that no digest names."""
+    """Return the bases in a description that have no digest."""
     return [base for base in text.split(", ") if base and "@sha256:" not in base]
 
 
 def repository_of(name: str) -> str:
-    """The repository of an image, without tag and digest, and on Docker Hub without its host: ``ghcr.io/me/base``."""
+    """Return an image's repository without tag and digest, for Docker Hub also without host: ``ghcr.io/me/base``."""
     short = re.sub(r"^(docker\.io/)?(library/)?", "", name.partition("@")[0])
     head, slash, tail = short.rpartition("/")
     return f"{head}{slash}{tail.partition(':')[0]}"
@@ -104,7 +104,7 @@ def repository_of(name: str) -> str:
 
 # --- The lock -------------------------------------------------------------------------------------------------------
 def wanted_bases(frameworks: Sequence[Framework]) -> dict[LibraryFolder, list[str]]:
-    """The bases to lock, by the folder whose lock has them: libraries of a user's own add what the program has not."""
+    """Return the bases to lock, by the folder that locks them; own folders lock only what the program does not."""
     program = library_folders.PROGRAM
     wanted: dict[LibraryFolder, set[str]] = {}
     for framework in frameworks:
@@ -122,9 +122,9 @@ def wanted_bases(frameworks: Sequence[Framework]) -> dict[LibraryFolder, list[st
 def lock_bases(
     folder: LibraryFolder, names: Collection[str], digest_of: Callable[[str], str | None], anew: bool
 ) -> Path:
-    """Write the digests that the bases of a folder have; those that are locked already stay, unless ``anew``.
+    """Write the digests of a folder's bases; those already locked are kept unless ``anew``.
 
-    Raises BuildError for a base that its registry does not have; nothing is written then.
+    Raises BuildError, and writes nothing, for a base that its registry does not have.
     """
     path = folder.locks / FILE
     locked = read_digests(path)

@@ -1,4 +1,4 @@
-"""Images → ids of images: builds what is missing or out of date, and says what went wrong."""
+"""Build images that are missing or out of date, return their ids, and explain failures."""
 
 import json
 import os
@@ -34,13 +34,13 @@ from orchestrator.system.addresses import without_secrets
 def build_images(
     images: Sequence[Image], *, progress: Callable[[str], None], variables: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Build, side by side, those images that are missing or out of date; returns the id of each image by its tag.
+    """Build, in parallel, the images that are missing or out of date; returns the ids of all images by tag.
 
-    An image that was not made here is out of date, whatever it says of itself.
+    An image that was not made here is out of date, whatever its labels say.
 
-    ``progress`` is given a line of text whenever a step begins or ends. ``variables`` are those of docker's command,
-    which tell it where the engine is. Raises BuildError, DiskError or EngineError
-    with the likely cause; KeyboardInterrupt stops the build.
+    ``progress`` gets a line of text whenever a step begins or ends. ``variables`` is the environment of docker's
+    command, which tells it where the engine is. Raises BuildError, DiskError or EngineError with the likely cause;
+    KeyboardInterrupt stops the build.
     """
     images = list(dict.fromkeys(images))
     there = inspect_images([image.tag for image in images], variables)
@@ -80,7 +80,7 @@ def build_probe(variables: Mapping[str, str] = os.environ) -> str:
 
 
 def built_quietly(command: Sequence[str], variables: Mapping[str, str]) -> str:
-    """The id that a build prints, which needs no network and is told of no proxy; raises BuildError."""
+    """Run a build without network or proxies and return the id that it prints; raises BuildError."""
     proxies = [f"--build-arg={name}={value}" for name, value in Proxies.here().arguments.items() if not value]
     done = subprocess.run([*command, *proxies], env=dict(variables), capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -89,9 +89,9 @@ def built_quietly(command: Sequence[str], variables: Mapping[str, str]) -> str:
 
 
 def add_labels(source: str, target: str, labels: Mapping[str, str], variables: Mapping[str, str] = os.environ) -> str:
-    """Give an image that was made here, named by its id, more labels, under a tag; the same ones give the same id.
+    """Add labels to an image that was made here, given by id, and tag the result; equal labels give an equal id.
 
-    Returns that id. Raises BuildError, also for an image from elsewhere: what a build on it would run is not ours.
+    Returns the new id. Raises BuildError, also for an image from elsewhere: a build on it would run foreign code.
     """
     made_of = records.made_of(source)
     if made_of is None:
@@ -108,7 +108,7 @@ def add_labels(source: str, target: str, labels: Mapping[str, str], variables: M
 
 @contextmanager
 def named(image_id: str, variables: Mapping[str, str]) -> Iterator[str]:
-    """A name of its own for an image, as long as a build needs one: builds know no ids, and a tag may move."""
+    """Give an image a temporary unique name for a build: builds take no ids, and a tag may move."""
     name = f"rosetta/labelled:{uuid.uuid4().hex}"
     done = subprocess.run(
         ["docker", "tag", image_id, name], env=dict(variables), capture_output=True, text=True, check=False
@@ -124,10 +124,10 @@ def named(image_id: str, variables: Mapping[str, str]) -> Iterator[str]:
 def is_current(
     found: Mapping[str, Any] | None, image: Image, workloads: str, bases: Mapping[str, Base] = MappingProxyType({})
 ) -> bool:
-    """Whether this image was built here, from the recipe and the scripts of now, on the bases of now."""
+    """Return whether this image was built here from the current recipe and scripts, on the current bases."""
     if found is None or records.made_of(found["Id"]) != (image.recipe, workloads):
         return False
-    built_on = labels_of(found).get(LABEL, "")  # a label, but of an image that is on our record
+    built_on = labels_of(found).get(LABEL, "")  # a label can be trusted here: the image is in our record
     return built_on == described(bases_of(image), bases, built_on)
 
 
@@ -137,12 +137,12 @@ def labels_of(found: Mapping[str, Any] | None) -> Mapping[str, str]:
 
 
 def bases_here(images: Sequence[Image], variables: Mapping[str, str] = os.environ) -> dict[str, Base]:
-    """The bases of some images as builds on this engine take them, by their tags."""
+    """Return the bases of some images, by tag, as builds on this engine use them."""
     return bases_among(inspect_images(names_of_bases(images), variables), images)
 
 
 def built_on(images: Sequence[Image], variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What each image is, or will be, built on, by its tag: its bases by digest, or as what stands in for them."""
+    """Return what each image is, or will be, built on, by tag: its bases by digest, or their stand-ins."""
     there = inspect_images([*(image.tag for image in images), *names_of_bases(images)], variables)
     bases = bases_among(there, images)
     known = {image.tag: labels_of(there.get(image.tag)).get(LABEL, "") for image in images}
@@ -161,7 +161,7 @@ def bases_among(there: Mapping[str, Mapping[str, Any]], images: Sequence[Image])
 
 
 def inspect_images(tags: Sequence[str], variables: Mapping[str, str] = os.environ) -> dict[str, dict[str, Any]]:
-    """What the engine knows of the images that it has, by tag; raises EngineError without one."""
+    """Return what the engine knows of the images that it has, by tag; raises EngineError without an engine."""
     if not tags:
         return {}
     try:
@@ -177,7 +177,7 @@ def inspect_images(tags: Sequence[str], variables: Mapping[str, str] = os.enviro
 def run_bake(
     file: Mapping[str, Any], progress: Callable[[str], None], variables: Mapping[str, str] = os.environ
 ) -> dict[str, list[str]]:
-    """Run ``docker buildx bake`` to its end and hand on its progress; returns the ids of what each target has made.
+    """Run ``docker buildx bake`` to its end and report its progress; returns the ids that each target has made.
 
     Raises BuildError with the end of its log.
     """
@@ -192,7 +192,7 @@ def run_bake(
 def follow_bake(
     file: Mapping[str, Any], told: Path, progress: Callable[[str], None], variables: Mapping[str, str]
 ) -> None:
-    """Run it, and have it write about its images to a file; raises BuildError."""
+    """Run ``docker buildx bake``, which writes metadata on its images to ``told``; raises BuildError."""
     # The builder "default" is the engine itself: it sees local base images and keeps what it builds.
     command = ["docker", "buildx", "bake", "--builder=default", "--progress=plain", "--provenance=false", "--file=-"]
     command.append(f"--metadata-file={told}")
@@ -212,7 +212,7 @@ def follow_bake(
 
 @contextmanager
 def running(command: Sequence[str], text: str, variables: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """A process with ``text`` as its input and one stream of output; ended, if need be, on the way out."""
+    """Yield a process with ``text`` as its input and one output stream; it is terminated on exit if still running."""
     with tempfile.TemporaryFile("w+") as stdin:
         stdin.write(text)
         stdin.seek(0)
@@ -228,7 +228,7 @@ def running(command: Sequence[str], text: str, variables: Mapping[str, str]) -> 
 
 
 def stop(process: "subprocess.Popen[str]") -> None:
-    """End a process that has not ended: politely, so that the engine stops building, then by force."""
+    """End a running process: first by SIGTERM, so that the engine stops building, then by force."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -238,7 +238,7 @@ def stop(process: "subprocess.Popen[str]") -> None:
 
 
 class Steps:
-    """Turns BuildKit's log into what a person wants to know: which image is at which step, and how long that took."""
+    """Turns BuildKit's log into progress for a person: which image is at which step, and how long each took."""
 
     BEGINS = re.compile(r"^#(\d+) \[(?:\S+ )?(\S+) +\d+/\d+\] (.+)$")
     DOWNLOAD = re.compile(r"^#(\d+) [0-9.]+ +Downloading (?:\S+/)?(\S+) (\([0-9.]+ [MG]B\))")
@@ -255,7 +255,7 @@ class Steps:
         self._ended: set[str] = set()
 
     def read(self, line: str) -> str | None:
-        """What a line of the log tells a person, or None."""
+        """Return the progress message for a line of the log, or None."""
         if begins := self.BEGINS.match(line):
             return self._begin(*begins.groups())
         found = self.DOWNLOAD.match(line) or self.ENDS.match(line)
@@ -276,6 +276,9 @@ class Steps:
         self._steps[number] = f"{image}: {title}"
         return self._steps[number]
 
+
+LONGEST_LINE = 300
+"""Most characters shown of a log line."""
 
 CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
     (
@@ -330,7 +333,7 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
         r"failed to resolve source metadata|pull access denied|registry-1\.docker\.io",
         UnreachableError,
         "The base image could not be pulled.",
-        "Check the network, or load the image by hand with 'docker load'.",
+        "Check the network, or load the image by hand with 'docker load' or 'podman load'.",
     ),
     (
         r"Temporary failure|Network is unreachable|Failed to establish a new connection|NewConnectionError"
@@ -364,9 +367,9 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
         "Pin a version that has one in images/, then 'rosetta lock'.",
     ),
 )
-"""What stands in the log, the kind of failure, its likely cause, and the remedy; the first that matches.
+"""Pattern in the log, kind of error, likely cause and remedy; the first match counts.
 
-Causes may hold what the pattern has found.
+Causes may refer to the pattern's groups.
 """
 
 
@@ -381,7 +384,12 @@ def explained(log: str) -> RosettaError:
 
 
 def end_of(log: str) -> str:
-    """The last lines of the step that failed, as BuildKit quotes them between rulers; else of the whole log."""
+    """Return the last lines of the failed step, as BuildKit quotes them between rulers; else of the whole log."""
     quoted = re.findall(r"(?ms)^------\n( > \[.*?)^------$", log)
     lines = (quoted[-1] if quoted else log).splitlines()
-    return "\n".join(line[:300] for line in lines[-20:] if line.strip())
+    return "\n".join(map(in_short, filter(str.strip, lines[-20:])))
+
+
+def in_short(line: str) -> str:
+    """Return both ends of a long line: Podman repeats the whole command before it says what went wrong."""
+    return line if len(line) <= LONGEST_LINE else f"{line[:100]} … {line[-200:]}"

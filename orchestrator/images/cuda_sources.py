@@ -20,7 +20,7 @@ class File(Strict):
 
 
 class Stage(Strict):
-    """CUDA for one platform: what each source has it in, and the libraries, by the names they are loaded by.
+    """CUDA for one platform: each source's packages or files for it, and the libraries by their sonames.
 
     ``apt`` are NVIDIA's packages with their versions, ``files`` its installers, ``packages`` those of conda.
     """
@@ -38,14 +38,14 @@ class Stage(Strict):
 
 
 class Key(Strict):
-    """A key that signs an archive of packages: the name of its file there, and what it is known by."""
+    """A key that signs a package archive: the name of its file there, and its fingerprint."""
 
     file: Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
     fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{40}$")]
 
 
 class CudaSource(Strict):
-    """A place that CUDA can be had from: the image that gets it, signed archives of packages, channels of conda."""
+    """A source of CUDA: the image that downloads it, signed package archives, conda channels."""
 
     base: Line
     archives: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")], ...] = ()
@@ -61,7 +61,7 @@ class CudaSource(Strict):
 SourceName = Literal["nvidia-apt", "nvidia-files", "anaconda"]
 
 LABEL = "rosetta.cuda-source"
-"""The label of an image that says which of them its libraries came from, or ``FOLDER``."""
+"""The label that says from which source an image's CUDA libraries came, or ``FOLDER``."""
 
 FOLDER = "folder"
 
@@ -81,5 +81,5 @@ class Cuda(Strict):
 
     @property
     def default(self) -> SourceName:
-        """The source that is taken unless the user chooses another."""
+        """The source that is used unless the user chooses another."""
         return next(iter(self.sources))

@@ -37,12 +37,12 @@ Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
 
 
 def complaint(cause: str, remedy: str) -> PydanticCustomError:
-    """What a validator raises: ``read`` turns it into a MatrixError with file and key."""
+    """Return an error for a validator to raise, which ``read`` turns into a MatrixError with file and key."""
     return PydanticCustomError("rosetta", "{cause}", {"cause": cause, "remedy": remedy})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A remedy for a word that nobody knows: the nearest one, if there is one, and all that there are."""
+    """Return a remedy for an unknown word: the nearest known one, if any, and a list of all."""
     known = sorted(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return (f"Did you mean '{near[0]}'? " if near else "") + f"There are: {', '.join(known) or 'none'}."
@@ -77,7 +77,7 @@ class Link(Strict):
 
     @model_validator(mode="after")
     def _fill_in(self) -> "Link":
-        """Refuse a placeholder that ``address`` has no word for."""
+        """Refuse a placeholder that ``address`` can't fill."""
         known = ["name", "path", "Name", "Path", *map(str, range(re.compile(self.calls).groups))]
         try:
             fields = list(Formatter().parse(self.page))
@@ -90,7 +90,7 @@ class Link(Strict):
         return self
 
     def address(self, name: str) -> str | None:
-        """The page of a call by its whole name, ``torch.nn.Linear``; None if this rule does not know it."""
+        """Return the page of a call by its whole name, ``torch.nn.Linear``; None if this rule does not match it."""
         match = re.fullmatch(self.calls, name)
         if match is None:
             return None
@@ -147,17 +147,17 @@ class Library(Strict):
 
 
 class Source(Strict):
-    """A folder of another image, as a compiler that has no package for Debian; it gets the same path here."""
+    """A folder of another image, such as a compiler without a Debian package; it keeps its path."""
 
     image: Line
     path: Annotated[str, StringConstraints(pattern=r"^/\S+$")]
 
 
 class Compiled(Strict):
-    """What no index has, compiled in a stage of its own: its source, Debian's packages for it, and the steps.
+    """Software that no index has, compiled in a stage of its own: its source, Debian's packages for it, and the steps.
 
-    The steps run in the folder of the source, with the packages of ``build``, and leave what the image takes under
-    /compiled, by its paths there.
+    The steps run in the folder of the source, with the packages of ``build``, and put what the image takes under
+    /compiled, with its paths in the image.
     """
 
     source: File
@@ -166,14 +166,14 @@ class Compiled(Strict):
 
 
 class Recipe(Strict):
-    """What an image is made of. A platform takes from its framework what it does not say itself.
+    """The contents of an image. A platform inherits from its framework what it does not set itself.
 
     ``copies`` are folders of other images, ``packages`` Debian's, ``setup`` further shell lines run as root, ``build``
-    what packages without a wheel need to be built, ``needs_container`` says why a virtual environment can't do the
-    same, and ``unverified`` why nobody has seen it work: no cell of it is run unless asked for. ``cuda`` are the parts
-    of CUDA that the packages do not bring, from the stage of images/cuda.yaml. ``nvidia`` are the folders of NVIDIA's
-    wheels in which the loader has to look, for packages that ask for their libraries by name alone. ``compiled`` is
-    what is built from source.
+    the build requirements of packages without a wheel, ``needs_container`` says why a virtual environment can't do the
+    same, and ``unverified`` why nobody has seen it work: its cells run only if asked for. ``cuda`` are the parts of
+    CUDA that the packages do not bring, from the stage of images/cuda.yaml. ``nvidia`` are the folders of NVIDIA's
+    wheels that the loader must search, for packages that ask for their libraries by name alone. ``compiled`` is built
+    from source.
     """
 
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]
@@ -191,12 +191,12 @@ class Recipe(Strict):
 
 
 class Platform(Recipe):
-    """One image: ``extra_index`` is where the packages lie that PyPI does not have.
+    """One image: ``extra_index`` has the packages that PyPI does not have.
 
-    ``unlocked`` are those of them whose SHA-256 is not known, as that place was out of reach when the lock was made: a
-    build takes them by their version, from there alone, and verifies them by what the index says over TLS.
+    ``unlocked`` are those of them whose SHA-256 is unknown, as that index was out of reach when the lock was made: a
+    build takes them by version, from there alone, and verifies them by what the index says over TLS.
     ``architectures`` and ``ptx`` say what its framework has code for, as ``rosetta build`` finds it in the libraries;
-    an image that is built tells it itself.
+    a built image's own label overrides them.
     """
 
     version: Annotated[str, StringConstraints(pattern=r"^[0-9][0-9a-z.+]*$")]
@@ -208,7 +208,7 @@ class Platform(Recipe):
 
     @property
     def unlocked_pins(self) -> list[str]:
-        """Those without a hash as ``name==version``, also where they are the address of a wheel."""
+        """The unlocked packages as ``name==version``, even where they are given as a wheel's URL."""
         wheels = (re.search(r"/([^/-]+)-([^/-]+)-[^/]+\.whl$", text) for text in self.unlocked)
         return [f"{wheel[1]}=={wheel[2]}" if wheel else text for text, wheel in zip(self.unlocked, wheels, strict=True)]
 
@@ -230,12 +230,12 @@ class Framework(Recipe):
 
     @property
     def folder(self) -> LibraryFolder:
-        """Where its file lies, its locks and its scripts."""
+        """The folder with its file, its locks and its scripts."""
         return self._folder
 
     @property
     def is_own(self) -> bool:
-        """Whether it lies in a folder of the user's own."""
+        """Whether it is in a folder of the user's own."""
         return self._folder != library_folders.PROGRAM
 
     @property
@@ -249,7 +249,7 @@ class Framework(Recipe):
     @model_validator(mode="before")
     @classmethod
     def _hand_down(cls, content: Any) -> Any:
-        """Give every platform what the framework says for all."""
+        """Copy the framework's common settings into every platform."""
         if not isinstance(content, dict) or not isinstance(content.get("platforms"), dict):
             return content
         common = {key: value for key, value in content.items() if key in Recipe.model_fields}
@@ -278,7 +278,7 @@ class Framework(Recipe):
         return self
 
     def version(self, library: str, platform: str) -> str:
-        """The version that a library has on a platform: of its own package, else of the image."""
+        """Return the version of a library on a platform: of its own package, else of the image."""
         spec = self.platforms[platform]
         return spec.pin(self.libraries[library].package) or spec.version
 
@@ -319,7 +319,7 @@ def read_framework(path: Path) -> Framework:
 
 @remembered
 def frameworks() -> Mapping[str, Framework]:
-    """All files of images/, by framework; raises MatrixError if two folders have one of the same name."""
+    """Return the framework files of images/ by name; raises MatrixError if two folders have one of the same name."""
     found: dict[str, Framework] = {}
     for folder in library_folders.library_folders():
         for path in sorted(folder.images.glob("*.yaml")):
@@ -332,7 +332,7 @@ def frameworks() -> Mapping[str, Framework]:
 
 
 def chosen(names: Sequence[str]) -> Sequence[Framework]:
-    """Frameworks by their names, all without any; raises MatrixError for a name that no file of images/ has."""
+    """Return the named frameworks, or all if no name is given; raises MatrixError for an unknown name."""
     there = frameworks()
     for name in names:
         if name not in there:

@@ -21,8 +21,8 @@ from orchestrator.system.library_folders import LibraryFolder, remembered
 from orchestrator.system.terminal import quoted
 
 EPOCH = 1_577_836_800
-"""The time of an image and of all files that its layers add, in seconds since 1970: 2020-01-01. It is the same for all
-images at all times, so that equal content has an equal digest; wheels can have none before 1980."""
+"""The timestamp of images and of all files that their layers add, in seconds since 1970: 2020-01-01. It never changes,
+so that equal content has an equal digest; wheels can have none before 1980."""
 
 FIXED_TIMES = "fixed-times.sh"
 APT_SNAPSHOT = "ROSETTA_APT_SNAPSHOT"
@@ -42,12 +42,12 @@ class Image:
 
     @property
     def spec(self) -> Platform:
-        """Everything that the YAML says about this image."""
+        """Its section of the framework's YAML file."""
         return self.framework.platforms[self.platform]
 
     @property
     def tag(self) -> str:
-        """What ``docker run`` calls it: ``rosetta/pytorch:2.13.0-cpu``."""
+        """The image's tag, as for ``docker run``: ``rosetta/pytorch:2.13.0-cpu``."""
         return f"rosetta/{self.framework.framework}:{self.spec.version.replace('+', '-')}-{self.platform}"
 
     @property
@@ -68,14 +68,14 @@ class Image:
 
     @property
     def library_path(self) -> str:
-        """Where the loader looks for CUDA's libraries, as LD_LIBRARY_PATH; empty if the packages know it themselves."""
+        """LD_LIBRARY_PATH for CUDA's libraries; empty if the packages find them themselves."""
         wheels = f"/usr/local/lib/python{self.python}/site-packages/nvidia"
         stage = ["/usr/local/cuda/lib64"] if self.spec.cuda else []
         return ":".join([*stage, *(f"{wheels}/{name}/lib" for name in self.spec.nvidia)])
 
     @property
     def stage(self) -> Stage | None:
-        """What its packages leave to the image of CUDA comes from here; None if nothing. Raises MatrixError."""
+        """The stage with the parts of CUDA that its packages lack; None if they lack none. Raises MatrixError."""
         if not self.spec.cuda:
             return None
         stage = definitions.cuda().stages.get(self.platform)
@@ -85,18 +85,18 @@ class Image:
 
     @property
     def lock_path(self) -> Path:
-        """Its packages, all of them, with hashes."""
+        """The lock of all its packages, with hashes."""
         return self.framework.folder.locks / f"{self.name}.txt"
 
     @property
     def locks(self) -> tuple[Path, ...]:
-        """The files to install, one after the other: what builds packages, where any has to be built, comes first."""
+        """The locks to install in order: first the build requirements, if any package has to be built."""
         locks = self.framework.folder.locks
         return (*([locks / f"{self.name}.build.txt"] if self.spec.build else []), self.lock_path)
 
     @cached_property
     def recipe(self) -> str:
-        """Content hash of everything in the image but the workloads, comments left out: 16 hexadecimal digits."""
+        """Content hash of everything in the image but the workloads, without comments: 16 hexadecimal digits."""
         lines = [line for line in dockerfile(self).splitlines() if not line.startswith("#")]
         lines += [line for path in self.locks for line in read_lock(path) if not line.lstrip().startswith("#")]
         lines.append((library_folders.PROGRAM.images / FIXED_TIMES).read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ class Image:
 
     @property
     def workload_folders(self) -> tuple[LibraryFolder, ...]:
-        """Where its scripts come from: the program, and folders of a user's own with scripts of its libraries."""
+        """The sources of its scripts: the program, and the user's own folders with scripts for its libraries."""
         own = (folder for folder in library_folders.library_folders() if folder != library_folders.PROGRAM)
         return (library_folders.PROGRAM, *(folder for folder in own if self._serves(folder)))
 
@@ -114,15 +114,15 @@ class Image:
 
     @property
     def columns(self) -> dict[str, str]:
-        """What a row says of it."""
+        """The columns of a row that describe it."""
         return {"image": self.tag, "recipe": self.recipe, "framework": self.framework.framework}
 
     def pip_installs(self, locks: Path | None = None, wheels: Path | None = None) -> list[list[str]]:
-        """The arguments of the calls of ``pip install`` that install it, for ``locks`` and ``wheels`` as pip sees them.
+        """Return the arguments of each ``pip install`` call; ``locks`` and ``wheels`` are folders as pip sees them.
 
         The locks are those of ``self.locks`` unless another folder is named.
 
-        Indexes, proxies and authorities are not among them: they are given to pip by ``Sources``.
+        Indexes, proxies and certificate authorities are not included: ``Sources`` gives them to pip.
         """
         links = [f"--find-links={wheels}"] if wheels else []
         locks = locks or self.framework.folder.locks
@@ -165,7 +165,7 @@ def packages_of(image: Image) -> list[str]:
 
 @remembered
 def template() -> Any:
-    """images/Dockerfile.j2; a name that it can't fill is an error."""
+    """Return the template images/Dockerfile.j2; an undefined name in it is an error."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(library_folders.PROGRAM.images)
@@ -191,7 +191,7 @@ def dockerfile(image: Image) -> str:
             library_path=image.library_path,
             cuda_layers=[getattr(stage, part) for part in spec.cuda],
             name=image.name,
-            contract=contract.CONTRACT,
+            contract=contract.RECEIVED,
             framework=framework.framework,
             license=framework.license,
             platform=image.platform,
@@ -211,7 +211,7 @@ def dockerfile(image: Image) -> str:
 
 
 def apt_snapshot() -> str:
-    """The time of which Debian's packages are to be, from ROSETTA_APT_SNAPSHOT, or nothing; raises BuildError."""
+    """Return the snapshot time of Debian's packages, from ROSETTA_APT_SNAPSHOT, or ""; raises BuildError."""
     value = os.environ.get(APT_SNAPSHOT, "")
     if value and not re.fullmatch(r"\d{8}T\d{6}Z", value):
         raise BuildError(f"{APT_SNAPSHOT} is no time.", remedy="It has to be like 20260101T000000Z, in UTC.")
@@ -219,7 +219,7 @@ def apt_snapshot() -> str:
 
 
 def tools_step(packages: Sequence[str]) -> str:
-    """The step of a stage that installs Debian packages for what follows."""
+    """Return the step of a stage that installs Debian packages for later steps."""
     steps = " \\\n && ".join(apt_steps(packages))
     return (
         "# hadolint ignore=DL3008\nRUN --mount=type=secret,id=ca \\\n    --mount=type=secret,id=apt_mirror \\\n"
@@ -244,7 +244,7 @@ def pip_steps(image: Image) -> list[str]:
 
 
 def workloads_step(source: str) -> str:
-    """The step that adds scripts. A COPY would keep the times of the checkout's files."""
+    """Return the step that adds scripts. A COPY would keep the checkout's file times."""
     return f"""\
 RUN --mount=type=bind,source=images/{FIXED_TIMES},target=/{FIXED_TIMES} \\
     --mount=type=bind,{source},target=/from \\
@@ -253,5 +253,5 @@ RUN --mount=type=bind,source=images/{FIXED_TIMES},target=/{FIXED_TIMES} \\
 
 
 def digest(content: bytes) -> str:
-    """16 hexadecimal digits."""
+    """Return the first 16 hexadecimal digits of the SHA-256."""
     return hashlib.sha256(content).hexdigest()[:16]

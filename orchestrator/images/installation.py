@@ -1,6 +1,6 @@
-"""An installation that is not ours, in place of an image: a person's interpreter, or an image of somebody else's.
+"""An installation that is not ours, used like an image: a person's interpreter, or somebody else's image.
 
-What it says of itself comes from ``installation_probe.py``, which runs inside it, and is hostile until read here.
+Its description comes from ``installation_probe.py``, which runs inside it, and is untrusted until parsed here.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.cell.cell import Cell
-from orchestrator.cell.strict import Strict
+from orchestrator.cell.strict import Strict, complaint
 from orchestrator.errors import InstallationError, MatrixError
 from orchestrator.images import installation_probe
 from orchestrator.images.image import Image
@@ -25,10 +25,10 @@ from orchestrator.system.terminal import plain
 SCRIPT = Path(installation_probe.__file__)
 
 TF32_BY_NAME: Version = (2, 9)
-"""The PyTorch from which on a script can say in one word in which precision it computes."""
+"""The first PyTorch version in which a script can set the precision by one setting."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-"""What an installation may be called: a folder of its results has that name."""
+"""Valid names of an installation: a folder of its results has that name."""
 
 Model = TypeVar("Model", bound=Strict)
 Text = Annotated[str, StringConstraints(max_length=installation_probe.LONGEST)]
@@ -37,7 +37,7 @@ Table = Annotated[dict[Text, Text], Field(max_length=installation_probe.MOST_PAC
 
 
 class Installed(Strict):
-    """An interpreter: ``modules`` are those of ours that it can find, and from where; ``cores`` those it may use."""
+    """An interpreter: ``modules`` maps those of ours that it can find to their paths; ``cores`` it may use."""
 
     python: Text
     executable: Text
@@ -49,9 +49,9 @@ class Installed(Strict):
 
 
 class Facts(Strict):
-    """What one module says of itself. None is what it can't tell; ``error`` says why it can't be imported.
+    """A module's report on itself. None is unknown; ``error`` says why it can't be imported.
 
-    ``cards`` counts the GPUs that it sees; ``switches`` are those it was found with that cost time.
+    ``cards`` counts the GPUs that it sees; ``switches`` are its active settings that cost time.
     """
 
     module: Text
@@ -72,12 +72,12 @@ class Facts(Strict):
 
 
 def read_installed(said: bytes, source: str) -> Installed:
-    """What an interpreter has said; raises InstallationError for anything that the probe does not say."""
+    """Parse an interpreter's answer; raises InstallationError for anything that the probe would not print."""
     return read(said, Installed, source)
 
 
 def read_facts(said: bytes, module: str, source: str) -> Facts:
-    """What a module has said; one that says nothing, or something else, can't be imported."""
+    """Parse a module's answer; with no answer or an invalid one, the module counts as not importable."""
     try:
         facts = read(said, Facts, source)
     except InstallationError as error:
@@ -88,29 +88,26 @@ def read_facts(said: bytes, module: str, source: str) -> Facts:
 
 
 def read(said: bytes, model: type[Model], source: str) -> Model:
-    """The typed model in an answer; raises InstallationError."""
+    """Parse an answer as a model; raises InstallationError."""
     if not said.strip():
         raise InstallationError(f"{source} could not be asked what is installed.", "It ended without a word.")
     try:
         return model.model_validate_json(said, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "its answer"
-        raise InstallationError(
-            f"{source} could not be asked what is installed.", one_line(f"{place}: {first['msg']}"[:300])
-        ) from None
+        why = one_line(complaint(error, "its answer")[:300])
+        raise InstallationError(f"{source} could not be asked what is installed.", why) from None
 
 
 def one_line(text: str) -> str:
-    """Text that neither steers a terminal nor begins a line of its own."""
+    """Return text without terminal control characters, on one line."""
     return str(plain(text)).replace("\n", " ")
 
 
 @dataclass(frozen=True)
 class Installation(Image):
-    """A framework as somebody has installed it; ``framework`` is ours by whose scripts it is measured.
+    """A framework as somebody has installed it; ``framework`` is the one of ours whose scripts measure it.
 
-    ``label`` is the name that the user gave. ``told`` is what it says of itself, a JSON object: it names its results.
+    ``label`` is the name that the user gave. ``told`` is its own description, a JSON object, which its results record.
     """
 
     label: str = ""
@@ -123,23 +120,23 @@ class Installation(Image):
 
     @property
     def tag(self) -> str:
-        """What stands in a row in place of an image's tag."""
+        """The label, which rows have in place of an image's tag."""
         return self.label
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """It brings its own."""
+        """Empty: it brings its own."""
         return {}
 
     @property
     def needs_container(self) -> str:
-        """It is there already."""
+        """Empty: it is there already."""
         return ""
 
     def variables_for(self, cell: Cell) -> Mapping[str, str]:
-        """Variables by which a version computes as a script of ours says, where it knows no name for that.
+        """Return variables that make an old version compute in a script's precision, where it lacks a setting for it.
 
-        PyTorch before 2.9 rounds to TF32 in some of its parts unless it is told otherwise, each by a name of its own.
+        PyTorch before 2.9 rounds to TF32 in some of its parts unless told otherwise, by a different setting for each.
         NVIDIA's libraries obey NVIDIA_TF32_OVERRIDE, whatever a framework asks of them: see cuBLAS' documentation.
         """
         told = json.loads(self.told)
@@ -148,13 +145,13 @@ class Installation(Image):
 
     @cached_property
     def recipe(self) -> str:
-        """Content hash of what it says of itself, but for where it lies: 16 hexadecimal digits."""
+        """Content hash of its own description, except for its location: 16 hexadecimal digits."""
         content = {name: value for name, value in json.loads(self.told).items() if name not in ELSEWHERE}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def columns(self) -> dict[str, str]:
-        """What a row says of it."""
+        """The columns of a row that describe it."""
         return {
             "image": self.label,
             "recipe": self.recipe,
@@ -164,7 +161,7 @@ class Installation(Image):
 
 
 ELSEWHERE = ("executable", "file", "machine_cards")
-"""What does not make another installation of it."""
+"""Keys that don't distinguish one installation from another."""
 
 
 def numbers(version: str) -> Version:
@@ -174,14 +171,14 @@ def numbers(version: str) -> Version:
 
 
 def told_of(installed: Installed, facts: Facts, cards: int) -> str:
-    """What a row keeps of an installation, as JSON; ``cards`` is how many GPUs its machine has."""
+    """Return the description of an installation for rows, as JSON; ``cards`` is how many GPUs its machine has."""
     own = facts.model_dump(exclude={"error"})
     shared = installed.model_dump(include={"executable", "cores", "packages", "variables"})
     return json.dumps({**own, **shared, "python": installed.python, "machine_cards": cards}, sort_keys=True)
 
 
 def checked_name(name: str) -> str:
-    """A name for an installation; raises MatrixError for one that can't be a folder's."""
+    """Return a name for an installation; raises MatrixError if it can't be a folder's name."""
     if not NAME.fullmatch(name):
         why = "It may have letters, digits, '.', '_' and '-', 40 at most."
         raise MatrixError(f"{name!r} can't be the name of an installation.", why, "For example --python nightly=PATH.")

@@ -26,14 +26,14 @@ VARIABLES = re.compile(
     "(ATEN|BLIS|CUBLAS|CUDA|CUDNN|DNNL|GOMP|GOTO|JAX|KERAS|KMP|MALLOC|MKL|MXNET|NCCL|NUMEXPR|NVIDIA|OMP|ONEDNN|OPENBLAS"
     "|PYTORCH|TF|THEANO|TORCH|TRITON|XLA|FLAGS|LD)_[A-Z0-9_]+$"
 )
-"""What makes libraries faster or slower, and is no secret; some of Terraform's begin as TensorFlow's do."""
+"""Variables that make libraries faster or slower and are no secrets; some of Terraform's begin like TensorFlow's."""
 
 LONGEST = 400
 MOST_PACKAGES = 5000
 
 
 def told(ask: Callable[..., Any], *about: Any) -> Any:
-    """What a call answers; None if this version has no such thing."""
+    """Return a call's result; None if it fails, as in versions that lack it."""
     try:
         return ask(*about)
     except Exception:
@@ -46,7 +46,7 @@ def text(value: Any) -> Optional[str]:
 
 
 def packages() -> Dict[str, str]:
-    """The version of every package on the path, and of conda's beside them, which need not be Python's."""
+    """Return the versions of all packages on the path, and of conda's packages, which need not be Python's."""
     found: Dict[str, str] = {}
     for folder in sys.path:
         for name in sorted(told(os.listdir, folder or ".") or []):
@@ -95,7 +95,7 @@ def installed() -> Dict[str, Any]:
 
 # --- What each library says of itself -------------------------------------------------------------------------------
 def of_torch(torch: Any) -> Dict[str, Any]:
-    """PyTorch: oneDNN may be built in and switched off, which is asked by a name that older versions lack."""
+    """PyTorch: oneDNN may be built in but switched off, which is read by a name that older versions lack."""
     config = told(lambda: torch.__config__.show()) or ""
     blas = re.search(r"BLAS_INFO=(\w+)", config)
     built = told(lambda: torch.backends.mkldnn.is_available())
@@ -136,7 +136,7 @@ def of_tensorflow(tf: Any) -> Dict[str, Any]:
     return {
         "cuda": build.get("cuda_version") or ("yes" if told(lambda: tf.test.is_built_with_cuda()) else None),
         "cudnn": build.get("cudnn_version"),
-        # it takes oneDNN on newer CPUs alone: where it does not, nothing is wrong; a variable says if it was told so
+        # it uses oneDNN only on newer CPUs: not using it is no fault; a variable shows if it was switched off
         "onednn": told(onednn_of_tensorflow) or None,
         "threads": threads or (int(asked) if asked.isdigit() and int(asked) else len(os.sched_getaffinity(0))),
         "cards": None if gpus is None else len(gpus),
@@ -146,7 +146,7 @@ def of_tensorflow(tf: Any) -> Dict[str, Any]:
 
 
 def onednn_of_tensorflow() -> bool:
-    """There is no public name for it."""
+    """Whether TensorFlow uses oneDNN, by a private name: there is no public one."""
     port = importlib.import_module("tensorflow.python.util._pywrap_util_port")
     return bool(port.IsMklEnabled())
 
@@ -212,7 +212,7 @@ def of_chainer(chainer: Any) -> Dict[str, Any]:
 
 
 def of_numpy(numpy: Any) -> Dict[str, Any]:
-    """NumPy's own BLAS; before 1.25 it does not tell in a form that can be read."""
+    """NumPy's own BLAS; versions before 1.25 don't report it in a machine-readable form."""
     return {"blas": told(lambda: numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"])}
 
 
@@ -228,7 +228,7 @@ ASKED = {
 
 
 def complaint(call: Callable[[], Any]) -> Optional[str]:
-    """What a call complains of, in one line; None if it does not."""
+    """Return the error of a call in one line; None if it succeeds."""
     try:
         call()
     except BaseException as error:
@@ -237,7 +237,7 @@ def complaint(call: Callable[[], Any]) -> Optional[str]:
 
 
 def imported(name: str) -> Dict[str, Any]:
-    """What a module says of itself, or why it can't be imported."""
+    """Return a module's report on itself, or why it can't be imported."""
     error = complaint(lambda: importlib.import_module(name))
     if error is not None:
         return {"module": name, "error": error}
@@ -258,6 +258,6 @@ def main(words: List[str], answer: TextIO) -> None:
 
 if __name__ == "__main__":
     own = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries greet people while they are imported
+    os.dup2(2, 1)  # libraries print banners while they are imported
     main(sys.argv[1:], own)
-    os._exit(0)  # some of them hang when they say goodbye
+    os._exit(0)  # some of them hang at exit

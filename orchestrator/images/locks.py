@@ -1,4 +1,4 @@
-"""What an image asks for → locks: every package, one version, the hashes of its files."""
+"""Resolve an image's requirements into locks: every package, one version, the hashes of its files."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def write_locks(framework: str, platform: str, upgrade: bool = False) -> list[Pa
 
 
 def make_writable(folder: Path) -> None:
-    """Make the folder of the locks; raises BuildError for those of an installed program, and where it can't write."""
+    """Make the folder of the locks; raises BuildError if it belongs to the installed program or can't be written."""
     remedy = (
         "The program's own locks are made in a checkout; those of your own libraries: rosetta lock NAME --with DIR."
     )
@@ -87,11 +87,11 @@ REMEDIES: Sequence[tuple[str, str]] = (
     (r"and (\S+) depends on Python", r"\1 is not made for Python {python}: correct one of them in {file}."),
     (r"Failed to fetch", "Check the network, and the index that UV_INDEX_URL names, if it is set."),
 )
-"""What stands in uv's message, and what to do; the first that matches."""
+"""Pattern in uv's message, and the remedy; the first match counts."""
 
 
 def remedy(message: str, image: Image) -> str:
-    """What to do about requirements that could not be resolved."""
+    """Return the remedy for requirements that could not be resolved."""
     message = " ".join(message.split())  # uv breaks lines where it likes
     found = next(((match, text) for pattern, text in REMEDIES if (match := re.search(pattern, message))), None)
     if found is None:

@@ -1,8 +1,8 @@
-"""Run inside an image: prints what GPUs its libraries have machine code for, as JSON. Python 3.6 and nothing else.
+"""Runs inside an image and prints, as JSON, the GPUs its libraries have machine code for. Needs only Python 3.6.
 
 A library carries its kernels in fat binaries: containers of CUDA's compilers that hold the same kernels as machine code
-for some architectures and as PTX, which the driver compiles, for others. Their format is not documented. What is read
-here are the headers alone, and NVIDIA's cuobjdump finds the same in them: benchmarks/machine_code.py.
+for some architectures and as PTX, which the driver compiles, for others. Their format is not documented. Only the
+headers are read here, and NVIDIA's cuobjdump finds the same in them: benchmarks/machine_code.py.
 """
 
 import json
@@ -43,7 +43,7 @@ LONGEST_HEADER = 1 << 20
 LONGEST_PADDING = 1 << 12
 
 UNSEEN = ("/proc", "/sys", "/dev", "/data", "/results")
-"""What is not the image's own."""
+"""Folders that are not part of the image."""
 
 
 class Unreadable(ValueError):
@@ -51,7 +51,7 @@ class Unreadable(ValueError):
 
 
 class FatBinaries(NamedTuple):
-    """So many fat binaries of a file that have code for the same architectures, from old to new, as "90a"."""
+    """A number of a file's fat binaries with code for the same architectures, from old to new, as "90a"."""
 
     binaries: Tuple[str, ...]
     ptx: Tuple[str, ...]
@@ -59,14 +59,14 @@ class FatBinaries(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What device code a file has, in how many bytes."""
+    """The device code of a file, and its size in bytes."""
 
     fat_binaries: Tuple[FatBinaries, ...]
     size: int
 
 
 class Part:
-    """A part of a file, whose end nothing is read beyond."""
+    """A part of a file; nothing is read beyond its end."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         self.file, self.start, self.end = file, start, start + size
@@ -97,9 +97,9 @@ class Part:
 
 
 def read(file: BinaryIO) -> Optional[Found]:
-    """What device code a file holds: a library, a program, a cubin or a fat binary; None without any.
+    """Return the device code of a file: a library, a program, a cubin or a fat binary; None without any.
 
-    Of relocatable code only what no executable code stands beside: the driver can't load it before it is linked.
+    Relocatable code counts only if there is no executable code: the driver can't load it before it is linked.
     Raises Unreadable.
     """
     whole = Part(file, 0, file.seek(0, os.SEEK_END))
@@ -123,10 +123,10 @@ def read(file: BinaryIO) -> Optional[Found]:
 
 
 def of_cubin(abi: int, flags: int, compatibility: List[bytes]) -> str:
-    """The architecture of a cubin from its ELF header, where it stands in the second byte of the flags since ABI 8.
+    """Return the architecture of a cubin from its ELF header: since ABI 8 it is the second byte of the flags.
 
-    Whether it is an exact one is told by another bit, which had other meanings before sm_90, and since CUDA 13 by the
-    first attribute of a section of its own. Raises Unreadable.
+    Another bit, which had other meanings before sm_90, tells whether it is an exact one; since CUDA 13 the first
+    attribute of a section of its own does. Raises Unreadable.
     """
     number = flags >> 8 & 0xFF if abi >= 8 else flags & 0xFF
     if number < OLDEST:
@@ -136,7 +136,7 @@ def of_cubin(abi: int, flags: int, compatibility: List[bytes]) -> str:
 
 
 def sections(whole: Part, header: Tuple[Any, ...], wanted: Tuple[bytes, ...]) -> Iterator[Tuple[bytes, Part]]:
-    """The sections with some names, each with its name."""
+    """Yield name and content of the sections with the wanted names."""
     offset, size, count, of_names = header[6], header[11], header[12], header[13]
     if not offset:
         return
@@ -158,7 +158,7 @@ def sections(whole: Part, header: Tuple[Any, ...], wanted: Tuple[bytes, ...]) ->
 
 
 def collect(parts: List[Part]) -> Optional[Found]:
-    """What the fat binaries in some parts of a file have; None if no code is in them."""
+    """Return the device code of the fat binaries in some parts of a file; None if there is none."""
     found: Dict[Tuple[Tuple[str, ...], Tuple[str, ...]], int] = {}
     left = MOST_ENTRIES
     for container in (container for part in parts for container in containers(part)):
@@ -185,7 +185,7 @@ def arranged(architectures: Iterable[str]) -> Tuple[str, ...]:
 
 
 def containers(part: Part) -> Iterator[Part]:
-    """What stands in each fat binary, without its header."""
+    """Yield the content of each fat binary, without its header."""
     offset = next_container(part, part.start)
     while offset is not None:
         _, version, header, size = CONTAINER.unpack(part.at(offset, CONTAINER.size))
@@ -208,7 +208,7 @@ def entries(container: Part) -> Iterator[Tuple[int, str]]:
 
 
 def next_container(part: Part, offset: int) -> Optional[int]:
-    """Where the next container begins: here, or behind the zeros that a linker has filled in."""
+    """Return the offset of the next container, here or after a linker's zero padding; None at the end."""
     left = part.end - offset
     if left >= len(FAT_BINARY) and part.at(offset, len(FAT_BINARY)) == FAT_BINARY:
         return offset
@@ -234,7 +234,7 @@ def libraries(root: str) -> Iterator[str]:
 
 
 def scan(root: str) -> Dict[str, Dict[str, Any]]:
-    """What each library under a folder has, by its path in it, and why others can't be read."""
+    """Return the device code of each library under a folder, by relative path, and why others can't be read."""
     readable: Dict[str, Any] = {}
     unreadable: Dict[str, Any] = {}
     for path in libraries(root):
@@ -252,7 +252,7 @@ def scan(root: str) -> Dict[str, Dict[str, Any]]:
 
 
 def main() -> None:
-    """Print it, of the whole image or of a folder."""
+    """Print the scan of the whole image or of a folder."""
     json.dump(scan(sys.argv[1] if len(sys.argv) > 1 else "/"), sys.stdout)
 
 

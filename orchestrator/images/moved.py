@@ -1,4 +1,4 @@
-"""What has moved since the locks were made: packages that were withdrawn or yanked, bases that have another digest."""
+"""Find what has changed since the locks were made: packages withdrawn or yanked, bases with another digest."""
 
 import os
 import re
@@ -53,7 +53,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Moved:
-    """Something that is no more as a lock has it, and what became of it; ``unknown`` where nobody could be asked."""
+    """Something that no longer matches its lock, and what became of it; ``unknown`` if the index could not be asked."""
 
     what: str
     how: str
@@ -64,7 +64,7 @@ class Moved:
 
 
 class JsonFile(BaseModel):
-    """A file of a package in an index's JSON, of which nothing else is of interest."""
+    """A file of a package in an index's JSON, only the keys that matter."""
 
     model_config = ConfigDict(extra="ignore")
     hashes: dict[str, str] = {}
@@ -95,7 +95,7 @@ class HtmlPage(HTMLParser):
 
 
 def pins_of(images: Iterable[Image]) -> dict[Pin, set[str]]:
-    """Every package that the locks of some images pin, and the indexes that may have it besides the main one."""
+    """Return all packages pinned by the images' locks, with the indexes besides the main one that may have them."""
     found: dict[Pin, set[str]] = {}
     for image in images:
         for path in image.locks:
@@ -122,7 +122,7 @@ def moved_packages(images: Iterable[Image]) -> Iterator[Moved]:
 
 
 def moved(pin: Pin, answers: Sequence[Sequence[Listed] | str]) -> Moved | None:
-    """What became of a package by what its indexes list, or say why they don't; None if it is there as it was."""
+    """Return what became of a package by its indexes' listings or refusals; None if it is unchanged."""
     files = [file for file in chain.from_iterable(a for a in answers if not isinstance(a, str)) if file.sum in pin.sums]
     if any(file.yanked is None for file in files):
         return None
@@ -136,7 +136,7 @@ def moved(pin: Pin, answers: Sequence[Sequence[Listed] | str]) -> Moved | None:
 
 
 def moved_bases(names: Iterable[str], digest_of: Callable[[str], str | None]) -> Iterator[Moved]:
-    """The bases whose tags have another digest in their registry than the locked one, or that have none locked."""
+    """Yield the bases whose tag has another digest in the registry than the locked one, or that have none locked."""
     locked = digests()
     for name in sorted(names):
         now = digest_of(name)
@@ -155,7 +155,7 @@ def main_index() -> str:
 
 
 def listed(session: requests.Session, index: str, name: str) -> Sequence[Listed] | str:
-    """The files of a package in an index, none if it knows no such package; a text why that can't be told."""
+    """Return the files of a package in an index, none if it lacks the package; a text if it can't be asked."""
     try:
         url = f"{index.rstrip('/')}/{name}/"
         with session.get(url, headers={"Accept": ACCEPT}, timeout=TIMEOUTS, verify=ca_bundle(), stream=True) as answer:
@@ -175,7 +175,7 @@ def listed(session: requests.Session, index: str, name: str) -> Sequence[Listed]
 
 
 def files_of(raw: bytes, headers: Mapping[str, str]) -> list[Listed]:
-    """What a page of an index lists, in either form; raises ValidationError."""
+    """Return the files that an index page lists, in either form; raises ValidationError."""
     if "json" not in headers.get("Content-Type", ""):
         return HtmlPage(raw.decode(errors="replace")).files
     files = JsonPage.model_validate_json(raw).files
@@ -184,7 +184,7 @@ def files_of(raw: bytes, headers: Mapping[str, str]) -> list[Listed]:
 
 
 def refuse_unknown(found: Sequence[Moved]) -> None:
-    """Raise UnreachableError if somebody could not be asked: silence is no proof that nothing has moved."""
+    """Raise UnreachableError if an index could not be asked: no answer does not prove that nothing has changed."""
     if any(each.unknown for each in found):
         what = f"{len(found)} packages could not be asked for."
         raise UnreachableError(what, remedy="Check the network, and the index that UV_INDEX_URL names, if it is set.")

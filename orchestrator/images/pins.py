@@ -14,7 +14,7 @@ LINE = re.compile(r"(?P<name>[a-z0-9][\w./:-]*)@(?P<digest>sha256:[0-9a-f]{64})"
 
 @remembered
 def digests() -> Mapping[str, str]:
-    """The locked digest of each base, by its tag; where two folders lock one, the program's counts."""
+    """Return the locked digest of each base by tag; if two folders lock one, the program's counts."""
     found: dict[str, str] = {}
     for folder in reversed(library_folders.library_folders()):
         found |= read_digests(folder.locks / FILE)
@@ -37,6 +37,6 @@ def read_digests(path: Path) -> dict[str, str]:
 
 
 def pinned(name: str) -> str:
-    """A base as a Dockerfile names it: by tag and digest where that is locked."""
+    """Return a base as a Dockerfile names it: by tag, and by digest if that is locked."""
     digest = digests().get(name)
     return f"{name}@{digest}" if digest and "@" not in name else name

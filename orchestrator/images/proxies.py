@@ -1,4 +1,4 @@
-"""Proxies of builds. BuildKit keeps the arguments of its builds, so one with a password is a secret instead."""
+"""Proxies of builds. BuildKit stores build arguments, so a proxy with a password is passed as a secret instead."""
 
 import json
 import os
@@ -20,11 +20,11 @@ IN_CONFIG: Mapping[str, str] = {
     "ftpProxy": "FTP_PROXY",
     "allProxy": "ALL_PROXY",
 }
-"""How the settings of docker's command call them: it makes arguments of builds of them by itself."""
+"""Their names in the settings of docker's command, which makes build arguments of them by itself."""
 
 SECRET = "proxies"
 VARIABLE = "ROSETTA_BUILD_PROXIES"
-"""The secret of a build, and the variable of docker's command that it comes from: it lies in no file."""
+"""The secret of a build, and the variable of docker's command that holds it, so that it is in no file."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,25 @@ class Proxies:
 
     @classmethod
     def here(cls) -> "Proxies":
-        """Those of this process and its user."""
+        """Return the proxies of this process and its user."""
         environment = tuple((name, os.environ[name]) for name in NAMES if os.environ.get(name))
         return cls(environment, tuple(of_docker().items()))
 
     @property
     def are_secret(self) -> bool:
-        """Whether one of them has a login."""
+        """Whether any of them has credentials."""
         return any("@" in value for name, value in (*self.environment, *self.docker) if name.lower() != "no_proxy")
 
     @property
     def arguments(self) -> dict[str, str]:
-        """The arguments of a build. Where there is a secret they are empty, and docker's command does not fill them."""
+        """The build arguments. With a secret they are empty, so that docker's command does not fill them in."""
         if not self.are_secret:
             return dict(self.environment)
         return {name: "" for upper, _ in self.docker for name in (upper, upper.lower())}
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the secret is made of: shell lines that set them, for programs that want large or small letters."""
+        """The variable with the secret: shell lines that set the proxies, in upper and in lower case."""
         if not self.are_secret:
             return {}
         every = (*self.docker, *self.environment)
@@ -66,24 +66,24 @@ NONE = Proxies()
 
 
 def of_docker() -> dict[str, str]:
-    """The proxies in the settings of docker's command: those for all engines, and those for one in their place."""
+    """Return the proxies in the settings of docker's command: the default ones and those for single engines."""
     path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:
         told = json.loads(read_text(path, BuildError)).get("proxies") or {}
         settings = [one for one in told.values() if isinstance(one, dict)]
     except (BuildError, ValueError, AttributeError, RecursionError):
-        return {}  # docker's command says itself what is wrong with its file
+        return {}  # docker's command itself reports what is wrong with its file
     return {IN_CONFIG[key]: str(value) for one in settings for key, value in one.items() if value and key in IN_CONFIG}
 
 
 STEP = re.compile(r"(?m)^RUN (--mount=type=secret,id=ca \\\n)((?:    --mount=[^\n]*\\\n)*)    ")
-"""The head of a step that comes to the network: each of them is given the authorities to trust."""
+"""The head of a step that uses the network: each of these mounts the certificate authorities to trust."""
 
 
 def with_secret(dockerfile: str) -> str:
-    """A Dockerfile in which each step that comes to the network reads the secret first.
+    """Return a Dockerfile in which each step that uses the network reads the secret first.
 
-    Only builds behind such a proxy are changed, so that for all others a layer stays what it is.
+    Only builds behind such a proxy are changed, so that layers stay the same for all others.
     """
     read = rf"RUN --mount=type=secret,id={SECRET} \\\n    \1\2    . /run/secrets/{SECRET} \\\n && "
     return STEP.sub(read, dockerfile)

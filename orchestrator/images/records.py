@@ -1,7 +1,7 @@
-"""Which images were made here, and of what: our own record by their ids, since its maker decides what an image says.
+"""Our own record, by id, of images made here and what from: an image's labels can't be trusted.
 
-An image's id is the sum of its configuration, which has the sums of its layers. So what is noted here can't be altered
-without becoming another image, and one that came from outside is in the record only if it is the very same.
+An image's id is the checksum of its configuration, which has the checksums of its layers. So a recorded image can't be
+altered without becoming another one, and an image from outside is in the record only if it is identical.
 """
 
 import json
@@ -17,7 +17,7 @@ ID = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def place(image_id: str) -> Path:
-    """The file about an image; raises BuildError for what is no id."""
+    """Return the path of an image's record; raises BuildError for what is no id."""
     found = ID.fullmatch(image_id)
     if found is None:
         raise BuildError(f"{image_id[:100]!r} is no id of an image.")
@@ -25,7 +25,7 @@ def place(image_id: str) -> Path:
 
 
 def note(image_id: str, recipe: str, workloads: str) -> None:
-    """Note that an image was made here of a recipe and of scripts; raises BuildError if nothing can be written."""
+    """Record that an image was made here from a recipe and scripts; raises BuildError if it can't be written."""
     path = place(image_id)
     partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
     try:
@@ -41,7 +41,7 @@ def note(image_id: str, recipe: str, workloads: str) -> None:
 
 
 def made_of(image_id: str) -> tuple[str, str] | None:
-    """Recipe and scripts of an image that was made here; None for any other."""
+    """Return the recipe and scripts of an image that was made here; None for any other."""
     try:
         recipe, workloads = json.loads(place(image_id).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, BuildError):

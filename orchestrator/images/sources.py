@@ -21,9 +21,9 @@ APT_MIRROR = "ROSETTA_APT_MIRROR"
 
 @dataclass(frozen=True)
 class Sources:
-    """Where packages come from on this machine: a proxy's authorities, a pip.conf, a folder of wheels, proxies.
+    """Where packages come from on this machine: certificate authorities, a pip.conf, a folder of wheels, proxies.
 
-    ``cuda`` is a folder with a folder per platform, in which the libraries lie that images/cuda.yaml names;
+    ``cuda`` is a folder with one folder per platform, which has the libraries that images/cuda.yaml names;
     ``registry`` is a mirror of Docker Hub, from which base images are pulled. ``apt_mirror`` says whether there is one
     of Debian: its address may hold a password, and stays in ROSETTA_APT_MIRROR. ``cuda_source`` is the source of
     images/cuda.yaml that the user has chosen.
@@ -69,10 +69,10 @@ class Sources:
             yield package, tuple(package.split("==")) in normal
 
     def contexts(self, image: Image, bases: Mapping[str, Base]) -> dict[str, str]:
-        """What stands in for stages of its Dockerfile: folders, wheels only where it finds something in them; a mirror.
+        """Return the build contexts that replace stages of its Dockerfile: folders (wheels only if used), or a mirror.
 
-        A local image without a digest stands in for its base too, whatever digest that should have. Raises BuildError
-        if libraries of CUDA are here, but not those of its platform.
+        A local image without a digest replaces its base too, whatever digest that should have. Raises BuildError if
+        there is a folder of CUDA's libraries that lacks the image's platform.
         """
         contexts = {}
         for name in bases_of(image, cuda=not self.cuda):
@@ -91,9 +91,9 @@ class Sources:
         return contexts
 
     def pip_variables(self, image: Image) -> dict[str, str]:
-        """What pip is told by variables, and a build by arguments of the same names.
+        """Return pip's variables, which are also the build arguments of the same names.
 
-        An index that is out of reach costs pip a minute and a half of tries, so none is asked for what is here.
+        An unreachable index costs pip a minute and a half of retries, so none is asked for packages that are here.
         """
         held = dict(self.holds(image))
         variables = {}
@@ -106,18 +106,18 @@ class Sources:
         return variables
 
     def cuda_variables(self, image: Image) -> dict[str, str]:
-        """What a build is told of the source of CUDA, where the user has chosen one."""
+        """Return the build argument for CUDA's source, if the user has chosen one."""
         return {"CUDA_SOURCE": self.cuda_source} if self.cuda_source and image.stage else {}
 
     def cuda_labels(self, image: Image) -> dict[str, str]:
-        """What an image says of where its CUDA came from, if its packages leave that to it."""
+        """Return the label with the source of an image's CUDA, if its packages don't bring their own."""
         if not image.stage:
             return {}
         downloaded = self.cuda_source or definitions.cuda().default
         return {cuda_sources.LABEL: cuda_sources.FOLDER if self.cuda else downloaded}
 
     def _names_extra_index(self) -> bool:
-        """A pip.conf with extra indexes has the last word on them."""
+        """Return whether a pip.conf sets extra indexes: it takes precedence over ours."""
         return self.pip_conf is not None and bool(
             re.search(r"(?m)^\s*extra-index-url", self.pip_conf.read_text(encoding="utf-8"))
         )
@@ -137,7 +137,7 @@ def is_mirrored(base: str, registry: str) -> bool:
 
 
 def asked_for(base: str) -> str:
-    """What a registry is asked for to have a base: its tag there."""
+    """Return the name under which a registry is asked for a base: its tag there."""
     place = mirror()
     return f"{place}/{official(base)}" if is_mirrored(base, place) else base
 

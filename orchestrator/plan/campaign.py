@@ -1,4 +1,4 @@
-"""A campaign: what a person with one hour on a card should run, in the order in which it tells most.
+"""A campaign: what to run in one hour on a GPU, in the order that tells most.
 
 A step is a line of a table. Its cells are those of the matrix file's libraries; what is done is not run again.
 """
@@ -18,7 +18,7 @@ from orchestrator.system.host import Host
 
 SINGLE = ("cnn", "rnn", "resnet50")
 LEADING = ("pytorch", "jax", "tensorflow", "keras-torch", "keras-jax", "keras-tf")
-"""Today's libraries, which have more precisions than one: what a card is asked first."""
+"""Today's libraries, which have several precisions: they are measured first."""
 
 ALL = "*"
 MANY = 1000
@@ -82,7 +82,7 @@ STEPS: Sequence[Step] = (
     Step("others", "all other libraries, fp32, first seed", workloads=SINGLE, libraries=(ALL,)),
     DENSENET,
 )
-"""What a campaign is, in order. What does not fit into the time is left out from the end."""
+"""The steps of a campaign, in order. What does not fit into the time is left out from the end."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,9 @@ Plan = Callable[[list[Cell], Step], list[Planned]]
 
 
 def parts(path: Path, host: Host, wanted: Wanted, adapt: Adapt, plan: Plan) -> list[Part]:
-    """The steps of a campaign on a machine, with their cells; those that need a card it does not have are none.
+    """Return a campaign's steps on a machine, with their cells; steps that need a card are left out without one.
 
-    ``adapt`` makes of the matrix's cells those of what is measured, ``plan`` their verdicts. Raises MatrixError.
+    ``adapt`` turns the matrix's cells into those of what is measured, ``plan`` gives verdicts. Raises MatrixError.
     """
     models = () if wanted.cpu else host.models
     keep, seen, found = selector(wanted.only, wanted.skip), set[Cell](), list[Part]()
@@ -137,7 +137,7 @@ def cells_of(step: Step, path: Path, host: Host, models: Collection[str], wanted
     """The cells of a step in every library of a matrix file, in the order of its seeds."""
     cells: list[Cell] = []
     for model in models or ("none",):
-        numbers = [n for n in step.n_gpus if n == 1 or n <= len(host.of_model(model))]
+        numbers = [n for n in step.n_gpus if n == 1 or n <= host.most_together(model)]
         rounds = [seed for seed in step.rounds if seed < wanted.seeds]
         if numbers and rounds:
             overrides = {**axes_of(step, wanted, model), "n_gpus": numbers, "repeat": rounds}
@@ -147,7 +147,7 @@ def cells_of(step: Step, path: Path, host: Host, models: Collection[str], wanted
 
 
 def axes_of(step: Step, wanted: Wanted, model: str) -> dict[str, Any]:
-    """What a step puts in place of a matrix file's axes on a model of GPU, or on ``none``."""
+    """Return what a step puts in place of a matrix file's axes on a GPU model, or on ``none``."""
     on_card, measured = model != "none", step.kind is not Kind.PARITY
     return {
         "workload": list(step.workloads),
@@ -162,7 +162,7 @@ def axes_of(step: Step, wanted: Wanted, model: str) -> dict[str, Any]:
 
 
 def newest_platform(planned: Iterable[Planned]) -> list[Planned]:
-    """Of the CUDA versions that can run the same cell the newest alone; what none can run stays for its reasons."""
+    """Keep only the newest CUDA version that can run a cell; a cell that none can run stays for its reasons."""
     rank = {name: place for place, name in enumerate(gpus.PLATFORMS)}
     best: dict[Cell, Planned] = {}
     for one in planned:
@@ -174,12 +174,12 @@ def newest_platform(planned: Iterable[Planned]) -> list[Planned]:
 
 
 def anywhere(cell: Cell) -> Cell:
-    """The cell, whatever its platform."""
+    """Return the cell without its platform."""
     return replace(cell, platform="")
 
 
 def standing(one: Planned, rank: Mapping[str, int]) -> tuple[bool, bool, int]:
-    """Which of two verdicts on the same cell counts: what can run, what could with its data, then the newest CUDA."""
+    """Rank verdicts on the same cell: what can run first, then what could with its data, then the newest CUDA."""
     possible = one.verdict is not Verdict.INCOMPATIBLE
     return possible, one.reason == data_reason(one.cell), rank.get(one.cell.platform, 0)
 
@@ -194,7 +194,7 @@ def reasons(planned: Iterable[Planned]) -> dict[str, list[str]]:
 
 
 def impossible(every: Iterable[Part]) -> dict[str, list[str]]:
-    """The same of all steps together."""
+    """Return the same for all steps together."""
     found: dict[str, list[str]] = {}
     for part in every:
         for reason, libraries in part.impossible.items():

@@ -25,7 +25,7 @@ def cells_of_file(
 
     ``known`` lists the valid words of each axis; its ``library`` also replaces the ``*``. ``overrides`` are what the
     command line asked for: lists replace axes (``data``, ``repeat``), numbers replace parameters (``epochs``,
-    ``samples``). ``here`` tells the models that the GPU ``here`` stands for, and is asked only where it is named.
+    ``samples``). ``here`` returns the models that the GPU ``here`` stands for, and is called only if it is named.
     Raises MatrixError.
     """
     file, lines = read(path)
@@ -43,7 +43,8 @@ def cells_of_file(
     includes = [values(point) for point in (*file.include, *chosen.include)]
     if HERE in axes.get("gpu", ()) or any(point.get("gpu") == HERE for point in (*includes, *excludes)):
         models = here()
-        axes["gpu"] = expand(axes.get("gpu", ()), HERE, models)
+        # Without a card, ``here`` stays and its cells say that they can't run: without the axis they'd have no GPU.
+        axes["gpu"] = expand(axes.get("gpu", ()), HERE, models) or list(axes.get("gpu", ()))
         includes, excludes = (
             [each for p in points for each in with_gpus(p, models)] for points in (includes, excludes)
         )
@@ -81,7 +82,7 @@ def combine(
 
 
 def replaced(point: Mapping[str, Any], asked: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
-    """The point with the axes that were asked for, where it is not of the axes' product, which has them already."""
+    """Return the point with the requested axes, unless it has them already, as those of the axes' product do."""
     other = {axis: choices for axis, choices in asked.items() if point.get(axis) not in choices}
     return ({**point, **dict(zip(other, choice, strict=True))} for choice in itertools.product(*other.values()))
 
@@ -92,7 +93,7 @@ def fits(wanted: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
 
 
 def choose_profile(file: MatrixFile, name: str | None, path: Path) -> Profile:
-    """A profile by name; None is the file without any, and so is the usual name in a file that has no profiles."""
+    """Return a profile by name; None, or the usual name in a file without profiles, gives an empty one."""
     if name is None or (name == USUAL and not file.profiles):
         return Profile()
     if name not in file.profiles:
@@ -116,5 +117,5 @@ def expand(said: Sequence[str], word: str, meant: Iterable[str]) -> list[str]:
 
 
 def with_gpus(point: dict[str, Any], models: Sequence[str]) -> list[dict[str, Any]]:
-    """A point of include or exclude, for each of these models if it names the GPU ``here``."""
+    """Return a point of include or exclude, once per model if it names the GPU ``here``."""
     return [{**point, "gpu": model} for model in models] if point.get("gpu") == HERE else [point]

@@ -32,9 +32,18 @@ def key(cell: Cell, image: Image, engine: str, pretended: bool = False, base: st
 
 
 def key_in(digest: str, cell: Cell) -> str:
-    """The content hash of a run in an image of somebody else's, known by its digest: it brings its own script along."""
-    content = {"cell": vars(cell), "contract": contract.CONTRACT, "image": digest}
+    """Return the content hash of a run in somebody else's image, known by its digest: it contains its own script."""
+    content = {"cell": vars(cell), "contract": contract.RECEIVED, "image": digest}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def key_of_proof(name: str, driver: str, digest: str) -> str:
+    """The content hash of a comparison with the reference, of its own key, the driver and the image's digest.
+
+    The latter are empty where nobody knows them; without either it is the key itself.
+    """
+    content = [name, driver, digest]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16] if driver or digest else name
 
 
 @cache

@@ -145,7 +145,7 @@ class Lines:
         return None
 
     def error(self, error: ValidationError) -> MatrixError:
-        """The first complaint of pydantic, as a person needs it."""
+        """Turn pydantic's first complaint into an error for people."""
         first = error.errors(include_url=False)[0]
         location = [step for step in first["loc"] if step != "[key]"]
         key = ".".join(map(str, location))
@@ -180,12 +180,12 @@ def known_keys(where: Sequence[str]) -> list[str]:
 
 
 def values(model: BaseModel) -> dict[str, Any]:
-    """What was set in the file, as a dict."""
+    """Return what was set in the file, as a dict."""
     return {key: value for key, value in model.model_dump().items() if value is not None}
 
 
 def check_words(file: MatrixFile, lines: Lines, known: Mapping[str, Iterable[str]]) -> None:
-    """Refuse values that no axis knows; raises MatrixError with the nearest one that it does."""
+    """Raise MatrixError for a value that its axis does not know, with the nearest one that it does."""
     places: list[tuple[list[str | int], BaseModel]] = [(["axes"], file.axes)]
     places += [(["include", i], p) for i, p in enumerate(file.include)]
     places += [(["exclude", i], p) for i, p in enumerate(file.exclude)]

@@ -20,8 +20,8 @@ from orchestrator.system.host import Host
 class Line:
     """A library's scripts, and the versions that they run on: from ``since`` on, before ``before``.
 
-    ``module`` is what is imported and asked, ``package`` whose version counts where that is another's. ``lacks`` says
-    what an older version has not; ``also`` are packages that the scripts import besides, with the oldest that will do
+    ``module`` is imported and asked; ``package`` is the one whose version counts, if another. ``lacks`` says
+    what an older version lacks; ``also`` are further packages that the scripts import, with the oldest that will do
     and what came with it.
     """
 
@@ -60,7 +60,7 @@ LINES: Sequence[Line] = (
     Line("cntk", "cntk", (2,)),
     Line("lasagne", "theano", (0, 1), package="lasagne"),
 )
-"""What was seen to run is in docs/verify.md; the others are what their versions' release notes say."""
+"""docs/verify.md lists the versions seen to run; the others are taken from release notes."""
 
 NEWER: Mapping[tuple[str, str], tuple[str, Version, str]] = {
     ("jax", "densenet121"): ("flax", (0, 12, 4), "two views of one model"),
@@ -74,7 +74,7 @@ DISTRIBUTIONS: Mapping[str, Sequence[str]] = {
     "flax": ("flax",),
     "optax": ("optax",),
 }
-"""By what names a package may be installed whose module is not imported to be asked."""
+"""Distribution names of packages whose version is not asked of an imported module."""
 
 MODULES = tuple(dict.fromkeys(line.module for line in LINES))
 
@@ -109,12 +109,12 @@ def by_question(lines: Iterable[Line]) -> list[list[Line]]:
 
 
 def is_there(line: Line, installed: Installed) -> bool:
-    """Whether its module can be found, and the package that its version is of."""
+    """Whether a line's module is installed, and the package whose version counts."""
     return line.module in installed.modules and (not line.package or line.package in installed.modules)
 
 
 def looked_at(line: Line, installed: Installed, facts: Facts) -> Found:
-    """Whether a line fits an installation."""
+    """Check a line against an installation; the result has a reason if it does not fit."""
     if facts.error:
         return Found(line, facts, reason=f"{line.module} can't be imported: {facts.error}")
     name = line.package or line.module
@@ -151,9 +151,9 @@ def package_version(package: str, installed: Installed) -> str | None:
 
 # --- Cells ----------------------------------------------------------------------------------------------------------
 def own_cells(every: Sequence[Cell], found: Sequence[Found], host: Host, cpu: bool = False) -> list[Cell]:
-    """The cells of a matrix as such an installation has them: on the GPUs that it can use, else on the CPU.
+    """Return the matrix's cells for such an installation: on the GPUs that it can use, else on the CPU.
 
-    With ``cpu`` they are on the CPU whatever there is.
+    With ``cpu`` they are always on the CPU.
     """
     usable_of = {entry.line.library: models_of(entry.facts, host) for entry in found if not entry.reason}
     models = {library: () if cpu else usable for library, usable in usable_of.items()}
@@ -168,7 +168,7 @@ def own_cells(every: Sequence[Cell], found: Sequence[Found], host: Host, cpu: bo
 
 
 def models_of(facts: Facts, host: Host) -> tuple[str, ...]:
-    """The models of GPU that an installation can use on a machine; those that are only imagined count for none."""
+    """Return the GPU models that an installation can use on a machine; imagined ones don't count."""
     return host.models if facts.cuda and facts.cards and not host.imagined else ()
 
 
@@ -201,7 +201,7 @@ def planned(
 
 def cell_reason(cell: Cell, entry: Found, host: Host) -> str:
     """Why a cell can't run in an installation; empty if it can."""
-    there = len(host.of_model(cell.gpu))
+    there = host.most_together(cell.gpu)
     if cell.gpu != "none" and there < cell.n_gpus:
         return f"{there} × {gpus.title_of(cell.gpu)} on this machine, {cell.n_gpus} are needed"
     capability = host.capability_of(cell.gpu)
@@ -220,7 +220,7 @@ def cell_reason(cell: Cell, entry: Found, host: Host) -> str:
 
 
 def script_misfit(cell: Cell, installed: Installed) -> str:
-    """What one script of a library needs that the others don't; empty if it is there."""
+    """Return what one script of a library lacks that the others don't need; empty if nothing."""
     package, oldest, brought = NEWER.get((cell.library, cell.workload), ("", (), ""))
     there = numbers(package_version(package, installed) or "") if package else ()
     old = bool(package) and there < oldest
@@ -228,6 +228,6 @@ def script_misfit(cell: Cell, installed: Installed) -> str:
 
 
 def tf32_reason(cell: Cell, entry: Found) -> str:
-    """PyTorch before 2.9 knows no name for TF32 in all of its parts."""
+    """Why TF32 can't be chosen: PyTorch before 2.9 has no name for it in all of its parts; empty if it can."""
     old = entry.line.module == "torch" and numbers(entry.facts.version or "") < TF32_BY_NAME
     return "tf32 is chosen by a name that came with PyTorch 2.9" if old and cell.precision == "tf32" else ""

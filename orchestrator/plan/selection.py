@@ -1,9 +1,14 @@
 """Which cells a person means: globs over their ids and addresses."""
 
 import difflib
+import fnmatch
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import bracex
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.workloads import workloads
@@ -17,11 +22,16 @@ from orchestrator.system.host import Host, described
 
 
 def selector(only: Sequence[str], skip: Sequence[str]) -> Callable[[Cell], bool]:
-    """A test of cells by globs with braces, against the id and against all axes written out."""
-    from wcmatch import fnmatch
+    """Return a predicate that matches cells by globs with braces, against the id and all axes written out."""
+    from wcmatch import fnmatch as globs
+    from wcmatch._wcparse import PatternLimitException
 
     def compiled(patterns: Sequence[str]) -> Callable[[str], bool]:
-        matcher = fnmatch.compile(list(patterns), flags=fnmatch.BRACE | fnmatch.FORCEUNIX)
+        try:
+            matcher = globs.compile(list(patterns), flags=globs.BRACE | globs.FORCEUNIX)
+        except PatternLimitException:
+            what = f"The braces of {' '.join(patterns)[:200]} stand for more than 1,000 patterns."
+            raise SelectionError(what, remedy="Select with * instead, or in several runs.") from None
         return lambda text: bool(matcher.match(text))
 
     wanted, unwanted = compiled(only or ["*"]), compiled(skip or [])
@@ -29,7 +39,7 @@ def selector(only: Sequence[str], skip: Sequence[str]) -> Callable[[Cell], bool]
 
 
 def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> list[Cell]:
-    """The cells that the selectors leave; raises SelectionError, with ids that are near, where they leave none."""
+    """Return the cells that the selectors keep; raises SelectionError, with similar ids, if they keep none."""
     if not only and not skip:
         return list(every)
     keep = selector(only, skip)
@@ -45,13 +55,26 @@ def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> l
     return chosen
 
 
-class Models(tuple[str, ...]):
-    """The words for GPUs that anybody may know; beside them, one with a digit or hyphen may be any card's: titan-v."""
+ANY_CARD = re.compile(r"(?=.*[a-z])(?=.*[0-9-])[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+"""A word that may be the model of any card."""
 
-    __slots__ = ()
+
+class Models(tuple[str, ...]):
+    """The well-known words for GPUs; besides them, any word with a digit or hyphen may be a card's: titan-v.
+
+    Cards of this machine may have a plain word; ``here`` is called only for a word that is not known otherwise.
+    """
+
+    here: Callable[[], Sequence[str]]
+
+    def __new__(cls, words: Iterable[str], here: Callable[[], Sequence[str]] = tuple) -> "Models":
+        """Make it from the words, and ``here``, which returns the models of this machine's cards."""
+        made = super().__new__(cls, words)
+        made.here = here
+        return made
 
     def __contains__(self, word: object) -> bool:
-        return super().__contains__(word) or any(letter.isdigit() or letter == "-" for letter in str(word))
+        return super().__contains__(word) or ANY_CARD.fullmatch(str(word)) is not None or word in self.here()
 
 
 def known_words() -> dict[str, Iterable[str]]:
@@ -81,26 +104,64 @@ def selected_cells(
     """
     known = known_words()
 
+    @cache
     def here() -> Sequence[str]:
-        return machine().models
+        return () if are_for_cpus(only) else machine().models
+
+    known["gpu"] = Models(known["gpu"], here)
 
     every = cells_of_file(path, profile, known, overrides, here)
     try:
         return select(every, only, skip)
     except SelectionError as error:
-        if any("cuda" in pattern for pattern in only):
-            error.why = f"GPUs: {'; '.join(described(machine()))}."
+        gpus_here = f"GPUs: {'; '.join(described(machine()))}." if ask_for_gpus(only, known) else ""
         keep = selector(only, skip)
         elsewhere = {
             name: found
             for name in read(path)[0].profiles
             if (found := list(filter(keep, cells_of_file(path, name, known, overrides, here))))
         }
-        raise outside_of(profile, every, elsewhere) if elsewhere else error from None
+        wrong = outside_of(profile, every, elsewhere) if elsewhere else error
+        wrong.why = " ".join(filter(None, (wrong.why, gpus_here)))
+        raise wrong from None
+
+
+def are_for_cpus(patterns: Sequence[str]) -> bool:
+    """Whether all selectors name the platform cpu, so that no card needs to be looked for."""
+    return bool(patterns) and all(re.search(r"/cpu(/|$)", each) for each in expanded(patterns))
+
+
+def expanded(patterns: Sequence[str]) -> list[str]:
+    """Selectors with their braces written out, as far as they don't stand for too many."""
+    every = []
+    for pattern in patterns:
+        try:
+            every += bracex.expand(pattern)
+        except bracex.ExpansionLimitException:
+            every.append(pattern)
+    return every
+
+
+def ask_for_gpus(patterns: Sequence[str], known: Mapping[str, Iterable[str]] | None = None) -> bool:
+    """Whether selectors name a card or a platform that needs one: ``pytorch/*/cuda12``, ``*/a100``, ``*/rtx-4090``."""
+    known = known or known_words()
+    if are_for_cpus(patterns):
+        return False
+    others = {word for axis, words in known.items() if axis not in ("platform", "gpu") for word in words}
+    words = {word for pattern in expanded(patterns) for word in pattern.split("/")} - others - {"none", "cpu"}
+    return any(names_gpus(word, known) for word in words)
+
+
+def names_gpus(word: str, known: Mapping[str, Iterable[str]]) -> bool:
+    """Whether a part of a selector names a platform with a GPU, or a card; ``*`` alone names nothing."""
+    if not any(sign in word for sign in "*?[!"):
+        return word in known["platform"] or word in known["gpu"] or word.startswith("cuda")
+    listed = {*gpus.CUDA, *gpus.KNOWN}
+    return bool(word.strip("*")) and any(fnmatch.fnmatchcase(each, word) for each in listed)
 
 
 def outside_of(profile: str | None, every: Sequence[Cell], elsewhere: Mapping[str, Sequence[Cell]]) -> SelectionError:
-    """The error for a selection of cells that other profiles have, of which ``every`` cell of this one is none."""
+    """Return the error for a selection that only other profiles have; ``every`` are the cells of this one."""
     first = next(iter(elsewhere.values()))[0]
     libraries = list(dict.fromkeys(cell.library for cell in every))
     if first.library not in libraries:

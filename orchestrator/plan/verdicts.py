@@ -22,11 +22,14 @@ from orchestrator.system.library_folders import remembered
 from orchestrator.system.terminal import command_line
 
 UNVERIFIED = "unverified: "
-"""How the reason begins of a cell that is not run only because nobody has seen it work."""
+"""Prefix of the reason of a cell that is not run only because nobody has seen it work."""
 UNSEEN_VARIANTS: Mapping[str, str] = {
     "pretrained": "the library's hub was out of reach when it was written; seen to load a file of the same format",
 }
 """Variants that nobody has seen work, and why."""
+
+UNTOLD = "the driver does not tell its compute capability: not checked"
+"""The note about a card of which nobody knows what runs on it."""
 
 
 class Place(Protocol):
@@ -38,13 +41,13 @@ class Place(Protocol):
         """Reasons are remembered per place."""
 
     def machine(self) -> Host:
-        """What GPUs and driver are there."""
+        """Return the GPUs and driver of the place."""
 
     def unavailable(self, image: Image) -> str | None:
         """Why an image can't be had there, or None."""
 
     def machine_code(self, image: Image) -> Scan | None:
-        """What GPUs the image has code for, if it is there and was looked into."""
+        """Return the GPUs that the image has code for, if it is there and was scanned."""
 
     def built_on(self, image: Image) -> str:
         """The bases of the image, by digest or as what stands in for them; empty where there are none."""
@@ -62,7 +65,7 @@ class Verdict(StrEnum):
 class Planned:
     """A cell with its verdict. ``key`` and ``image`` are set unless the cell is incompatible.
 
-    ``note`` is what to know of one that is not; ``lacks_gpu`` says that nothing but this machine's GPUs is in the way.
+    ``note`` is a remark on one that is not; ``lacks_gpu`` says that only this machine's GPUs are in the way.
     ``base`` is what its image is built on, ``digest`` that of an image of somebody else's, with a script of its own.
     """
 
@@ -78,7 +81,7 @@ class Planned:
 
     @property
     def columns(self) -> dict[str, str | None]:
-        """What a row says of its image."""
+        """The columns of a row about the image."""
         assert self.image is not None
         return {**self.image.columns, "base": self.base or None}
 
@@ -125,7 +128,7 @@ def images_of(cells: Sequence[Cell], engine: Place, unverified: bool = False) ->
 
 
 def hopeless(what: str, reasons: Iterable[str], kind: type[RosettaError] = SelectionError) -> RosettaError:
-    """The error for a selection of which nothing is left, with the first few of its reasons."""
+    """Return the error for a selection of which nothing is left, with its first few reasons."""
     distinct = sorted(set(reasons))
     shown = "; ".join(distinct[:3]) + ("; …" if len(distinct) > 3 else "")
     remedy = "'rosetta plan --all' prints every cell with its reason."
@@ -187,12 +190,12 @@ def card_reason(cell: Cell, image: Image, engine: Place, host: Host) -> str | No
 
 @remembered
 def support(image: Image, engine: Place, capability: Capability) -> Answer:
-    """How an image gets on with a GPU: by what was found in it, and by what its YAML or its CUDA version declares.
+    """Return how an image supports a GPU: by what was found in it, and by what its YAML or CUDA version declares.
 
-    What its YAML declares holds beside what was found: some compile their kernels while they run, and their compiler
-    knows no newer card. What CUDA's own libraries have serves where nothing else is known.
+    What its YAML declares counts besides what was found: some compile their kernels while they run, and their compiler
+    knows no newer card. CUDA's own libraries decide if nothing else is known.
     """
-    scan, spec, toolkit = engine.machine_code(image), image.spec, gpus.CUDA[image.platform]
+    scan, spec = engine.machine_code(image), image.spec
     name = f"{image.framework.framework} {spec.version}"
     found = runs_on(scan, capability) if scan else Answer(Support.UNKNOWN)
     if spec.architectures or spec.ptx:
@@ -200,22 +203,29 @@ def support(image: Image, engine: Place, capability: Capability) -> Answer:
         return declared if found.support is Support.UNKNOWN else worst(found, declared)
     if found.support is not Support.UNKNOWN:
         return found
+    return support_of_cuda(image.platform, capability)
+
+
+def support_of_cuda(platform: str, capability: Capability) -> Answer:
+    """Return how the libraries of a platform's CUDA version support a GPU."""
+    toolkit = gpus.CUDA[platform]
     return support_of_list(f"CUDA {gpus.text(toolkit.version)}", toolkit.architectures, (), capability)
 
 
 def unseen(cell: Cell, image: Image | None) -> str | None:
-    """What nobody has seen work of a cell, its image or its variant; None if it has been."""
+    """Return why a cell's image or variant counts as unverified; None if somebody has seen it work."""
     image_unseen = image.spec.unverified if image else ""
     said = image_unseen or UNSEEN_VARIANTS.get(cell.variant, "")
     return UNVERIFIED + said if said else None
 
 
 def notes_of(cell: Cell, image: Image, engine: Place, host: Host) -> str:
-    """What a person should know of a cell that is ready: it is the first of its kind, or compiles before it runs."""
+    """Return what to know about a ready cell: that it is unverified or unchecked, or compiles before it runs."""
     capability = host.capability_of(cell.gpu) if cell.gpu != "none" else None
     answer = support(image, engine, capability) if capability else None
     compiling = answer.reason if answer and answer.support is not Support.NATIVE else ""
-    return "; ".join(filter(None, [unseen(cell, image), compiling]))
+    unchecked = UNTOLD if capability is None and cell.gpu != "none" else ""
+    return "; ".join(filter(None, [unseen(cell, image), compiling, unchecked]))
 
 
 def host_reason(cell: Cell, host: Host) -> str | None:
@@ -224,7 +234,7 @@ def host_reason(cell: Cell, host: Host) -> str | None:
 
 
 def data_reason(cell: Cell) -> str | None:
-    """Why the data of a cell is not to be had by itself: sets of many gigabytes are fetched only when asked for."""
+    """Why a cell's data is not fetched automatically: sets of many gigabytes are fetched only on request."""
     dataset = dataset_of(cell)
     absent = dataset is not None and not cell.parity and not data_digest(dataset)
     return f"its data is not here: 'rosetta data fetch {dataset}' brings it" if absent else None

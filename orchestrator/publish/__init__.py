@@ -1,1 +1,1 @@
-"""Images and rows → others; others' rows → the same cells here."""
+"""Publish images and rows for others, and reproduce others' rows here."""

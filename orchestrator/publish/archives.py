@@ -1,7 +1,6 @@
-"""Images as OCI archives with checksums, for machines without internet; archives from others are read with distrust."""
+"""Images as OCI archives with checksums, for machines without internet; archives from others are not trusted."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,15 @@ import docker
 
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.errors import BuildError, DiskError, ResultError
+from orchestrator.images.foreign_archives import MAKE, Archived, opened
 from orchestrator.images.image import Image
-from orchestrator.publish.foreign_archives import MAKE, Archived, opened
-from orchestrator.system.regular_files import read_regular
+from orchestrator.images.saved import SUMS, file_name, sums_of
 from orchestrator.system.terminal import Say, plain
 from orchestrator.system.text_files import write_text
 
-SUMS = "SHA256SUMS"
-"""As sha256sum writes it, so that it can be checked without this program."""
-
-LINE = re.compile(r"([0-9a-f]{64})  ([a-z0-9][A-Za-z0-9_.-]{0,200}\.tar)")
-LARGEST_SUMS = 2**20
-
 
 def save(api: docker.APIClient, images: Sequence[Image], folder: Path, say: Say) -> None:
-    """Write an archive for each image, and the sums of all that are in the folder.
+    """Write an archive for each image, and the checksums of all archives in the folder.
 
     Raises BuildError for an image that is not here, DiskError.
     """
@@ -60,7 +53,7 @@ def write_archive(chunks: Iterable[bytes], path: Path) -> str:
 
 
 def load(api: docker.APIClient, folder: Path, say: Say) -> None:
-    """Load all archives of a folder, after all of them were found to be what SHA256SUMS says and no other image's.
+    """Load all archives of a folder, once all match SHA256SUMS and hold the images that they are named after.
 
     What the engine gets is written anew from what was read. Raises ResultError, and then has loaded nothing; DiskError
     where a copy has no room; BuildError if the engine refuses.
@@ -77,14 +70,9 @@ def load(api: docker.APIClient, folder: Path, say: Say) -> None:
 
 
 def require_name(archived: Archived, path: Path) -> None:
-    """Raise ResultError for an archive that is named after another image than it holds."""
+    """Raise ResultError if an archive is named after another image than it holds."""
     if path.name != file_name(archived.tag):
         raise ResultError(f"{path} holds {archived.tag}, which its name does not say.", remedy=MAKE)
-
-
-def file_name(tag: str) -> str:
-    """The name of an image's archive."""
-    return tag.removeprefix("rosetta/").replace(":", "-") + ".tar"
 
 
 def hand_over(api: docker.APIClient, archived: Archived, path: Path) -> None:
@@ -99,19 +87,6 @@ def hand_over(api: docker.APIClient, archived: Archived, path: Path) -> None:
         raise BuildError(f"The engine did not take {path}.", explain(error)) from None
     if layers != archived.diff_ids:
         raise BuildError(f"The engine has another {archived.tag} than {path} holds: somebody gave its name away.")
-
-
-def sums_of(folder: Path) -> dict[str, str]:
-    """The sums of a folder's archives by name; raises ResultError."""
-    path = folder / SUMS
-    try:
-        lines = read_regular(path, LARGEST_SUMS).decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResultError(f"{path} can't be read.", f"{error}.", MAKE) from None
-    found = [LINE.fullmatch(line) for line in lines]
-    if not lines or not all(found):
-        raise ResultError(f"{path} is no list of sums of archives.")
-    return {match[2]: match[1] for match in found if match}
 
 
 def listed(api: docker.APIClient) -> Iterator[tuple[str, int, str]]:

@@ -1,4 +1,4 @@
-"""What an image is: looked at from outside by the engine, and from inside by a small script in a container of it."""
+"""Examine an image: from outside through the engine, and from inside by a small script in a container of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ ANACONDA = (
     " need a licence, and passing it on may need another"
 )
 CUDA_WHEELS = ("-cu11", "-cu12", "-cu13")
-"""How the names of NVIDIA's wheels end."""
+"""Suffixes of NVIDIA's wheel names."""
 
 Text = Annotated[str, StringConstraints(max_length=500)]
 
@@ -39,7 +39,7 @@ class Package(Strict):
     """Something that is installed: a package, ``python`` itself, or a library.
 
     ``bundled`` is a library that lies ``within`` a package, or is linked into it; ``file`` one that no package brought,
-    ``within`` a folder. ``sha256`` is that of its file, or of the list that a package has of its files and their sums.
+    ``within`` a folder. ``sha256`` is that of its file, or of a package's list of its files and their checksums.
     """
 
     kind: Literal["deb", "pypi", "cran", "python", "bundled", "file"]
@@ -51,7 +51,7 @@ class Package(Strict):
 
 
 class Inventory(Strict):
-    """What the script has found inside an image."""
+    """What the script found inside an image."""
 
     python: Text
     packages: Annotated[list[Package], Field(max_length=20_000)]
@@ -95,13 +95,13 @@ def examine(api: docker.APIClient, image: Image) -> Examined:
 
 
 def step_of(command: str) -> str:
-    """What made a layer, in a few words: never the whole command, which may name a builder's own places."""
+    """Say in a few words what made a layer: never the whole command, which may name the builder's own paths."""
     words = command.split("/bin/sh -c", 1)[-1].split()
     return " ".join(words[:2]) if words[:1] == ["COPY"] else (" ".join(words[:1]) or "base image")
 
 
 def inventory_of(api: docker.APIClient, image: str) -> Inventory:
-    """What the script finds in an image; raises BuildError if it says nothing of use."""
+    """Return what the script finds in an image; raises BuildError if its output is invalid."""
     said = run_script(api, image, SCRIPT)
     try:
         return Inventory.model_validate_json(said, strict=True)
@@ -112,7 +112,7 @@ def inventory_of(api: docker.APIClient, image: str) -> Inventory:
 
 
 def labels_of(found: Examined, commit: tuple[str, bool] | None) -> dict[str, str]:
-    """What the published image says of itself beyond what it says already; empty values are left out."""
+    """Return the labels that the published image gets in addition to its own; empty values are left out."""
     image, stage = found.image, found.image.stage
     conda = dict(package.split("=", 1) for package in stage.packages) if stage else {}
     if "cudnn" not in image.spec.cuda:
@@ -133,13 +133,13 @@ def labels_of(found: Examined, commit: tuple[str, bool] | None) -> dict[str, str
 
 
 def notes_of(found: Examined) -> list[str]:
-    """Whose terms come with an image, apart from the licences of its packages."""
+    """Return notes on the terms that come with an image, apart from the licences of its packages."""
     from_anaconda = found.image.stage and found.labels.get(cuda_sources.LABEL) == "anaconda"
     return [NVIDIA] * (found.image.platform != "cpu") + [ANACONDA] * bool(from_anaconda)
 
 
 def page_about(name: str, found: Examined, labels: Mapping[str, str]) -> str:
-    """Markdown about an image: what it says of itself, its layers, its packages."""
+    """Return Markdown about an image: its labels, layers, files and packages."""
     lines = [f"# {name}", "", f"Image `{found.id}`, {found.size / 2**20:,.0f} MB.", "", "| label | |", "| --- | --- |"]
     lines += [f"| `{key}` | {escaped(value)} |" for key, value in sorted({**found.labels, **labels}.items())]
     lines += ["", "## Layers", "", "| made by | MB |", "| --- | ---: |"]
@@ -155,5 +155,5 @@ def page_about(name: str, found: Examined, labels: Mapping[str, str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text of others as a table takes it: no markup, no line breaks."""
+    """Escape others' text for a Markdown table: no markup, no line breaks."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|" else letter for letter in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Names of images in registries; those that come with results are not trusted, and checked letter by letter."""
+"""Names of images in registries; those from results are not trusted, and checked character by character."""
 
 import re
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class ImageName:
 
     @property
     def pullable(self) -> str:
-        """What is pulled: by the digest alone, wherever the tag has gone."""
+        """The reference to pull: by digest alone, wherever the tag points now."""
         return f"{self.repository}@{self.digest}"
 
 
 def parse(text: str) -> ImageName:
-    """A full reference; raises ResultError for anything else."""
+    """Parse a full reference; raises ResultError for anything else."""
     found = REFERENCE.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
         raise ResultError(f"{text[:100]!r} is no image in a registry by tag and digest.")
@@ -41,7 +41,7 @@ def parse(text: str) -> ImageName:
 
 
 def checked_registry(text: str) -> str:
-    """HOST/NAMESPACE as it is; raises RegistryError if it is something else."""
+    """Return HOST/NAMESPACE as it is; raises RegistryError for anything else."""
     if len(text) > LONGEST // 2 or not REGISTRY.fullmatch(text):
         raise RegistryError(f"{text[:100]!r} is no registry.", remedy="It looks like ghcr.io/me or localhost:5000/me.")
     return text

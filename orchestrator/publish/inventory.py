@@ -48,7 +48,7 @@ INSIDE = {
     "SQLite": re.compile(rb"SQLite format 3\0(?:.{0,4096}?)(\d\.\d{1,2}\.\d{1,2})\0", re.S),
     "zlib": re.compile(rb" deflate (\d+\.\d+[.\d]*) Copyright"),
 }
-"""What libraries say of themselves in their own bytes, also where they are linked into another one."""
+"""The versions that libraries state in their own bytes, also where they are linked into another one."""
 
 
 def headers(text: str) -> Message:
@@ -57,7 +57,7 @@ def headers(text: str) -> Message:
 
 
 def read(path: str) -> str:
-    """A text file, whatever its bytes; nothing where there is none, or none that may be read."""
+    """Return the text of a file, whatever its bytes; empty if it is missing or can't be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -66,7 +66,7 @@ def read(path: str) -> str:
 
 
 def sum_of(path: str) -> Optional[str]:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file; None if it can't be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
@@ -80,7 +80,7 @@ def package(kind: str, name: str, version: Optional[str], licence: Optional[str]
 
 
 def real(path: str, known: Dict[str, str]) -> str:
-    """A path without links on the way to it: /lib is /usr/lib."""
+    """Resolve the links among a path's folders: /lib is /usr/lib."""
     folder, name = os.path.split(path)
     if folder not in known:
         known[folder] = os.path.realpath(folder)
@@ -88,7 +88,7 @@ def real(path: str, known: Dict[str, str]) -> str:
 
 
 def debian(owners: Owners) -> Iterator[Package]:
-    """What dpkg has installed."""
+    """Yield the packages that dpkg has installed."""
     known: Dict[str, str] = {}
     for found in map(headers, read(os.path.join(DPKG, "status")).split("\n\n")):
         if found["Status"] != "install ok installed":
@@ -105,7 +105,7 @@ def debian(owners: Owners) -> Iterator[Package]:
 
 
 def python(owners: Owners) -> Iterator[Package]:
-    """What lies on the path of this interpreter with metadata of its own, and the libraries in it."""
+    """Yield what has metadata on this interpreter's path, and the libraries in it."""
     for folder in filter(os.path.isdir, sys.path):
         for pattern in ("*.dist-info/METADATA", "*.egg-info/PKG-INFO"):
             for path in glob.glob(os.path.join(folder, pattern)):
@@ -129,7 +129,7 @@ def files_of(folder: str, place: str) -> Iterator[Tuple[str, Optional[str]]]:
 
 
 def hexadecimal(told: str) -> Optional[str]:
-    """``sha256=`` and base64 without its end, as RECORD has it."""
+    """Convert RECORD's ``sha256=`` and base64 without padding to hexadecimal; None for anything else."""
     kind, _, text = told.partition("=")
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex() if kind == "sha256" else None
@@ -156,7 +156,7 @@ def libraries(files: Dict[str, Optional[str]], within: str) -> Iterator[Package]
 
 
 def named(path: str) -> Optional[Tuple[str, Optional[str]]]:
-    """The name of a shared library and its version, by its file; None for what is none, as a module of Python's."""
+    """The name of a shared library and its version, by its file; None if it is none, such as a Python module."""
     file = os.path.basename(path)
     found = OPENBLAS.match(file)
     if found:
@@ -176,7 +176,7 @@ def marks(path: str) -> Dict[str, str]:
 
 
 def licence_of(found: Message) -> Optional[str]:
-    """A short name; some packages put the whole text where the name belongs, and some say it among their classes."""
+    """Return a licence's short name; some packages put the whole text there, some name it in their classifiers."""
     name = found["License-Expression"] or found["License"] or ""
     if 0 < len(name) <= 100 and "\n" not in name:
         return str(name)
@@ -258,7 +258,7 @@ def device(path: str) -> Optional[int]:
 
 
 def owner(path: str, owners: Owners) -> str:
-    """The kind of package that a file belongs to: byte code to that of its source."""
+    """Return the kind of package that a file belongs to; byte code belongs to that of its source."""
     folder, name = os.path.split(path)
     if name.endswith(".pyc") and os.path.basename(folder) == "__pycache__":
         path = os.path.join(os.path.dirname(folder), name.split(".")[0] + ".py")
@@ -277,14 +277,14 @@ def sizes(owners: Owners) -> Dict[str, int]:
 
 
 def distinct(packages: Iterable[Package]) -> List[Package]:
-    """Each once, in a fixed order; what has no name was no package."""
+    """Return each package once, in a fixed order; what has no name was no package."""
     every = {tuple(str(p.get(key)) for key in ("kind", "within", "name", "version", "sha256")): p for p in packages}
     named = [every[key] for key in sorted(every) if every[key]["name"]]
     return [each for each in named if each["version"] or each["kind"] in ("bundled", "file")]
 
 
 def main() -> None:
-    """Print it."""
+    """Print the inventory."""
     owners: Owners = {}
     packages = [found for of in (debian, python, r, interpreter, elsewhere) for found in of(owners)]
     told = {"python": platform.python_version(), "packages": distinct(packages), "sizes": sizes(owners)}

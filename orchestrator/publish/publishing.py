@@ -1,4 +1,4 @@
-"""Images → a registry, with readable tags that never move silently, and what says what is in them.
+"""Publish images to a registry, with readable tags that never move silently, and lists of what is in them.
 
 The published image is the built one with more labels: it has the same layers, but an id of its own. The lock file
 knows both, so that rows of results, which name the built image, find the published one.
@@ -40,7 +40,7 @@ STAND_IN = "rosetta.stand-in"
 
 @dataclass(frozen=True)
 class Draft:
-    """What is to be published: where to, what it says of itself, and the digest that its tag has already, if any."""
+    """An image to publish: its destination, its labels, and the digest that its tag has already, if any."""
 
     repository: str
     tag: str
@@ -72,7 +72,7 @@ class Published:
 
 
 def draft(api: docker.APIClient, image: Image, where: str, *, move: bool) -> Draft:
-    """Look at an image and at the place that it is to have; raises RegistryError, BuildError.
+    """Examine an image and its destination; raises RegistryError, BuildError.
 
     ``move`` says that it does not matter which image the tag has.
     """
@@ -94,7 +94,7 @@ def draft(api: docker.APIClient, image: Image, where: str, *, move: bool) -> Dra
 
 
 def digest_there(api: docker.APIClient, name: str, move: bool) -> str | None:
-    """The digest that a tag has, or None; raises RefusedError if that is not told and the tag may not ``move``.
+    """Return a tag's digest, or None; raises RefusedError if the registry does not tell and it may not ``move``.
 
     Some registries refuse to look at a repository that is not there yet as they refuse a wrong login. A push would tell
     the two apart, but it could move a tag that this login may write and not see.
@@ -141,7 +141,7 @@ def publish(connection: Connection, drafted: Draft, *, move: bool, say: Say) -> 
 def push_sbom(api: docker.APIClient, drafted: Draft, digest: str) -> str:
     """Push the SBOM as an image of one file beside the image; returns its digest.
 
-    So the engine's login serves for it as well, and any registry takes it, also those that know no referrers.
+    So the engine's login works for it as well, and any registry takes it, also one without referrers.
     """
     content, archive, tag = drafted.sbom.encode(), io.BytesIO(), f"{drafted.tag}.sbom"
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -157,7 +157,7 @@ def push_sbom(api: docker.APIClient, drafted: Draft, digest: str) -> str:
 
 
 def sign(published: Published) -> None:
-    """Have cosign sign an image by its digest, as the user has set it up; raises RegistryError."""
+    """Sign an image by its digest with cosign, as the user has set it up; raises RegistryError."""
     name, _, digest = published.image.rpartition("@")
     target = f"{name.rpartition(':')[0]}@{digest}"
     if shutil.which("cosign") is None:
@@ -168,14 +168,14 @@ def sign(published: Published) -> None:
 
 # --- What is handed out with the images ---------------------------------------------------------------------------
 def write_page_and_sbom(drafted: Draft, folder: Path) -> None:
-    """The page about an image and its SBOM, as files."""
+    """Write the page about an image, and its SBOM."""
     name = drafted.found.image.tag.removeprefix("rosetta/").replace(":", "-")
     write_text(folder / f"{name}.md", page_about(drafted.name, drafted.found, drafted.labels))
     write_text(folder / f"{name}.cdx.json", drafted.sbom)
 
 
 def write_lock(folder: Path, every: Sequence[Published]) -> None:
-    """Note what was published, beside what was before; each tag once."""
+    """Add what was published to the lock file; each tag is listed once."""
     path = folder / LOCK
     try:
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -191,9 +191,9 @@ def tag_of(image: str) -> str:
 
 
 def with_references(results: "pa.Table", every: Sequence[Published]) -> "tuple[pa.Table, int]":
-    """Results of which each row that ran in one of these very images names it as others can pull it; and how many do.
+    """Return results whose rows that ran in these very images name them as others can pull them, and how many do.
 
-    A row of an image that was built anew since then is left as it is: nobody can get what it ran in.
+    A row of an image that was rebuilt since then is left as it is: nobody can get what it ran in.
     """
     import pyarrow as pa
 
@@ -206,7 +206,7 @@ def with_references(results: "pa.Table", every: Sequence[Published]) -> "tuple[p
 
 
 def draft_as_json(drafted: Draft, sign_it: bool) -> dict[str, Any]:
-    """Everything about a draft, for a person who wants to see it before."""
+    """Return everything about a draft, for a preview."""
     return {
         "image": drafted.name,
         "there": drafted.there or "nothing yet",

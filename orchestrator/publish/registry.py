@@ -1,4 +1,4 @@
-"""What the engine does with a registry for us. Logins are docker's own settings; no credentials are in our hands."""
+"""Registry access through the engine. Logins are docker's own settings; this program handles no credentials."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ def digest_of(api: docker.APIClient, name: str) -> str | None:
 
 
 def own_digests(api: docker.APIClient, image: str) -> set[str]:
-    """The digests under which the engine knows that registries have this very image."""
+    """Return the digests under which registries have this very image, as far as the engine knows."""
     found = api.inspect_image(image)["RepoDigests"] or []
     return {str(name).rpartition("@")[2] for name in found}
 
@@ -51,7 +51,7 @@ def pull(api: docker.APIClient, reference: ImageName) -> Mapping[str, Any]:
 
 
 def known(api: docker.APIClient, name: str) -> Mapping[str, Any] | None:
-    """What the engine knows of an image by its digest or id; None if it has none."""
+    """Return what the engine knows of an image, by its digest or id; None if the engine lacks it."""
     try:
         return dict(api.inspect_image(name))
     except ImageNotFound:

@@ -1,7 +1,7 @@
 """Published results → the same cells, in the same images, on this machine; and whether they come out as published.
 
 The file is all that is needed: the orchestrator that made it, and its images/ and workloads/, need not be here, as long
-as the contract is the same. The file is not trusted: what it says becomes a cell only letter by letter.
+as the contract is the same. The file is not trusted: what it says becomes a cell only after validation.
 """
 
 import tempfile
@@ -63,7 +63,7 @@ class PublishedImage(Image):
 
     @property
     def tag(self) -> str:
-        """What a row says ran: the whole reference."""
+        """The whole reference, which a row says ran."""
         return str(self.reference)
 
     @property
@@ -111,10 +111,10 @@ def pulled(connection: Connection, wanted: Sequence[Image], say: Say) -> dict[st
             say(f"{image.reference.pullable}: pulling")
             found = registry.pull(connection.api, image.reference)
         labels = found["Config"]["Labels"] or {}
-        if labels.get("rosetta.contract") != str(contract.CONTRACT):
+        if labels.get("rosetta.contract") != str(contract.RECEIVED):
             said = str(labels.get("rosetta.contract", "none"))[:20]
             raise BuildError(
-                f"{image.reference} follows contract {said}; this program knows {contract.CONTRACT}.",
+                f"{image.reference} follows contract {said}; this program knows {contract.RECEIVED}.",
                 remedy="Use the release of Rosetta Matrix that published it.",
             )
         if reason := odd_volumes(found["Config"]):
@@ -124,12 +124,12 @@ def pulled(connection: Connection, wanted: Sequence[Image], say: Say) -> dict[st
 
 
 def waiting(rows: Sequence[PublishedRow], folder: Path) -> list[PublishedRow]:
-    """The runs that have no result here yet."""
+    """Return the runs that have no result here yet."""
     return [row for row in rows if not ResultsFolder(folder).result(key_of(row), row.cell.id).exists()]
 
 
 def announced(rows: Sequence[PublishedRow], api: docker.APIClient) -> Iterator[str]:
-    """What is about to be run, from where: a line for each image, and below it one for each of its cells."""
+    """Yield what is about to run and from where: a line for each image, and below it one for each of its cells."""
     for image in dict.fromkeys(row.image for row in rows):
         there = registry.known(api, image.reference.pullable) is not None
         yield f"{image.reference}: {'is here' if there else 'will be pulled'}"
@@ -137,7 +137,7 @@ def announced(rows: Sequence[PublishedRow], api: docker.APIClient) -> Iterator[s
 
 
 def read(source: str, say: Say = silent) -> "pa.Table":
-    """Published results from a file or URL, and what of them was refused; raises ResultError."""
+    """Return published results from a file or URL; ``say`` is told what was refused. Raises ResultError."""
     if not is_url(source):
         return gather([Path(source)], say)
     with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +147,7 @@ def read(source: str, say: Say = silent) -> "pa.Table":
 
 
 def download(url: str, path: Path) -> None:
-    """Fetch a file of results, and no more bytes than one may have; raises ResultError."""
+    """Download a file of results, if it is no larger than one may be; raises ResultError."""
     import requests
 
     try:
@@ -177,7 +177,7 @@ def is_private(url: str) -> bool:
 
 
 def examined(table: "pa.Table") -> Iterator[tuple[str, PublishedRow | str]]:
-    """Each run's cell, and it as it can be run again, or why not; the newest of the same runs last."""
+    """Yield each run's cell with the row to run again, or why it can't be; the newest of the same runs last."""
     # Without the column itself: to make a time of it, Arrow would import pandas.
     for row in table.sort_by("started").drop_columns("started").to_pylist():
         if row["status"] != Status.INCOMPATIBLE and row["parity"] is None:
@@ -198,7 +198,7 @@ def chosen(table: "pa.Table", only: Sequence[str], skip: Sequence[str]) -> list[
 
 
 def refused(table: "pa.Table", only: Sequence[str]) -> list[tuple[str, str]]:
-    """The cells that can't be run again, by name, and why; names of others' cells are not sure to be any."""
+    """Return the names of cells that can't be run again, and why; names from others may not be cells at all."""
     from wcmatch import fnmatch
 
     globs, flags = list(only) or ["*"], fnmatch.BRACE | fnmatch.FORCEUNIX | fnmatch.DOTMATCH
@@ -207,9 +207,9 @@ def refused(table: "pa.Table", only: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def published_row(row: Mapping[str, Any]) -> PublishedRow:
-    """A row as something to run; raises ResultError that says what is wrong with it."""
-    if row["contract"] != contract.CONTRACT:
-        raise ResultError(f"It follows contract {row['contract']}; this program knows {contract.CONTRACT}.")
+    """Turn a row into something to run; raises ResultError that says what is wrong with it."""
+    if row["contract"] not in contract.UNDERSTOOD:
+        raise ResultError(f"It follows contract {row['contract']}; this program knows {contract.KNOWN}.")
     if row["status"] != Status.OK or row["quality"] is None or row["seconds"] is None:
         raise ResultError(f"It ended {row['status']} when it was published.")
     reference = image_names.parse(row["image"])
@@ -219,7 +219,7 @@ def published_row(row: Mapping[str, Any]) -> PublishedRow:
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:
-    """The cell of a row, as long as it was run; raises ResultError.
+    """Return the cell of a row, with the length that was run; raises ResultError.
 
     A full run is asked for without numbers, as it was: with them a container calls it shortened.
     """
@@ -240,11 +240,11 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
 
 
 def plan(rows: Sequence[PublishedRow], folder: Path, host: Host) -> list[Planned]:
-    """What is to be run here: what this machine has the GPU for, and has not run already."""
+    """Plan what to run here: what this machine has the GPU for, and has not run already."""
     planned = []
     for row in rows:
         cell, key = row.cell, key_of(row)
-        reason = machine_reason(cell.platform, cell.gpu, host)
+        reason = machine_reason(cell.platform, cell.gpu, host, cell.n_gpus)
         done = ResultsFolder(folder).result(key, cell.id).exists()
         verdict = Verdict.INCOMPATIBLE if reason else Verdict.DONE if done else Verdict.READY
         base, digest = row.row.get("base") or "", row.image.reference.digest
@@ -258,13 +258,13 @@ def key_of(row: PublishedRow) -> str:
 
 
 def results_of(rows: Sequence[PublishedRow], folder: Path, say: Say = silent) -> "pa.Table":
-    """What came of the runs, this time or before; what is refused is said."""
+    """Return the results of the runs, this time or before; ``say`` is told what is refused."""
     paths = [ResultsFolder(folder).result(key_of(row), row.cell.id) for row in rows]
     return gather([path for path in paths if path.exists()], say)
 
 
 def pairs(rows: Sequence[PublishedRow], mine: "pa.Table") -> list[Pair]:
-    """Each run that was repeated beside the published one."""
+    """Pair each repeated run with the published one."""
     published = {key_of(row): row.row for row in rows}
     found = []
     for row in mine.drop_columns("started").to_pylist():

@@ -1,4 +1,4 @@
-"""What is in an image → CycloneDX 1.5."""
+"""The contents of an image → CycloneDX 1.5."""
 
 import uuid
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ PURLS: Mapping[str, str] = {
 }
 
 HASHED = ("python", "bundled", "file")
-"""What has the sum of a file of its own; a package has the sum of the list of its files instead."""
+"""Kinds with the checksum of a file of their own; a package has that of the list of its files instead."""
 
 LICENCES: Mapping[str, str] = {
     "HDF5": "BSD-3-Clause",
@@ -48,11 +48,11 @@ LICENCES: Mapping[str, str] = {
     "libnv": "NVIDIA terms",
     "zlib": "Zlib",
 }
-"""The licences of libraries that wheels bring without a word, as their authors state them, by how they begin."""
+"""Licences of libraries that wheels bundle without naming one, as their authors state them, by name prefix."""
 
 
 def cyclonedx(name: str, image_id: str, inventory: Inventory) -> dict[str, Any]:
-    """The document; the same for the same image, so it carries no time."""
+    """Return the CycloneDX document; it carries no time, so the same image gives the same document."""
     title, _, version = name.rpartition(":")
     sizes = [{"name": f"rosetta:bytes:{kind}", "value": str(size)} for kind, size in sorted(inventory.sizes.items())]
     return {
@@ -98,7 +98,7 @@ def component(package: Package) -> dict[str, Any]:
 
 
 def licence_of(package: Package) -> str | None:
-    """The licence of a library that says nothing of it."""
+    """Return the licence of a library that does not state one itself; None if it is not known."""
     if package.kind not in ("bundled", "file"):
         return None
     beginnings = [name for name in LICENCES if package.name.startswith(name)]

@@ -10,7 +10,7 @@ from orchestrator.system.terminal import echo
 
 
 def show(pairs: Sequence[Pair], as_json: bool) -> None:
-    """Print it, for a person or for a program."""
+    """Print the pairs, for a person or as JSON."""
     if as_json:
         echo(json.dumps([asdict(pair) for pair in pairs]))
         return

@@ -1,4 +1,4 @@
-"""What a campaign would do and how long, and the page that it ends with."""
+"""What a campaign would do and how long it would take, and the page that it ends with."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 from orchestrator.cell.cell import DEFAULTS
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.report import markdown, parity
+from orchestrator.report.costs import COSTS
 from orchestrator.report.doctor import Finding
+from orchestrator.report.grids import Costs
 from orchestrator.report.markdown import escaped
 from orchestrator.report.tables import tables
 from orchestrator.system.terminal import plain
+from orchestrator.system.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LONGEST = 300
-"""Letters of a reason."""
+"""Most characters of a reason."""
 
 Estimate = Callable[[Planned], tuple[float, str]]
-"""Seconds for a cell, and where they come from."""
+"""Returns the estimated seconds for a cell, and the estimate's source."""
 
 
 @dataclass
@@ -52,7 +55,7 @@ class Page:
 
 
 def minutes(seconds: float) -> str:
-    """A duration as one plans by: "40 s", "12 min", "1 h 05 min"."""
+    """Format a duration for planning: "40 s", "12 min", "1 h 05 min"."""
     if seconds == float("inf"):
         return "no limit"
     if seconds < 90:
@@ -90,7 +93,7 @@ def step_lines(chosen: Sequence[Planned], left_out: Sequence[Planned], estimate:
 
 
 def total(cells: Iterable[Planned], estimate: Estimate) -> str:
-    """How long some cells take together."""
+    """Format how long some cells take together."""
     return minutes(sum(estimate(one)[0] for one in cells))
 
 
@@ -111,14 +114,14 @@ def page(content: Page, results: "pa.Table") -> str:
         *told(content.steps),
         *listed(reasons(content.impossible)),
         "## Times",
-        markdown.as_markdown(*tables(results, shares=True)).strip() or "Nothing was timed.",
+        markdown.as_markdown(*tables(results, costs=Costs([COSTS["peak"]]))).strip() or "Nothing was timed.",
         "## Parity",
         parity.markdown(results).strip(),
     ]
     if content.opponents:
         blocks += ["## Against scripts as those of 2018 were", indented(content.opponents)]
     blocks += ["## The machine", findings_table(content.findings)]
-    sound = f"Nothing wrong in {results.num_rows:,} rows, says `rosetta audit`."
+    sound = f"Nothing wrong in {counted(results.num_rows, 'row')}, says `rosetta audit`."
     blocks += ["## Audit", "\n".join(f"- {escaped(line)}" for line in content.audit) or sound]
     blocks += [f"The rows are in `{content.file}`. docs/submit.md says how to send both in."]
     return "\n\n".join(blocks) + "\n"
@@ -133,7 +136,7 @@ def steps_table(steps: Sequence[Told]) -> str:
 
 
 def told(steps: Sequence[Told]) -> Iterator[str]:
-    """What there is to say of single steps."""
+    """Yield the remarks on single steps as one list, if there are any."""
     lines = [f"- {one.name}: {escaped(' '.join(said.split())[:LONGEST])}" for one in steps for said in one.said]
     lines += [f"- {one.name}: left out for want of time: {escaped(one.left_out)}" for one in steps if one.left_out]
     if lines:
@@ -141,20 +144,20 @@ def told(steps: Sequence[Told]) -> Iterator[str]:
 
 
 def listed(lines: Iterable[str]) -> Iterator[str]:
-    """Lines as one list, if there is one."""
+    """Yield lines as one Markdown list, if there are any."""
     if every := [f"- {escaped(line)}" for line in lines]:
         yield "\n".join(every)
 
 
 def findings_table(findings: Sequence[Finding]) -> str:
-    """What the doctor found."""
+    """Return what the doctor found as a Markdown table."""
     lines = ["| | | |", "| --- | --- | --- |"]
     lines += [f"| {one.about} | {one.state} | {escaped(' '.join(one.said.split()))} |" for one in findings]
     return "\n".join(lines)
 
 
 def indented(text: str) -> str:
-    """Lines as they were printed, which Markdown leaves alone."""
+    """Indent lines as they were printed, so that Markdown leaves them alone."""
     return "\n".join(f"    {plain(line)}" for line in text.splitlines())
 
 

@@ -76,7 +76,7 @@ def numbers(one: Compared) -> tuple[str, str, str]:
 
 
 def rounds(seconds: float, count: int) -> str:
-    """A time and of how many rounds it is the median."""
+    """Format a time with the number of rounds that it is the median of."""
     return duration(seconds) + (f", n={count}" if count > 1 else "")
 
 

@@ -1,10 +1,10 @@
-"""What this machine has of what a run needs, and the remedy for what it lacks."""
+"""Check this machine for what a run needs, with remedies for what it lacks."""
 
 import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,12 +17,13 @@ from orchestrator.errors import RosettaError
 from orchestrator.images.architectures import Support
 from orchestrator.images.image import every_image
 from orchestrator.images.proxies import NAMES
-from orchestrator.plan.verdicts import support
+from orchestrator.plan.verdicts import support, support_of_cuda
 from orchestrator.system import file_locks
 from orchestrator.system.addresses import printable
+from orchestrator.system.cache import cache_folder
 from orchestrator.system.certificates import ca_bundle
-from orchestrator.system.gpus import CUDA, text
-from orchestrator.system.host import Host, described
+from orchestrator.system.gpus import CUDA, Capability, driver_text
+from orchestrator.system.host import BUILT_FOR, Found, Host, Kind, found_on
 from orchestrator.system.terminal import plain
 
 ROOM = 20 * 2**30
@@ -30,7 +31,7 @@ ROOM = 20 * 2**30
 
 
 class State(StrEnum):
-    """How a thing stands: there, not there but not needed by all, or lacking."""
+    """The state of a thing: there, not there but not needed by all, or lacking."""
 
     OK = "ok"
     NOTE = "note"
@@ -55,7 +56,7 @@ Check = Callable[[Engine, Path], Iterator[Finding]]
 
 
 def examine(engine: Engine, results: Path) -> Iterator[Finding]:
-    """All findings, as they are made; text of an engine or a driver is made harmless."""
+    """Yield all findings as they are made; text of an engine or a driver is made harmless."""
     for check in CHECKS:
         for found in check(engine, results):
             yield Finding(found.about, found.state, str(plain(found.said)), found.remedy)
@@ -66,13 +67,17 @@ def of_engine(engine: Engine, results: Path) -> Iterator[Finding]:
     if engine.name != "process":
         yield Finding("engine", State.OK, f"{engine.version}, on {engine.host}")
         return
-    remedy = "Install and start Docker: without it cells are plain processes, and not isolated."
-    yield Finding("engine", State.NOTE, "no container engine answers: cells run as processes", remedy)
+    remedy = "For containers install and start Docker, or name another engine: docs/podman.md, docs/apptainer.md."
+    yield Finding("engine", State.NOTE, "cells run as processes, without a container engine", remedy)
+
+
+BUILT_BY_DOCKER = ("docker", "ray")
+"""The engines whose images come from docker's command."""
 
 
 def of_builds(engine: Engine, results: Path) -> Iterator[Finding]:
     """Docker's plugins: without buildx no image can be built, without compose only 'docker compose up' is lost."""
-    if engine.name == "process":
+    if engine.name not in BUILT_BY_DOCKER:
         return
     for plugin, otherwise in (("buildx", State.LACKING), ("compose", State.NOTE)):
         if said := answer("docker", plugin, "version"):
@@ -82,48 +87,97 @@ def of_builds(engine: Engine, results: Path) -> Iterator[Finding]:
             yield Finding("builds", otherwise, f"the command 'docker {plugin}' does not work here", remedy)
 
 
+PATIENCE = 30
+"""Timeout in seconds for a command that prints its version, in case it waits for something."""
+
+
 def answer(*command: str) -> str:
-    """The first line that a command prints; nothing if it can't be run or fails."""
+    """Return the first line that a command prints; empty if it can't be run or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     return next(iter(done.stdout.splitlines()), "") if done.returncode == 0 else ""
 
 
-REMEDIES: Mapping[str, str] = {
-    "Container Toolkit": "Install the NVIDIA Container Toolkit, run 'nvidia-ctk runtime configure', restart Docker.",
-    "by UUID": "Name them so: 'nvidia-ctk cdi generate --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml'.",
-    "CDI": "Make the device list: 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'.",
-    "driver": "Install NVIDIA's driver on the engine's machine, and see that 'nvidia-smi' works there.",
+INSTALL = "Install NVIDIA's driver on the engine's machine, and see that 'nvidia-smi' works there."
+REMEDIES: Sequence[tuple[str, str]] = (
+    ("Container Toolkit", "Install the NVIDIA Container Toolkit, run 'nvidia-ctk runtime configure', restart Docker."),
+    ("by UUID", "Name them so: 'nvidia-ctk cdi generate --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml'."),
+    ("CDI", "Make the device list: 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'."),
+    ("node of Ray has the label", "Start it with --labels ray.io/accelerator-type=MODEL: docs/clusters.md."),
+    ("is lost", "It fell off its bus: 'dmesg | grep Xid' says why; restart the machine, and check power and seat."),
+    ("Insufficient Permissions", "Let this user read and write /dev/nvidia*: 'ls -l /dev/nvidia*' says who may."),
+    ("version mismatch", "The driver was updated while it ran: restart the machine, or load its kernel modules anew."),
+    ("Not Loaded", "Load the driver's kernel module: 'modprobe nvidia'; 'dmesg' says why it would not load."),
+    (
+        "Building the images failed",
+        "The probe's image could not be built: 'rosetta build' meets the same and says more.",
+    ),
+    ("could not be asked for GPUs", "See that the engine answers: 'docker version'."),
+    ("did not answer", "See whether 'nvidia-smi' answers there; restart the machine if it hangs."),
+    ("could not be asked", "See what 'nvidia-smi -q' says there, and update the driver."),
+    ("UUID", "See what 'nvidia-smi -L' says: each GPU needs a UUID of its own, which begins with GPU- or MIG-."),
+    ("can't be read", "See what 'nvidia-smi -q' says of it; 'dmesg | grep Xid' tells of faults of cards."),
+    ("it shows none", "See whether 'lspci -d 10de:' lists a card, and whether it was handed to this machine."),
+    ("none of the", "What is in the way of each is told below."),
+    ("only a Podman of this machine", "Run the orchestrator where Podman and its GPUs are."),
+    ("too old", "Update NVIDIA's driver on the engine's machine."),
+    ("NVIDIA driver", INSTALL),
+    ("no driver", INSTALL),
+)
+"""Remedies for GPUs, by words of a finding: the first that occur in it count."""
+
+OTHERWISE = "See that 'nvidia-smi' works on the engine's machine."
+WAYS: Mapping[Kind, str] = {
+    Kind.DIVIDED: "Make slices, or give the whole card back: 'nvidia-smi -i GPU -mig 0'.",
+    Kind.BUSY: "Wait until they have ended: times are longer meanwhile.",
+    Kind.BOARDS: "To compare them, run each on a machine, and into a results folder, of its own.",
 }
-"""What to do where no GPU was found, by a word of the reason."""
+"""Remedies for GPUs that can be read."""
 
 
 def of_gpus(engine: Engine, results: Path) -> Iterator[Finding]:
-    """Which GPUs there are, who is on them, and which platforms their driver runs."""
+    """Which GPUs there are, who is on them, what is wrong with them, and which platforms their driver runs."""
     host = engine.machine()
-    if not host.devices and not host.nodes:
-        remedy = next((text for word, text in REMEDIES.items() if word in host.lacks), REMEDIES["driver"])
-        yield Finding("GPUs", State.NOTE, f"none: {host.lacks or 'no NVIDIA driver'}", f"For cells on GPUs: {remedy}")
-        return
-    for line in described(host):
-        yield Finding("GPUs", State.OK, line)
+    for found in found_on(host):
+        if found.kind is Kind.CARDS:
+            yield Finding("GPUs", State.OK, found.line)
+        else:
+            yield Finding("GPUs", State.NOTE, found.line, remedy_of(found))
     for machine in host.nodes or (host,):
         yield from of_driver(machine)
 
 
+def remedy_of(found: Found) -> str:
+    """Return the remedy for GPUs that are missing, or not as they should be."""
+    remedy = WAYS.get(found.kind) or next(
+        (text for word, text in REMEDIES if word.lower() in found.said.lower()), OTHERWISE
+    )
+    return f"For cells on GPUs: {remedy}" if found.kind is Kind.NONE else remedy
+
+
 def of_driver(host: Host) -> Iterator[Finding]:
-    """Which platforms a driver runs, and what the others need."""
+    """Which platforms a driver runs, and what it takes for the others that have code for a GPU of this machine."""
     if not host.driver:
         return
+    if host.architecture not in ("", *BUILT_FOR):
+        said = f"no cell can run on a GPU: images for them are built for {BUILT_FOR[0]}, this is {host.architecture}"
+        yield Finding("driver", State.NOTE, said)
+        return
     able = [name for name, toolkit in CUDA.items() if host.driver >= toolkit.oldest_driver]
-    state = State.OK if able else State.LACKING
-    yield Finding("driver", state, f"{text(host.driver)} runs {', '.join(able) or 'none of the platforms'}")
+    state = State.OK if able else State.NOTE
+    yield Finding("driver", state, f"{driver_text(host.driver)} runs {', '.join(able) or 'none of the platforms'}")
+    capabilities = [host.capability_of(model) for model in host.models]
     for name, toolkit in CUDA.items():
-        if name not in able:
-            needed = text(toolkit.oldest_driver)
-            yield Finding("driver", State.NOTE, f"too old for {name}", f"Update NVIDIA's driver to {needed} or newer.")
+        if name not in able and any(is_supported(name, each) for each in capabilities):
+            remedy = f"Update NVIDIA's driver to {driver_text(toolkit.oldest_driver)} or newer."
+            yield Finding("driver", State.NOTE, f"too old for {name}", remedy)
+
+
+def is_supported(platform: str, capability: Capability | None) -> bool:
+    """Whether a platform may have code for a GPU: a newer driver is no help for an old one, and may not know it."""
+    return capability is None or support_of_cuda(platform, capability).support is not Support.MISSING
 
 
 def of_images(engine: Engine, results: Path) -> Iterator[Finding]:
@@ -132,7 +186,11 @@ def of_images(engine: Engine, results: Path) -> Iterator[Finding]:
     host = engine.machine()
     for model in host.models if images else ():
         capability = host.capability_of(model)
-        answers = [(image.name, support(image, engine, capability)) for image in images] if capability else []
+        if capability is None:
+            said = f"{model}: its driver tells no compute capability, so no image is checked"
+            yield Finding("images", State.NOTE, said)
+            continue
+        answers = [(image.name, support(image, engine, capability)) for image in images]
         lacking = [(name, answer.reason) for name, answer in answers if answer.support is Support.MISSING]
         said = (
             f"{model}: {len(answers) - len(lacking)} of {len(answers)} images for GPUs that are built have code for it"
@@ -146,9 +204,16 @@ def of_images(engine: Engine, results: Path) -> Iterator[Finding]:
 
 def of_disk(engine: Engine, results: Path) -> Iterator[Finding]:
     """Room for images where the engine keeps them, and whether results can be written."""
-    folder = next(path for path in (results.absolute(), *results.absolute().parents) if path.is_dir())
-    if not os.access(folder, os.W_OK):
-        yield Finding("results", State.LACKING, f"{folder} can't be written", "Name another folder with --results.")
+    folder = nearest(results)
+    for about, place, remedy in (
+        ("results", results, "Name another folder with --results."),
+        ("cache", cache_folder(), "Let ROSETTA_CACHE name another folder."),
+    ):
+        there = nearest(place)
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            yield Finding(about, State.LACKING, f"{there} can't be written, or is no folder", remedy)
+    if not folder.is_dir():
+        return
     images = engine.image_folder
     if images is None:
         yield Finding("disk", State.NOTE, f"the engine's disk is not this machine's; {room(folder)} for results")
@@ -159,13 +224,18 @@ def of_disk(engine: Engine, results: Path) -> Iterator[Finding]:
     yield Finding("disk", State.OK if enough else State.NOTE, said, "" if enough else remedy)
 
 
+def nearest(place: Path) -> Path:
+    """Return a folder if it exists, else the nearest existing one above it."""
+    return next(path for path in (place.absolute(), *place.absolute().parents) if os.path.lexists(path))
+
+
 def room(folder: Path) -> str:
-    """What is free on the disk of a folder."""
+    """Say how much is free on the disk of a folder."""
     return f"{shutil.disk_usage(folder).free / 2**30:,.0f} GiB free at {folder}"
 
 
 def of_network(engine: Engine, results: Path) -> Iterator[Finding]:
-    """Proxies and authorities; never what logs in to them."""
+    """Proxies and certificate authorities; never credentials."""
     for name in NAMES:
         if value := os.environ.get(name):
             yield Finding("network", State.OK, f"{name} is {printable(value)}")
@@ -186,7 +256,7 @@ def of_data(engine: Engine, results: Path) -> Iterator[Finding]:
 
 
 def of_locks(engine: Engine, results: Path) -> Iterator[Finding]:
-    """Where GPUs are locked for all orchestrators of this machine."""
+    """The folder in which GPUs are locked for all orchestrators of this machine."""
     try:
         yield Finding("locks", State.OK, str(file_locks.host_folder()))
     except OSError as error:

@@ -1,11 +1,10 @@
-"""Rows → fields: what stands in one field of a table, a time, its quality, and the marks of what makes it doubtful."""
+"""Rows → fields of a table: a time, its quality, and marks for what makes it doubtful."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
-from orchestrator.compare.limits import share_of_peak
 from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.rows import distance, started
@@ -24,13 +23,18 @@ MARKS = {
     Doubt.UNPROVED: UNPROVED,
 }
 
+COMPILES = 0.2
+"""The share of the time from which compilation counts as a good part, and times without it are ranked: a table of 2018
+had one library compile inside its clock and another outside, a difference of 100 s in 300, and called it speed."""
+
 
 @dataclass(frozen=True)
 class Entry:
     """One field of a table: a time (or a word instead) and its quality, marks, and the spread over repeats below.
 
     ``seconds`` is None where the field has no time; ``length`` says how much was trained on. ``rounds`` are the times
-    to rank by, none where it is not ranked; ``runs`` are those behind it, the newest last.
+    to rank by, none where it is not ranked; ``runs`` are those behind it, the newest last. ``warm`` are the times of
+    the rounds without what only the first step costs, where all tell; ``compiles`` says that this was a good part.
     """
 
     time: str = ""
@@ -43,6 +47,8 @@ class Entry:
     rounds: tuple[float, ...] = ()
     runs: tuple[str, ...] = ()
     fastest: bool = False
+    warm: tuple[float, ...] = ()
+    compiles: bool = False
 
 
 def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
@@ -59,23 +65,28 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
     seconds = [row["seconds"] for row in good]
     found = doubts(good)
     bare = BARE if any(row["engine"] == "process" for row in good) else ""
+    warm = [row["seconds_warm"] for row in good if row["seconds_warm"] is not None]
+    compiles = nearest == 0 and len(warm) == len(good) and first_cost(seconds, warm) > COMPILES
+    below = [spread(seconds, len(rows))] if len(rows) > 1 else []
+    below += [f"{duration(statistics.median(warm))} warm"] if compiles else []
     return Entry(
         duration(statistics.median(seconds)),
         share(statistics.median(row["quality"] for row in good)),
         "".join(dict.fromkeys(MARKS[doubt] for doubt in found)) + bare,
-        spread(seconds, len(rows)) if len(rows) > 1 else "",
+        ", ".join(below),
         Status.OK,
         statistics.median(seconds),
         length(last),
         () if found else tuple(seconds),
         tuple(row["run"] for row in sorted(good, key=started)),
+        warm=tuple(warm) if len(warm) == len(good) and not found else (),
+        compiles=compiles,
     )
 
 
-def of_peak(rows: Sequence[Row]) -> Entry:
-    """Which share of what the card could compute in that time the workload is; empty for CPUs and unknown cards."""
-    shares = [found for row in rows if row["status"] == Status.OK and (found := share_of_peak(row)) is not None]
-    return Entry(f"{100 * statistics.median(shares):.2g} %") if shares else Entry()
+def first_cost(seconds: Sequence[float], warm: Sequence[float]) -> float:
+    """Return the share of the time that only the first step cost, above all compilation."""
+    return 1 - statistics.median(warm) / statistics.median(seconds)
 
 
 def figure_entry(figure: Figure | None, unknown: str = "") -> Entry:
@@ -107,11 +118,11 @@ def spread(seconds: Sequence[float], runs: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds with two digits at least."""
+    """Format seconds with at least two digits."""
     digits = 0 if seconds >= 9.95 else 1 if seconds >= 0.995 else 2
     return f"{seconds:,.{digits}f} s"
 
 
 def share(value: float) -> str:
-    """A share as the literature writes it: .857."""
+    """Format a share as the literature does: .857."""
     return f"{value:.3f}".removeprefix("0")

@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
+from statistics import median
 
 from orchestrator.cell.workloads import ranks_synthetic
 from orchestrator.compare.evidence import adjusted, compare
 from orchestrator.compare.noise import CONFIDENCE, ENOUGH
-from orchestrator.report.fields import ABSENT, Entry, entry, figure_entry, of_peak
+from orchestrator.report.costs import Cost, Prices
+from orchestrator.report.fields import ABSENT, Entry, entry, figure_entry
 from orchestrator.report.rows import Column, WorkloadRows, form_in
 from orchestrator.results.rows import Row
 
@@ -22,10 +24,18 @@ class Grid:
     lines: Mapping[str, Sequence[Entry]]
 
 
-def measured(rows: WorkloadRows, shares: bool = False) -> Grid:
-    """What was run, then the figures of 2018. Columns in which nothing could run are left out.
+@dataclass(frozen=True)
+class Costs:
+    """The cost columns of a table, and the prices that they need."""
 
-    With ``shares`` the columns of cards have one beside them with the share of the card's peak rate.
+    wanted: Sequence[Cost] = ()
+    prices: Prices = field(default_factory=dict)
+
+
+def measured(rows: WorkloadRows, costs: Costs | None = None) -> Grid:
+    """Return the grid of what was run, then the figures of 2018. Columns in which nothing could run are left out.
+
+    With ``costs``, their columns follow.
     """
     fields: dict[tuple[str, Column], list[Row]] = defaultdict(list)
     for answer in rows.ran:
@@ -45,20 +55,23 @@ def measured(rows: WorkloadRows, shares: bool = False) -> Grid:
         for title, line in with_fastest(entries).items()
     }
     headings = [column.heading() for column in (*columns, *columns_2018)]
-    grid = with_derived(rows.workload, Grid(columns, headings, lines), columns)
-    return with_shares(grid, fields) if shares else grid
+    grid = with_gains(with_derived(rows.workload, Grid(columns, headings, lines), columns), columns)
+    return with_costs(grid, fields, costs) if costs else grid
 
 
-def with_shares(grid: Grid, fields: Mapping[tuple[str, Column], Sequence[Row]]) -> Grid:
-    """The grid with a column for each of a card in which stands how much of its peak rate was used."""
-    cards = [column for column in grid.columns if any(of_peak(fields.get((t, column), ())).time for t in grid.lines)]
-    if not cards:
-        return grid
-    lines = {
-        title: [*entries, *(of_peak(fields.get((title, column), ())) for column in cards)]
-        for title, entries in grid.lines.items()
-    }
-    return replace(grid, headings=[*grid.headings, *((*c.heading(), "of its peak") for c in cards)], lines=lines)
+def with_costs(grid: Grid, fields: Mapping[tuple[str, Column], Sequence[Row]], costs: Costs) -> Grid:
+    """Add cost columns to the grid, for each column of times in which a run has that cost."""
+    made = [
+        (
+            (*column.heading(), cost.heading),
+            {t: cost.entry(fields.get((t, column), ()), costs.prices) for t in grid.lines},
+        )
+        for column in grid.columns
+        for cost in costs.wanted
+    ]
+    told = [(heading, line) for heading, line in made if any(entry.time for entry in line.values())]
+    lines = {title: [*entries, *(line[title] for _, line in told)] for title, entries in grid.lines.items()}
+    return replace(grid, headings=[*grid.headings, *(heading for heading, _ in told)], lines=lines)
 
 
 def as_published(rows: WorkloadRows, libraries: Sequence[str], columns: Sequence[Column]) -> Grid:
@@ -82,14 +95,15 @@ Contest = Sequence[tuple[str, Entry]]
 
 
 def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
-    """The same with the fastest of each column marked among those of its form, and what nobody can tell from it.
+    """Mark the fastest entries of each column and form, and those that can't be told apart from them.
 
-    Doubtful times never are, nor those of fewer than ``ENOUGH`` rounds.
+    Doubtful times are never marked, nor those of fewer than ``ENOUGH`` rounds. Where one of them compiles for a good
+    part of its time, all are ranked without what only the first step costs.
     """
     titles = list(lines)
     columns = [list(zip(titles, column, strict=True)) for column in zip(*lines.values(), strict=True)]
     contests = [
-        [pair for pair in column if len(pair[1].rounds) >= ENOUGH and form_in(pair[0]) == form]
+        warm([pair for pair in column if len(pair[1].rounds) >= ENOUGH and form_in(pair[0]) == form])
         for column in columns
         for form in sorted(set(map(form_in, titles)))
     ]
@@ -101,8 +115,15 @@ def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]
     }
 
 
+def warm(contest: Contest) -> Contest:
+    """Return the contest by warm times, if one entry compiles for a good part of its time and all have warm times."""
+    if not any(entry.compiles for _, entry in contest) or not all(entry.warm for _, entry in contest):
+        return contest
+    return [(title, replace(entry, rounds=entry.warm, seconds=median(entry.warm))) for title, entry in contest]
+
+
 def fastest_of(contests: Sequence[Contest]) -> list[Collection[str]]:
-    """The titles that are the fastest of each contest, as far as anybody can tell; of one alone nothing is said.
+    """Return the fastest titles of each contest, as far as anybody can tell; none for a single entry.
 
     All pairs of all contests count as comparisons, since whichever looks fastest is picked out of all of them.
     """
@@ -122,9 +143,9 @@ def fastest_of(contests: Sequence[Contest]) -> list[Collection[str]]:
 
 
 def with_derived(workload: str, grid: Grid, columns: Sequence[Column]) -> Grid:
-    """The grid with what its first ``columns`` tell together: how long libraries wait for input, how well they scale.
+    """Add what the first ``columns`` tell together: how long libraries wait for input, and how well they scale.
 
-    That is asked of the workload whose synthetic data was published; of the others nothing is added.
+    Only the workload whose synthetic data was published has these; the other grids stay as they are.
     """
     if not ranks_synthetic(workload):
         return grid
@@ -145,6 +166,31 @@ def with_derived(workload: str, grid: Grid, columns: Sequence[Column]) -> Grid:
     headings = [(*real.heading(), "input lag") for real, _ in lags]
     headings += [(*many.heading(), "speed-up") for _, many in gains]
     return replace(grid, headings=[*grid.headings, *headings], lines=lines)
+
+
+GAIN = "gain"
+
+
+def with_gains(grid: Grid, columns: Sequence[Column]) -> Grid:
+    """Add how many times as fast as its reference each library's tuned script is, where both have run."""
+    tuned_ones = [(replace(column, code=""), place) for place, column in enumerate(columns) if column.code]
+    pairs = [(columns.index(usual), place) for usual, place in tuned_ones if usual in columns]
+    pairs = [
+        (usual, tuned) for usual, tuned in pairs if any(gain(e[usual], e[tuned]).time for e in grid.lines.values())
+    ]
+    lines = {
+        title: [*entries, *(gain(entries[usual], entries[tuned]) for usual, tuned in pairs)]
+        for title, entries in grid.lines.items()
+    }
+    headings = [*grid.headings, *((*columns[tuned].heading(), GAIN) for _, tuned in pairs)]
+    return replace(grid, headings=headings, lines=lines) if pairs else grid
+
+
+def gain(reference: Entry, tuned: Entry) -> Entry:
+    """How many times as fast a tuned script is, of the same length as its reference."""
+    if reference.seconds is None or tuned.seconds is None or reference.length != tuned.length:
+        return Entry()
+    return Entry(f"{reference.seconds / tuned.seconds:.2f} ×", marks=marks_of_both(reference, tuned))
 
 
 def input_lag(real: Entry, synthetic: Entry) -> Entry:

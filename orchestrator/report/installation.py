@@ -33,7 +33,7 @@ def lines(
 
 
 def built(facts: Facts, cards: int) -> Iterator[str]:
-    """How a module was built and what it would compute with."""
+    """Yield how a module was built and what it would compute with."""
     if facts.cuda:
         yield f"CUDA {facts.cuda}"
         yield f"cuDNN {facts.cudnn}" if facts.cudnn else "no cuDNN"

@@ -33,7 +33,7 @@ def suite(every: Sequence[Compared]) -> xml.Element:
 
 
 def case(one: Compared) -> xml.Element:
-    """One cell: library and workload are the class, as cells of one are shown together, the time is ours."""
+    """Return one cell as a test: library and workload are its class, by which tests are grouped; the time is ours."""
     library_and_workload = ".".join(str(plain(one.cell)).split("/")[:2])
     made = xml.Element("testcase", classname=library_and_workload, name=name(one))
     if one.seconds is not None:

@@ -81,5 +81,5 @@ def field(entry: Entry) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown takes as text."""
+    """Escape text for Markdown."""
     return re.sub(r"([\\`*_|<\[\]])", r"\\\1", text)

@@ -51,7 +51,7 @@ ABOUT = """\
 The script `{path}`, a cell for each of its sections. It needs the library, and from a checkout of Rosetta Matrix the
 folder `workloads`; both are in the image `{image}`.
 
-This is a short run on synthetic data: it shows that it works, and ranks nothing. The published run is
+This is a short run on synthetic data: a smoke run, which is never ranked. The published run is
 `{published}`, with `ROSETTA_DATA` naming the folder of the data set that `rosetta data fetch` prints."""
 
 
@@ -80,7 +80,7 @@ def parts(script: Script) -> Iterator[tuple[str, str]]:
 
 
 def about(script: Script) -> str:
-    """What the notebook says of itself."""
+    """The introduction of the notebook."""
     from orchestrator.images.definitions import library_index
 
     framework = library_index()[script.library]
@@ -93,7 +93,7 @@ def about(script: Script) -> str:
 
 
 def arguments_of(script: Script, short: bool = True) -> list[str]:
-    """What the harness is told to run: the shortest run that learns something, or the published one."""
+    """Return the harness's arguments: for the shortest run that learns something, or the published one."""
     variant = ["--variant", script.variant] if script.variant != "reference" else []
     words = [script.library, script.workload, *variant]
     if not short:

@@ -14,6 +14,7 @@ from orchestrator.report.fields import (
     BAD,
     BARE,
     BUSY,
+    COMPILES,
     DOUBTED,
     IDLE,
     NOTED,
@@ -42,7 +43,7 @@ FEW = f"n<{ENOUGH}"
 
 LONGEST_REASON = 160
 
-RANKS_NOTHING = "shows that it works, ranks nothing"
+RANKS_NOTHING = "a smoke run, never ranked"
 
 LEGEND = {
     SLOWED: "heat or the power limit slowed the GPU down: not ranked",
@@ -77,7 +78,7 @@ class Note:
 
 
 def below(rows: WorkloadRows, grid: Grid) -> Iterator[Note]:
-    """All notes below a table, but the legend, which several have together."""
+    """Yield all notes below a table except the legend, which several tables share."""
     shown = {column.anywhere for column in grid.columns}
     yield from failures(rows.ran, say_where=len(grid.columns) > 1)
     yield from unseen(rows.ran)
@@ -85,6 +86,7 @@ def below(rows: WorkloadRows, grid: Grid) -> Iterator[Note]:
     elsewhere = [answer for answer in rows.absent if answer.column not in shown]
     yield from left_out(elsewhere, "left out, nothing runs there" if grid.columns else "nothing has run")
     yield from untold(grid)
+    yield from compiling(grid)
     yield from forms(grid)
     yield from caveats(rows.figures)
 
@@ -102,7 +104,7 @@ def failures(ran: Sequence[Answer], say_where: bool) -> Iterator[Note]:
 
 
 def unseen(ran: Sequence[Answer]) -> Iterator[Note]:
-    """Images that the project itself never saw on a GPU, although they ran here: what stands behind those times."""
+    """Note the images that this project never saw on a GPU but that ran here, and whether they were proved."""
     groups = defaultdict(set)
     for answer in ran:
         row = answer.row
@@ -159,7 +161,7 @@ def forms(grid: Grid) -> Iterator[Note]:
 
 
 def untold(grid: Grid) -> Iterator[Note]:
-    """Where times are ranked that have too few rounds for it."""
+    """Note that times of a column have too few rounds to be ranked."""
     contests = [[entry for entry in column if entry.rounds] for column in zip(*grid.lines.values(), strict=True)]
     if any(len(contest) > 1 and any(len(entry.rounds) < ENOUGH for entry in contest) for contest in contests):
         yield Note(
@@ -167,8 +169,18 @@ def untold(grid: Grid) -> Iterator[Note]:
         )
 
 
+def compiling(grid: Grid) -> Iterator[Note]:
+    """Note whose times are for a good part compilation, and that warm times are ranked then."""
+    found = [title for title, line in grid.lines.items() if any(entry.compiles for entry in line)]
+    if found:
+        said = (
+            "of the time is what only the first step costs, above all compilation; where it is, 'warm' times are ranked"
+        )
+        yield Note("warm", f"{listed(found)}: more than {100 * COMPILES:.0f} % {said}")
+
+
 def caveats(published: Published) -> Iterator[Note]:
-    """What speaks against figures of 2018, and which GRU is not cuDNN's."""
+    """Note what speaks against figures of 2018, and which GRU is not cuDNN's."""
     places = defaultdict(list)
     for (title, column), figure in published.items():
         if figure.doubt:
@@ -187,7 +199,7 @@ def caveats(published: Published) -> Iterator[Note]:
 
 
 def legend(entries: Iterable[Entry]) -> Iterator[Note]:
-    """What the marks mean that stand behind times."""
+    """Explain the marks that stand behind times."""
     marked = [entry for entry in entries if entry.marks]
     lengths = sorted({entry.length for entry in marked if SHORT in entry.marks})
     if lengths:
@@ -210,7 +222,7 @@ def reason_of(row: Row) -> str:
 
 
 def counted(what: str, count: int) -> str:
-    """Something, and for how many cells it holds if for several."""
+    """Append to a text the number of cells, if there are several."""
     return f"{what} ({count} cells)" if count > 1 else what
 
 

@@ -15,7 +15,7 @@ CLOCKS = {Clock.WALL: "by the clock", Clock.PROCESSOR: "by processor time"}
 
 
 def show(every: Sequence[Found], names: tuple[str, str], console: "Console") -> None:
-    """Print all of a table, and what a person should know of the runs."""
+    """Print the whole table, and what a person should know about the runs."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -45,7 +45,7 @@ def numbers(one: Found) -> tuple[str, ...]:
 
 
 def clocks(one: Found) -> Iterator[str]:
-    """What the times are, where they are not those of the clock, and what B ÷ A is by the other."""
+    """Yield a note if processor time is compared, and B ÷ A by the other clock."""
     other = [clock for clock in one.ratios or {} if clock != one.clock]
     if one.clock is Clock.PROCESSOR:
         yield "compared by processor time, since the machine was busy or it was asked for"

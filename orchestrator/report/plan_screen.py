@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from orchestrator.cell.cell import Cell
 from orchestrator.images.bases import unlocked
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.system.gpus import CUDA
-from orchestrator.system.host import Host, described
+from orchestrator.system.host import Found, Host, Kind, found_on, machine_reason
+from orchestrator.system.words import counted
 
 COLOURS = {Verdict.READY: "green", Verdict.DONE: "blue", Verdict.INCOMPATIBLE: "bright_black"}
 MOST_NAMES = 4
@@ -29,21 +31,21 @@ def lines(planned: Sequence[Planned], host: Host | None, every: bool) -> Iterato
 
 
 def summary(planned: Sequence[Planned], host: Host | None, every: bool) -> Iterator[str]:
-    """What stands below: the reasons of what can't run, the counts, bases without a digest, and GPUs."""
+    """Yield the lines below: the reasons of what can't run, the counts, bases without a digest, and GPUs."""
     if not every:
         yield from by_reason([p for p in planned if p.verdict is Verdict.INCOMPATIBLE])
     counts = Counter(p.verdict for p in planned)
-    yield f"\n{len(planned):,} cells: " + ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in Verdict)
+    yield f"\n{counted(len(planned), 'cell')}: " + ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in Verdict)
     yield from bases(planned)
     if host is not None:
         yield from found(planned, host)
 
 
 def bases(planned: Sequence[Planned]) -> Iterator[str]:
-    """The bases of images that no digest names, and how many cells stand on each."""
+    """Yield the base images without a digest, and how many cells are built on each."""
     counts = Counter(base for p in planned for base in unlocked(p.base))
     for base, count in sorted(counts.items()):
-        yield f"base without a digest, {count:,} cells: {base}"
+        yield f"base without a digest, {counted(count, 'cell')}: {base}"
 
 
 def coloured(verdict: Verdict) -> str:
@@ -57,7 +59,7 @@ def by_reason(impossible: Sequence[Planned]) -> Iterator[str]:
     for p in impossible:
         groups[p.reason].append(p)
     if groups:
-        yield f"\n{len(impossible):,} cells can't run; --all lists them one by one:"
+        yield f"\n{counted(len(impossible), 'cell')} can't run; --all lists them one by one:"
     for reason, cells in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
         names = list(dict.fromkeys(p.cell.library for p in cells))
         rest = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
@@ -65,11 +67,23 @@ def by_reason(impossible: Sequence[Planned]) -> Iterator[str]:
 
 
 def found(planned: Sequence[Planned], host: Host) -> Iterator[str]:
-    """What GPUs there are, and how many cells of which platforms each can run."""
+    """Yield which GPUs there are, and how many cells of which platforms each can run."""
     able = [p for p in planned if p.verdict is not Verdict.INCOMPATIBLE]
-    for line in described(host):
-        models = [model for model in host.models if f"({model})" in line]
-        mine = [p for p in able if p.cell.gpu in models]
-        platforms = [name for name in CUDA if any(p.cell.platform == name for p in mine)]
-        cells = f": {len(mine):,} cells on {', '.join(platforms)}" if mine else ": no cell can run on it"
-        yield f"found {line}{cells if models else ''}"
+    for each in found_on(host):
+        if each.kind is not Kind.CARDS:
+            yield f"{'found' if each.kind in (Kind.NONE, Kind.DIVIDED) else 'note:'} {each.line}"
+            continue
+        mine = [p.cell for p in able if is_of(p.cell.gpu, each) and can_run(p.cell, each.machine)]
+        platforms = [name for name in CUDA if any(cell.platform == name for cell in mine)]
+        cells = f"{len(mine):,} cells on {', '.join(platforms)}" if mine else "no cell can run on it"
+        yield f"found {each.line}: {cells}"
+
+
+def is_of(gpu: str, found: Found) -> bool:
+    """Whether a word for a GPU means this model: a100-sm80 is the a100, too."""
+    return found.model in {gpu, *(device.model for device in found.machine.of_model(gpu))}
+
+
+def can_run(cell: Cell, machine: Host) -> bool:
+    """Whether one machine of several has what a cell needs."""
+    return machine_reason(cell.platform, cell.gpu, machine, cell.n_gpus) is None

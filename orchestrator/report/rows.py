@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.cell.cell import OWN
+from orchestrator.cell.cell import OWN, TUNED
 from orchestrator.cell.contract import OWN_WEIGHTS, Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import STARTS, form_of, ranks_synthetic, workloads
@@ -29,12 +29,13 @@ COLUMNS = (
     "cell", "repeat", "library", "workload", "platform", "gpu", "precision", "variant", "data", "status", "reason",
     "seconds", "quality", "parity", "epochs", "samples", "shortened", "n_gpus", "workers", "engine", "host", "cpu",
     "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run", "start", "steps",
-    "threads", "cpu_used", "load_before", "load_after", "image", "pretrained", "image_digest",
+    "threads", "cpu_used", "load_before", "load_after", "image", "pretrained", "image_digest", "seconds_warm",
+    "wall_seconds", "energy", "gpu_peak_memory", "container_memory", "peak_memory", "epoch_seconds", "epoch_qualities",
 )  # fmt: skip
-"""What of a row the tables show."""
+"""The columns of a row that the tables use."""
 
 FORM = " · "
-"""Between a library's title and the form of its network, where that is another one of the same name."""
+"""The separator of a library's title and the form of its network, if that is another one of the same name."""
 
 Machine = tuple[str, int | None] | None
 """CPU and cores, which is what makes a time comparable; None for runs that ended before they could tell."""
@@ -42,10 +43,11 @@ Machine = tuple[str, int | None] | None
 
 @dataclass(frozen=True, order=True)
 class Column:
-    """What a column stands for, in the order in which they stand: those of 2018 have the ``year``, and come last.
+    """A column of a table; its fields give the order of columns: those of 2018 have the ``year``, and come last.
 
     ``start`` says which weights the network began with, where that is a choice: different starts are no contest.
     ``length`` says in what a run was more than the published one, or had other batches; it is empty as a rule.
+    ``code`` is "tuned" for scripts of that variant: they are no contest for the reference's.
     """
 
     year: str
@@ -56,13 +58,14 @@ class Column:
     length: str = ""
     machine: str = ""
     start: str = ""
+    code: str = ""
 
     def heading(self) -> tuple[str, ...]:
         """Its lines: ("CPU",) or ("CUDA 9", "4 × V100", "A"), ("2018, CUDA 8", "K80")."""
         card = gpu_title(self.gpu[1])
         platform = ", ".join(filter(None, (self.year, platform_title(self.platform))))
         cards = f"{self.n_gpus} × {card}" if self.n_gpus > 1 else card
-        lines = (platform, cards, self.data, STARTS.get(self.start), self.length, self.machine)
+        lines = (platform, cards, self.data, STARTS.get(self.start), self.length, self.machine, self.code)
         return tuple(filter(None, lines))
 
     def name(self) -> str:
@@ -71,7 +74,7 @@ class Column:
 
     @property
     def anywhere(self) -> "Column":
-        """The same column, whatever the machine, the length and the start."""
+        """The same column without machine, length and start."""
         return replace(self, length="", machine="", start="")
 
 
@@ -132,7 +135,7 @@ def with_proofs(rows: Sequence[Row]) -> list[Row]:
 
 
 def made_of(row: Row) -> tuple[str, ...]:
-    """What of a row has to be the same for a comparison with the reference to stand for it."""
+    """Return what must agree for a comparison with the reference to stand for a row."""
     return tuple(row[name] for name in ("image_digest", "library", "workload", "platform", "gpu", "variant"))
 
 
@@ -141,20 +144,20 @@ def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], p
     ran = newest(row for row in rows if row["status"] != Status.INCOMPATIBLE)
     absent = [row for row in rows if row["status"] == Status.INCOMPATIBLE]
     letters = letters_of({row["machine"] for row in ran})
-    starts = sorted({row["start"] for row in ran if row["start"]})  # a run that failed early does not tell its own
+    starts = sorted({row["start"] for row in ran if row["start"]})  # a run that failed early does not know its start
     only_shorter = bool(ran) and all(distance(row) for row in ran)
     figures = published_2018.latest(workload) if published and not only_shorter else {}
     return WorkloadRows(
         workload,
-        [Answer(row, library_title(row, titles), column_of(row, letters[row["machine"]], starts)) for row in ran],
-        [Answer(row, library_title(row, titles), column_of(row)) for row in absent],
+        [Answer(row, line_title(row, titles), column_of(row, letters[row["machine"]], starts)) for row in ran],
+        [Answer(row, line_title(row, titles), column_of(row)) for row in absent],
         letters,
         placed(figures, titles, workload),
     )
 
 
 def of_edition(workload: str, edition: Edition, titles: Mapping[str, str]) -> WorkloadRows:
-    """What stood in a table of 2018, and nothing else."""
+    """Return what stood in a table of 2018, and nothing else."""
     return WorkloadRows(workload, figures=placed(edition.figures(workload), titles))
 
 
@@ -169,7 +172,7 @@ def records(results: "pa.Table", columns: Sequence[str]) -> list[Row]:
 
 
 def newest(rows: Iterable[Row]) -> list[Row]:
-    """The newest answer to each question: a cell that was run again, say after a change of its script, counts once."""
+    """Keep the newest answer to each question: a cell that was run again, say after its script changed, counts once."""
     question = ("cell", "repeat", "data", "epochs", "samples", "steps", "pretrained", "machine", "start")
     answers = {
         (row.get("n_gpus") or 1, own_name(row), *(row[name] for name in question)): row
@@ -179,12 +182,12 @@ def newest(rows: Iterable[Row]) -> list[Row]:
 
 
 def own_name(row: Row) -> str:
-    """What its user calls the installation of a row; empty for ours."""
+    """Return the user's name of a row's installation; empty for ours."""
     return str(row.get("image", "")) if row.get("platform") == OWN else ""
 
 
 def started(row: Row) -> int:
-    """When a run began, before everything else if nobody knows."""
+    """Return when a run began; 0, before all others, if nobody knows."""
     return row["started"] or 0
 
 
@@ -209,14 +212,14 @@ def letters_of(machines: Iterable[Machine]) -> dict[Machine, str]:
 
 
 def distance(row: Row) -> int:
-    """How far from the published run: 0 is as published, 1 shortened, 2 on synthetic data."""
+    """Return how far a row is from the published run: 0 is as published, 1 shortened, 2 on synthetic data."""
     return 2 if Doubt.SYNTHETIC in doubts([row]) else int(row["shortened"])
 
 
 def column_of(row: Row, machine: str = "", starts: Sequence[str] = ()) -> Column:
     """The column of a row; one that does not tell its start stands with the first of ``starts``.
 
-    Where synthetic data is ranked, it is for its time alone, and the start is none of it.
+    Where synthetic data is ranked, only its time matters, and the start is left out.
     """
     word, digits = re.fullmatch(r"(.*?)(\d*)", row["platform"], re.DOTALL).groups()  # type: ignore[union-attr]
     platform = word if word != "cpu" else "", int(digits or 0)
@@ -225,7 +228,8 @@ def column_of(row: Row, machine: str = "", starts: Sequence[str] = ()) -> Column
     data = row["data"] if ranks_synthetic(row["workload"]) and row["data"] != "real" else ""
     start = "" if data else row["start"] or next(iter(starts), "")
     count = max(row["n_gpus"] or 1, row["workers"] or 1)
-    return Column("", platform, gpu_rank(row["gpu"]), data, count, length_of(row), machine, start)
+    code = row["variant"] if row["variant"] == TUNED else ""
+    return Column("", platform, gpu_rank(row["gpu"]), data, count, length_of(row), machine, start, code)
 
 
 def length_of(row: Row) -> str:
@@ -298,13 +302,18 @@ def gpu_title(gpu: str) -> str:
 
 
 def library_titles() -> dict[str, str]:
-    """How the tables call each library: as images/ says, else as published."""
+    """Return each library's title in the tables: as images/ says, else as published."""
     index = library_index()
     return {**published_2018.LIBRARIES, **{name: framework.libraries[name].title for name, framework in index.items()}}
 
 
+def line_title(row: Row, titles: Mapping[str, str]) -> str:
+    """Return the title at the left of a table: tuned scripts have columns of their own, not lines."""
+    return library_title({**row, "variant": "reference"} if row["variant"] == TUNED else row, titles)
+
+
 def library_title(row: Row, titles: Mapping[str, str]) -> str:
-    """What stands at the left: the library, and form, precision and variant where they are not the usual ones."""
+    """Return a script's title: the library, and form, precision and variant if they are not the usual ones."""
     usual = (("precision", "fp32"), ("variant", "reference"))
     began = row.get("pretrained") or ""
     own = [f"weights {began.removeprefix(OWN_WEIGHTS)[:8]}"] if began.startswith(OWN_WEIGHTS) else []

@@ -15,7 +15,7 @@ from orchestrator.system.library_folders import PROGRAM, SHARED, LibraryFolder, 
 
 HEADER = re.compile(r"^# --- (.+?) -+\n", re.MULTILINE)
 LANGUAGES = {".py": "python", ".R": "r", ".jl": "julia"}
-"""By the suffix of a script, as highlighters and notebooks call them."""
+"""Languages by a script's suffix, as highlighters and notebooks name them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Script:
 
     @property
     def text(self) -> str:
-        """All of it; raises MatrixError if it is no text."""
+        """The whole text; raises MatrixError if it can't be read as UTF-8."""
         try:
             return self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -70,7 +70,7 @@ def scripts(workload: str) -> Iterator[Script]:
 
 
 def place(path: Path) -> Path:
-    """A script as it is called from its own folder: ``workloads/cnn/pytorch.py``."""
+    """Return a script's path within its library folder: ``workloads/cnn/pytorch.py``."""
     return path.relative_to(path.parents[2])
 
 
@@ -86,7 +86,7 @@ def library_of(path: Path) -> str | None:
 
 
 def left_out() -> Iterator[str]:
-    """What is to be said of files that nothing reads, since their name or place is none that counts."""
+    """Yield notes on files that nothing reads, since their name or place is not a known one."""
     for folder in library_folders():
         yield from unread(folder)
     scripts_without: dict[str, list[Path]] = defaultdict(list)
@@ -100,7 +100,7 @@ def left_out() -> Iterator[str]:
 
 
 def unread(folder: LibraryFolder) -> Iterator[str]:
-    """Definitions with another ending, and folders of scripts that are named like no workload."""
+    """Yield notes on definitions with another suffix, and on folders of scripts that are named like no workload."""
     for path in sorted(folder.images.glob("*.yml")):
         yield f"{path}: not read. Rename it to {path.stem}.yaml"
     known = (*parameters(), *SHARED, "__pycache__")
@@ -113,5 +113,5 @@ def unread(folder: LibraryFolder) -> Iterator[str]:
 
 
 def named(path: Path) -> Path:
-    """A script as a note names it: in full where it lies in a folder of the user's own."""
+    """Return a script's path for a note: in full if it lies in a folder of the user's own."""
     return place(path) if path.is_relative_to(PROGRAM.path) else path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cell.workloads import heading, workloads
 from orchestrator.compare.published_2018 import Edition
 from orchestrator.report.fields import Entry
-from orchestrator.report.grids import Grid, as_published, measured
+from orchestrator.report.grids import Costs, Grid, as_published, measured
 from orchestrator.report.notes import Note, below, legend
 from orchestrator.report.rows import (
     Machine,
@@ -39,16 +39,16 @@ class Table:
 
 
 def tables(
-    results: "pa.Table", titles: Mapping[str, str] | None = None, published: bool = False, shares: bool = False
+    results: "pa.Table", titles: Mapping[str, str] | None = None, published: bool = False, costs: Costs | None = None
 ) -> tuple[list[Table], list[Note]]:
     """The tables of some results, one per workload, in the order in which they were published; and their marks' legend.
 
     ``titles`` says how to call each library; by default as images/ says, else as published. With ``published`` it is
     all four tables of 2018, and the figures of then have columns of their own beside runs of the published length.
-    With ``shares`` it says of each card how much of its peak rate was used.
+    With ``costs`` it says beside times what the runs cost.
     """
     titles = library_titles() if titles is None else titles
-    every = [table(rows, measured(rows, shares)) for rows in by_workload(results, titles, published)]
+    every = [table(rows, measured(rows, costs)) for rows in by_workload(results, titles, published)]
     return every, list(legend(field for each in every for fields in each.rows.values() for field in fields))
 
 
@@ -59,7 +59,7 @@ def published_tables(edition: Edition, titles: Mapping[str, str] | None = None) 
 
 
 def published_table(workload: str, edition: Edition, titles: Mapping[str, str]) -> Table:
-    """One of them."""
+    """Return one of the four tables."""
     rows = of_edition(workload, edition, titles)
     columns = [published_column(rows.figures.values(), column) for column in edition.columns[workload]]
     return table(rows, as_published(rows, [titles[library] for library in edition.rows[workload]], columns))

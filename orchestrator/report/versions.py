@@ -20,13 +20,13 @@ def tables() -> Mapping[str, str]:
 
 
 def write(root: Path | None = ROOT) -> Iterator[tuple[str, bool]]:
-    """Put the tables into the documents of a checkout; says of each whether that changed it. Raises ResultError."""
+    """Put the tables into a checkout's documents; yields each with whether that changed it. Raises ResultError."""
     for document, table in tables().items():
         yield document, put_into(place(root, document), table, BEGIN, END)
 
 
 def check(root: Path | None = ROOT) -> None:
-    """Raise RosettaError if the documents of a checkout say anything else; ResultError if they have no place for it."""
+    """Raise RosettaError if a checkout's documents have other tables; ResultError if they have no place for them."""
     for document, table in tables().items():
         old, new = replaced(place(root, document), table, BEGIN, END)
         if old != new:
@@ -35,7 +35,7 @@ def check(root: Path | None = ROOT) -> None:
 
 
 def place(root: Path | None, document: str) -> Path:
-    """Where a document lies; raises RosettaError where there is no checkout."""
+    """Return the path of a document; raises RosettaError if there is no checkout."""
     if root is None:
         raise RosettaError("An installed package has no documents.", remedy="Run it in a checkout.")
     return root / document

@@ -1,7 +1,7 @@
 """The one model of a row: what is read from any file becomes a row here, or is refused by name.
 
-A column of ``schema.COLUMNS`` that needs no more than its type needs no word here; RULES has the others, and
-``disagreement`` what columns must be together.
+A column of ``schema.COLUMNS`` that needs no check beyond its type has no entry here; RULES has the others, and
+``disagreement`` checks columns against each other.
 """
 
 import re
@@ -14,22 +14,23 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Json, StringCons
 from orchestrator.cell import arithmetic, quality
 from orchestrator.cell.arithmetic import Figures
 from orchestrator.cell.cell import OWN, Cell
-from orchestrator.cell.contract import LARGEST_INTEGER, Status
+from orchestrator.cell.contract import Status
 from orchestrator.cell.events import LONGEST
+from orchestrator.cell.strict import LARGEST_INTEGER, complaint
 from orchestrator.results.schema import COLUMNS, PHASES, SCHEMA_VERSION
 from orchestrator.system.gpus import PLATFORMS, PRECISIONS
 
 LONGEST_TEXT = 100_000
-"""Letters that any text of a row may have."""
+"""Most characters that any text of a row may have."""
 
 
 def text(longest: int, pattern: str | None = None) -> Any:
-    """Text of so many letters at most."""
+    """Return a type for text of at most ``longest`` characters."""
     return Annotated[str, StringConstraints(max_length=longest, pattern=pattern)]
 
 
 def one_of(words: Iterable[str]) -> Any:
-    """One of these words."""
+    """Return a type for one of these words."""
     return text(100, f"^({'|'.join(map(re.escape, words))})$")
 
 
@@ -64,6 +65,7 @@ RULES: Mapping[str, Any] = {
     "platform": one_of((*PLATFORMS, OWN)),
     "precision": one_of(PRECISIONS),
     "data": one_of(("real", "synthetic")),
+    "input": one_of(("host", "device")),
     "status": one_of(Status),
     "seconds": Annotated[FiniteFloat, Field(gt=0, le=LONGEST)],
     "quality": Share,
@@ -71,6 +73,7 @@ RULES: Mapping[str, Any] = {
     **dict.fromkeys(("epochs", "samples", "steps", "samples_tested"), Amount),
     **dict.fromkeys(("n_gpus", "workers"), Few),
     "epoch_seconds": Annotated[list[Duration], Field(max_length=100_000)],
+    "epoch_qualities": Annotated[list[Share], Field(max_length=100_000)],
     "parity": Json[dict[Name, Annotated[FiniteFloat, Field(ge=0)]]],
     "findings": Json[dict[Name, Share | None]],
     "packages": Json[dict[Name, Name]],
@@ -81,7 +84,7 @@ RULES: Mapping[str, Any] = {
     "run": Annotated[str, StringConstraints(min_length=1, max_length=500)],
     "schema": Literal[SCHEMA_VERSION],
 }
-"""What a column must be beyond its type."""
+"""The rules for columns beyond their types."""
 
 BY_KIND: Mapping[str, Any] = {
     "whole": Whole,
@@ -89,16 +92,16 @@ BY_KIND: Mapping[str, Any] = {
     "reals": Annotated[list[FiniteFloat], Field(max_length=100_000)],
     "truth": bool,
 }
-"""What every column of a type must be; text and times are looked at all together, see files.py."""
+"""The check of every column of a type; text and times are checked all together, see files.py."""
 
 CHECKED = tuple(name for name, kind in COLUMNS.items() if name in RULES or kind.rstrip("?") in BY_KIND)
-"""The columns that are looked at row by row."""
+"""The columns that are checked row by row."""
 
 MEASURED = ("seconds", "quality", "metric", "epochs", "samples", "steps", "samples_tested")
-"""What a run that has ended well, or of bad quality, must tell."""
+"""The columns that a run that ended ok, or with bad quality, must have."""
 
 PREFIX = "column_"
-"""Fields of the model can't have all names that columns have."""
+"""Prefix of the model's fields, which can't have all names that columns have."""
 
 
 @cache
@@ -115,17 +118,16 @@ def model() -> type[BaseModel]:
 
 
 def wrong(row: Mapping[str, Any]) -> str | None:
-    """What is wrong with a row of which the checked columns are given, or None."""
+    """Return what is wrong with a row, given its checked columns, or None."""
     try:
         known = {name.removeprefix(PREFIX): value for name, value in model().model_validate(row).__dict__.items()}
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return complaint(error, "the row")
     return disagreement(known)
 
 
 def disagreement(row: Mapping[str, Any]) -> str | None:
-    """What columns say against each other, or None; ``parity`` and the like are objects already."""
+    """Return how columns contradict each other, or None; ``parity`` and the like are objects already."""
     workers = row["workers"] or row["n_gpus"] or 1
     axes = {axis: row[axis] for axis in ("library", "workload", "platform", "gpu", "precision", "variant")}
     cell = Cell(**axes, n_gpus=workers)
@@ -163,6 +165,8 @@ def figures(row: Mapping[str, Any], workers: int) -> Figures:
         row["seconds_warm"],
         row["epoch_seconds"] or (),
         row["epoch_losses"] or (),
+        row["quality"],
+        row["epoch_qualities"],
         {phase: row[f"{phase}_seconds"] for phase in PHASES},
         row["wall_seconds"],
     )

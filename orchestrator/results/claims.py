@@ -20,17 +20,17 @@ from orchestrator.system import file_locks
 from orchestrator.system.regular_files import read_regular, write_beside
 
 RUN = "run-"
-"""How the claims of orchestrators begin; all others are the keys of cells."""
+"""Prefix of orchestrators' claims; all others are the keys of cells."""
 
 EVERYTHING = "folder"
 """The lock of whoever reads and writes files about the whole folder."""
 
 SELDOM = 1.0
-"""Seconds between two notes about the same, unless it is important."""
+"""Least seconds between two updates of a claim, unless one is important."""
 
 
 LARGEST = 64 * 2**10
-"""Bytes of what is told of a claim."""
+"""Most bytes of a claim's facts."""
 
 Moment = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0, le=10**9)]
@@ -38,7 +38,7 @@ Word = Annotated[str, StringConstraints(max_length=500)]
 
 
 class Told(BaseModel):
-    """What an orchestrator tells of a claim: it may be another one, of another version, on another machine."""
+    """The facts of a claim; another orchestrator, of another version or machine, may have written them."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -79,7 +79,7 @@ class Claim:
         self._told = 0.0
 
     def update_now_and_then(self, **facts: Any) -> None:
-        """As ``update``, but what comes too fast waits for the next time."""
+        """Like ``update``, but at most every ``SELDOM`` seconds; other facts wait for the next update."""
         self._facts |= facts
         if time.monotonic() - self._told >= SELDOM:
             self.update()
@@ -89,11 +89,11 @@ class Claim:
         self._facts |= facts
         self._told = time.monotonic()
         partial = self._path.with_suffix(PARTIAL)
-        with suppress(OSError):  # a full disk ends a run elsewhere; this is no more than a note
+        with suppress(OSError):  # a full disk ends a run elsewhere; this is only a note
             write_beside(self._path, json.dumps(self._facts).encode(), partial)
 
     def release(self) -> None:
-        """End the claim and leave nothing of it."""
+        """Release the claim and remove its files."""
         for path in (self._path, self._path.with_suffix(PARTIAL), Path(self._lock.lock_file)):
             path.unlink(missing_ok=True)
         self._lock.release()
@@ -108,7 +108,7 @@ class Claims:
         self.id = identity(self.folder / "id")
 
     def take(self, name: str) -> Claim | None:
-        """The claim of a cell's key, now or never: None if another process has it."""
+        """Claim a cell's key without waiting; None if another process has it."""
         self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
         lock = file_locks.take(self.folder / f"{name}.lock")
         return Claim(lock, self.folder / f"{name}.json") if lock else None
@@ -121,14 +121,14 @@ class Claims:
             return False
 
     def join(self) -> Claim:
-        """The claim of one more orchestrator."""
-        while True:  # one that looks for the dead may hold a lock that is just being made
+        """Return the claim of one more orchestrator."""
+        while True:  # a process that looks for dead claims may hold a lock that is just being made
             claim = self.take(f"{RUN}{uuid.uuid4().hex}")
             if claim is not None:
                 return claim
 
     def label(self, key: str) -> str:
-        """What a cell of this folder carries, so that it is found should its orchestrator die."""
+        """Return the label of a cell of this folder, by which it is found should its orchestrator die."""
         return f"{self.id}/{key}"
 
     def key_of(self, label: str) -> str | None:
@@ -138,13 +138,13 @@ class Claims:
 
     @contextmanager
     def folder_to_itself(self) -> Iterator[None]:
-        """Files about the whole folder are read and written by one orchestrator at a time: wait for the others."""
+        """Wait for the lock on files about the whole folder: one orchestrator at a time reads and writes them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with file_locks.waited_for(self.folder / f"{EVERYTHING}.lock"):
             yield
 
     def forget_the_dead(self) -> bool:
-        """Remove what processes that were killed have left here; whether one of them was an orchestrator."""
+        """Remove what killed processes have left here; returns whether one of them was an orchestrator."""
         orchestrators = 0
         for path in self.folder.glob("*.lock"):
             claim = self.take(path.stem) if path.stem != EVERYTHING else None
@@ -169,7 +169,7 @@ def living(results: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def identity(path: Path) -> str:
-    """What tells this folder from all others, also from a copy of it: a random number and its file's own."""
+    """Return what identifies this folder, also against a copy of it: a random number and its file's inode."""
     partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
     if not path.exists():
         partial.write_text(uuid.uuid4().hex, encoding="utf-8")
@@ -180,5 +180,12 @@ def identity(path: Path) -> str:
 
 
 def identity_in(path: Path) -> str:
-    """The same of a file that is there."""
+    """Return the identity in a file that exists."""
     return f"{read_regular(path, LARGEST).decode()}.{path.stat().st_ino}"
+
+
+def of_folder(results: Path) -> str:
+    """The identity of a results folder, by which its claims begin; empty before its first run."""
+    with suppress(OSError, UnicodeDecodeError):
+        return identity_in(ResultsFolder(results).claims / "id")
+    return ""

@@ -38,14 +38,14 @@ AHEAD = timedelta(minutes=10)
 
 AGAIN = "Remove it, or make it again with 'rosetta run' or 'rosetta merge'."
 REQUIRED = ("cell", "run", "status", "schema")
-"""Columns that tell a file of ours whose metadata another program has left out."""
+"""Columns that identify a file of ours whose metadata another program has left out."""
 
 Refusal = dict[str, Any]
-"""What was not taken, for a person: ``path``, ``what``, ``why``, ``remedy``; ``foreign`` if it never was a result."""
+"""A refused file or row, for people: ``path``, ``what``, ``why``, ``remedy``; ``foreign`` if it never was a result."""
 
 
 def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
-    """A file's table as it is, or some columns of it, its values not yet looked at; raises ResultError."""
+    """Read a file's table, or some columns of it, without checking its values; raises ResultError."""
     try:
         content = read_regular(path, LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
@@ -110,14 +110,14 @@ def as_declared(table: "pa.Table", path: Path) -> "pa.Table":
 
 
 def loose() -> "pa.Schema":
-    """The schema without what must not be null, which is looked at row by row."""
+    """Return the schema with every column nullable; nulls are checked row by row."""
     return pa.schema([field.with_nullable(True) for field in schema()])
 
 
 def examined(table: "pa.Table") -> "tuple[pa.Table, dict[int, str], int]":
-    """The rows that are right, what is wrong with the others by their places, and how many lie in the future.
+    """Return the valid rows, what is wrong with the others by their places, and how many begin in the future.
 
-    When those have begun is not known: a clock was wrong, or somebody wants to be the newest for ever.
+    The start of the latter becomes null: a clock was wrong, or somebody wants to be the newest for ever.
     """
     wrong = dict(too_long(table))
     for at, row in enumerate(table.select(list(checking.CHECKED)).to_pylist()):
@@ -135,7 +135,7 @@ def examined(table: "pa.Table") -> "tuple[pa.Table, dict[int, str], int]":
 
 
 def too_long(table: "pa.Table") -> Iterator[tuple[int, str]]:
-    """The rows that have a text that is too long, or none where there must be one."""
+    """Yield the rows with a text that is too long, or a null where there must be a value."""
     for name, kind in COLUMNS.items():
         column = table[name]
         if kind.rstrip("?") == "text":
@@ -149,7 +149,7 @@ def too_long(table: "pa.Table") -> Iterator[tuple[int, str]]:
 
 
 def read(paths: Sequence[Path], columns: Sequence[str] | None) -> "tuple[pa.Table, list[int], list[Refusal]]":
-    """The rows of some files, how many each has, and what was refused; with ``columns`` no row is looked at."""
+    """The rows of some files, how many each has, and what was refused; with ``columns`` no row is checked."""
     tables, refused = [], []
     for path in paths:
         try:
@@ -171,7 +171,7 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None) -> "tuple[pa.Tabl
 
 
 def one_by_one(path: Path, table: "pa.Table", refused: list[Refusal]) -> "pa.Table":
-    """The good rows of one file; what is wrong with the others is noted."""
+    """Return the valid rows of one file; what is wrong with the others goes to ``refused``."""
     try:
         declared = as_declared(table, path)
     except ResultError as error:
@@ -193,11 +193,11 @@ def one_by_one(path: Path, table: "pa.Table", refused: list[Refusal]) -> "pa.Tab
 
 
 MOST_NAMED = 20
-"""Rows of a file that are named one by one."""
+"""Most rows of a file that are named one by one."""
 
 
 def refusal(path: Path, error: ResultError) -> Refusal:
-    """An error in the form in which it goes to the other process."""
+    """Convert an error to the form in which it goes to the other process."""
     why = re.sub(r"\s+", " ", error.why)[:500]
     foreign = isinstance(error, ForeignError)
     return {"path": str(path), "what": error.what, "why": why, "remedy": error.remedy, "foreign": foreign}

@@ -40,7 +40,7 @@ LONGEST = 300.0
 """Seconds that a chunk of files may take."""
 
 HEAD = struct.Struct("<QQ")
-"""What goes before an answer: the sizes of its JSON and of its Arrow stream."""
+"""The header of an answer: the sizes of its JSON and of its Arrow stream."""
 
 COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from orchestrator.results.decoder import main; main()"
 QUIET = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
@@ -51,7 +51,7 @@ QUIET = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEM
 class Refusal:
     """A file, or rows of one, that were not taken.
 
-    ``foreign``: it never was a result, and is none of our business. ``kept``: its rows are there, but changed.
+    ``foreign``: it never was a result, and is left alone. ``kept``: its rows are there, but changed.
     """
 
     path: Path
@@ -83,7 +83,7 @@ class Decoder:
         atexit.register(self.close)
 
     def read(self, paths: Sequence[Path], columns: Sequence[str] | None = None) -> Found:
-        """The rows of some files; with ``columns`` only those, not looked at."""
+        """Return the rows of some files; with ``columns`` only those, unchecked."""
         with self._lock:
             answer = self._answer(paths, columns)
             if answer is not None:
@@ -128,7 +128,7 @@ class Decoder:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, **QUIET},
-                start_new_session=True,  # Ctrl-C is for us to see
+                start_new_session=True,  # so that Ctrl-C reaches only this process
             )
         return self._process
 
@@ -148,7 +148,7 @@ ONE = Decoder()
 
 
 def read(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Found:
-    """The rows of any number of files, in their order, each held against the model of a row."""
+    """Return the rows of any number of files, in their order, each checked against the model of a row."""
     if len(paths) < MANY:
         return together(limited(ONE.read(chunk, columns) for chunk in in_chunks(paths)))
     others = [Decoder() for _ in range(min(os.cpu_count() or 1, 8) - 1)]
@@ -195,7 +195,7 @@ def together(answers: Sequence[Found] | Iterator[Found]) -> Found:
 
 
 def died(path: Path) -> Found:
-    """The answer for a file of which a decoder has died."""
+    """Return the answer for a file that made a decoder die."""
     from orchestrator.results.schema import schema
 
     error = ResultError(f"{path} can't be decoded: the process that tried has died of it, or took too long.")
@@ -203,7 +203,7 @@ def died(path: Path) -> Found:
 
 
 def as_refusal(said: dict[str, Any], names: dict[str, Path]) -> Refusal:
-    """A refusal as the decoder says it, the file called as it was when it was asked for."""
+    """Parse a refusal from the decoder; its file is named as the caller named it."""
     path = names[said["path"]]
     texts = [said[part].replace(said["path"], str(path)) for part in ("what", "why", "remedy")]
     return Refusal(path, ResultError(*texts), said["foreign"], said.get("kept", False))

@@ -1,4 +1,4 @@
-"""Files of results: written whole or not at all, read with distrust, and set aside."""
+"""Files of results: written whole or not at all, never trusted when read, and set aside."""
 
 import errno
 import os
@@ -46,7 +46,7 @@ def read_results(path: Path) -> "pa.Table":
 
 def write_row(row: Row, path: Path) -> None:
     """Write the file of one cell run, whole or not at all."""
-    # What pays for many rows only makes a single one larger and slower to read: see benchmarks/README.md.
+    # Options that pay for many rows only make a single one larger and slower to read: see benchmarks/README.md.
     write_results(table_of([row]), path, compression="none", use_dictionary=False, write_statistics=False)
 
 
@@ -101,7 +101,7 @@ def holds(path: Path, cells: Iterable[Cell]) -> bool:
 
 
 def write_incompatible(folder: Path, cells: Sequence[tuple[Cell, str]], engine: str) -> None:
-    """Note the cells that can't run, with their reasons, beside what earlier plans have noted."""
+    """Add the cells that can't run, with their reasons, to those of earlier plans."""
     path = ResultsFolder(folder).incompatible
     rows = {identity(r): r for r in (read_results(path).to_pylist() if path.exists() else [])}
     rows |= {identity(r): r for r in (incompatible_row(cell, reason, engine) for cell, reason in cells)}

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NAMED = 20
-"""Refusals that are said one by one."""
+"""Most refusals that are reported one by one."""
 
 FIGURES = ("seconds", "seconds_warm", "quality", "epochs", "samples", "steps", "parity")
-"""What two rows of one run must have in common; how their image is called may differ, since publishing renames it."""
+"""What two rows of one run must have in common; the image's name may differ, since publishing renames it."""
 
 ORDER = ("workload", "library", "platform", "gpu", "precision", "variant", "data", "repeat")
 
@@ -39,7 +39,7 @@ class Gathered:
 
     @property
     def lost(self) -> list[Refusal]:
-        """What was refused that was not foreign."""
+        """The refusals by which rows were lost."""
         return [refusal for refusal in self.refused if not refusal.is_note]
 
     def tell(self, say: Say) -> "pa.Table":
@@ -65,7 +65,7 @@ def merge(paths: Iterable[Path], output: Path, say: Say = silent) -> Gathered:
 
 
 def gather(paths: Iterable[Path], say: Say = silent) -> "pa.Table":
-    """Results as one sorted table; what is refused is said. Raises ResultError where that is all."""
+    """Return results as one sorted table; ``say`` is told what is refused. Raises ResultError if that is all."""
     return collect(paths).tell(say)
 
 
@@ -82,7 +82,7 @@ def collect(paths: Iterable[Path], output: Path = Path(MERGED)) -> Gathered:
 
 
 class Folder:
-    """A results folder that is looked at again and again: read as ``merge`` does, but each file only once."""
+    """A results folder that is read repeatedly: as ``merge`` reads it, but each file only once."""
 
     def __init__(self, path: Path, say: Say = silent) -> None:
         self.path, self.say = path, say
@@ -93,7 +93,7 @@ class Folder:
     def read(self) -> "pa.Table":
         """The rows that are there now; the same object as before if no file has changed.
 
-        Where nothing but a merged file is left of a folder, its rows. Raises ResultError.
+        If nothing but a merged file is left of a folder, it returns its rows. Raises ResultError.
         """
         merged = ResultsFolder(self.path).merged
         files = list(result_files([self.path], merged)) or [path for path in [merged] if path.exists()]
@@ -144,10 +144,10 @@ def is_foreign(path: Path) -> bool:
 
 
 def result_files(paths: Iterable[Path], output: Path) -> Iterator[Path]:
-    """The result files in some paths. In folders, what is hidden, left alone, merged, or ``output`` is none."""
+    """Yield the result files in some paths; in folders, skip hidden, left alone and merged files, and ``output``."""
     for path in paths:
         if path.is_file():
-            yield path.resolve()  # a link that somebody names is meant
+            yield path.resolve()  # a link that the user names is followed
         elif not path.is_dir():
             raise ResultError(
                 f"There is no {path}.", remedy="Name a results folder, a Parquet file or a JSON document."
@@ -188,6 +188,6 @@ def unique(table: "pa.Table") -> "tuple[pa.Table, list[Refusal]]":
 
 
 def contradiction(run: str, cell: Sequence[Any]) -> Refusal:
-    """What is said of a run that two files tell differently."""
+    """Return the refusal of a run for which two files have different figures."""
     what = f"Run {run[:40]} of {cell[0]} is there twice with different figures: neither counts."
     return Refusal(Path(MERGED), ResultError(what, remedy="Remove the one that is wrong."))

@@ -6,8 +6,10 @@ merged.parquet                          everything merged
 parity/                                 the same again, of comparisons with the reference
 own/nightly/                            the same again, of an installation that is not ours, by the name its user gave
 compare/<key>/a/, …/b/                  the same again, of the two sides of a comparison by interleaved rounds
+profiles/pytorch/rnn/cpu.profile.json    where a step of a cell goes, beside it its trace; no result
 reports/                                what is made to be read
 .claims/                                who runs what now
+.jobs/<key>/<attempt>/                  what jobs of a cluster's scheduler leave until their orchestrator has read it
 """
 
 import errno
@@ -21,12 +23,16 @@ from orchestrator.errors import ResultError
 from orchestrator.system.terminal import quoted
 
 CELLS, PARITY, OWN, REPORTS, CLAIMS, COMPARE = "cells", "parity", "own", "reports", ".claims", "compare"
-LEFT_ALONE = (REPORTS, COMPARE)
-"""Folders. A merge takes nothing in those that are left alone for a result, nor what is hidden."""
+JOBS, PROFILES = ".jobs", "profiles"
+LEFT_ALONE = (REPORTS, COMPARE, PROFILES)
+"""Folders in which a merge looks for no results; it also ignores everything hidden."""
 
 INCOMPATIBLE, MERGED = "incompatible.parquet", "merged.parquet"
 LOG, PASSING, SUPERSEDED, PARTIAL = ".log", ".passing.parquet", ".superseded", ".partial"
-"""How files end that lie beside a result, or become one."""
+"""Suffixes of files that lie beside a result, or become one."""
+
+PROFILE, TRACE = ".profile.json", ".trace.json.gz"
+"""Suffixes of the two files of a profile."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +62,23 @@ class ResultsFolder:
         return self.path / CLAIMS
 
     @property
+    def jobs(self) -> Path:
+        """The folder in which jobs of a cluster's scheduler leave what their orchestrator fetches."""
+        return self.path / JOBS
+
+    @property
     def parity(self) -> "ResultsFolder":
         """The folder within this one for comparisons with the reference."""
         return ResultsFolder(self.path / PARITY)
 
     @property
     def reports(self) -> Path:
-        """The folder of what is made to be read."""
+        """The folder of reports for people."""
         return self.path / REPORTS
+
+    def profile(self, cell: str) -> Path:
+        """Return the path of the profile of a cell, named by its id."""
+        return self.path / PROFILES / f"{cell}{PROFILE}"
 
     def own(self, name: str) -> "ResultsFolder":
         """The folder within this one of an installation that is not ours, by the name that its user gave."""
@@ -84,7 +99,7 @@ class ResultsFolder:
 
 
 def listed(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """What ``os.walk`` tells of a folder, from the top; raises ResultError for one in it that can't be looked into."""
+    """Yield what ``os.walk`` yields for a folder, top down; raises ResultError for one in it that can't be read."""
 
     def refuse(error: OSError) -> None:
         raise ResultError(
@@ -100,13 +115,18 @@ def listed(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
         yield Path(place), folders, names
 
 
+def trace_path(profile: Path) -> Path:
+    """The trace that belongs to a profile."""
+    return profile.with_name(profile.name.removesuffix(PROFILE) + TRACE)
+
+
 def log_path(result: Path) -> Path:
     """The log of the cell that has, or would have, this result."""
     return result.with_suffix(LOG)
 
 
 def passing_path(result: Path) -> Path:
-    """Where, beside a result, a row lies that is none: the cell stays ready, since what went wrong was not its own."""
+    """Return the path beside a result for a row that is none: the cell stays ready, as the fault was not its own."""
     return result.with_suffix(PASSING)
 
 
@@ -121,10 +141,10 @@ def partial_path(path: Path) -> Path:
 
 
 def partials_of(result: Path) -> Iterator[Path]:
-    """What was begun of a result and of what lies beside it, and never ended."""
+    """Yield the unfinished files of a result and of what lies beside it."""
     return result.parent.glob(f".{result.stem}.*{PARTIAL}")
 
 
 def incompatible_as(digest: str) -> str:
-    """The name of a list of cells that can't run among the lists of others, by the sha256 of its content."""
+    """Return the name for sharing a list of cells that can't run, by the SHA-256 of its content."""
     return f"{Path(INCOMPATIBLE).stem}-{digest[:12]}.parquet"

@@ -52,6 +52,7 @@ def row_of(
         "engine": engine,
         **image,
         "image_digest": outcome.image_digest,
+        "limits": outcome.limits or None,
         "host": host,
         "started": outcome.started,
         "key": key,
@@ -66,7 +67,7 @@ def row_of(
 
 
 def checkout_columns() -> dict[str, Any]:
-    """The columns that tell which orchestrator this is."""
+    """Return the columns that identify this orchestrator."""
     revision, dirty = commit() or (None, None)
     return {"commit": revision, "dirty": dirty}
 
@@ -93,7 +94,7 @@ def row_by_hand(path: Path) -> dict[str, Any]:
         "status": str(status),
         "reason": reason,
         "engine": "by hand",
-        "started": written,  # its end, in truth: a document has no clock
+        "started": written,  # in truth its end: a document has no start time
         "run": uuid.uuid5(uuid.NAMESPACE_OID, document.model_dump_json()).hex,
     }
 
@@ -178,5 +179,5 @@ def states(cards: Sequence[Card], moment: str) -> str | None:
 
 
 def identity(row: Row) -> tuple[Any, ...]:
-    """What makes two rows be about the same cell."""
+    """Return what rows about the same cell have in common."""
     return row["cell"], row["repeat"], row["data"]

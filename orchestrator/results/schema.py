@@ -11,7 +11,10 @@ SCHEMA_VERSION = 1
 VERSION_KEY = "rosetta.schema"
 """The version's name in a file's metadata; it also stands in the column ``schema``."""
 
-PHASES = ("kernels", "import", "data", "build", "first_step", "train", "validate", "warm_up", "predict", "evaluate")
+PHASES = (
+    *("kernels", "import", "data", "build", "upload", "first_step", "train", "validate"),
+    *("warm_up", "predict", "evaluate"),
+)
 """The phases of a run; each has a column of its seconds."""
 
 COLUMNS: Mapping[str, str] = {
@@ -27,7 +30,7 @@ COLUMNS: Mapping[str, str] = {
     # how much was processed; of epochs and samples, what was asked where there is no document
     "epochs": "whole?", "samples": "whole?", "steps": "whole?", "samples_tested": "whole?", "shortened": "truth",
     "n_gpus": "whole?", "workers": "whole?", "epoch_seconds": "reals?", "epoch_losses": "reals?",
-    "validation_losses": "reals?",
+    "validation_losses": "reals?", "epoch_qualities": "reals?",
     # phases; memory of the process and of the whole container in bytes
     "import_seconds": "real?", "data_seconds": "real?", "build_seconds": "real?", "first_step_seconds": "real?",
     "train_seconds": "real?", "warm_up_seconds": "real?", "predict_seconds": "real?", "evaluate_seconds": "real?",
@@ -58,6 +61,11 @@ COLUMNS: Mapping[str, str] = {
     "installation": "text?",
     # what the run showed of itself, a JSON object: see Checks in cell/contract.py
     "checks": "text?",
+    # contract 2: whether the data set lay on the host or on the device, and seconds to bring it there; how images lay
+    # there; what compiled the steps, and its seconds, which are part of ``seconds``
+    "input": "text?", "upload_seconds": "real?", "layout": "text?", "compiled": "text?", "compile_seconds": "real?",
+    # how the cell's limits of cores and memory were enforced, and what it was not denied; null in a Docker container
+    "limits": "text?",
     # bookkeeping
     "started": "time?", "key": "text", "run": "text", "log_tail": "text", "contract": "whole", "schema": "whole",
 }  # fmt: skip
@@ -73,6 +81,9 @@ LATER = (
     *("threads", "cpu_used", "load_before", "load_after"),
     "installation",
     "checks",
+    *("input", "upload_seconds", "layout", "compiled", "compile_seconds"),
+    "limits",
+    "epoch_qualities",
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

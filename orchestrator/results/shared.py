@@ -1,4 +1,4 @@
-"""What of a results folder others may have, by the names of its files, and how each is validated.
+"""Which files of a results folder may be shared, by name, and how each is validated.
 
 Names and content may come from anywhere: a name that is not listed here is never written, and a file is looked at
 before it gets its name.
@@ -31,12 +31,12 @@ def is_result(path: Path, name: re.Match[str]) -> None:
 
 
 def is_table(path: Path, name: re.Match[str]) -> None:
-    """Any rows of the schema."""
+    """A table has rows of the schema."""
     read_results(path)
 
 
 def is_document(path: Path, name: re.Match[str]) -> None:
-    """What a container run by hand has left."""
+    """A document is what a container run by hand has left."""
     row = row_by_hand(path)
     if said := checking.wrong(row):
         raise ResultError(f"{path} is refused: {said}.")
@@ -44,7 +44,7 @@ def is_document(path: Path, name: re.Match[str]) -> None:
 
 
 def is_text(path: Path, name: re.Match[str]) -> None:
-    """What people read may be anything."""
+    """Text for people may be anything."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +67,21 @@ KINDS = (
 PRIVATE = r"(?:.*/)?(?:{}|{}|.*{})|.*{}|{}/.*".format(
     *map(re.escape, (MERGED, INCOMPATIBLE, PASSING, SUPERSEDED, COMPARE))
 )
-"""What stays where it is: it is made from the rest, is no result yet, or none any more, or is one of a comparison."""
+"""Files that are not shared: made from the rest, no result yet, no result any more, or one of a comparison."""
 
 
 def kind_of(name: str) -> Kind | None:
-    """What a file of this name is, or None if others have no such file."""
+    """Return the kind of a file by its name, or None if such files are not shared."""
     return next((kind for kind in KINDS if re.fullmatch(kind.names, name, re.A)), None)
 
 
 def is_private(name: str) -> bool:
-    """Whether a results folder has files of this name that are nobody else's business."""
+    """Whether a file of this name belongs to a results folder but is not shared."""
     return re.fullmatch(PRIVATE, name) is not None
 
 
 def check(path: Path, name: str) -> None:
-    """Validate a file that is to get this name, as a merge would; raises ResultError, which calls it by the name."""
+    """Validate a file that is to get this name, as a merge would; raises ResultError, which uses that name."""
     kind = kind_of(name)
     match = re.fullmatch(kind.names, name, re.A) if kind else None
     try:

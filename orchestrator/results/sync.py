@@ -28,18 +28,18 @@ from orchestrator.system.terminal import Say, plain
 from orchestrator.system.text_files import disk_errors
 
 WORKERS = 8
-"""Files on their way at a time; the SDK keeps ten connections open."""
+"""Files copied at a time; the SDK keeps ten connections open."""
 
 LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
 NAMED = 20
-"""Files that a message names at most."""
+"""Most files that a message names."""
 
 
 @dataclass
 class Tally:
-    """What became of files: ``copied`` and their ``size`` in bytes, and ``same`` as what was there.
+    """The outcome for files: ``copied`` and their ``size`` in bytes, and ``same`` as what was there.
 
     ``conflicts`` names those that differ on both sides, ``refused`` says what is wrong with bad ones, and ``foreign``
     names those that no results folder has.
@@ -88,7 +88,7 @@ def note_incompatible(results: Path) -> None:
 
 
 def copy(source: Storage, target: Storage, say: Say, interruption: Interruption) -> None:
-    """Copy what ``target`` lacks, side by side, and say what became of it. What was copied stays, whatever comes.
+    """Copy what ``target`` lacks, several files at a time, and report the outcome. What was copied stays in any case.
 
     Raises ConflictError at the end for files that differ or are damaged; StorageError, DiskError or KeyboardInterrupt
     where going on makes no sense.
@@ -109,7 +109,7 @@ def copy(source: Storage, target: Storage, say: Say, interruption: Interruption)
 
 
 def side_by_side(copier: "Copier", wanted: list[list[Entry]], say: Say, interruption: Interruption) -> None:
-    """Carry all that is wanted, several at a time; the first error, or an interruption, ends it."""
+    """Copy all that is wanted, several at a time; the first error, or an interruption, ends it."""
     with interruption.patience(), ThreadPoolExecutor(WORKERS) as pool, shown(say, len(wanted)) as show:
         futures = [pool.submit(copier.copy_together, unit) for unit in wanted]
         try:
@@ -122,7 +122,7 @@ def side_by_side(copier: "Copier", wanted: list[list[Entry]], say: Say, interrup
 
 
 def units(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """What is copied together or not at all: a result after its log, or another file alone.
+    """Yield files that are copied together or not at all: a result after its log, or another file alone.
 
     A log alone is left out: its cell still runs, or its result is still on its way.
     """
@@ -135,7 +135,7 @@ def units(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 @dataclass(frozen=True)
 class Copier:
-    """Carries files from one storage to another, which had ``there`` at the start, and counts them in ``tally``."""
+    """Copies files from one storage to another, which had ``there`` at the start, and counts them in ``tally``."""
 
     source: Storage
     target: Storage
@@ -181,7 +181,7 @@ class Copier:
         return None
 
     def are_same(self, entry: Entry, before: Entry) -> bool:
-        """Whether both storages have the same file; what is not known of it is read."""
+        """Whether both storages have the same file; an unknown checksum is computed from its content."""
         return entry.size == before.size and self.md5(self.source, entry) == self.md5(self.target, before)
 
     def md5(self, storage: Storage, entry: Entry) -> str:

@@ -10,7 +10,7 @@ from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cell.events import Epoch, Event
 from orchestrator.cell.parameters import dataset_of
 from orchestrator.engines.pretended import pretend
-from orchestrator.engines.protocol import Engine, OnEvent, Placed, Task
+from orchestrator.engines.protocol import Engine, OnEvent, Placed, Queued, Task
 from orchestrator.errors import RosettaError
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
@@ -20,10 +20,11 @@ from orchestrator.results.rows import row_of
 from orchestrator.run import proof
 from orchestrator.run.context import ActiveRun
 from orchestrator.run.proof import Proof
+from orchestrator.run.proof_files import PRETENDED
 from orchestrator.system.slots import Lease
 
 PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
-"""Seconds to wait before a cell whose host was lost is tried again; after the last it is left to the next run."""
+"""Seconds to wait before retrying a cell whose host was lost; after the last it is left to the next run."""
 
 
 def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) -> str:
@@ -44,9 +45,10 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
             deadline=active.settings.deadline,
             memory=lease.memory,
             claim=active.claims.label(planned.key),
+            expected=active.expected(cell),
         )
         facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": active.engine.host, "gpus": gpus}
-        claim.update(state="running", expected=active.expected(cell), **facts)
+        claim.update(state="running", expected=task.expected, **facts)
         active.progress.started(cell, lease)
         proved = Proof(proof.known(planned, active))
         if proof.is_needed(planned, active):
@@ -57,21 +59,27 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         if active.engine.stopping and outcome.document is None:
             return "stopped"  # no result: it will be run again
         lasting = outcome.status is not Status.HOST_LOST and not proved.outcome
-        return finish(planned, outcome, run, active, lasting=lasting, proved=proved.said)
+        said = proof.said_of(proved, outcome)
+        if proved.said and not said:
+            active.progress.say(f"{cell.id}: ran with another driver than its proof, and counts as not proved")
+        return finish(planned, outcome, run, active, lasting=lasting, proved=said)
     finally:
         claim.release()
         active.slots.give_back(lease, cell.gpu)
 
 
 def run_attempts(task: Task, claim: Claim, active: ActiveRun, cell: Cell) -> tuple[Outcome, str]:
-    """The outcome of a task and the id of the attempt that had it: one, unless its host was lost meanwhile.
+    """Run a task, retrying if its host is lost; returns the outcome and the id of the attempt that had it.
 
-    What it does is shown as done for ``cell``: a task may also be the proof that its cell waits for.
+    Progress is shown for ``cell``: a task may also be the proof that its cell waits for.
     """
 
-    def on_event(event: Event | Placed) -> None:
+    def on_event(event: Event | Placed | Queued) -> None:
+        if isinstance(event, Queued):
+            claim.update(state=event.state)
+            return active.progress.queued(cell, event)
         if isinstance(event, Placed):
-            claim.update(**vars(event))
+            claim.update(state="running", **vars(event))
             return active.progress.placed(cell, event)
         active.progress.event(cell, event)
         if isinstance(event, Epoch):
@@ -93,9 +101,9 @@ def run_attempts(task: Task, claim: Claim, active: ActiveRun, cell: Cell) -> tup
 
 
 def whatever_it_does(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
-    """The outcome of a task. Should what its cell says or leaves be more than we can take, it is that cell that failed.
+    """Run a task and return its outcome. If what its cell says or leaves can't be processed, that cell has failed.
 
-    What the operating system refuses, and errors that are ours by name, are not the cell's doing, and raise.
+    Raises OSError and RosettaError, which are not the cell's doing.
     """
     try:
         return engine.run(task, on_event)
@@ -108,14 +116,14 @@ def whatever_it_does(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
 def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, lasting: bool, proved: str = "") -> str:
     """Write the row of a cell and its log, whoever holds its claim; return its status.
 
-    Not ``lasting`` is what was not the cell's own doing: it has a row, and is run again next time. ``proved`` says how
+    Without ``lasting``, it was not the cell's own doing: it has a row, and is run again next time. ``proved`` says how
     its image was proved on its card.
     """
     assert planned.image is not None
     engine, cell = active.engine, planned.cell
     host = outcome.host or engine.host
     if active.host.pretended and cell.gpu != "none":
-        host = f"{host} (pretended GPUs)"
+        host += PRETENDED
     row = row_of(cell, outcome, key=planned.key, run=run, engine=engine.name, image=planned.columns, host=host)
     row["proof"] = proved or None
     path = result_of(planned, active)
@@ -123,7 +131,7 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
     for partial in partials_of(path):  # of an orchestrator that was killed
         partial.unlink(missing_ok=True)
     write_log(outcome.log, path)
-    # First the row of an earlier run that did not count goes: dying in between, the cell has none and is still ready.
+    # First remove the row of an earlier run that did not count: if we die in between, the cell is still ready.
     passing_path(path).unlink(missing_ok=True)
     write_row(row, path if lasting else passing_path(path))
     active.progress.finished(cell, row)
@@ -131,5 +139,5 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
 
 
 def result_of(planned: Planned, active: ActiveRun) -> Path:
-    """Where the result of a cell lies, once it is there."""
+    """Return the path of a cell's result, once it is there."""
     return ResultsFolder(active.settings.results).result(planned.key, planned.cell.id)

@@ -1,4 +1,4 @@
-"""What of a campaign fits into the time that there is: what comes last is left out first."""
+"""What of a campaign fits into the available time: what comes last is left out first."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.run.estimates import Estimate
 
 Of = Callable[[Planned], Estimate]
-"""How long a cell will take."""
+"""Returns how long a cell will take."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What of a step is done within the time, in order, and what is left out; ``seconds`` is what it will take."""
+    """The cells of a step that fit into the time, in order, and those left out; ``seconds`` is what it will take."""
 
     part: Part
     chosen: Sequence[Planned]
@@ -23,7 +23,7 @@ class Fitted:
 
 
 def fitted(parts: Sequence[Part], budget: float, of: Of, others: Callable[[Part], float]) -> list[Fitted]:
-    """What of each step fits into so many seconds. Once something does not, nothing that comes later does.
+    """Return what of each step fits into ``budget`` seconds. Once something does not, nothing that comes later does.
 
     Within a step it is round by round, in each the shortest first. What is done costs nothing. ``others`` tells the
     seconds of a step that runs no cells.
@@ -52,5 +52,5 @@ def fitted(parts: Sequence[Part], budget: float, of: Of, others: Callable[[Part]
 
 
 def in_order(planned: Sequence[Planned], of: Of) -> list[Planned]:
-    """Round by round, in each the shortest first."""
+    """Sort cells round by round, in each the shortest first."""
     return sorted(planned, key=lambda one: (one.cell.repeat, of(one).seconds))

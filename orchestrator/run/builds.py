@@ -17,14 +17,18 @@ AT_A_TIME = 2
 """Builds side by side: one may download while another compiles. They share the engine's cache."""
 
 PAUSES = (5.0, 30.0, 120.0)
-"""Seconds to wait before a build is tried again that failed by what may pass."""
+"""Seconds to wait before retrying a build that failed for a passing reason."""
 
 
 class Builder:
-    """Builds each image once, ``deadline`` seconds at most; a future per image tells how far it is."""
+    """Builds each image once, ``deadline`` seconds at most; a future per image tells how far it is.
+
+    ``digests`` are those of the images that are ready, by their tags; empty for what has none.
+    """
 
     def __init__(self, engine: Engine, images: Iterable[Image], deadline: float, say: Say) -> None:
         self.engine, self.deadline, self.say = engine, deadline, say
+        self.digests: dict[str, str] = {}
         self._stopped = threading.Event()
         self._threads: set[int] = set()
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="build")
@@ -36,7 +40,7 @@ class Builder:
         return future.done() and future.exception() is None
 
     def error(self, image: Image) -> RosettaError | None:
-        """Why the image could not be built; None while it is not known, and where it was. Others than ours raise."""
+        """Return why the image could not be built; None if it was, or is not known yet. Errors not ours are raised."""
         future = self._futures[image]
         error = future.exception() if future.done() else None
         if error is not None and not isinstance(error, RosettaError):
@@ -56,7 +60,7 @@ class Builder:
         timer.start()
         self._threads.add(thread)
         try:
-            self.engine.prepare([image], self.say)
+            self.digests[image.tag] = self.engine.prepare([image], self.say).get(image.tag, "")
         except RosettaError as error:
             if late.is_set():
                 what = f"The image {image.name} was not built in {self.deadline:,.0f} s."
@@ -67,7 +71,7 @@ class Builder:
             timer.cancel()
 
     def close(self) -> None:
-        """End what is being built; nothing more is begun."""
+        """Stop the running builds and start no more."""
         self._stopped.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         for thread in list(self._threads):
@@ -88,13 +92,13 @@ class Builder:
 
 
 def end_late(thread: int, late: threading.Event) -> None:
-    """End what a thread has started because its time is over."""
+    """End what a thread has started because its deadline has passed."""
     late.set()
     end_children(thread)
 
 
 def end_children(thread: int) -> None:
-    """Politely end the programs that a thread of this process has started; it sees them fail."""
+    """Send SIGTERM to the programs that a thread of this process has started; it sees them fail."""
     with suppress(OSError):
         for pid in Path(f"/proc/self/task/{thread}/children").read_text(encoding="utf-8").split():
             with suppress(ProcessLookupError):

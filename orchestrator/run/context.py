@@ -4,6 +4,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestrator.cell.contract import Status
 from orchestrator.engines.protocol import Engine, Leases
@@ -48,7 +49,7 @@ class Tally:
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
     def include(self, other: "Tally") -> None:
-        """Count what another run has, after this one, too."""
+        """Add the counts of a later run, and take over whether it was interrupted, and its error."""
         for status, count in other.statuses.items():
             self.statuses[status] = self.statuses.get(status, 0) + count
         self.elsewhere += other.elsewhere
@@ -75,10 +76,14 @@ class Run:
 
 @dataclass(frozen=True)
 class ActiveRun(Run):
-    """What it has besides as long as it has cells to run."""
+    """What a run has in addition while it has cells to run.
+
+    ``unproved`` has the rows of proofs that failed in this run for a passing reason, by their keys.
+    """
 
     slots: Leases
     builder: Builder
     folders: Mapping[str, Path]
     expected: order.Expected
     stopped: threading.Event = field(default_factory=threading.Event)
+    unproved: dict[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How long a cell is likely to take, for who has to choose: from results here, of others, of 2018, or by a rule.
+"""How long a cell is likely to take, for whoever has to choose: from results here, of others, of 2018, or by a rule.
 
 Every estimate says where it comes from, since they are worth very different things.
 """
@@ -74,7 +74,7 @@ def is_like(cell: Cell, row: Row) -> bool:
 
 
 def scaled(cell: Cell, row: Row) -> float | None:
-    """A row's whole time, what is timed of it in proportion to the cell's length."""
+    """Return a row's whole time, with its timed part scaled to the cell's length; None if that is not known."""
     mine, theirs = amount(*quality.asked(cell)), amount(row["epochs"], row["samples"])
     if not mine or not theirs or not row["seconds"] or not trains(cell.workload):
         return row["wall_seconds"] if not trains(cell.workload) else None
@@ -83,12 +83,12 @@ def scaled(cell: Cell, row: Row) -> float | None:
 
 
 def amount(epochs: int | None, samples: int | None) -> int:
-    """How many samples a run goes through; nothing where that is not known."""
+    """Return how many samples a run goes through; 0 if that is not known."""
     return (epochs or 1) * (samples or 0)
 
 
 def of_2018(cell: Cell) -> Estimate | None:
-    """What 2018 had on the same card, else on the fastest that it had; of a library it did not know, the median."""
+    """Estimate by 2018's figure on the same card, else on its fastest; for a library it did not know, the median."""
     if cell.gpu == "none":
         return None
     for gpu in [cell.gpu] if cell.gpu in CARDS_2018 else CARDS_2018:
@@ -116,7 +116,7 @@ def share_of_published(cell: Cell) -> float:
 
 
 def by_operations(cell: Cell, cores: int) -> Estimate:
-    """By what the workload computes, at a twentieth of what the machine could at most."""
+    """Estimate from what the workload computes, at a twentieth of the machine's peak rate."""
     epochs, samples = quality.asked(cell)
     row = {
         **{"workload": cell.workload, "gpu": cell.gpu, "precision": cell.precision, "n_gpus": cell.n_gpus},

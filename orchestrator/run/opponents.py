@@ -1,4 +1,4 @@
-"""The opponents of 2018's way: what each of our scripts is timed against, by benchmarks/steps.py of a checkout."""
+"""The opponents: scripts written as in 2018, against which benchmarks/steps.py of a checkout times each of ours."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ EACH = 75.0
 
 ONLY_A_CHECKOUT = "an installed package has no benchmarks/: run the campaign from a checkout"
 LONGEST = 200
-"""Letters of a line that are kept, and lines: the table has one for each library and workload."""
+"""Most characters of a line that are kept, and most lines: the table has one for each library and workload."""
 
 
 def unavailable() -> str:
@@ -23,12 +23,12 @@ def unavailable() -> str:
 
 
 def kept(results: Path) -> Path:
-    """Where what they said is kept, so that a campaign that goes on does not run them again."""
+    """Return where their output is kept, so that a resumed campaign does not run them again."""
     return ResultsFolder(results).reports / "campaign-opponents.txt"
 
 
 def command(pairs: Sequence[str], python: str, platforms: Iterable[str], on_card: bool) -> list[str]:
-    """How they are run, for some of ``library/workload``: by an interpreter, or in images of the newest platform."""
+    """The command for some of ``library/workload``: by an interpreter, or in images of the newest platform."""
     where = ["--python", python] if python else ["--platform", ",".join(sorted(set(platforms), reverse=True))]
     where += ["--gpu"] if on_card else []
     chosen = [word for pair in pairs for word in ("--only", pair)]

@@ -1,4 +1,4 @@
-"""How long cells are likely to take, from the results so far, and the order that this gives."""
+"""How long cells are likely to take, by the results so far, and the order that follows."""
 
 import statistics
 from collections import defaultdict
@@ -42,7 +42,7 @@ def expected(folder: Path) -> Expected:
 def in_order(ready: Sequence[Planned], expected: Expected) -> list[Planned]:
     """Rounds over the matrix, one for each repeat; in each the longest first, so that none of them ends a round alone.
 
-    What nobody knows may be the longest; those cells come first, in the matrix's own order.
+    Cells of unknown length may be the longest; they come first, in the matrix's own order.
     """
 
     def rank(planned: Planned) -> tuple[int, float]:

@@ -5,7 +5,6 @@ second call goes on within the block where the first one stopped.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -27,7 +26,7 @@ from orchestrator.run import running
 from orchestrator.run.context import Settings, Tally
 from orchestrator.run.progress import Progress
 from orchestrator.system.clocks import state
-from orchestrator.system.host import Host
+from orchestrator.system.host import Host, is_here
 from orchestrator.system.signals import Interruption
 
 CONDITIONS = "conditions.jsonl"
@@ -36,7 +35,7 @@ CONDITIONS = "conditions.jsonl"
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a cell and where it runs. ``inside`` is what has to hold while it is planned and run."""
+    """One of the two: a cell and where it runs. ``inside`` is the context in which it is planned and run."""
 
     name: str
     cell: Cell
@@ -63,15 +62,15 @@ class Contest:
 
     @property
     def pairs(self) -> Pairs:
-        """What there is to be judged."""
+        """The comparison so far, to be judged."""
         return Pairs(self.name, self.rows, [self.order(block) for block in range(len(self.rows) // (2 * PAIRS) + 1)])
 
     def order(self, block: int) -> sequential.Order:
-        """Of the runs of a block."""
+        """Return the order of a block's runs."""
         return sequential.order(self.folder.name, block)
 
     def runs(self) -> Iterator[tuple[bool, int]]:
-        """Whose runs they are, from the first on: B's (True) or A's, and the repeat, which sets the seed."""
+        """Yield whose runs they are, from the first on: B's (True) or A's, and the repeat, which sets the seed."""
         block = 0
         while True:
             seen = [0, 0]
@@ -81,18 +80,18 @@ class Contest:
             block += 1
 
     def folder_of(self, mine: bool) -> Path:
-        """Where the rows of a side lie."""
+        """Return the folder of a side's rows."""
         return self.folder / ("b" if mine else "a")
 
     def next_run(self) -> tuple[bool, int]:
-        """Whose turn it is."""
+        """Return the side and the repeat of the next run."""
         runs = self.runs()
         for _ in self.rows:
             next(runs)
         return next(runs)
 
     def take_in(self) -> None:
-        """Read the rows that are there already, as far as none is missing."""
+        """Read the rows that are there already, up to the first that is missing."""
         while row := self.row(*self.next_run()):
             self.rows.append(row)
 
@@ -128,9 +127,9 @@ class Run:
 
 
 def compare(contests: Sequence[Contest], limits: Limits, run: Run) -> tuple[list[Found], Tally]:
-    """Run blocks of those that have no answer yet, the fewest rounds and the nearest to an answer first.
+    """Run blocks of comparisons without an answer, those with the fewest rounds and nearest to an answer first.
 
-    Returns what is known then, of all; the tally says whether it was interrupted.
+    Returns what is known then of all; the tally says whether it was interrupted.
     """
     tally, end = Tally(), time.monotonic() + (limits.budget or float("inf"))
     try:
@@ -150,7 +149,7 @@ def compare(contests: Sequence[Contest], limits: Limits, run: Run) -> tuple[list
 
 
 def judged(contests: Sequence[Contest], limits: Limits) -> list[Found]:
-    """What is known so far."""
+    """Return the judgement of each comparison so far."""
     return judge([contest.pairs for contest in contests], limits.difference, limits.clock)
 
 
@@ -166,7 +165,7 @@ def next_of(contests: Sequence[Contest], limits: Limits) -> int | None:
 
 
 def run_block(contest: Contest, end: float, run: Run, tally: Tally) -> bool:
-    """What is left of a block; False if it was not finished: no time left, interrupted, or a run has failed."""
+    """Run what is left of a block; False if it was not finished: no time left, interrupted, or a run without a row."""
     left = 2 * PAIRS - len(contest.rows) % (2 * PAIRS)
     for _ in range(left):
         if time.monotonic() >= end:
@@ -186,7 +185,7 @@ def run_block(contest: Contest, end: float, run: Run, tally: Tally) -> bool:
 def run_once(contest: Contest, mine: bool, repeat: int, run: Run, tally: Tally) -> None:
     """One run of one side, with load and clocks of this machine before and after."""
     side, folder = contest.sides[mine], contest.folder_of(mine)
-    here = side.engine.host == os.uname().nodename
+    here = is_here(side.engine.host)
     with side.inside():
         planned = side.planned(repeat, folder)
         before = state() if here else {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.events import Epoch, Event
-from orchestrator.engines.protocol import Placed
+from orchestrator.engines.protocol import Placed, Queued
 from orchestrator.system.slots import Lease
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ AT_FULL_PACE = 100
 
 
 class Pace:
-    """Lets fewer and fewer through, whoever comes: all at first, then one a second, then fewer and fewer."""
+    """A rate limit: lets all through at first, then one a second, then fewer and fewer."""
 
     def __init__(self) -> None:
         self._count, self._last = 0, 0.0
@@ -72,10 +72,10 @@ class Progress(ABC):
 
     @abstractmethod
     def show(self, kind: str, cell: Cell | None, **facts: Any) -> None:
-        """Let a person or a program see one change."""
+        """Show one change to a person or a program."""
 
     def say(self, text: str) -> None:
-        """Tell of preparation."""
+        """Show a note about preparation."""
         with self._changing:
             self.show("note", None, text=text)
 
@@ -87,14 +87,14 @@ class Progress(ABC):
         yield
 
     def started(self, cell: Cell, lease: Lease) -> None:
-        """A cell begins."""
+        """Note that a cell has started."""
         gpus = tuple(gpu.uuid for gpu in lease.gpus)
         with self._changing:
             self.cells[cell] = Running(cell, gpus, self._ahead.pop(cell, None))
             self.show("started", cell, gpus=gpus, cores=lease.cores, memory=lease.memory)
 
     def event(self, cell: Cell, event: Event) -> None:
-        """A cell said something: show its epoch and loss."""
+        """Take in what a cell said: show its epoch and loss."""
         with self._changing:
             running = self.cells.get(cell)
             if running is None or not isinstance(event, Epoch):
@@ -103,26 +103,32 @@ class Progress(ABC):
             if running.pace.lets_through():
                 self.show("epoch", cell, epoch=event.epoch, epochs=event.epochs, loss=event.loss)
 
+    def queued(self, cell: Cell, place: Queued) -> None:
+        """Note that a cell waits in somebody else's queue."""
+        with self._changing:
+            self.cells[cell] = replace(self.cells[cell], state=place.state)
+            self.show("queued", cell, state=place.state)
+
     def placed(self, cell: Cell, place: Placed) -> None:
-        """It is known now where a cell runs."""
+        """Note where a cell runs, once that is known."""
         with self._changing:
             self.cells[cell] = replace(self.cells[cell], state=f"running on {place.host}", gpus=place.gpus)
             self.show("placed", cell, **vars(place))
 
     def again(self, cell: Cell, reason: str, pause: float) -> None:
-        """A cell was lost with its host, and is tried again after some seconds."""
+        """Note that a cell was lost with its host, and is retried after ``pause`` seconds."""
         with self._changing:
             self.cells[cell] = replace(self.cells[cell], state="waiting for its host", epoch=0, loss=None)
             self.show("again", cell, reason=reason, pause=pause)
 
     def elsewhere(self, cell: Cell) -> None:
-        """Another orchestrator has run a cell of ours."""
+        """Note that another orchestrator has run a cell of ours."""
         with self._changing:
             self._count(cell, "elsewhere")
             self.show("elsewhere", cell)
 
     def finished(self, cell: Cell, row: Mapping[str, Any]) -> None:
-        """A cell has its row."""
+        """Note that a cell has its row."""
         with self._changing:
             self._count(cell, str(row["status"]))
             names = ("status", "reason", "seconds", "metric", "quality", "wall_seconds")

@@ -7,52 +7,58 @@ may be ranked, real data of the published length; one that `rosetta parity` has 
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cell.cell import DEFAULTS, OWN, Cell
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.engines.output import stopped
 from orchestrator.engines.protocol import Task
-from orchestrator.errors import ResultError
-from orchestrator.plan.keys import key, key_in
 from orchestrator.plan.verdicts import Planned
-from orchestrator.results.files import read_results, write_log, write_row
-from orchestrator.results.paths import ResultsFolder, superseded_path
+from orchestrator.results.files import forget
+from orchestrator.results.paths import ResultsFolder
 from orchestrator.results.rows import row_of
+from orchestrator.run import proof_files
 from orchestrator.run.context import ActiveRun
+from orchestrator.run.proof_files import PRETENDED, VERDICTS, Row, Wanted, driver_in
 from orchestrator.system import file_locks
-from orchestrator.system.gpus import version_of
+from orchestrator.system.gpus import Version, driver_text
 
 LONGEST = 3600.0
-"""Seconds that a proof may take: a few steps, and whatever the library compiles before them."""
+"""Seconds that a proof may take, whatever its cell may: a few steps, and what the library compiles before them."""
 
 UNPROVED_VARIANTS = ("pretrained",)
 """Variants that differ from the reference in nothing but their weights: the reference stands for them."""
 
-Row = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Proof:
-    """What is known of an image on a card: ``said`` for the row of its cells, or the ``outcome`` they have instead."""
+    """What is known of an image on a card: ``said`` for the row of its cells, or the ``outcome`` they have instead.
+
+    ``driver`` is the one it was proved with; empty on a CPU.
+    """
 
     said: str = ""
     outcome: Outcome | None = None
+    driver: Version = ()
 
 
 def is_needed(planned: Planned, active: ActiveRun) -> bool:
+    """Whether a cell is proved first; on a machine with imagined cards none can be."""
+    cell = planned.cell
+    return is_asked(cell, active.settings.proof) and not (cell.gpu != "none" and active.host.imagined)
+
+
+def is_asked(cell: Cell, decided: bool | None) -> bool:
     """Whether a cell is to be timed on a card, in an installation that is not ours, or on a CPU and may be ranked.
 
-    ``Settings.proof`` decides for all cells on a CPU. On a machine whose cards are only imagined nothing can be proved.
+    ``decided`` is ``Settings.proof``: it decides for all cells on a CPU.
     """
-    cell = planned.cell
-    on_card, ranked = cell.gpu != "none", cell.data == "real" and cell.epochs is None and cell.samples is None
-    on_cpu = ranked if active.settings.proof is None else active.settings.proof
-    asked = on_card or cell.platform == OWN or on_cpu
-    return not cell.parity and asked and not (on_card and active.host.imagined)
+    ranked = cell.data == "real" and cell.epochs is None and cell.samples is None
+    on_cpu = ranked if decided is None else decided
+    return not cell.parity and (cell.gpu != "none" or cell.platform == OWN or on_cpu)
 
 
 def proving(cell: Cell) -> Cell:
@@ -65,109 +71,108 @@ def proving(cell: Cell) -> Cell:
 
 
 def prove(planned: Planned, task: Task, active: ActiveRun, run: Callable[[Task], Outcome]) -> Proof:
-    """Find the proof of a cell's image on its card, or make it by ``run`` on the GPUs that the cell holds."""
-    cell = proving(planned.cell)
-    name, path = place_of(cell, planned, active)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with file_locks.waited_for(file_locks.host_folder() / f"proof-{name}.lock"):
-        row, when = found(path, active), ""
+    """Find the proof of a cell's image on its card, or make it by ``run`` on the GPUs that the cell holds.
+
+    What failed for a passing reason is not tried again in the same run. Another orchestrator may be making it: that is
+    waited for, but not once the run is stopped.
+    """
+    wanted = proof_files.wanted(proving(planned.cell), planned, active)
+    place, engine = where(wanted.cell), active.engine
+    lock = file_locks.host_folder() / f"proof-{wanted.key}.lock"
+    with file_locks.waited_for(lock, lambda: engine.stopping) as held:
+        if not held or engine.stopping:
+            return Proof(outcome=stopped())
+        if row := proof_files.found(wanted):
+            return judged(row, place, age(row))
+        row = active.unproved.get(wanted.key)
         if row is None:
-            when = "just before"
-            active.progress.say(f"{cell.id}: not proved {where(cell)} yet; comparing with the reference first")
-            comparison = replace(task, cell=cell, key=name, run=uuid.uuid4().hex, data=None, weights=None)
-            row = made(comparison, path, active, run)
-    return judged(row, where(cell), when or age(row))
+            active.progress.say(f"{planned.cell.id}: not proved {place} yet; comparing with the reference first")
+            row = made(wanted, replace(task, cell=wanted.cell, run=uuid.uuid4().hex), active, run)
+            if row["status"] not in (*VERDICTS, Status.HOST_LOST):
+                active.unproved[wanted.key] = row
+    return judged(row, place, "just before")
 
 
 def known(planned: Planned, active: ActiveRun) -> str:
-    """What is said of a cell on a CPU whose image and script have passed parity before; empty if they have not.
+    """Return what is said of a CPU cell whose image and script have passed parity before; empty if they have not.
 
-    All runs of `rosetta parity` that lie there have to be good, and the same to the last digit.
+    The proof and all runs of `rosetta parity` that lie there have to be good, and the same to the last digit.
     """
     if planned.cell.parity or planned.cell.gpu != "none":
         return ""
     cell = proving(planned.cell)
-    paths = [place_of(replace(cell, repeat=repeat), planned, active)[1] for repeat in range(RUNS)]
-    rows = [read(path) for path in paths if path.is_file()]
-    good = [row for row in rows if row and row["status"] == Status.OK]
+    asked = [proof_files.wanted(replace(cell, repeat=repeat), planned, active) for repeat in range(RUNS)]
+    places = [(asked[0].name, asked[0]), *((each.key, each) for each in asked)]
+    rows = [row for name, each in places if (row := proof_files.row_under(name, each))]
+    good = [row for row in rows if row["status"] == Status.OK and proof_files.is_verdict(row)]
     alike = len({row["parity"] for row in good}) == 1 and len(good) == len(rows)
     return judged(good[0], where(cell), age(good[0])).said if alike else ""
 
 
 RUNS = 3
-"""Of a cell by `rosetta parity`, unless somebody asks for others."""
+"""Rounds of a cell by `rosetta parity`, unless the user asks for another number."""
 
 
-def place_of(cell: Cell, planned: Planned, active: ActiveRun) -> tuple[str, Path]:
-    """The key and the file of a comparison with the reference, as `rosetta parity` has them."""
-    assert planned.image is not None
-    pretended = active.host.pretended and cell.gpu != "none"
-    if planned.digest:
-        name = key_in(planned.digest, cell)
-    else:
-        name = key(cell, planned.image, active.engine.name, pretended, planned.base)
-    return name, ResultsFolder(active.settings.results).parity.result(name, cell.id)
+def set_aside(cells: Iterable[Cell], folder: Path, what: str, decided: bool | None) -> None:
+    """Make the proofs of cells run again, as the cells are: what is not ok (``failed``), or ``all``."""
+    forget(ResultsFolder(folder).parity.path, {proving(cell) for cell in cells if is_asked(cell, decided)}, what)
 
 
 def age(row: Row) -> str:
-    """How long ago a comparison was made."""
+    """Say how long ago a comparison was made."""
     days = int((time.time() - row["started"]) // 86400) if row["started"] else 0
     return f"{days} day{'s' if days != 1 else ''} before" if days > 0 else "less than a day before"
 
 
-def read(path: Path) -> Row | None:
-    """The row of an earlier comparison, its start in seconds; None for a damaged file, which proves nothing."""
-    try:
-        table = read_results(path)
-        (row,) = table.drop_columns("started").to_pylist()  # to make a time of it, Arrow would import pandas
-        started = table["started"].cast("int64").to_pylist()[0]
-    except (ResultError, ValueError):
-        return None
-    return {**row, "started": started / 1e6 if started else None}
-
-
 def where(cell: Cell) -> str:
-    """Where a proof holds."""
+    """Say where a proof holds."""
     if cell.gpu != "none":
         return "on this card"
     return "in this installation" if cell.platform == OWN else "of this script and image"
 
 
-def found(path: Path, active: ActiveRun) -> Row | None:
-    """The row of an earlier proof if it is of this driver; else it is kept under another name."""
-    if not path.is_file():
-        return None
-    row = read(path)
-    with suppress(ValueError):
-        if row and (not row["driver"] or not active.host.driver or version_of(row["driver"]) == active.host.driver):
-            return row
-    path.rename(superseded_path(path))
-    return None
+def made(wanted: Wanted, task: Task, active: ActiveRun, run: Callable[[Task], Outcome]) -> Row:
+    """Compare with the reference now; a card or host that is lost meanwhile leaves no file.
 
-
-def made(task: Task, path: Path, active: ActiveRun, run: Callable[[Task], Outcome]) -> Row:
-    """Compare with the reference now; a card or host that is lost meanwhile leaves no file."""
-    outcome = run(replace(task, deadline=min(task.deadline, LONGEST)))
-    host = outcome.host or active.engine.host
-    row = row_of(
-        task.cell,
-        outcome,
-        key=task.key,
-        run=task.run,
-        engine=active.engine.name,
-        image=task.image.columns,
-        host=f"{host} (pretended GPUs)" if active.host.pretended else host,
-    )
-    if row["status"] != Status.HOST_LOST and not active.engine.stopping:
-        write_log(outcome.log, path)
-        write_row(row, path)
+    Driver and image are those that it ran with: of several nodes, nobody knows beforehand which will run it.
+    """
+    task = replace(task, key=wanted.key, data=None, weights=None, deadline=LONGEST, expected=None)
+    outcome, engine = run(task), active.engine
+    if wanted.on_card:
+        wanted = replace(wanted, driver=driver_of(outcome) or wanted.driver)
+    wanted = replace(wanted, digest=outcome.image_digest or wanted.digest)
+    host = (outcome.host or engine.host) + (PRETENDED if wanted.pretended else "")
+    facts: dict[str, Any] = {"engine": engine.name, "image": wanted.image, "host": host}
+    row = row_of(task.cell, outcome, key=wanted.name, run=task.run, **facts)
+    if not driver_in(row["driver"]):
+        row["driver"] = driver_text(wanted.driver) or None
+    if row["status"] != Status.HOST_LOST and not engine.stopping:
+        proof_files.keep(row, outcome.log, wanted)
     return row
 
 
+def driver_of(outcome: Outcome) -> Version:
+    """The driver that a cell has seen; empty if it left no document, or had no card."""
+    gpus = outcome.document.environment.gpus if outcome.document else []
+    return driver_in(gpus[0].driver) if gpus else ()
+
+
 def judged(row: Row, where: str, when: str) -> Proof:
-    """What a comparison's row means for the cells that wait for it."""
+    """Return what a comparison's row means for the cells that wait for it."""
     if row["status"] == Status.OK:
-        return Proof(f"parity {where}, run {row['run']}, {when}")
+        return Proof(f"parity {where}, run {row['run']}, {when}", driver=driver_in(row["driver"]))
     if row["status"] == Status.HOST_LOST:
         return Proof(outcome=Outcome(Status.HOST_LOST, f"lost while it was proved: {row['reason']}"))
-    return Proof(outcome=Outcome(Status.FAILED, f"not proved {where}, so not timed: {row['reason']}"))
+    again = "'rosetta run --rerun failed'" if row["status"] in VERDICTS else "the next 'rosetta run'"
+    reason = f"{row['reason'][:LONGEST_REASON]}; {again} tries again"
+    return Proof(outcome=Outcome(Status.FAILED, f"not proved {where}, so not timed: {reason}"))
+
+
+LONGEST_REASON = 2000
+"""Characters of a proof's reason in the rows of its cells, which have room for the remedy, too."""
+
+
+def said_of(proof: Proof, outcome: Outcome) -> str:
+    """Return what a timed cell's row says of its proof: nothing if its node had another driver than the proof's."""
+    driver = driver_of(outcome)
+    return "" if proof.driver and driver and driver != proof.driver else proof.said

@@ -13,6 +13,7 @@ from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.files import read_results
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.run.context import Tally
+from orchestrator.system.words import counted
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,15 @@ def run_until_steady(
         tally.include(found)
         wanted = next_round(every, folder, target)
         if wanted:
-            say(f"one more round: {len(wanted)} cells spread further than {100 * target.spread:g} %")
+            far = f"{100 * target.spread:g} % apart in {counted(len(wanted), 'cell')}"
+            say(f"one more round: times lie more than {far}")
     for line in still_missing(every, folder, target):
         say(line)
     return tally
 
 
 def still_missing(planned: Sequence[Planned], folder: Path, target: Target) -> Iterator[str]:
-    """What can't be told yet of some cells, and how many rounds that lacks."""
+    """Yield which cells can't be judged yet or still lie too far apart, and how many rounds are missing."""
     found: dict[str, list[str]] = defaultdict(list)
     for cell, rounds in by_cell(planned, folder).items():
         good = [row["seconds"] for row in rounds if row is not None and row["status"] == Status.OK]

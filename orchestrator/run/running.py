@@ -144,7 +144,7 @@ def work_off(queue: Queue, active: ActiveRun, submit: Callable[..., "Future[str]
         )
         if not pending and not queue:
             return
-        # a wait with a limit, to see whether Ctrl-C has come, and to look at others' locks again
+        # with a timeout, to notice Ctrl-C and look at others' locks again
         done, _ = wait([*pending, *active.builder.building], timeout=0.5, return_when=FIRST_COMPLETED)
         if not done and not pending:
             active.stopped.wait(0.1)
@@ -192,5 +192,5 @@ def give_to_owner(folder: Path) -> None:
         for name in (*folders, *files):
             with suppress(FileNotFoundError):
                 if os.lstat(os.path.join(parent, name)).st_nlink > 1 and name in files:
-                    continue  # a further name of a file that may be anybody's
+                    continue  # a hard link to a file that may be anybody's
                 os.chown(Path(parent, name), owner.st_uid, owner.st_gid, follow_symlinks=False)

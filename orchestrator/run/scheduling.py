@@ -27,7 +27,7 @@ class Queue:
 
     def __init__(self, ordered: Sequence[Planned], active: ActiveRun, tally: Tally) -> None:
         self.active, self.tally = active, tally
-        # Those that need many GPUs first: else they would wait until all others are done.
+        # Lanes that need many GPUs come first: else they would wait until all others are done.
         lanes = sorted({lane_of(planned) for planned in ordered}, key=lambda lane: -lane[1])
         self._lanes: dict[Lane, deque[Planned]] = {lane: deque() for lane in lanes}
         for planned in ordered:
@@ -39,7 +39,7 @@ class Queue:
         return len(self._elsewhere) + sum(map(len, self._lanes.values()))
 
     def startable(self) -> Iterator[tuple[Planned, Claim, Lease]]:
-        """Cells that can start now, each claimed and with what it holds while it runs."""
+        """Yield the cells that can start now, each with its claim and its lease."""
         self._look_again()
         for (model, n_gpus), lane in self._lanes.items():
             while lane and (lease := self.active.slots.take(model, n_gpus)):
@@ -50,7 +50,7 @@ class Queue:
                 yield *claimed, lease
 
     def _claimed(self, lane: deque[Planned]) -> tuple[Planned, Claim] | None:
-        """The first cell of a lane that can start and that nobody else runs; passes by those that are done or can't."""
+        """The first cell of a lane that can start and that nobody else runs; skips those that are done or can't."""
         kept: list[Planned] = []
         try:
             while lane:
@@ -107,7 +107,7 @@ def lane_of(planned: Planned) -> Lane:
 
 
 def needs_quiet(cell: Cell) -> bool:
-    """Whether builds beside it would spoil what the cell is about: seconds on a CPU, for the published length."""
+    """Whether concurrent builds would spoil what the cell measures: seconds on a CPU, for the published length."""
     return (
         cell.gpu == "none"
         and not cell.parity

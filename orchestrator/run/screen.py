@@ -62,14 +62,14 @@ class Live(Progress):
         """Print what stays above the table; the rest is in the table."""
         if cell is None:
             self.console.print(escape(str(facts["text"])), highlight=False)
-        elif kind not in ("started", "placed", "epoch"):
+        elif kind not in ("started", "queued", "placed", "epoch"):
             word, _, rest = WORDS[kind](facts).partition("  ")
             colour = COLOURS.get(word, "red")
             said = f"{counted(facts)}{cell.id}{repeat(cell)}"
             self.console.print(f"{escape(said)}  [{colour}]{escape(word)}[/]  {escape(rest)}", highlight=False)
 
     def table(self) -> "Table":
-        """What runs now, and how far everything is."""
+        """Return a table of what runs now, with the overall progress."""
         with self._changing:
             cells, counts = list(self.cells.values()), dict(self.counts)
         so_far = "".join(f", {count:,} {status}" for status, count in counts.items())
@@ -94,7 +94,7 @@ class Json(Progress):
 
 
 def choose(console: Console, as_json: bool) -> Progress:
-    """What suits the reader."""
+    """Return the progress display that suits the reader."""
     return Json() if as_json else Live(console) if console.is_terminal else Lines(console)
 
 
@@ -108,6 +108,7 @@ def result(facts: Mapping[str, Any]) -> str:
 WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "note": lambda facts: str(facts["text"]),
     "started": lambda facts: f"started{''.join(f' on {gpu}' for gpu in facts['gpus'])}",
+    "queued": lambda facts: str(facts["state"]),
     "placed": lambda facts: f"on {', '.join((facts['host'], *facts['gpus']))}",
     "epoch": lambda facts: f"epoch {facts['epoch']:.0f}/{facts['epochs']:.0f}  loss {number(facts['loss'])}",
     "again": lambda facts: f"again  in {facts['pause']:,.0f} s: {facts['reason']}",
@@ -118,7 +119,7 @@ WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def counted(facts: Mapping[str, Any]) -> str:
-    """How many cells are done, where the change is that one more is."""
+    """Return how many cells are done, if the change has that number."""
     return f"[{facts['done']}/{facts['total']}] " if "done" in facts else ""
 
 

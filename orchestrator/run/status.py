@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.engines.unattended import Unattended, unattended
 from orchestrator.errors import ResultError
 from orchestrator.results import decoding
-from orchestrator.results.claims import is_of_orchestrator, living
+from orchestrator.results.claims import is_of_orchestrator, living, of_folder
 from orchestrator.results.decoding import Refusal
 from orchestrator.results.merging import NAMED
 from orchestrator.results.paths import ResultsFolder, listed, passing_path
@@ -24,13 +25,15 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Status:
-    """Orchestrators that live and the cells that they run, as they say themselves; how many rows have which status."""
+    """Living orchestrators and the cells that they run, as they report them; how many rows have which status."""
 
     runs: tuple[Facts, ...]
     cells: tuple[Facts, ...]
     done: Mapping[str, int]
     refused: tuple[str, ...] = ()
     """Files, or rows of them, that are not counted, and why."""
+    unattended: tuple[Unattended, ...] = ()
+    """Cells that go on without an orchestrator."""
 
     def as_json(self) -> dict[str, Any]:
         """The form of ``rosetta status --json``."""
@@ -49,6 +52,7 @@ def read(folder: Path) -> Status:
         cells=tuple(facts for name, facts in claims if not is_of_orchestrator(name)),
         done=dict(Counter(found.values())),
         refused=tuple(told(refused)),
+        unattended=tuple(unattended(folder, of_folder(folder), [name for name, _ in claims])),
     )
 
 
@@ -117,6 +121,10 @@ def show(status: Status, console: "Console") -> None:
     entries = [entry_of(cell, now) for cell in status.cells]
     if entries:
         console.print(board(entries, ""))
+    if status.unattended:
+        console.print(Text(f"The next run takes over {len(status.unattended):,} cells, which go on by themselves:"))
+    for one in status.unattended[:NAMED]:
+        console.print(Text(f"{one.cell}, {one.where}, for {clock(now - one.since)}"), soft_wrap=True)
     done = ", ".join(f"{count:,} {name}" for name, count in sorted(status.done.items()))
     console.print(f"Rows: {done or 'none'}", highlight=False)
     for line in status.refused:

@@ -1,1 +1,1 @@
-"""Where results and data lie for others: a folder, or a container of Azure Blob Storage, behind one small protocol."""
+"""Shared storage of results and data: a folder or an Azure Blob Storage container, behind one small protocol."""

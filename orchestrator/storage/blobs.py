@@ -1,7 +1,7 @@
-"""A container of Azure Blob Storage, or what lies below a prefix of it, as a storage.
+"""A container of Azure Blob Storage, or the blobs below a prefix in it, as a storage.
 
-Credentials come from the environment alone. Neither what the service says nor what its SDK says reaches a message as it
-is: either may quote an address with its signature.
+Credentials come only from the environment. No text of the service or its SDK is copied into messages: either may quote
+an address with its signature.
 """
 
 import logging
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties, BlobServiceClient
 
 TRIES = 4
-"""How often the SDK tries again, after pauses of about 1, 3, 5 and 9 seconds."""
+"""The SDK's number of retries, after pauses of about 1, 3, 5 and 9 seconds."""
 
 BLOCK = 4 * 2**20
-"""Bytes of one request; no more of a file is in memory at a time."""
+"""Bytes per request; no more of a file is in memory at a time."""
 
 TAKEN = ("BlobAlreadyExists", "UnauthorizedBlobOverwrite")
-"""The second is for signatures that allow to create and not to write."""
+"""Error codes for an existing blob; the second is for signatures that allow creating but not overwriting."""
 
 LATEST = 2**62
-"""Nanoseconds since 1970 that a time of change may have: the year 2116."""
+"""The latest valid modification time, in nanoseconds since 1970: the year 2116."""
 
 SCOPE = "https://storage.azure.com/.default"
-"""What a token has to be good for."""
+"""The scope that a token must have."""
 
 CREDENTIALS = (
     "They are taken from AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_KEY, "
@@ -57,7 +57,7 @@ PROBLEMS = {
     "ContainerBeingDeleted": ABSENT,
     "ResourceNotFound": ABSENT,
 }
-"""What the service's error codes mean: what failed, and the remedy."""
+"""What failed and the remedy, by the service's error code."""
 
 
 class Blobs:
@@ -71,14 +71,14 @@ class Blobs:
             self._container = self._client.get_container_client(container)
 
     def entries(self) -> Iterator[Entry]:
-        """All blobs: a request per 5,000 of them."""
+        """Yield all blobs: one request per 5,000 of them."""
         with translated(self.address):
             for blob in self._container.list_blobs(name_starts_with=self._prefix or None, include=["metadata"]):
                 md5 = bytes(blob.content_settings.content_md5 or b"").hex()
                 yield Entry(blob.name.removeprefix(self._prefix), blob.size, modified(blob), md5)
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """The bytes of a blob from ``start`` on; the SDK sees to it that all are of the same version."""
+        """Yield the bytes of a blob from ``start`` on; the SDK ensures that all are of the same version."""
         from azure.core.exceptions import HttpResponseError
 
         with translated(self.address):
@@ -87,11 +87,11 @@ class Blobs:
             except HttpResponseError as error:
                 if code_of(error) == "BlobNotFound":
                     raise NotThere(f"{self.address}/{name} does not exist") from None
-                if code_of(error) != "InvalidRange":  # there is nothing behind its end
+                if code_of(error) != "InvalidRange":  # a start at or beyond the end: there are no bytes
                     raise
 
     def add(self, entry: Entry, content: IO[bytes]) -> None:
-        """Upload a blob on condition that there is none; it is there at once, with its MD5, or not at all."""
+        """Upload a blob if there is none of its name; it appears atomically, with its MD5, or not at all."""
         from azure.core.exceptions import HttpResponseError
         from azure.storage.blob import ContentSettings
 
@@ -148,13 +148,13 @@ def service(account: str) -> "BlobServiceClient":
         from azure.identity import DefaultAzureCredential
 
         credential = DefaultAzureCredential(connection_verify=options["connection_verify"])
-        credential.get_token(SCOPE)  # once, here: in a request, the SDK would try again what can't succeed
+        credential.get_token(SCOPE)  # once, here: in a request, the SDK would retry what can't succeed
     endpoint = os.environ.get("AZURE_STORAGE_SERVICE_ENDPOINT") or f"https://{account}.blob.core.windows.net"
     return BlobServiceClient(endpoint, credential=credential, **options)
 
 
 def modified(blob: "BlobProperties") -> int:
-    """When the file that was uploaded had last been changed, else when it was uploaded; in nanoseconds since 1970."""
+    """Return when the uploaded file was last modified, else when it was uploaded, in nanoseconds since 1970."""
     told = (blob.metadata or {}).get("modified", "")
     if told.isdecimal() and len(told) <= len(str(LATEST)) and int(told) <= LATEST:
         return int(told)
@@ -163,7 +163,7 @@ def modified(blob: "BlobProperties") -> int:
 
 @contextmanager
 def translated(address: str) -> Iterator[None]:
-    """Turn what the SDK raises into a StorageError that quotes nothing of it."""
+    """Turn the SDK's errors into a StorageError that quotes nothing from them."""
     from azure.core.exceptions import AzureError
 
     try:
@@ -176,7 +176,7 @@ def translated(address: str) -> Iterator[None]:
 
 
 def problem(address: str, error: "AzureError") -> StorageError:
-    """What is wrong, by the error code of the service, or by the kind of error where it did not answer."""
+    """Return an error by the service's error code, or by the kind of error if the service did not answer."""
     from azure.core.exceptions import ClientAuthenticationError
 
     status, code = getattr(error, "status_code", None), code_of(error)
@@ -193,7 +193,7 @@ def problem(address: str, error: "AzureError") -> StorageError:
 
 
 def code_of(error: "AzureError") -> str:
-    """The service's error code; nothing else that a server may send in its place."""
+    """Return the service's error code; empty for anything else that a server may send in its place."""
     told = getattr(error, "error_code", None)
     code = str(getattr(told, "value", told or ""))  # an enumeration, where the SDK knows it
     return code if re.fullmatch("[A-Za-z0-9]{1,60}", code) else ""

@@ -13,13 +13,13 @@ from orchestrator.system.text_files import disk_errors
 
 
 class Folder:
-    """A folder as a storage. Hidden files and folders, among them files that are still being written, are left out."""
+    """A folder as a storage. Hidden files and folders, which include files still being written, are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.address = path, str(path)
 
     def entries(self) -> Iterator[Entry]:
-        """All plain files; none where there is no folder."""
+        """Yield all regular files; none if there is no folder."""
         with disk_errors(self.address):
             for folder, folders, names in os.walk(self.path, onerror=refuse_unreadable):
                 folders[:] = [name for name in folders if not name.startswith(".")]
@@ -30,7 +30,7 @@ class Folder:
                         yield Entry(name, status.st_size, status.st_mtime_ns)
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """The bytes of a plain file from ``start`` on."""
+        """Yield the bytes of a regular file from ``start`` on."""
         path = self.path / name
         with disk_errors(self.address):
             if not path.is_file():
@@ -41,7 +41,7 @@ class Folder:
                     yield chunk
 
     def add(self, entry: Entry, content: IO[bytes]) -> None:
-        """Write the file under a hidden name, then give it its own by a link, which never replaces another."""
+        """Write the file under a hidden name, then link it to its own name, which never replaces a file."""
         path = self.path / entry.name
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
         with disk_errors(self.address):
@@ -59,10 +59,10 @@ class Folder:
                 partial.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def refuse_unreadable(error: OSError) -> None:
-    """Raise what ``os.walk`` would pass over, unless there is no such folder."""
+    """Raise an error that ``os.walk`` would ignore, unless the folder does not exist."""
     if not isinstance(error, FileNotFoundError):
         raise error

@@ -1,4 +1,4 @@
-"""From what a user types, az://… or file:///…, to a storage."""
+"""Turn a location that a user types, az://… or file:///…, into a storage."""
 
 import re
 from pathlib import Path
@@ -12,10 +12,10 @@ FOLDER = re.compile(r"file://(/[^?#\0]*)")
 
 
 def storage_at(location: str) -> Storage:
-    """The storage at ``az://account/container/prefix`` or ``file:///path``; it is not looked at yet.
+    """Return the storage at ``az://account/container/prefix`` or ``file:///path``, without accessing it yet.
 
-    Raises StorageError for any other text, which it does not repeat: somebody may have put a secret into it; and
-    MissingPartError where Azure's packages are not installed.
+    Raises StorageError for any other text, and does not repeat it, as it may hold a secret; MissingPartError if
+    Azure's packages are not installed.
     """
     if azure := AZURE.fullmatch(location):
         need("azure")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import IO, Protocol
 
 CHUNK = 2**20
-"""Bytes that are read at a time."""
+"""Bytes per read."""
 
 SCHEMES = ("az", "file")
-"""How locations begin, before ``://``."""
+"""The schemes of locations, before ``://``."""
 
 
 class NotThere(Exception):
@@ -21,7 +21,7 @@ class Taken(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file as a storage lists it; what a remote one says of it is not to be trusted.
+    """A file as a storage lists it; a remote storage's data on it is not trusted.
 
     ``name`` has slashes and is relative to the storage, ``size`` is in bytes, ``modified`` the time of its last change
     in nanoseconds since 1970, ``md5`` that of its content in hex, empty where the storage doesn't know.
@@ -34,19 +34,19 @@ class Entry:
 
 
 class Storage(Protocol):
-    """Files by name, added whole or not at all and never replaced. What fails is a StorageError or a DiskError."""
+    """Files by name, added atomically and never replaced. Failures are StorageError or DiskError."""
 
     address: str
-    """What messages call it; there is no secret in it."""
+    """Its name in messages, without secrets."""
 
     def entries(self) -> Iterator[Entry]:
-        """All files, in no particular order; hidden ones are none."""
+        """Yield all files except hidden ones, in no particular order."""
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """The bytes of a file from ``start`` on, some at a time. Raises NotThere."""
+        """Yield the bytes of a file from ``start`` on, in chunks. Raises NotThere."""
 
     def add(self, entry: Entry, content: IO[bytes]) -> None:
         """Add a file with this content. Raises Taken if there is one of its name, which stays as it is."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""

@@ -1,1 +1,1 @@
-"""What the machine gives: GPUs, slots, locks, signals, bounded streams, certificates, terminal text, checkout."""
+"""System utilities: GPUs, slots, locks, signals, bounded streams, certificates, terminal text, checkout."""

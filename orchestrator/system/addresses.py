@@ -1,25 +1,25 @@
-"""Addresses on their way to a screen, a log or a row: what they carry of secrets stays behind."""
+"""Remove secrets from addresses before they reach a screen, a log or a row."""
 
 import re
 from urllib.parse import urlsplit, urlunsplit
 
 LOGIN = re.compile(r"\b((?:git\+)?(?:https?|ftps?|socks\w*|tcp|ssh|az):/{1,2})[^/\s\"'<>]*@", re.I)
-"""A user or a token, with or without a password, before the host; greedy, as a password may have an @ in it.
+"""A user or token, with or without a password, before the host; greedy, as a password may have an @ in it.
 
-Of an address that was taken for a path one slash is left.
+An address that was normalized as a path has only one slash.
 """
 
 USER_ALONE = re.compile(r"ssh://[^/\s\"'<>:@]+@", re.I)
-"""What has to be typed to come to a host by ssh, and is no secret."""
+"""A user without password in an ssh address: needed to reach the host, and no secret."""
 
 SIGNED = re.compile(
     r"([?&](?:sig|signature|[\w-]*token|[\w-]*key|pass(?:word|wd)?|secret|x-(?:amz|goog)-[\w-]+)=)[^&\s\"'<>]+", re.I
 )
-"""What opens a door in the query of an address: an Azure SAS, a pre-signed address of S3, an index' token."""
+"""Credentials in the query of an address: an Azure SAS, a pre-signed S3 address, an index' token."""
 
 
 def printable(address: str) -> str:
-    """An address without what it may carry of secrets: user, password, query, fragment; or a path, as it is."""
+    """Return an address without possible secrets: user, password, query, fragment; a path is returned unchanged."""
     if "://" not in address:
         return address if "/" in address else address.rpartition("@")[2]  # a proxy may come without a scheme
     try:
@@ -31,7 +31,7 @@ def printable(address: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Any text, with ``***`` in place of logins and signatures in its addresses."""
+    """Return a text with ``***`` in place of logins and signatures in its addresses."""
     if "://" not in text and "=" not in text:
         return text
     shown = LOGIN.sub(lambda found: found[0] if USER_ALONE.fullmatch(found[0]) else f"{found[1]}***@", text)

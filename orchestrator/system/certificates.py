@@ -7,7 +7,7 @@ from orchestrator.errors import DataError
 
 
 def ca_bundle() -> str | bool:
-    """The file of certificate authorities to trust, by the first variable that is set; else requests' own."""
+    """Return the file of certificate authorities in the first variable that is set; else True for requests' own."""
     for variable in ("ROSETTA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE"):
         if bundle := os.environ.get(variable):
             if not Path(bundle).exists():

@@ -16,7 +16,7 @@ ROOT: Path | None = None if PACKED.is_dir() else PACKAGE.parent
 
 @cache
 def commit() -> tuple[str, bool] | None:
-    """The commit of this program, and whether it was changed since; None where nobody knows it."""
+    """Return the commit of this program and whether it was changed since; None if unknown."""
     if ROOT is None:
         revision = installed_from().get("vcs_info", {}).get("commit_id")
         return (str(revision), False) if revision else None
@@ -31,7 +31,7 @@ def commit() -> tuple[str, bool] | None:
 
 
 def origin() -> str:
-    """The address that the checkout was cloned from, if it is a web address; without what logs in to it."""
+    """Return the address that the checkout was cloned from if it is an https URL, without credentials; else ""."""
     try:
         url = urlsplit(installed_from().get("url", "") if ROOT is None else remote(ROOT))
     except (OSError, ValueError, subprocess.CalledProcessError):
@@ -40,13 +40,13 @@ def origin() -> str:
 
 
 def remote(checkout: Path) -> str:
-    """What git calls its origin."""
+    """Return the URL of the git remote origin."""
     command = ["git", "-C", str(checkout), "remote", "get-url", "origin"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def installed_from() -> dict[str, Any]:
-    """Where pip took an installed package from, where that was no index: PEP 610's direct_url.json."""
+    """Return where pip installed this package from, if not from an index: PEP 610's direct_url.json."""
     try:
         content = json.loads(distribution("rosetta-matrix").read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""How busy this machine is and how fast its cores run, at a moment."""
+"""The current load of this machine and the clock rates of its cores."""
 
 import os
 import re
@@ -10,7 +10,7 @@ RATE = re.compile(r"(?m)^cpu MHz\s*:\s*(\d+(?:\.\d+)?)$")
 
 
 def state(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
-    """The load of the last minute by the core, and the clock of each core in MHz where the kernel tells it."""
+    """Return the last minute's load per core, and the clock of each core in MHz if the kernel reports it."""
     try:
         told = cpuinfo.read_text(encoding="ascii", errors="replace")
     except OSError:

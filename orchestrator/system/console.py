@@ -1,4 +1,4 @@
-"""The console of rich behind the same door as all other text: see terminal.py."""
+"""Rich's console with the same protection as all other output: see terminal.py."""
 
 import sys
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ from orchestrator.system.terminal import plain, writing_to
 
 
 class Outlet:
-    """A stream that is written to as long as it takes something."""
+    """A stream that ignores writes once its reader has gone."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write text, or nothing where nobody reads any more."""
+        """Write text, or nothing if nobody reads any more."""
         with writing_to(self._stream):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write what is held back."""
+        """Write what is buffered."""
         with writing_to(self._stream):
             self._stream.flush()
 
@@ -32,17 +32,17 @@ class Outlet:
 
 
 class PlainConsole(Console):
-    """A console on which no text can steer the terminal; its own styles, and what moves its tables, still do."""
+    """A console whose text can't control the terminal; its own styles and cursor movements still work."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of something printable, their text made plain."""
+        """Yield the segments of a renderable, with plain text."""
         for segment in super().render(renderable, options):
             shown = segment.text if segment.control else plain(segment.text)
             yield segment if shown == segment.text else Segment(shown, segment.style)
 
 
 def screen(stderr: bool = False, **options: Any) -> PlainConsole:
-    """The console on which a command prints; ``options`` are rich's own."""
+    """Return the console on which a command prints; ``options`` are rich's own."""
     stream = sys.stderr if stderr else sys.stdout
     file: Any = Outlet(stream) if stream is not None else None
     return PlainConsole(file=file, **options)

@@ -10,11 +10,11 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     "ray": ("ray",),
     "report": ("altair", "jupytext", "nbformat", "pygments", "vl_convert"),
 }
-"""By the extras of pyproject.toml, the modules that come with them."""
+"""The modules that come with each extra of pyproject.toml."""
 
 
 def need(extra: str) -> None:
-    """Raise MissingPartError, which says how to install it, unless everything of an extra is there."""
+    """Raise MissingPartError, which says how to install it, unless an extra is completely installed."""
     missing = [module for module in EXTRAS[extra] if not is_there(module)]
     if missing:
         why = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed."
@@ -23,8 +23,8 @@ def need(extra: str) -> None:
 
 
 def is_there(module: str) -> bool:
-    """Whether a module can be imported; it is not, since that may take long."""
+    """Return whether a module can be imported, without importing it, which may take long."""
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # of a package above it
+    except ModuleNotFoundError:  # for a missing parent package
         return False

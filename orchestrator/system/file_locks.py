@@ -1,9 +1,9 @@
-"""Locks that the kernel takes back when a process dies, however it dies."""
+"""File locks that the kernel releases when a process dies, however it dies."""
 
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ Lock = FileLock
 
 
 def take(path: Path) -> Lock | None:
-    """The lock of a file, now or never: None if another process, or another part of this one, holds it.
+    """Try to lock a file without waiting; None if another process, or another part of this one, holds the lock.
 
     It ends with ``release()``, or with this process. Whoever holds it may remove the file.
     """
@@ -28,14 +28,19 @@ def take(path: Path) -> Lock | None:
 
 
 @contextmanager
-def waited_for(path: Path) -> Iterator[None]:
-    """The lock of a file, however long it takes."""
-    with FileLock(path, mode=0o666, thread_local=False, fallback_to_soft=False):
-        yield
+def waited_for(path: Path, stopped: Callable[[], bool] | None = None) -> Iterator[bool]:
+    """Hold the lock of a file, waiting however long it takes, or until ``stopped()``; yields whether it is held."""
+    lock = FileLock(path, mode=0o666, thread_local=False, fallback_to_soft=False)
+    with suppress(Timeout):
+        lock.acquire(cancel_check=stopped)
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock of a file; who may only read it can tell as well."""
+    """Return whether somebody holds the lock of a file; read access to it is enough."""
     try:
         with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -47,14 +52,14 @@ def is_held(path: Path) -> bool:
 
 
 def host_folder() -> Path:
-    """The folder of the locks that all programs of this host share, whoever runs them; ROSETTA_LOCKS names another.
+    """Return the lock folder that all programs on this host share, whoever runs them; ROSETTA_LOCKS names another.
 
-    /run/lock where everybody may write there, as on Debian, else /tmp. TMPDIR has no say: it differs between users.
+    It is in /run/lock if that is world-writable, as on Debian, else in /tmp. TMPDIR is ignored, as users differ in it.
     """
     shared = Path("/run/lock")
     open_to_all = shared.is_dir() and shared.stat().st_mode & stat.S_IWOTH
     folder = Path(os.environ.get("ROSETTA_LOCKS") or (shared if open_to_all else Path("/tmp")) / "rosetta")
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(PermissionError):  # somebody else has made it
-        folder.chmod(0o1777)  # everybody locks there, and nobody takes away or replaces another's lock
+        folder.chmod(0o1777)  # everybody can lock there, and nobody can remove or replace another's lock
     return folder

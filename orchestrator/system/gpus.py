@@ -9,6 +9,8 @@ supported architectures in the toolkits' own release notes.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 Version = tuple[int, ...]
@@ -23,11 +25,11 @@ KNOWN: Mapping[str, Capability] = {
     "h100": (9, 0),
     "h200": (9, 0),
 }
-"""Models that are planned for whether a machine has them or not, oldest first; any other card tells its own."""
+"""Models that can be planned for without a machine that has them, oldest first; other cards report their own."""
 
 
 class Toolkit(NamedTuple):
-    """A CUDA version (at least), the oldest Linux driver for it, and what its own libraries have machine code for."""
+    """A CUDA version (at least), its oldest Linux driver, and the architectures its own libraries have code for."""
 
     version: Version
     oldest_driver: Version
@@ -55,38 +57,66 @@ FORM = re.compile(r"pcie|sxm\d*|nvl|hbm\w*|\d+gb", re.ASCII)
 """Parts of a name that tell makers, connectors and sizes of memory, not chips."""
 
 LONGEST_MODEL = 40
+DIGITS = 6
+"""How many hex digits of its full name's checksum distinguish a card whose name had to be cut."""
 NO_MODELS = ("none", "here")
 """Words that mean something else where a matrix file names a GPU."""
+CAPABILITY = re.compile(r"-sm\d{2,4}$", re.ASCII)
 
 
+@lru_cache(maxsize=4096)
 def model_of(name: str) -> str:
     """The short name of a card from the driver's: "Tesla V100-SXM2-16GB" → "v100".
 
     "NVIDIA GeForce RTX 4090" → "rtx-4090"; a slice of a divided card, "NVIDIA A100-SXM4-40GB MIG 3g.20gb", is a model
     of its own, "a100-3g-20gb". Consumer cards keep the size of their memory where it is part of the name: chips differ.
+    A name that is too long keeps its slice's profile, and the card's part ends in digits of the whole's sum.
     """
-    card, _, profile = name.lower().partition(" mig ")
+    card, _, profile = name.lower().replace("+", " plus ").partition(" mig ")
     words = [word for word in re.split(r"[^a-z0-9.]+", card) if word and word not in VENDOR]
     if "geforce" not in card:
         words = [word for word in words if not FORM.fullmatch(word)] or words
-    model = re.sub(r"[^a-z0-9]+", "-", "-".join([*words, profile])).strip("-")[:LONGEST_MODEL].strip("-")
+    model = shortened(*(re.sub(r"[^a-z0-9]+", "-", part).strip("-") for part in ("-".join(words), profile)))
     return "unnamed" if model in ("", *NO_MODELS) else model
+
+
+def shortened(card: str, profile: str) -> str:
+    """Join a card and its slice's profile, in at most ``LONGEST_MODEL`` characters; cutting makes no names equal."""
+    full = "-".join(filter(None, (card, profile)))
+    if len(full) <= LONGEST_MODEL:
+        return full
+    digits = sha256(full.encode()).hexdigest()[:DIGITS]
+    room = LONGEST_MODEL - len(digits) - 1
+    if len(profile) >= room:  # no slice's is so long
+        card, profile = full, ""
+    kept = card[: room - len(profile) - bool(profile)].strip("-")
+    return "-".join(filter(None, (kept, digits, profile)))
+
+
+def exact(model: str, capability: Capability) -> str:
+    """Return a model's name with its capability, to distinguish it from others of that name: "unnamed-sm90"."""
+    return f"{model}-sm{capability[0]}{capability[1]}"
+
+
+def is_named(model: str, name: str) -> bool:
+    """Return whether a card with this driver's name is of a model, whose name may include its capability."""
+    return model_of(name) in (model, CAPABILITY.sub("", model))
 
 
 def title_of(model: str) -> str:
     """A model as people write it: "v100" → "V100", "rtx-2080-ti" → "RTX 2080 Ti", "a100-3g-20gb" → "A100 3g.20gb"."""
     card, _, profile = re.sub(r"-(\d+g)-(\d+gb\S*)$", r"/\1.\2", model).partition("/")
     words = ["Ti" if word == "ti" else word.upper() if is_code(word) else word.capitalize() for word in card.split("-")]
-    return " ".join(filter(None, [*words, profile]))
+    return " ".join(filter(None, [*words, profile.replace("-plus-", "+")]))
 
 
 def is_code(word: str) -> bool:
-    """Whether a word of a model is written in capitals: RTX, A10G, but Laptop."""
+    """Return whether a word of a model is written in capitals: RTX, A10G, but not Laptop."""
     return len(word) <= 3 or any(letter.isdigit() for letter in word)
 
 
 def rank_of(model: str) -> int:
-    """Where a model stands among others, oldest first; those that are not known come last."""
+    """Return a model's sort key, oldest first; unknown models come last."""
     return list(KNOWN).index(model) if model in KNOWN else len(KNOWN)
 
 
@@ -100,13 +130,18 @@ def text(version: Version) -> str:
     return ".".join(map(str, version))
 
 
+def driver_text(version: Version) -> str:
+    """A driver's version as NVIDIA writes it: the third part has two digits, 580.65.06."""
+    return ".".join(f"{part:02d}" if place == 2 else str(part) for place, part in enumerate(version))
+
+
 def axes_reason(platform: str, gpu: str, precision: str) -> str | None:
-    """Why no machine at all could run such a combination, or None."""
+    """Return why no machine could run such a combination, or None."""
     if (platform == "cpu") != (gpu == "none"):
         return "the platform cpu has no GPU" if platform == "cpu" else f"{platform} needs a GPU"
     return f"{precision} is measured on GPUs only" if platform == "cpu" and precision != "fp32" else None
 
 
 def precision_reason(model: str, capability: Capability, precision: str) -> str | None:
-    """Why a card can't compute in a precision, or None."""
+    """Return why a card can't compute in a precision, or None."""
     return f"{title_of(model)} has no {precision}" if capability < PRECISIONS[precision] else None

@@ -1,7 +1,7 @@
-"""Where libraries lie: in the program itself, and in folders of a user's own that a command takes in.
+"""The folders of libraries: the program's own, and a user's own folders that a command adds.
 
-Each of these folders has images/ and workloads/. The program's lie at the top of a checkout, and in its folder
-``program`` where a wheel has installed it.
+Each of them has images/ and workloads/. The program's are at the top of a checkout, or in the package's folder
+``program`` if a wheel has installed it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,10 +20,10 @@ R = TypeVar("R")
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PACKED = PACKAGE / "program"
-"""In a wheel, the files of the program that are no Python modules of its own; in a checkout there is no such folder."""
+"""In a wheel, the program's files that are not its own Python modules; a checkout has no such folder."""
 
 SHARED = ("harness", "reference", "params.json")
-"""What all scripts share: the program's alone."""
+"""What all scripts share; only the program's folder has it."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,21 @@ class LibraryFolder:
 
 
 PROGRAM = LibraryFolder(PACKED if PACKED.is_dir() else PACKAGE.parent)
-"""The program's own, with matrix.yaml beside images/ and workloads/. Installed, they can be read-only."""
+"""The program's own folder, with matrix.yaml beside images/ and workloads/. Installed, it can be read-only."""
 
 _own: list[LibraryFolder] = []
 _remembered: list["_lru_cache_wrapper[Any]"] = []
 
 
 def library_folders() -> tuple[LibraryFolder, ...]:
-    """The program's, then the user's own in the order in which they were named."""
+    """Return the program's folder, then the user's own in the order in which they were named."""
     return (PROGRAM, *_own)
 
 
 def take_in(folders: Iterable[Path]) -> None:
-    """Have libraries looked for in these folders too, and in no others of a user's own.
+    """Search these folders for libraries too, in place of any own folders set before.
 
-    Raises MatrixError for a folder that is not there, has neither images/ nor workloads/, or replaces what all share.
+    Raises MatrixError for a folder that is missing, has neither images/ nor workloads/, or replaces what all share.
     """
     own = [LibraryFolder(path) for path in dict.fromkeys(path.resolve() for path in folders)]
     for folder in own:
@@ -75,9 +75,9 @@ def take_in(folders: Iterable[Path]) -> None:
 
 @contextmanager
 def of_checkout(path: Path) -> Iterator[None]:
-    """Images and scripts of another checkout in place of the program's own; raises MatrixError if it is none.
+    """Use another checkout's images and scripts in place of the program's own; raises MatrixError if it is none.
 
-    The program itself stays the one that runs: what a cell does is in these folders alone.
+    The running program stays the same: what a cell does is defined by these folders alone.
     """
     global PROGRAM
     other = LibraryFolder(path.resolve())
@@ -105,13 +105,13 @@ def check(folder: LibraryFolder) -> None:
 
 
 def remembered(function: Callable[..., R]) -> "_lru_cache_wrapper[R]":
-    """``functools.cache`` for what is read from these folders: forgotten when others are taken in."""
+    """``functools.cache`` for what is read from these folders: cleared when the folders change."""
     wrapped = cache(function)
     _remembered.append(wrapped)
     return wrapped
 
 
 def forget() -> None:
-    """Have everything ``remembered`` read anew."""
+    """Clear the caches of all ``remembered`` functions."""
     for each in _remembered:
         each.cache_clear()

@@ -1,4 +1,4 @@
-"""Files in folders where others may plant something: nothing is opened that is not a plain file of its folder's."""
+"""Safe file access in folders where others may plant files: only regular files of the folder's owner are opened."""
 
 import errno
 import io
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 OPEN_ALREADY = re.compile(r"/(dev|proc/[0-9]+)/fd/[0-9]+", re.ASCII)
-"""Links of the kernel's to files that a process has opened already; nobody else can plant one there."""
+"""The kernel's links to files that a process has already opened; nobody else can plant one there."""
 
 
 class NotRegularError(OSError):
@@ -20,10 +20,10 @@ class NotRegularError(OSError):
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a file to be read, without following a link and without waiting at a pipe.
+    """Open a file for reading, without following a link and without blocking on a pipe.
 
-    Raises NotRegularError for a link, a pipe, a device or a folder, and for a further name of a file that belongs to
-    somebody else than the folder; OSError otherwise.
+    Raises NotRegularError for a link, a pipe, a device or a folder, and for a hard link to a file that belongs to
+    another user than the folder; OSError otherwise.
     """
     follow = 0 if OPEN_ALREADY.fullmatch(os.fspath(path)) else os.O_NOFOLLOW
     try:
@@ -47,13 +47,13 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def read_regular(path: Path, most: int = -1) -> bytes:
-    """The bytes of a plain file, ``most`` of them if that is named; raises as ``open_regular``."""
+    """Return the bytes of a regular file, at most ``most`` if given; raises like ``open_regular``."""
     with open_regular(path) as file:
         return file.read(most)
 
 
 def is_plain(path: Path) -> bool:
-    """Whether there is a file of this name that may be opened; a link to one is none."""
+    """Return whether there is a file of this name that ``open_regular`` opens; a link to one is not."""
     try:
         open_regular(path).close()
     except OSError:
@@ -62,7 +62,7 @@ def is_plain(path: Path) -> bool:
 
 
 def write_beside(path: Path, content: bytes, partial: Path | None = None) -> None:
-    """Write a file whole or not at all, in place of whatever has its name: what a link points to stays as it is."""
+    """Write a file atomically, replacing whatever has its name: a link is replaced, not followed."""
     partial = partial or path.with_name(f".{path.name}.{os.getpid()}.partial")
     with suppress(FileNotFoundError):
         partial.unlink()

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the end of a terminal, which end a run in order."""
+"""Handle Ctrl-C, SIGTERM and the end of a terminal, which end a run in an orderly way."""
 
 import signal
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 class Interruption:
-    """Signals raise KeyboardInterrupt wherever they hit; inside ``patience`` only where the program asks for them.
+    """Signals raise KeyboardInterrupt anywhere; inside ``patience`` only where the program calls ``ask``.
 
-    An exception out of nowhere may hit the standard library when it has taken a lock and not yet noted so. Where other
-    threads need that lock, the program then hangs for ever.
+    An asynchronous exception may hit the standard library when it has taken a lock and not yet noted so. If other
+    threads need that lock, the program then hangs forever.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Interruption:
 
     @contextmanager
     def patience(self) -> Iterator[None]:
-        """As long as other threads run."""
+        """Defer signals until ``ask``, while other threads run."""
         self._patient = True
         try:
             yield

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 
 
 class Limited(io.RawIOBase):
-    """What ``tarfile`` reads chunks through; raises ``refusal`` once they have more than ``most`` bytes in all."""
+    """A stream of chunks for ``tarfile``; raises ``refusal`` once they have more than ``most`` bytes in all."""
 
     def __init__(self, chunks: Iterable[bytes], most: int, refusal: Exception) -> None:
         self._chunks, self._rest, self._left, self._refusal = iter(chunks), b"", most, refusal
 
     def read(self, size: int = -1) -> bytes:
-        """At most ``size`` bytes, as raw streams do: what is left of a chunk; none at the end."""
+        """Return at most ``size`` bytes, as raw streams do: the rest of a chunk; none at the end."""
         if not self._rest:
             self._rest = next(self._chunks, b"")
             self._left -= len(self._rest)

@@ -1,4 +1,4 @@
-"""The one door through which text goes to a terminal: foreign text can't steer it, and a lost reader ends no run."""
+"""All output to a terminal: foreign text can't control it, and a lost reader ends no run."""
 
 import errno
 import os
@@ -19,13 +19,13 @@ def silent(text: str) -> None:
 
 
 KEPT = "\n\t"
-"""What is no printable letter and still does no harm."""
+"""Characters that are not printable but harmless."""
 
 
 def plain(value: Any) -> Any:
-    """Text that can't steer a terminal: without control characters (C0, C1) and those that turn the reading direction.
+    """Return text that can't control a terminal: without control characters (C0, C1) and bidirectional ones.
 
-    An escape sequence so loses what makes it one, and stands there as letters. Addresses lose logins and signatures.
+    An escape sequence becomes plain characters. Addresses lose logins and signatures.
     """
     if not isinstance(value, str):
         return value
@@ -36,7 +36,7 @@ def plain(value: Any) -> Any:
 
 
 def echo(text: object = "", err: bool = False, nl: bool = True, lead: str = "") -> None:
-    """Print text, whoever it comes from; ``lead`` is our own and may be styled."""
+    """Print text from any source as plain text; ``lead`` is our own and may be styled."""
     import click
 
     with writing_to(sys.stderr if err else sys.stdout):
@@ -44,21 +44,21 @@ def echo(text: object = "", err: bool = False, nl: bool = True, lead: str = "") 
 
 
 def command_line(*words: object) -> str:
-    """A command that we advise, ready to be typed into a shell: a path with blanks, or a pattern, is quoted.
+    """Return a command that we advise, quoted for a shell, such as a path with blanks or a pattern.
 
-    Every command in a message that has a path or a name of the user's in it goes through here.
+    Every command in a message with a path or a name of the user's in it goes through here.
     """
     return shlex.join(str(word) for word in words)
 
 
 def quoted(*words: object) -> str:
-    """The same within a sentence: between quotes, unless it has some of its own."""
+    """Return such a command for a sentence: in quotes, unless it has quotes of its own."""
     line = command_line(*words)
     return line if "'" in line else f"'{line}'"
 
 
 def note(text: str) -> None:
-    """Tell a person what is no result."""
+    """Print a note, which is not a result, to standard error."""
     echo(text if text.startswith("note: ") else f"note: {text}", err=True)
 
 
@@ -68,9 +68,9 @@ _lost: list[OSError] = []
 
 @contextmanager
 def writing_to(stream: IO[str] | None) -> Iterator[None]:
-    """Write to a stream. If that fails, what follows goes nowhere, and the program goes on: a run is worth more.
+    """Write to a stream. If that fails, further output is discarded, and the program goes on: a run is worth more.
 
-    A reader that has gone (``rosetta run | head``) is no error; any other is kept for ``lost_output``.
+    A reader that has gone (``rosetta run | head``) is no error; any other error is kept for ``lost_output``.
     """
     try:
         yield
@@ -84,7 +84,7 @@ def writing_to(stream: IO[str] | None) -> Iterator[None]:
 
 
 def lost_output() -> OSError | None:
-    """Write what is still held back, and return what went wrong with any output so far."""
+    """Flush all output, and return an error of any output so far."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             with writing_to(stream):
@@ -93,7 +93,7 @@ def lost_output() -> OSError | None:
 
 
 def number(value: float) -> str:
-    """A number with three digits behind the point, a large one in few letters."""
+    """Format a number with three decimals, a large one with three significant digits."""
     return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""Text files as every part of the program reads and writes them: UTF-8, whole or not at all, errors with a remedy."""
+"""Read and write text files for the whole program: UTF-8, atomically, with errors that have a remedy."""
 
 import errno
 import os
@@ -11,14 +11,14 @@ from pathlib import Path
 from orchestrator.errors import DiskError, RosettaError, StorageError
 
 LARGEST = 64 * 2**20
-"""Bytes that a text file may have: what is read may also be a device without end."""
+"""Most bytes of a text file: the path may also be an endless device."""
 
 REMEDY = "Correct its owner or mode, or name another place."
 ROOM = "Make room, and run the command again."
 
 
 def read_text(path: Path, kind: type[RosettaError], remedy: str = "") -> str:
-    """A text file; raises an error of this kind for one that can't be read, is no UTF-8, or is endless."""
+    """Return a text file's content; raises an error of this kind if it is unreadable, not UTF-8, or too large."""
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
@@ -34,15 +34,15 @@ def read_text(path: Path, kind: type[RosettaError], remedy: str = "") -> str:
 
 
 def write_text(path: Path, text: str, remedy: str = REMEDY) -> None:
-    """Write a text file whole or not at all: beside it, then renamed. Raises DiskError or StorageError.
+    """Write a text file atomically: to a file beside it, then renamed. Raises DiskError or StorageError.
 
-    A link stays one, and a file that was there keeps its mode.
+    A link stays a link, and an existing file keeps its mode.
     """
     write_bytes(path, text.encode(errors="replace"), remedy)
 
 
 def write_bytes(path: Path, content: bytes, remedy: str = REMEDY, lasting: bool = True) -> None:
-    """The same for bytes; what is not ``lasting``, since it can be made again, need not survive a power cut."""
+    """Write bytes like ``write_text``; if not ``lasting``, as they can be made again, a power cut may lose them."""
     with disk_errors(path, remedy):
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY, lasting: bool 
 
 @contextmanager
 def disk_errors(place: object, remedy: str = REMEDY, full: str = ROOM) -> Iterator[None]:
-    """Turn what the operating system says of a place into DiskError, where it is full, or StorageError."""
+    """Turn OSError about a place into DiskError if it is full, else StorageError."""
     try:
         yield
     except OSError as error:
@@ -73,7 +73,7 @@ def disk_errors(place: object, remedy: str = REMEDY, full: str = ROOM) -> Iterat
 
 
 def as_ours(error: OSError, place: object = None, remedy: str = REMEDY, full: str = ROOM) -> RosettaError:
-    """What the operating system says, as an error of ours: about a place, else about the file that it names."""
+    """Convert an OSError into our own error, about ``place``, else about the file that it names."""
     named = place or error.filename or "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskError(f"There is no room left in {named}.", f"{error.strerror}.", full)

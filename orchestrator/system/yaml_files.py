@@ -1,4 +1,4 @@
-"""Every YAML that is read: plain scalars, no key twice, nothing that refers to itself or grows without end."""
+"""Read YAML files strictly: scalars as text, no duplicate keys, no self-references, no alias bombs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +8,11 @@ from orchestrator.errors import MatrixError
 from orchestrator.system.text_files import read_text
 
 MOST_NODES = 100_000
-"""Keys and values that a file may have, those behind aliases counted each time: few bytes can stand for billions."""
+"""Most keys and values of a file, those behind aliases counted each time: few bytes can stand for billions."""
 
 
 def read(path: Path, remedy: str = "") -> tuple[Any, Any]:
-    """Content and root node of a YAML file; the node tells lines, and both are None for an empty file.
+    """Return content and root node of a YAML file; the node has line numbers, and both are None for an empty file.
 
     Every scalar is left as text: YAML itself would read 3.10 and 9.0 as numbers. Raises MatrixError, with the lines.
     """
@@ -35,7 +35,7 @@ def read(path: Path, remedy: str = "") -> tuple[Any, Any]:
 
 
 def check(root: Any, path: Path) -> None:
-    """Raise MatrixError for a key that stands twice in one block, for an alias to what it is part of, and for bombs."""
+    """Raise MatrixError for a duplicate key in a block, for an alias to its own ancestor, and for alias bombs."""
     sizes: dict[int, int] = {}
     within: set[int] = set()
 
@@ -55,13 +55,13 @@ def check(root: Any, path: Path) -> None:
 
 
 def children(node: Any) -> Iterator[Any]:
-    """The keys and values, or items, of a node."""
+    """Yield the keys and values, or items, of a node."""
     for child in node.value if isinstance(node.value, list) else ():
         yield from child if isinstance(child, tuple) else (child,)
 
 
 def refuse_twice(node: Any, path: Path) -> None:
-    """Raise MatrixError for a key that a mapping has twice, naming both lines: YAML would drop the first in silence."""
+    """Raise MatrixError, naming both lines, for a duplicate key of a mapping: YAML would silently drop the first."""
     seen: dict[str, int] = {}
     for pair in node.value if isinstance(node.value, list) else ():
         if isinstance(pair, tuple) and isinstance(pair[0].value, str):

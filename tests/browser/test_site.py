@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,12 @@ def made(tmp_path_factory) -> Path:
     failed |= {"reason": f"exit code 1: {HOSTILE}", "seconds": None, "quality": None, "log_tail": HOSTILE}
     short = {**rows["jax"], "library": "keras-jax", "cell": "keras-jax/cnn/cpu", "workload": "cnn", "run": "short"}
     short = agreeing(short, epochs=1, data="synthetic", shortened=True)
-    write_results(table_of([*several, *scaled, failed, short]), folder / "made.parquet")
+    months = [
+        agreeing(rows["pytorch"], run=f"month-{n}", seconds=(100 if n < 8 else 130) + n % 3)
+        | {"started": datetime(2026, 1, 5, tzinfo=UTC) + timedelta(weeks=n), "framework_version": f"2.{12 + n // 8}.0"}
+        for n in range(16)
+    ]
+    write_results(table_of([*several, *scaled, failed, short, *months]), folder / "made.parquet")
     pages.write(folder / "made.parquet", folder / "site")
     return folder / "site"
 
@@ -205,10 +211,19 @@ def test_every_page_opens_in_both_schemes_and_on_a_phone_without_scrolling_sidew
     page.set_viewport_size({"width": 390, "height": 844})
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
-        for path in ("index.html", "charts.html", "cells.html", "parity.html", "stone-rnn.html"):
+        for path in ("index.html", "charts.html", "history.html", "cells.html", "parity.html", "stone-rnn.html"):
             page.goto((made / path).as_uri())
             page.wait_for_load_state("load")
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_history_draws_a_step_and_says_what_else_is_new_since(page, made):
+    page.goto((made / "history.html").as_uri())
+    figure = page.locator("figure", has_text="pytorch/rnn/cpu").first
+    figure.locator("svg").wait_for()
+    assert "+30 %" in figure.locator("svg").text_content()
+    (change,) = page.locator("table.changes tbody tr").all_inner_texts()
+    assert change.split("\t") == ["2026-03-02", "101 s", "131 s", "+30 %", "version 2.12.0 → 2.13.0"]
 
 
 def test_text_has_enough_contrast(page, made):

@@ -75,6 +75,14 @@ def program(tmp_path, monkeypatch) -> Iterator[Path]:
     library_folders.forget()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def core_of_its_own(worker_id) -> None:
+    """Tests that run side by side keep off each other's core, and so do the cells that they start."""
+    if worker_id != "master":
+        every = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {every[int(worker_id.removeprefix("gw")) % len(every)]})
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     """A client of the engine."""

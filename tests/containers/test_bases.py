@@ -29,21 +29,23 @@ pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 
 PYTHON = TOY["base"]
 OWN = "rosetta-test/moving-base:1"
-CELL = Cell("toy", "cnn", data="synthetic")
+MOVING = {**TOY, "framework": "moving", "libraries": {"moving": TOY["libraries"]["toy"]}}
+"""Under a name of its own: other tests build the toy meanwhile."""
+CELL = Cell("moving", "cnn", data="synthetic")
 
 
 @pytest.fixture
 def checkout(program, monkeypatch) -> Path:
-    """A checkout with the library toy, its wheel, and the orchestrator's own Dockerfile."""
+    """A checkout with a library, its wheel, and the orchestrator's own Dockerfile."""
     (program / "wheels").mkdir()
     digest = hashlib.sha256(wheel(program / "wheels", "toy", "1.0").read_bytes()).hexdigest()
-    (program / "images" / "locks" / "toy-cpu.txt").write_text(f"toy==1.0 --hash=sha256:{digest}\n")
-    (program / "workloads" / "cnn" / "toy.py").write_text("")
+    (program / "images" / "locks" / "moving-cpu.txt").write_text(f"toy==1.0 --hash=sha256:{digest}\n")
+    (program / "workloads" / "cnn" / "moving.py").write_text("")
     (program / "orchestrator").mkdir()
     shutil.copy(ROOT / "orchestrator" / "Dockerfile", program / "orchestrator")
     monkeypatch.setenv("ROSETTA_WHEELS", str(program / "wheels"))
     yield program
-    subprocess.run(["docker", "image", "rm", "rosetta/toy:1.0-cpu"], capture_output=True, check=False)
+    subprocess.run(["docker", "image", "rm", "rosetta/moving:1.0-cpu"], capture_output=True, check=False)
 
 
 def make_base(tag: str, version: int) -> None:
@@ -52,9 +54,9 @@ def make_base(tag: str, version: int) -> None:
 
 
 def built() -> tuple[str, str, str]:
-    """The toy, built if it has to be: its id, which version of its base it has, and what its label says of that."""
+    """The library, built if it has to be: its id, which version of its base it has, and what its label says of that."""
     library_folders.forget()
-    image = image_for("toy", "cpu")
+    image = image_for("moving", "cpu")
     (made,) = build_images([image], progress=print).values()
     labels = inspect_images([image.tag])[image.tag]["Config"]["Labels"]
     return made, labels["version"], labels["rosetta.base"]
@@ -75,7 +77,7 @@ def pretend_done(found: Planned, results: Path) -> None:
 def test_a_base_moves_in_its_registry_and_all_that_stands_on_it_once_the_lock_follows(checkout, tmp_path, monkeypatch):
     if not PROGRAM.exists():
         pytest.skip("no docker-registry; .ci/tools installs it")
-    written(checkout / "images", TOY)
+    written(checkout / "images", MOVING, "moving")
     results = tmp_path / "results"
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     with registry(None, tmp_path / "registry") as server:
@@ -89,7 +91,7 @@ def test_a_base_moves_in_its_registry_and_all_that_stands_on_it_once_the_lock_fo
             subprocess.run(["docker", "image", "rm", there], check=True, capture_output=True)
 
         push(1)
-        locked = CliRunner().invoke(lock, ["--bases", "toy"], catch_exceptions=False)
+        locked = CliRunner().invoke(lock, ["--bases", "moving"], catch_exceptions=False)
         assert locked.output.splitlines() == [
             str(checkout / "images" / "locks" / "bases.txt"), str(checkout / "orchestrator" / "Dockerfile"),
         ]  # fmt: skip
@@ -107,14 +109,14 @@ def test_a_base_moves_in_its_registry_and_all_that_stands_on_it_once_the_lock_fo
         assert planned(results).verdict is Verdict.DONE  # what is locked does not move by itself
         assert built()[1:] == ("1", f"{PYTHON}@{first}")
 
-        CliRunner().invoke(lock, ["--bases", "--upgrade", "toy"], catch_exceptions=False)
+        CliRunner().invoke(lock, ["--bases", "--upgrade", "moving"], catch_exceptions=False)
         after = planned(results)
         assert (after.verdict, after.base, after.key == before.key) == (Verdict.READY, f"{PYTHON}@{second}", False)
         assert built()[1:] == ("2", f"{PYTHON}@{second}")
 
 
 def test_a_local_stand_in_is_marked_and_when_it_moves_so_does_what_stands_on_it(checkout, tmp_path):
-    written(checkout / "images", {**TOY, "base": OWN})
+    written(checkout / "images", {**MOVING, "base": OWN}, "moving")
     locked, results = checkout / "images" / "locks" / "bases.txt", tmp_path / "results"
     locked.write_text(f"{OWN}@sha256:{'0' * 64}\n")  # the official one, which can't be had here
     try:

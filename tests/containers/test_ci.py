@@ -13,7 +13,7 @@ import pytest
 from orchestrator.errors import SlowerError
 from orchestrator.system.checkout import ROOT
 
-pytestmark = pytest.mark.container
+pytestmark = [pytest.mark.container, pytest.mark.alone]
 COMPARE = ROOT / ".ci" / "compare"
 SCRIPT = """
 import time

@@ -14,7 +14,7 @@ from orchestrator.errors import SlowerError
 from orchestrator.results.paths import ResultsFolder
 from tests.pretended_driver import tiny_checkout
 
-pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
+pytestmark = [pytest.mark.container, pytest.mark.alone, pytest.mark.usefixtures("engine")]
 
 SIDES = ["--only", "tiny/rnn/cpu", "variant=reference"]
 WORDS = ["--engine", "docker", "--difference", "100", "--json"]

@@ -14,13 +14,14 @@ import sys
 from pathlib import Path
 
 import docker
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.compare.noise import LOADED
 from orchestrator.images.image import Image, every_image
 from orchestrator.system.checkout import ROOT
 
-pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
+pytestmark = [pytest.mark.container, pytest.mark.alone, pytest.mark.usefixtures("engine")]
 
 FEW = ("mxnet", "cntk")  # of their own accord, the one takes half of the cores and the other all of the machine's
 LENGTH = ("--data", "synthetic", "--epochs", "2", "--samples", "320")
@@ -77,3 +78,13 @@ def test_a_library_uses_the_cores_it_is_given(image, engine, tmp_path):
             assert (found["threads"], found["environment"]["cores"]) == (number, number)
             busy = max(found["load_before"], found["load_after"]) > LOADED  # others may leave it next to nothing
             assert (0 if busy else USED / number) < found["cpu_used"] <= 1.1
+
+
+def test_cells_have_no_other_cores_than_the_command_that_runs_them(engine, tmp_path):
+    rosetta = str(Path(sys.executable).parent / "rosetta")
+    last = str(max(os.sched_getaffinity(0)))
+    words = ["taskset", "--cpu-list", last, rosetta, "run", "--only", "pytorch/rnn/cpu", *LENGTH]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist()
+    assert (row["status"], row["cores"], row["threads"]) == ("ok", 1, 1)

@@ -11,11 +11,11 @@ import pytest
 
 from harness.crew import bytes_of_ring, loaders_per_worker
 
-pytestmark = pytest.mark.container
+pytestmark = [pytest.mark.container, pytest.mark.alone]  # on one core its workers mostly wait for each other
 
 # One for each way of having workers: processes with the library's own exchange, replicas in one process, and processes
-# that exchange through the harness.
-LIBRARIES = ("pytorch", "tensorflow", "chainer")
+# that exchange through the harness; how often each is compared, since TensorFlow takes minutes to trace its graph.
+LIBRARIES = {"pytorch": 2, "tensorflow": 1, "chainer": 2}
 QUICK = ("pytorch", "chainer")  # for what says nothing of the exchange
 
 
@@ -59,13 +59,14 @@ def test_eight_workers_have_as_many_loaders_each_and_room_for_their_batches(engi
     assert told["bytes_shared"] == 8 * bytes_of_ring((1, 224, 224), each)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_two_workers_are_as_one_on_the_joined_batch_and_end_equal(library, engine, tmp_path):
+@pytest.mark.parametrize(("library", "repeats"), LIBRARIES.items())
+def test_two_workers_are_as_one_on_the_joined_batch_and_end_equal(library, repeats, engine, tmp_path):
     cell = f"{library}/densenet121/cpu/x2"
-    done = rosetta("parity", "--profile", "workers", "--only", cell, "--repeats", "2", cwd=tmp_path)
+    done = rosetta("parity", "--profile", "workers", "--only", cell, "--repeats", str(repeats), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    row, again = pq.read_table(tmp_path / "results" / "parity" / "merged.parquet").to_pylist()
-    assert row["parity"] == again["parity"]
-    errors = json.loads(row["parity"])
-    assert (row["workers"], errors["workers"]) == (2, 0)
+    found = pq.read_table(tmp_path / "results" / "parity" / "merged.parquet").to_pylist()
+    assert len(found) == repeats
+    assert len({row["parity"] for row in found}) == 1
+    errors = json.loads(found[0]["parity"])
+    assert (found[0]["workers"], errors["workers"]) == (2, 0)
     assert errors["parameters"] <= 1e-3

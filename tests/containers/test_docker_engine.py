@@ -84,7 +84,7 @@ def test_events_and_log_come_back(outcome_of):
         ("raise ValueError('no such layer')", Status.FAILED, "exit code 1: ValueError: no such layer"),
         (writes("{}"), Status.FAILED, "contract version none"),
         (writes(json.dumps(DOCUMENT)[:100]), Status.FAILED, "not a valid result"),
-        (writes(json.dumps({**DOCUMENT, "contract": 2})), Status.FAILED, "contract version 2"),
+        (writes(json.dumps({**DOCUMENT, "contract": 3})), Status.FAILED, "contract version 3"),
         ("open('/results/a.json', 'w').write(' ' * 5_000_000)", Status.FAILED, "more than"),
         ("open('/results/a.bin', 'w').write(' ' * 10_000_000)", Status.FAILED, "more in its results folder"),
         (writes("{}") + "; open('/results/b.json', 'w').write('{}')", Status.FAILED, "no plain single document"),

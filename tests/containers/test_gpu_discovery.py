@@ -57,7 +57,7 @@ def test_the_card_that_is_there_has_cells_in_the_plan(pretended_machine, tmp_pat
     other = rosetta("run", "--only", "pytorch/rnn/cuda12/a10g", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "pytorch/rnn/cuda12/rtx-4090" in done.stdout
-    assert "found 1 × NVIDIA GeForce RTX 4090 (rtx-4090), driver 560.35.3: " in done.stdout
-    assert "driver 560.35.3 is too old for cuda13, which needs 580" in done.stdout
+    assert "found 1 × NVIDIA GeForce RTX 4090 (rtx-4090), driver 560.35.03: " in done.stdout
+    assert "driver 560.35.03 is too old for cuda13, which needs 580" in done.stdout
     assert other.returncode == 4
-    assert "GPUs: 1 × NVIDIA GeForce RTX 4090 (rtx-4090), driver 560.35.3." in other.stderr
+    assert "GPUs: 1 × NVIDIA GeForce RTX 4090 (rtx-4090), driver 560.35.03." in other.stderr

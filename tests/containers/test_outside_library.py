@@ -41,9 +41,8 @@ def test_tinygrad_goes_from_a_yaml_and_a_script_to_lock_row_page_notebook_and_pa
     rosetta("notebook", "tinygrad", "cnn")
     assert "TinyJit" in json.dumps(json.loads((tmp_path / "tinygrad-cnn.ipynb").read_text()))
 
-    rosetta("parity", *CELL)
-    proof, *others = pq.read_table(tmp_path / "results" / "parity" / "merged.parquet").to_pylist()
-    assert [other["parity"] for other in others] == [proof["parity"]] * 2
+    rosetta("parity", *CELL, "--repeats", "1")  # that digits are the same each time, test_run.py shows
+    (proof,) = pq.read_table(tmp_path / "results" / "parity" / "merged.parquet").to_pylist()
     assert (proof["status"], proof["quality"]) == ("ok", 1.0)
     errors = json.loads(proof["parity"])
     assert (errors["scores"] <= 1e-4, errors["loss"] <= 1e-4, errors["parameters"] <= 1e-3) == (True, True, True)

@@ -17,7 +17,7 @@ from orchestrator.images.image import image_for
 from orchestrator.results.files import read_results
 from orchestrator.results.paths import ResultsFolder
 
-pytestmark = pytest.mark.container
+pytestmark = [pytest.mark.container, pytest.mark.alone]
 
 FOREIGN = """
 FROM debian:bookworm-slim

@@ -97,7 +97,7 @@ def test_a_whole_card_beside_a_divided_one_is_a_model_beside_slices(second_engin
     assert host.models == ("a100-3g-20gb", "a100")
     assert len(host.of_model("a100-3g-20gb")) == 2
     assert [device.uuid for device in host.of_model("a100")] == ["GPU-pretended-a100-1"]
-    assert described(host)[0] == "2 × NVIDIA A100-SXM4-40GB MIG 3g.20gb (a100-3g-20gb), driver 535.104.5"
+    assert described(host)[0] == "2 × NVIDIA A100-SXM4-40GB MIG 3g.20gb (a100-3g-20gb), driver 535.104.05"
 
 
 def test_the_plan_for_an_engine_behind_ssh_is_for_its_cards_and_not_for_those_here(
@@ -111,5 +111,5 @@ def test_the_plan_for_an_engine_behind_ssh_is_for_its_cards_and_not_for_those_he
     assert "jax/rnn/cuda12/l40s" in done.stdout
     assert "/t4" not in done.stdout
     here = rosetta(tmp_path, address, "plan", "--only", "jax/rnn/cuda12/*")
-    assert "found 1 × Tesla T4 (t4), driver 450.80.2" in here.stdout
+    assert "found 1 × Tesla T4 (t4), driver 450.80.02" in here.stdout
     assert "/l40s" not in here.stdout

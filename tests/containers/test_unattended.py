@@ -54,6 +54,15 @@ def rows(checkout: Path) -> list[dict]:
     return pq.read_table(checkout / "results" / "merged.parquet").to_pylist()
 
 
+def test_a_reader_that_goes_away_costs_no_cell(waiting, engine, tmp_path):
+    (tmp_path / "run").write_text('"$@" | head -n 1\nexit "${PIPESTATUS[0]}"\n')
+    command, env = ["bash", str(tmp_path / "run"), *nothing.command(*RUN)], nothing.environment(waiting)
+    done = subprocess.run(command, cwd=waiting, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+    assert Counter(row["status"] for row in rows(waiting)) == {"ok": 8}
+    assert "BrokenPipe" not in done.stderr
+
+
 def test_after_a_kill_the_next_run_removes_what_is_left_and_runs_only_the_rest(waiting, engine, cells_of):
     with start(waiting) as run:
         for line in run.stdout:

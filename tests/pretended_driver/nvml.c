@@ -19,7 +19,7 @@
 #define MOST_PROCESSES 64
 #define HOST_PIDS 1000000u /* a container's processes have other numbers on the host, and NVML tells those */
 
-enum { SUCCESS = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, NO_DRIVER = 9 };
+enum { SUCCESS = 0, INVALID = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, TOO_SMALL = 7, NO_DRIVER = 9, LOST = 15 };
 
 typedef unsigned long long bytes;
 typedef struct { unsigned pid; bytes memory; } process;
@@ -28,7 +28,7 @@ typedef struct { bytes total, free, used; } memory_info;
 typedef struct device {
     char name[96], uuid[96];
     struct device *parent;
-    int major, minor, mig;
+    int major, minor, mig, fault, nameless;
     long long memory, power_limit, graphics_clock, memory_clock, temperature, throttle, energy;
     process processes[MOST_PROCESSES];
     unsigned n_processes;
@@ -67,6 +67,8 @@ static void read_fact(device *d, const char *key, const char *value) {
     else if (!strcmp(key, "temperature")) d->temperature = number;
     else if (!strcmp(key, "throttle")) d->throttle = number;
     else if (!strcmp(key, "energy")) d->energy = number;
+    else if (!strcmp(key, "fault")) d->fault = (int)number; /* the answer in place of a handle */
+    else if (!strcmp(key, "nameless")) d->nameless = (int)number; /* the answer in place of a name */
     else if (!strcmp(key, "process") && d->n_processes < MOST_PROCESSES) {
         process *p = &d->processes[d->n_processes++];
         sscanf(value, "%u %llu", &p->pid, &p->memory);
@@ -102,6 +104,8 @@ const char *nvmlErrorString(int code) {
     case SUCCESS: return "Success";
     case INVALID: return "Invalid Argument";
     case NOT_SUPPORTED: return "Not Supported";
+    case NO_PERMISSION: return "Insufficient Permissions";
+    case LOST: return "GPU is lost";
     case NOT_FOUND: return "Not Found";
     case TOO_SMALL: return "Insufficient Size";
     case NO_DRIVER: return "Driver Not Loaded";
@@ -172,7 +176,7 @@ static int number(long long value, unsigned *out) {
 static int of_gpu(device *d, long long value, unsigned *out) { return number(d->parent ? -1 : value, out); }
 
 int nvmlSystemGetDriverVersion(char *buffer, unsigned room) { return text(driver, buffer, room); }
-int nvmlDeviceGetName(device *d, char *buffer, unsigned room) { return text(d->name, buffer, room); }
+int nvmlDeviceGetName(device *d, char *buffer, unsigned room) { return d->nameless ? d->nameless : text(d->name, buffer, room); }
 int nvmlDeviceGetUUID(device *d, char *buffer, unsigned room) { return text(d->uuid, buffer, room); }
 int nvmlDeviceGetEnforcedPowerLimit(device *d, unsigned *out) { return of_gpu(d, d->power_limit, out); }
 int nvmlDeviceGetTemperature(device *d, int sensor, unsigned *out) { return sensor ? INVALID : of_gpu(d, d->temperature, out); }
@@ -196,7 +200,7 @@ int nvmlDeviceGetCount_v2(unsigned *count) {
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, device **out) {
     for (unsigned i = 0; i < n_devices; i++)
-        if (!devices[i].parent && index-- == 0) { *out = &devices[i]; return SUCCESS; }
+        if (!devices[i].parent && index-- == 0) { *out = &devices[i]; return devices[i].fault; }
     return INVALID;
 }
 

@@ -1,4 +1,4 @@
-"""The command line of a cell: ``<library> <workload> [--epochs N] …``, version 1 of the contract."""
+"""The command line of a cell: ``<library> <workload> [--epochs N] …``, version 2 of the contract."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-CONTRACT = 1
+CONTRACT = 2
 WORKLOADS = Path(__file__).resolve().parent.parent
 INTERPRETERS = {".py": None, ".R": "Rscript", ".jl": "julia"}  # by the suffix of a script; None is this Python
 PRECISIONS = ("fp32", "tf32", "amp-fp16", "amp-bf16")
@@ -63,6 +63,7 @@ def parse(argv):
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--variant", default="reference")
     parser.add_argument("--parity", action="store_true", help="prove the model: given weights, no dropout, five steps")
+    parser.add_argument("--profile", type=positive, metavar="N", help="N steps under a profiler, and no result")
     parser.add_argument("--weights", metavar="FILE", help="start from these, an .npz in the folder /weights")
     parser.add_argument("--gpus", type=int, metavar="N", help="default: 0 on platform cpu, else 1")
     parser.add_argument("--workers", type=positive, metavar="N", help="on platform cpu, processes in place of GPUs")
@@ -78,6 +79,8 @@ def parse(argv):
     parallel = params[arguments.workload].get("parallel", False)
     if arguments.weights and parallel and not arguments.parity:
         parser.error("%s takes --weights with --parity only" % arguments.workload)
+    if arguments.profile and (arguments.workers > 1 or arguments.parity):
+        parser.error("--profile takes one worker, and no --parity")
     if arguments.workers > 1 and not parallel:
         parser.error("%s runs on one GPU only" % arguments.workload)
     least = arguments.workers if parallel else params[arguments.workload]["batch_size"]

@@ -29,11 +29,14 @@ def first_reading(wanted):
     Ends the cell if there is no driver, or if fewer GPUs are visible than the cell is to use.
     """
     try:
-        devices = usable(Nvml())
+        nvml = Nvml()
+        devices = usable(nvml)
     except NvmlError as error:
         raise SystemExit("the cell is to use %s, but %s" % (counted(wanted), error)) from None
     if len(devices) < wanted:
-        raise SystemExit("the cell is to use %s, but the driver shows %s" % (counted(wanted), counted(len(devices))))
+        lost = "".join("; GPU %(index)d can't be read: %(reason)s" % each for each in nvml.unreadable)
+        shown = counted(len(devices))
+        raise SystemExit("the cell is to use %s, but the driver shows %s%s" % (counted(wanted), shown, lost))
     return json.dumps({device.uuid: reading(device) for device in devices})
 
 
@@ -87,7 +90,8 @@ class Cards:
         first = os.environ.get(FIRST_READING) or first_reading(wanted)  # the latter in a notebook, which has no start
         self.first = json.loads(first)
         self.nvml = Nvml()
-        self.cards = [Card(device, self.first[device.uuid]) for device in usable(self.nvml)]
+        there = [device for device in usable(self.nvml) if device.uuid in self.first]
+        self.cards = [Card(device, self.first[device.uuid]) for device in there]
         self.proved = False
 
     @contextmanager

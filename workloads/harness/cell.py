@@ -7,18 +7,19 @@ from types import SimpleNamespace
 import numpy as np
 
 from harness import arguments, arithmetic, batches, cards, checks, cores, data, document, environment, kernels, parity
-from harness.auc import by_finding
-from harness.measures import accuracy, epoch_loss, read_scalar, timed_pass, warm_seconds
+from harness.measures import accuracy, epoch_loss, timed_pass, warm_seconds
+from harness.profiling import profile, steps_of
+from harness.resident import TOLD, ResidentRuns
+from harness.streams import StreamRuns
 from harness.weights import digest_of
 from harness.weights import given as given_weights
 from harness.workers import Workers
-from reference.layers import binary_cross_entropy
 
 # Imported by the entry point, before any framework; where that has given way to another language, its own start.
 STARTED = float(os.environ.get("ROSETTA_STARTED", time.perf_counter()))
 
 
-class Cell:
+class Cell(ResidentRuns, StreamRuns):
     """The frame around a workload script.
 
     A script imports its framework, creates a Cell with the versions that the framework itself reports, builds its
@@ -56,7 +57,7 @@ class Cell:
         self.device, self.gru, self.read_loss = device, None, None
         self.read_precision = arithmetic.of_driver(self.gpus)
         self.cards = cards.of_cell(self.gpus)
-        self.checks = checks.NoChecks()
+        self.checks, self.aside = checks.NoChecks(), 0.0
         if self.arguments.parity:
             self.params.dropout = [0.0] * len(getattr(self.params, "dropout", []))
             vars(self.params).update(self.params.parity.get("with", {}))
@@ -71,8 +72,8 @@ class Cell:
         document.event("phase", phase="import", seconds=self.seconds["import"])
 
     def _now(self):
-        """Seconds on a clock that stands still while the GPUs are asked how they are, or weights are compared."""
-        return time.perf_counter() - self.cards.seconds - self.checks.seconds
+        """Seconds on a clock that stands still while cards are asked, weights compared, or an epoch's model tested."""
+        return time.perf_counter() - self.cards.seconds - self.checks.seconds - self.aside
 
     def _phase(self, name):
         """Close the phase that has run since the last one, and say so."""
@@ -122,7 +123,19 @@ class Cell:
         self.began_with = name
         return path
 
-    def run(self, arrays, predict, train_step=None, train_epoch=None, synchronize=None, weights=None, read_loss=None):
+    def run(
+        self,
+        arrays,
+        predict=None,
+        train_step=None,
+        train_epoch=None,
+        synchronize=None,
+        weights=None,
+        read_loss=None,
+        upload=None,
+        train_indices=None,
+        predict_indices=None,
+    ):
         """Train and evaluate, or only predict, and write the document.
 
         ``train_step(x, y)`` takes one batch and returns its loss, as a number or as the framework's own scalar, which
@@ -131,6 +144,10 @@ class Cell:
         shuffled epoch and returns its mean loss. ``predict(x)`` takes a batch and returns scores, (batch, classes), or
         features, (batch, features), as a NumPy array. ``synchronize()`` returns when the device has finished.
         ``weights`` is a ``harness.Weights``: how to put given weights in and take them out.
+
+        Or ``upload(arrays)`` puts the data set on the device, once; ``train_indices(order)`` takes which samples are in
+        the batches, int32 (steps, batch), of as many steps as come, and returns their losses, (steps,), as an array of
+        NumPy's or of the framework's; ``predict_indices(order)`` returns the features of images, (images, features).
 
         Of a ``batches.Stream``, x has the images of all workers that this process serves, as bytes, and is written
         over once the next batch but one is asked for; y is float32 (batch, findings); ``train_epoch(pairs)`` takes an
@@ -144,107 +161,75 @@ class Cell:
         if self.gpus and self.device is not None:
             self.versions["device"] = str(self.device() if callable(self.device) else self.device)
         self._phase("build")
-        step = train_step or train_epoch
-        if step is None:
+        if self.arguments.profile:
+            if upload:
+                self._uploaded(upload, arrays)
+            calls = (predict, train_step, train_epoch, train_indices, predict_indices)
+            profile(self, *steps_of(self, arrays, *calls))
+        elif predict_indices:
+            self._infer_indexed(arrays, upload, predict_indices, weights)
+        elif not (train_step or train_epoch or train_indices):
             self._infer(arrays, predict, weights)
+        elif self.arguments.parity and upload:
+            self._prove(arrays, predict, self._indexed_proof(upload, train_indices, arrays), weights)
         elif self.arguments.parity:
-            whole = step if train_step or self.params.dataset != "chestxray14" else lambda x, y: step(iter([(x, y)]))
-            self._prove(arrays, predict, whole, weights)
+            self._prove(arrays, predict, self._stepwise_proof(arrays, train_step, train_epoch), weights)
         elif isinstance(arrays, batches.Stream):
             self._train_together(arrays, predict, train_step, train_epoch)
         else:
-            if self.params.weights_file:
-                predict(arrays.x_train[: self.params.batch_size])  # some libraries make their parameters only now
-                weights.give(given_weights(self.arguments.workload, self.params))
-            if weights is not None:
-                self.checks = checks.Checks(weights, self.arguments.workload, self.params, self.precision)
-            self._train(arrays, predict, train_step, train_epoch)
+            self._train(arrays, predict, weights, train_step, train_epoch, upload, train_indices)
 
-    def _train(self, arrays, predict, train_step, train_epoch):
-        """All epochs, then the test set."""
+    def _train(self, arrays, predict, weights, train_step, train_epoch, upload, train_indices):
+        """All epochs in the way that the script trains, then the test set."""
         batch = self.params.batch_size
         steps = len(arrays.x_train) // batch  # complete batches only, as published
-        self.checks.begin(self.epochs * (steps if train_step else 1), every=train_step is None)
-        train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
+        if self.params.weights_file:
+            predict(arrays.x_train[:batch])  # some libraries make their parameters only now
+            weights.give(given_weights(self.arguments.workload, self.params))
+        if weights is not None:
+            self.checks = checks.Checks(weights, self.arguments.workload, self.params, self.precision)
+        self.checks.begin(self.epochs * (1 if train_epoch else steps), every=train_epoch is not None)
+        if upload:
+            train, probe = self._indexed(train_indices, steps, batch), self._indexed_probe(train_indices, arrays)
+        else:
+            train = self._steps(train_step, steps, batch) if train_step else self._whole(train_epoch, steps, batch)
+            probe = self._class_zero(train_step or train_epoch, arrays)
+        compiled = self.compile_seconds or 0.0  # ahead of the first step: others do it within, and it counts in both
         with self.meter:
-            epochs = [train(arrays.x_train, arrays.y_train, number) for number in range(1, self.epochs + 1)]
+            uploaded = self._uploaded(upload, arrays) if upload else 0.0
+        epochs, qualities = [], []
+        for number in range(1, self.epochs + 1):
+            with self.meter:
+                epochs.append(train(arrays.x_train, arrays.y_train, number))
+            if number < self.epochs:
+                qualities.append(self._tested_aside(arrays, predict))
         self._phase("train")
+        self.aside = 0.0  # what was tested meanwhile is part of the next phase
         share, tested = accuracy(arrays, predict, batch)
         self._phase("evaluate")
-        step = train_step or train_epoch
-        self.checks.end(predict, lambda x, y: epoch_loss([step(x, y)], self.read_loss), arrays, self.canonical)
+        self.checks.end(predict, probe, arrays, self.canonical)
         self._phase("check")
         cold = sum(epoch["seconds"] for epoch in epochs)
+        warm = warm_seconds(cold, self.seconds.get("first_step"), steps * len(epochs), epochs)
         self._finish(
             epochs=len(epochs),
             samples=steps * batch,
             steps=steps * len(epochs),
             samples_tested=tested,
             quality=share,
-            seconds=cold,
-            seconds_warm=warm_seconds(cold, self.seconds.get("first_step"), steps * len(epochs), epochs),
+            seconds=compiled + uploaded + cold,
+            seconds_warm=warm and uploaded + warm,
             epoch_seconds=[epoch["seconds"] for epoch in epochs],
             epoch_losses=[epoch["loss"] for epoch in epochs],
+            epoch_qualities=[*qualities, share],
         )
 
-    def _train_together(self, stream, predict, train_step, train_epoch):
-        """All epochs, each with its validation as published, then the AUC of every finding over the test set."""
-        with self.meter:
-            epochs = [self._epoch(stream, predict, train_step, train_epoch, n) for n in range(1, self.epochs + 1)]
-        validation_losses = [epoch["validation_loss"] for epoch in epochs if epoch["validation_loss"] is not None]
-        self._phase("train")
-        scores, labels = self._predict_part(stream, "test", predict)
-        if self.rank:
-            return
-        found, mean = by_finding(scores, labels, self.params.findings)
-        self._phase("evaluate")
-        cold, steps = sum(epoch["seconds"] for epoch in epochs), stream.steps * len(epochs)
-        trained = sum(epoch["trained"] for epoch in epochs)
-        self.seconds["validate"] = cold - trained
-        warm = warm_seconds(trained, self.seconds.get("first_step"), steps, epochs)
-        self._finish(
-            epochs=len(epochs),
-            samples=stream.steps * stream.per_step,
-            steps=steps,
-            samples_tested=len(scores),
-            quality=mean,
-            findings=found,
-            seconds=cold,
-            seconds_warm=warm and warm + cold - trained,
-            epoch_seconds=[epoch["seconds"] for epoch in epochs],
-            epoch_losses=[epoch["loss"] for epoch in epochs],
-            validation_losses=validation_losses,
-        )
-
-    def _epoch(self, stream, predict, train_step, train_epoch, number):
-        """One epoch of all workers and its validation."""
-        started = self._now()
-        pairs = stream.epoch(number)
-        losses = [train_epoch(pairs)] if train_epoch else self._losses(train_step, pairs, number, started)
-        self.synchronize()
-        trained = self._now() - started
-        scores, labels = self._predict_part(stream, "validation", predict)
-        validated = scores is not None and len(scores)
-        validation_loss = float(binary_cross_entropy(scores, labels)[0]) if validated else None
-        told = self.team.gather([np.array([read_scalar(loss) for loss in losses])])
-        done = self._epoch_done(number, np.mean(told or 0), self._now() - started)
-        return dict(done, trained=trained, validation_loss=validation_loss)
-
-    def _losses(self, train_step, pairs, number, started):
-        """The losses of an epoch, step by step; the very first step is also timed alone."""
-        losses = []
-        for x, y in pairs:
-            losses.append(train_step(x, y))
-            if number == 1 and len(losses) == 1:
-                self._first_step_done(losses[0], started)
-        return losses
-
-    def _predict_part(self, stream, name, predict):
-        """Scores and labels of a whole part of the set, in its order; None and None for all workers but the first."""
-        mine = [(np.asarray(predict(x))[:count], y) for x, y, count in stream.part(name)]
-        empty = np.empty((0, len(self.params.findings)))
-        told = self.team.gather([np.concatenate([pair[place] for pair in mine] + [empty]) for place in (0, 1)])
-        return [np.concatenate(every) for every in zip(*told)] if told else (None, None)
+    def _tested_aside(self, arrays, predict):
+        """The accuracy after an epoch that is not the last, while the clock stands still."""
+        started = time.perf_counter()
+        share, _ = accuracy(arrays, predict, self.params.batch_size)
+        self.aside += time.perf_counter() - started
+        return share
 
     def _infer(self, arrays, predict, mine):
         """Features of all images: a pass to warm up, a timed one with all copies, and a look at the first features.
@@ -272,29 +257,42 @@ class Cell:
         self._phase("predict")
         errors = parity.compare_features(self.arguments.workload, given, features[chosen], looked_at)
         self._phase("evaluate")
+        self._predicted(len(images), len(times), sum(times), errors)
+
+    def _predicted(self, images, steps, seconds, errors):
+        """The document of a pass over so many images, whose features have these errors."""
         self._finish(
             epochs=1,
-            samples=len(images),
-            steps=len(times),
+            samples=images,
+            steps=steps,
             samples_tested=len(errors),
             quality=np.mean([error <= self.params.agreement[self.precision] for error in errors]),
-            seconds=sum(times) * 1000 / len(images),
-            seconds_warm=sum(times) * 1000 / len(images),
-            epoch_seconds=[sum(times)],
+            seconds=seconds * 1000 / images,
+            seconds_warm=seconds * 1000 / images,
+            epoch_seconds=[seconds],
             epoch_losses=[],
             **({"metric": "parity", "parity": {"features": max(errors)}} if self.arguments.parity else {}),
         )
 
-    def _prove(self, arrays, predict, step, mine):
+    def _stepwise_proof(self, arrays, train_step, train_epoch):
+        """A function that trains on some batches one by one and returns their losses, for ``parity``."""
+        step = train_step or train_epoch
+        if train_epoch and self.params.dataset == "chestxray14":
+            step = lambda x, y: train_epoch(iter([(x, y)]))  # noqa: E731
+
+        def train(slices):
+            losses = []
+            for batch in slices:
+                losses.append(epoch_loss([step(arrays.x_train[batch], arrays.y_train[batch])], self.read_loss))
+                self.cards.after_first_step()
+            return losses
+
+        return train
+
+    def _prove(self, arrays, predict, train, mine):
         """A few steps from given weights on given batches, compared with the reference in double precision."""
-
-        def proved_step(x, y):
-            loss = epoch_loss([step(x, y)], self.read_loss)
-            self.cards.after_first_step()
-            return loss
-
         started = self._now()
-        workload, network = self.arguments.workload, (predict, proved_step)
+        workload, network = self.arguments.workload, (predict, train)
         errors = parity.compare_training(workload, self.params, mine, arrays, self.canonical, *network, self.team)
         if errors is None:
             return
@@ -349,6 +347,11 @@ class Cell:
 
         return epoch
 
+    def _class_zero(self, step, arrays):
+        """A function that takes a step on a batch of class 0, and returns its loss; which images is all the same."""
+        x, y = arrays.x_train[: self.params.batch_size], np.zeros_like(arrays.y_train[: self.params.batch_size])
+        return lambda: epoch_loss([step(x, y)], self.read_loss)
+
     def _first_step_done(self, loss, started):
         self.synchronize()
         epoch_loss([loss], self.read_loss)
@@ -385,6 +388,7 @@ class Cell:
             "threads": self.threads,
         }
         result.update((name, getattr(asked, name)) for name in arguments.AXES)
+        result.update((name, getattr(self, name)) for name in TOLD)
         result.update(measured, **dict(self.cards.report(), **self.meter.report()))
         if self.rank:
             return

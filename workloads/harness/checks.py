@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from harness import parity, weights
+from harness import dropout, parity, weights
 from reference.layers import softmax
 
 WATCHED = 8
@@ -25,9 +25,6 @@ TOLERANCE = {"fp32": 1e-3, "tf32": 2e-2, "amp-fp16": 2e-2, "amp-bf16": 1e-1}
 
 IMAGES = 4
 """Images whose features are compared: the reference needs a second for each."""
-
-CHANGE = 1e-4
-"""Least relative difference between two losses of one batch from the same weights, if dropout is on."""
 
 chance = random.SystemRandom()  # not from the cell's seed, which the script knows
 
@@ -47,7 +44,11 @@ class NoChecks:
     def after(self, step, synchronize):
         """Nothing is watched."""
 
-    def end(self, predict, step, arrays, canonical):
+    def pieces(self, first, steps):
+        """An epoch is one piece."""
+        return [(0, steps)]
+
+    def end(self, predict, probe, arrays, canonical):
         """Nothing is known."""
 
 
@@ -79,6 +80,12 @@ class Checks:
             self.found["steps_moved"] += int(self._aside(lambda: differ(self._before, self.mine.copy())))
             self._before = None
 
+    def pieces(self, first, steps):
+        """Where an epoch of so many steps is cut, whose first is step ``first`` of the run: watched steps are alone."""
+        watched = [step - first for step in self._watched if first <= step < first + steps]
+        cuts = sorted({0, steps, *watched, *(step + 1 for step in watched)})
+        return list(zip(cuts, cuts[1:]))
+
     def _aside(self, function):
         """Do something while the clock stands still."""
         started = time.perf_counter()
@@ -87,11 +94,15 @@ class Checks:
         finally:
             self.seconds += time.perf_counter() - started
 
-    def end(self, predict, step, arrays, canonical):
-        """Compute scores anew, see whether dropout was on in training; end the run if something does not hold."""
+    def end(self, predict, probe, arrays, canonical):
+        """Compute scores anew, count what dropout drops in training; end the run if something does not hold.
+
+        ``probe()`` takes a step on a batch of class 0, and returns its loss.
+        """
         self.found["scores"] = self._scores(predict, arrays, canonical)
         if any(getattr(self.params, "dropout", ())):
-            self.found["dropout"] = self._dropout(step, arrays)
+            declared = list(weights.ARRAYS[self.workload](self.params))
+            self.found["dropout"] = dropout.rates(probe, self.mine, declared, self.params)
         complaint = self._complaint()
         if complaint:
             raise SystemExit("this run is worth nothing: " + complaint)
@@ -110,19 +121,6 @@ class Checks:
         right = importlib.import_module("reference." + self.workload).scores(exact, samples, self.mine)
         return parity.relative(ours, softmax(right) if self.mine.scores == "probabilities" else right)
 
-    def _dropout(self, step, arrays):
-        """Whether two steps from the same weights on the same batch have different losses.
-
-        With wrong labels: what is learnt perfectly has a loss of zero, whatever is dropped.
-        """
-        batch = self.params.batch_size
-        wrong = ((arrays.y_train[:batch] + 1) % self.params.n_classes).astype(arrays.y_train.dtype)
-        kept, losses = self.mine.copy(), []
-        for _ in range(2):
-            self.mine.put(kept)
-            losses.append(step(arrays.x_train[:batch], wrong))
-        return bool(abs(losses[0] - losses[1]) > CHANGE * abs(losses[1]))
-
     def _complaint(self):
         """What does not hold, or nothing."""
         watched, moved, error = self.found["steps_watched"], self.found["steps_moved"], self.found["scores"]
@@ -131,9 +129,7 @@ class Checks:
             return "the weights moved in %d of %d steps that were watched" % (moved, watched)
         if not error <= TOLERANCE[self.precision]:
             return "its scores are not those of its final weights: %.2g of the largest apart" % error
-        if self.found["dropout"] is False:
-            return "it trained without dropout"
-        return None
+        return self.found["dropout"] and dropout.off(self.found["dropout"], self.params)
 
 
 def other_order(images, canonical, always_same=False):

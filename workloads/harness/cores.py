@@ -80,20 +80,22 @@ def load():
 
 
 class Meter:
-    """What share of its cores a cell has used while ``with meter:`` ran, and how busy the machine was before."""
+    """What share of its cores a cell has used in all that ran ``with meter:``, and how busy the machine was before."""
 
     def __init__(self):
-        self.used, self.load_before = None, load()
+        self.elapsed, self.busy, self.load_before = 0.0, 0.0, load()
 
     def __enter__(self):
         self._clock, self._seconds = time.perf_counter(), seconds()
 
     def __exit__(self, *error):
-        self.used = (seconds() - self._seconds) / max(1e-9, (time.perf_counter() - self._clock) * count())
+        self.elapsed += time.perf_counter() - self._clock
+        self.busy += seconds() - self._seconds
 
     def report(self):
         """What of it stands in the document; nothing is known of the cores if they were not measured."""
-        return {"cpu_used": self.used, "load_before": self.load_before, "load_after": load()}
+        used = self.busy / (self.elapsed * count()) if self.elapsed else None
+        return {"cpu_used": used, "load_before": self.load_before, "load_after": load()}
 
 
 @contextmanager

@@ -30,15 +30,18 @@ def format_value(value):
 
 
 def write(document):
-    """Write the document by rename, so that a reader finds all of it or nothing; return its path."""
-    folder = results_folder()
+    """Write the document; return its path."""
     name = "%s-%s-%s.json" % (document["library"], document["workload"], uuid.uuid4().hex[:12])
-    partial = os.path.join(folder, "." + name + ".partial")
-    with open(partial, "w") as file:
-        json.dump(document, file, indent=1, sort_keys=True, allow_nan=False)
-        file.write("\n")
+    return write_whole(name, (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def write_whole(name, content):
+    """Write a file by rename, so that a reader finds all of it or nothing; return its path."""
+    folder = results_folder()
+    partial, path = os.path.join(folder, "." + name + ".partial"), os.path.join(folder, name)
+    with open(partial, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    path = os.path.join(folder, name)
     os.rename(partial, path)
     return path

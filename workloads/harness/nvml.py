@@ -5,11 +5,13 @@ because the card does not support it or the driver is too old to have the functi
 """
 
 import ctypes
+from contextlib import contextmanager
 from ctypes import byref, c_char_p, c_int, c_uint, c_ulonglong, c_void_p
 
 LIBRARY = "libnvidia-ml.so.1"
 INSUFFICIENT_SIZE, FUNCTION_NOT_FOUND = 7, 13
 NOT_AVAILABLE = 2**64 - 1  # NVML_VALUE_NOT_AVAILABLE, of a process' memory
+LONGEST_REASON = 200
 GRAPHICS_CLOCK, MEMORY_CLOCK, TEMPERATURE_OF_GPU = 0, 2, 0
 
 THROTTLED = {
@@ -56,13 +58,17 @@ The second comes before the third, whose structure had one more field in the fir
 
 
 class Nvml:
-    """The driver of this machine. Raises NvmlError if there is none, or if it does not answer."""
+    """The driver of this machine. Raises NvmlError if there is none, or if it does not answer.
+
+    ``unreadable`` has {"index", "reason"} for each GPU, or slice of the GPU, of which ``devices`` could not be told.
+    """
 
     def __init__(self):
         try:
             self.library = ctypes.CDLL(LIBRARY)
         except OSError:
             raise NvmlError("no driver: %s not found" % LIBRARY) from None
+        self.unreadable = []
         self.call("nvmlInit_v2" if self.has("nvmlInit_v2") else "nvmlInit")
 
     def has(self, name):
@@ -110,39 +116,55 @@ class Nvml:
         return None if version is None else [version // 1000, version % 1000 // 10]
 
     def devices(self):
-        """Every GPU that is visible here, and behind one that is divided by MIG each of its visible slices."""
+        """Every GPU that is visible here, and behind one that is divided by MIG each of its visible slices.
+
+        A GPU that is lost, or that this user may not have, hides none of the others: it is noted in ``unreadable``.
+        """
         count = c_uint()
         self.call("nvmlDeviceGetCount_v2", byref(count))
-        found = []
+        self.unreadable, found = [], []
         for index in range(count.value):
-            handle = c_void_p()
-            self.call("nvmlDeviceGetHandleByIndex_v2", c_uint(index), byref(handle))
-            card = Device(self, handle)
-            found += [card] + list(self._slices(card))
+            with self._noting(index):
+                handle = c_void_p()
+                self.call("nvmlDeviceGetHandleByIndex_v2", c_uint(index), byref(handle))
+                card = Device(self, handle, index)
+                found.append(card)
+                found += self._slices(card)
         return found
+
+    @contextmanager
+    def _noting(self, index, what=""):
+        """Note what can't be read, and go on."""
+        try:
+            yield
+        except NvmlError as error:
+            self.unreadable.append({"index": index, "reason": (what + str(error))[:LONGEST_REASON]})
 
     def _slices(self, card):
         """The slices of a card; their numbers may have gaps, and a container may see some of them only."""
         most = self.number("nvmlDeviceGetMaxMigDeviceCount", c_uint, card.handle) if card.mig == "divided" else 0
-        for index in range(most or 0):
+        found = []
+        for number in range(most or 0):
             handle = c_void_p()
             try:
-                self.call("nvmlDeviceGetMigDeviceHandleByIndex", card.handle, c_uint(index), byref(handle))
+                self.call("nvmlDeviceGetMigDeviceHandleByIndex", card.handle, c_uint(number), byref(handle))
             except NvmlError:
                 continue
-            yield Device(self, handle, card)
+            with self._noting(card.index, "slice %d: " % number):
+                found.append(Device(self, handle, card.index, card))
+        return found
 
 
 class Device:
-    """A GPU, or a MIG slice of the GPU ``parent``.
+    """A GPU, or a MIG slice of the GPU ``parent``; raises NvmlError if its name or UUID can't be read.
 
-    ``capability`` is [major, minor], ``memory`` in bytes, ``power_limit`` in watts, ``mig`` one of "off", "divided" (no
-    program can use the whole of it) and "slice". Of a slice, capability, clocks, temperature, power limit and what
-    throttles it are those of its GPU.
+    ``index`` is the driver's number of a GPU, ``capability`` [major, minor], ``memory`` in bytes, ``power_limit`` in
+    watts, ``mig`` one of "off", "divided" (no program can use the whole of it) and "slice". Of a slice, capability,
+    clocks, temperature, power limit and what throttles it are those of its GPU.
     """
 
-    def __init__(self, nvml, handle, parent=None):
-        self.nvml, self.handle, self.parent = nvml, handle, parent
+    def __init__(self, nvml, handle, index, parent=None):
+        self.nvml, self.handle, self.index, self.parent = nvml, handle, index, parent
         self.card = parent.handle if parent else handle
         self.name, self.uuid = nvml.text("nvmlDeviceGetName", handle), nvml.text("nvmlDeviceGetUUID", handle)
         self.capability = self._capability()

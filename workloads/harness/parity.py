@@ -8,13 +8,14 @@ from harness import cores, document, weights
 from reference.layers import softmax
 
 
-def compare_training(workload, params, mine, arrays, canonical, predict, step, team):
+def compare_training(workload, params, mine, arrays, canonical, predict, train, team):
     """Errors of a trained network against the reference, by what was compared.
 
-    ``arrays`` are as the library wants them, ``canonical`` as the reference does. Scores and losses: largest error
-    relative to the largest value. Parameters after the steps, and what the steps have changed them by: largest
-    over the parameters of |a - b| / |b|, in Euclidean norm. Several workers of a ``team`` train on their shares of each
-    batch, the reference on all of it, and "workers" is the largest difference between any two workers' parameters.
+    ``arrays`` are as the library wants them, ``canonical`` as the reference does; ``train(slices)`` takes a step on
+    each of these slices of the training set, and returns their losses. Scores and losses: largest error relative to the
+    largest value. Parameters after the steps, and what the steps have changed them by: largest over the parameters of
+    |a - b| / |b|, in Euclidean norm. Several workers of a ``team`` train on their shares of each batch, the reference
+    on all of it, and "workers" is the largest difference between any two workers' parameters.
     None for all workers but the first.
     """
     reference = importlib.import_module("reference." + workload)
@@ -27,7 +28,7 @@ def compare_training(workload, params, mine, arrays, canonical, predict, step, t
     mine.give(given)
     with cores.neighbours(team.rank == 0):  # whose order of work nobody disturbs may have a race that never shows
         scores = np.array(predict(arrays.x_train[own[0]]), np.float64)
-        losses = np.array([step(arrays.x_train[batch], arrays.y_train[batch]) for batch in own], np.float64)
+        losses = np.array(train(own), np.float64)
     ours = mine.take(given)
     told = team.gather([scores, losses])
     everyone = team.gather([value for replica in mine.replicas() for value in replica])

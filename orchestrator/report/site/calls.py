@@ -17,7 +17,7 @@ IMPORTS = (
     (re.compile(r'^(?P<alias>\w+) <- import\("(?P<name>[\w.]+)"', re.M), "{name}"),
     (re.compile(r"^using (?P<name>\w+): (?P<alias>[^\n]+)", re.M), "{name}.{alias}"),
 )
-"""How the three languages say where a name comes from; several names at once have the last form."""
+"""How the three languages import names; several names at once have the last form."""
 
 NAME = re.compile(r"(?<![\w.$@\"'])[A-Za-z_]\w*(?:[.$][A-Za-z_]\w*)*")
 COMMENT = re.compile(r"(^|\s)#.*")
@@ -31,7 +31,7 @@ class Link(NamedTuple):
 
 
 def origins(script: str) -> dict[str, str]:
-    """What each imported name of a script stands for: ``{"nn": "torch.nn"}``."""
+    """Return what each imported name of a script stands for: ``{"nn": "torch.nn"}``."""
     found = {}
     for pattern, meaning in IMPORTS:
         for match in pattern.finditer(script):

@@ -18,7 +18,7 @@ Datum = Mapping[str, Any]
 class Chart:
     """A chart: its workload, title, what is to be said of it, and its specification as JSON objects.
 
-    A ``wide`` one needs more room than a phone has, and is moved sideways there.
+    A ``wide`` one needs more room than a phone has, and scrolls sideways there.
     """
 
     workload: str
@@ -29,7 +29,7 @@ class Chart:
 
 
 def charts(views: Sequence[View], by_run: Mapping[str, Row]) -> Iterator[Chart]:
-    """Every chart that the tables of a workload have something for, each of one machine."""
+    """Yield every chart for which a workload's tables have data, each of one machine."""
     for view in views:
         data = list(data_of(view, by_run))
         title = view.title.split(":")[0]
@@ -56,7 +56,7 @@ def on(view: View, said: str) -> str:
 
 
 def data_of(view: View, by_run: Mapping[str, Row]) -> Iterator[Datum]:
-    """What is drawn of a machine's table: a point for each field that has a time."""
+    """Yield the data of a machine's table: a point for each field that has a time."""
     for library, entries in view.rows.items():
         for heading, entry in zip(view.columns, entries, strict=True):
             if entry.seconds is not None and entry.runs:
@@ -90,12 +90,12 @@ def datum(library: str, where: str, entry: Entry, rows: Sequence[Row]) -> Datum:
 
 
 def ranked(data: Sequence[Datum]) -> Sequence[Datum]:
-    """By time, the fastest first; what is not ranked comes after, by name: shortened, synthetic, throttled, noisy."""
+    """Sort by time, the fastest first; what is not ranked follows, by name: shortened, synthetic, throttled, noisy."""
     return sorted(data, key=lambda d: (not d["ranked"], d["seconds"] if d["ranked"] else 0, d["library"].casefold()))
 
 
 def caption(data: Sequence[Datum]) -> str:
-    """What the bars are."""
+    """Return the caption that explains the bars."""
     several = (
         " Lines: where the median lies with 95 % confidence; of fewer than six rounds, their range."
         if any(datum["rounds"] > 1 for datum in data)
@@ -115,7 +115,7 @@ def bars(data: Sequence[Datum]) -> Mapping[str, Any]:
     base = alt.Chart().encode(y=alt.Y("library:N", sort=None, title=None))
     tooltip = ["library:N", *(alt.Tooltip(f"{name}:Q", format=".4~g") for name in ("seconds", "low", "high"))]
     tooltip += ["rounds:Q", alt.Tooltip("quality:Q", format=".3f"), "length:N"]
-    # one bar alone would seem to be as much as there can be
+    # one bar alone would look like the largest possible value
     scale = alt.Scale(domainMax=2.5 * data[0]["seconds"]) if len(data) == 1 else alt.Scale()
     x = alt.X("seconds:Q", title="seconds", axis=alt.Axis(tickCount=8), scale=scale)
     bar = base.mark_bar(height={"band": 0.7}, strokeWidth=1.5).encode(
@@ -142,7 +142,7 @@ class QualityScale:
 
     @property
     def caption(self) -> str:
-        """What the band means."""
+        """The sentence that explains the band; empty without one."""
         if self.band is None:
             return ""
         low, high = map(share, self.band)
@@ -216,7 +216,7 @@ def named(data: Sequence[Datum], scale: QualityScale) -> Sequence[Datum]:
 
 
 def by_place(data: Sequence[Datum]) -> dict[str, Any]:
-    """Colour and shape by column, where there are several: neither is left to tell it alone."""
+    """Encode columns by colour and by shape, if there are several: neither has to tell it alone."""
     import altair as alt
 
     several = len({datum["where"] for datum in data}) > 1

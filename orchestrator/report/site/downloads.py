@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.report.formats import harmless
 from orchestrator.results.files import write_parquet
 from orchestrator.system.terminal import plain
 
@@ -14,12 +15,9 @@ if TYPE_CHECKING:
 
 LEFT_OUT = "log_tail"
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula; a text that begins so gets an apostrophe before it."""
-
 
 def downloads(results: "pa.Table") -> Mapping[str, Callable[[], bytes]]:
-    """What makes each file, by its name."""
+    """Return the functions that make the files, by file name."""
     return {
         "results.parquet": lambda: as_parquet(results),
         "results.csv": lambda: as_csv(results),
@@ -54,8 +52,3 @@ def as_json(results: "pa.Table") -> bytes:
 def in_csv(value: Any) -> Any:
     """A value as one field."""
     return json.dumps(value) if isinstance(value, list) else plain(value)
-
-
-def harmless(value: Any) -> Any:
-    """Text that no spreadsheet computes."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -1,10 +1,10 @@
-"""What the page of a run says of it: which columns, under which headings, and how their values read."""
+"""The facts on the page of a run: which columns, under which headings, and how their values read."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.report.fields import of_peak
+from orchestrator.report.costs import COSTS
 from orchestrator.results.rows import Row
 
 
@@ -45,17 +45,17 @@ FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("started", "started, UTC"), ("run", "run"),
     ),
 }  # fmt: skip
-"""What a cell's page says, under which headings: columns of a row, and how they are called."""
+"""The columns of a row on a cell's page, and their names, by heading."""
 
 UNITS = {"energy": " J"}
-"""Of columns whose name does not tell; times are in seconds."""
+"""Units of columns whose name does not tell; times are in seconds."""
 
 EMPTY = (None, "", "{}", "[]")
 
 
 def facts(row: Row) -> dict[str, list[Line]]:
     """The facts of a run that are known, as text."""
-    known = {**row, "of_peak": of_peak([row]).time if row["parity"] is None else ""}
+    known = {**row, "of_peak": COSTS["peak"].entry([row], {}).time if row["parity"] is None else ""}
     return {
         heading: [Line(name, shown(column, known[column])) for column, name in lines if known[column] not in EMPTY]
         for heading, lines in FACTS.items()

@@ -1,9 +1,9 @@
-"""Which pages there are, and what stands on each; how it looks is said by templates/ and assets/."""
+"""Which pages there are, and what stands on each; templates/ and assets/ define how it looks."""
 
 import hashlib
 import re
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -13,24 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell import contract, quality
-from orchestrator.cell.cell import AXES, Cell
+from orchestrator.cell.cell import AXES, TUNED, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
+from orchestrator.cell.profile import Profile
 from orchestrator.cell.workloads import workloads
 from orchestrator.images.image import image_for
-from orchestrator.report import fields, parity, tables
+from orchestrator.report import fields, parity, profiles, tables
 from orchestrator.report.fields import Entry
-from orchestrator.report.grids import Grid, measured
+from orchestrator.report.grids import GAIN, Grid, measured
 from orchestrator.report.notes import GLOSSARY, legend
 from orchestrator.report.rows import WorkloadRows, by_workload, library_titles
 from orchestrator.report.scripts import scripts
-from orchestrator.report.site import charts, picture, stone
+from orchestrator.report.site import charts, history, picture, stone
 from orchestrator.report.site.downloads import downloads
 from orchestrator.report.site.facts import facts
 from orchestrator.report.site.summary import headline, summary
 from orchestrator.report.site.views import View, views
 from orchestrator.report.tables import Table
 from orchestrator.results.merging import Folder, gather
+from orchestrator.results.profiles import read_profile, read_trace
 from orchestrator.results.rows import Row
 from orchestrator.system.regular_files import write_beside
 from orchestrator.system.terminal import Say, plain, silent
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 PARTS = files("orchestrator.report.site")
 ASSETS = ("site.css", "site.js")
 VEGA = "assets/vega.js"
-"""Where the charts' own library lies; it is long, and shared by all pages with charts."""
+"""The path of the charts' own library; it is large, and shared by all pages with charts."""
 
 NEAR = 10
 """Rounds before and after its own that a cell's page links to: all of hundreds would make it long."""
@@ -52,17 +54,18 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
-"""What a page may do: nothing but show itself with our own style and script, whatever a result may hold."""
+"""The policy of a page: it may only show itself with our own style and script, whatever a result may hold."""
 
 
 class Site:
     """The pages of some results, each rendered when it is asked for.
 
     ``source`` is where the results come from, in words; a ``live`` site's pages look for changes by themselves.
+    ``folder``, if they come from one, may have profiles of their cells.
     """
 
-    def __init__(self, rows: "pa.Table", source: str, live: bool = False) -> None:
-        self.source, self.live = plain(source), live
+    def __init__(self, rows: "pa.Table", source: str, live: bool = False, folder: Path | None = None) -> None:
+        self.source, self.live, self._folder = plain(source), live, folder
         self.made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         every = [{key: plain(value) for key, value in row.items()} for row in records(rows)]
         self.rows: Sequence[Row] = [{**row, "page": page_of(row)} for row in every]
@@ -71,7 +74,7 @@ class Site:
 
     @cached_property
     def grids(self) -> list[tuple[WorkloadRows, Grid]]:
-        """What the tables and pictures are made of; the figures of 2018 have columns of their own."""
+        """The rows and grids of tables and pictures; the figures of 2018 have columns of their own."""
         return [(rows, measured(rows)) for rows in by_workload(self._table, library_titles(), published=True)]
 
     @cached_property
@@ -81,20 +84,24 @@ class Site:
 
     @cached_property
     def views(self) -> list[list[View]]:
-        """The same, one table for each machine; of each workload the one with the most times first."""
+        """The tables split by machine; for each workload the one with the most times first."""
         return [views(table, rows.machines) for table, (rows, _) in zip(self.tables, self.grids, strict=True)]
 
     @cached_property
     def pages(self) -> Mapping[str, Callable[[], bytes]]:
-        """What makes each page and asset, by its path."""
+        """The functions that make the pages and assets, by path."""
         written = [workload for workload in parameters() if next(scripts(workload), None)]
         return {
             "index.html": lambda: self.page("overview.html.j2", "index.html", **self.overview()),
             "charts.html": lambda: self.page("charts.html.j2", "charts.html", charts=self.charts(), vega=True),
+            "history.html": lambda: self.page(
+                "history.html.j2", "history.html", series=history.history(self.rows), vega=True
+            ),
             "cells.html": lambda: self.page("cells.html.j2", "cells.html", titles=library_titles()),
             "parity.html": lambda: self.page("parity.html.j2", "parity.html", **self.parity()),
             **{f"stone-{name}.html": self.stone_page(name, written) for name in written},
             **{row["page"]: self.cell_page(row) for row in self.rows if row["page"]},
+            **{trace_of(cell): self.trace(cell) for cell in self.profiles},
             **{f"assets/{name}": PARTS.joinpath("assets", name).read_bytes for name in ASSETS},
             VEGA: vega,
             **downloads(self._table),
@@ -110,7 +117,7 @@ class Site:
         return rendered.encode(errors="replace")
 
     def missing(self, path: str) -> bytes:
-        """What is answered where there is no such page."""
+        """Render the answer for a page that does not exist."""
         return self.page("missing.html.j2", path)
 
     # --- What stands on a page ---------------------------------------------------------------------------------------
@@ -147,45 +154,61 @@ class Site:
         }
 
     def stone_page(self, workload: str, written: Sequence[str]) -> Callable[[], bytes]:
-        """All scripts of a workload, of which two are shown side by side."""
+        """Return the function that renders all scripts of a workload, of which two are shown side by side."""
         path = f"stone-{workload}.html"
 
         def make() -> bytes:
             found = list(stone.columns(workload, self.figures(workload)))
             title = workloads()[workload].title
-            return self.page("stone.html.j2", path, columns=found, title=title, workload=workload, workloads=written)
+            more = {"title": title, "workload": workload, "workloads": written, "pairs": stone.pairs(found)}
+            return self.page("stone.html.j2", path, columns=found, **more)
 
         return make
 
     def figures(self, workload: str) -> Mapping[str, Sequence[tuple[str, Entry]]]:
-        """Headings and entries of each library in a workload's table, as far as there is a time."""
+        """Headings and entries of each script by its title, as far as there is a time; the gain is a tuned script's."""
         table = next((table for table in self.tables if table.workload == workload), None)
         if table is None:
             return {}
-        headings = [" ".join(heading) for heading in table.columns]
-        return {
-            library: [(heading, entry) for heading, entry in zip(headings, entries, strict=True) if entry.runs]
-            for library, entries in table.rows.items()
-        }
+        found: dict[str, list[tuple[str, Entry]]] = defaultdict(list)
+        for library, entries in table.rows.items():
+            for heading, entry in zip(table.columns, entries, strict=True):
+                if entry.runs or (GAIN in heading and entry.time):
+                    title = f"{library}, {TUNED}" if TUNED in heading else library
+                    found[title].append((" ".join(heading), entry))
+        return found
 
     def cell_page(self, row: Row) -> Callable[[], bytes]:
-        """Everything that is known of a run."""
+        """Return the function that renders everything that is known about a run."""
 
         def make() -> bytes:
             rounds = self.rounds[row["cell"], row["data"]]
             here = rounds.index(row)
             near = rounds[max(0, here - NEAR) : here + NEAR + 1]
-            seconds, losses = row["epoch_seconds"] or [], row["epoch_losses"] or []
+            seconds = row["epoch_seconds"] or []
+            told = (row[name] or [] for name in ("epoch_losses", "epoch_qualities"))
             content = {
                 "row": row,
                 "rounds": near,
                 "more": len(rounds) - len(near),
                 "facts": facts(row),
-                "epochs": list(zip_longest(seconds, losses[: len(seconds)])),
+                "profile": self.profiles.get(row["cell"]),
+                "epochs": list(zip_longest(seconds, *(values[: len(seconds)] for values in told))),
             }
             return self.page("cell.html.j2", row["page"], **content, commands=list(commands(row)))
 
         return make
+
+    @cached_property
+    def profiles(self) -> Mapping[str, Profile]:
+        """The profile of each cell that has one."""
+        cells = {row["cell"] for row in self.rows if row["page"]} if self._folder else ()
+        found = {cell: read_profile(self._folder, cell) for cell in cells if self._folder}
+        return {cell: profile for cell, profile in found.items() if profile}
+
+    def trace(self, cell: str) -> Callable[[], bytes]:
+        """Return the function that reads the trace of a profiled cell."""
+        return lambda: read_trace(self._folder, cell) if self._folder else b""
 
     @cached_property
     def rounds(self) -> Mapping[tuple[str, str], Sequence[Row]]:
@@ -206,14 +229,14 @@ class Site:
         return ", ".join(filter(None, found))
 
     def address(self, row: Row) -> str:
-        """Where more is said of a row: its page, or its line among all cells."""
+        """Return the link to more about a row: its page, or its line among all cells."""
         return str(self.by_run[row["run"]]["page"]) or f"cells.html#{row_id(row)}"
 
 
 def write(source: Path, folder: Path, say: Say = silent) -> int:
     """Write all pages of a results file or folder, and return their number; raises ResultError or DiskError."""
     rows = Folder(source, say).read() if source.is_dir() else gather([source], say)
-    site = Site(rows, source.name or str(source.resolve()))
+    site = Site(rows, source.name or str(source.resolve()), folder=source if source.is_dir() else None)
     with disk_errors(folder, "Name another with -o DIR."):
         for path, make in site.pages.items():
             place = folder / path
@@ -233,21 +256,31 @@ def records(rows: "pa.Table") -> list[Row]:
 
 
 def page_of(row: Row) -> str:
-    """The path of a run's page, made of its cell for people and its run for certainty; none if nothing was run."""
+    """Return the path of a run's page, unique by its run and readable by its cell; empty if nothing was run."""
     if row["status"] == Status.INCOMPATIBLE:
         return ""
-    name = re.sub(r"[^a-z0-9.]+", "-", row["cell"].lower())[:80].strip("-.")
-    return f"cells/{name}-{hashlib.sha256(row['run'].encode()).hexdigest()[:10]}.html"
+    return f"cells/{file_name(row['cell'], row['run'])}.html"
+
+
+def trace_of(cell: str) -> str:
+    """The path of a cell's trace."""
+    return f"profiles/{file_name(cell, cell)}.trace.json.gz"
+
+
+def file_name(cell: str, identity: str) -> str:
+    """Return a file name that is readable by its cell and unique by ``identity``."""
+    name = re.sub(r"[^a-z0-9.]+", "-", cell.lower())[:80].strip("-.")
+    return f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
 
 
 def row_id(row: Row) -> str:
-    """The name of a row's line on the page of all cells."""
+    """Return the HTML id of a row's line on the page of all cells."""
     return f"row-{hashlib.sha256(row['run'].encode()).hexdigest()[:10]}"
 
 
 # --- A run ----------------------------------------------------------------------------------------------------------
 def commands(row: Row) -> Iterator[str]:
-    """How to run it again: by the orchestrator, and where it ran in a container, by hand."""
+    """Yield commands that run it again: with the orchestrator, and if it ran in a container, by hand."""
     axes = {axis: row[axis] for axis in AXES} | {"n_gpus": row["workers"] or 1}
     length = (row["epochs"], row["samples"])
     as_published = length == quality.published(row["workload"]) or row["parity"] is not None
@@ -295,6 +328,8 @@ def templates() -> "jinja2.Environment":
     )
     environment.globals["short_run"] = GLOSSARY[fields.SHORT]
     environment.filters["row_id"] = row_id
+    environment.filters["trace_of"] = trace_of
+    environment.filters.update(lines_of_step=profiles.lines, said_of_profile=profiles.said)
     environment.filters["duration"] = fields.duration
     environment.filters["share"] = fields.share
     return environment

@@ -17,7 +17,7 @@ from orchestrator.report.tables import describe
 from orchestrator.results.rows import Row
 
 STEPS = ((1.1, "best"), (1.5, "near"), (2.5, "middle"), (5.0, "far"))
-"""Up to which ratio to the fastest of its column a field has which colour; beyond the last it is ``FARTHEST``."""
+"""The largest ratio to the fastest of its column for each colour of a field; beyond the last it is ``FARTHEST``."""
 
 FARTHEST = "farthest"
 ALONE, DOUBTFUL, FAILED, IMPOSSIBLE = "alone", "doubtful", "failed", "impossible"
@@ -60,7 +60,7 @@ class Picture:
 def picture(rows: WorkloadRows, grid: Grid, by_run: Mapping[str, Row], page: Callable[[Row], str]) -> Picture | None:
     """The picture of a workload, with the columns in which nothing can run, too; None where there is nothing at all.
 
-    ``page`` says where more is said of a row.
+    ``page`` returns the link to more about a row.
     """
     shown = {column.anywhere for column in grid.columns}
     columns = sorted({*grid.columns, *(answer.column for answer in rows.absent if answer.column not in shown)})
@@ -130,5 +130,5 @@ def version(row: Row) -> str:
 
 
 def meanings(marks: str) -> Iterator[str]:
-    """What each mark means."""
+    """Yield what each mark means."""
     return (f"{mark} {GLOSSARY[mark]}" for mark in marks if mark in GLOSSARY)

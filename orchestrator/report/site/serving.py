@@ -24,13 +24,14 @@ from orchestrator.results.paths import ResultsFolder
 from orchestrator.system.terminal import clock, number, plain
 
 PATIENCE = 1.0
-"""Seconds between two looks at the folder, however many ask."""
+"""Seconds between two reads of the folder, however many clients ask."""
 
 SLOWEST = 30.0
 """Seconds that a browser may take for the next byte of its request or for taking an answer."""
 
 KINDS = {
     **{ending: f"text/{kind}; charset=utf-8" for ending, kind in (("html", "html"), ("css", "css"), ("csv", "csv"))},
+    "gz": "application/gzip",
     "js": "text/javascript; charset=utf-8",
     "json": "application/json",
     "parquet": "application/vnd.apache.parquet",
@@ -62,7 +63,7 @@ class Watched:
                 try:
                     rows = self._folder.read()
                     if rows is not self._rows:
-                        self._site, self._rows = Site(rows, self.path.name, live=True), rows
+                        self._site, self._rows = Site(rows, self.path.name, live=True, folder=self.path), rows
                         self._version += 1
                 except (ResultError, OSError) as error:
                     self._trouble = str(error).partition("\n")[0]
@@ -70,16 +71,16 @@ class Watched:
             return self._version, self._site or Site(table_of([]), self.path.name, live=True)
 
     def look_again(self) -> None:
-        """Don't wait before the next look at the folder."""
+        """Make the next request read the folder, without a wait."""
         self._looked = -math.inf
 
     def now(self) -> dict[str, Any]:
-        """What the pages ask for again and again: whether there is something new, and what runs."""
+        """Return what the pages poll: whether there is something new, and what runs."""
         version, _ = self.site()
         return {"version": version, "lines": [*running(self.path), *self._refused()]}
 
     def _refused(self) -> list[str]:
-        """What of the folder is not on the pages, and why."""
+        """Return what of the folder is not on the pages, and why."""
         refused = [each.error.what for each in self._folder.refused if not each.is_note]
         more = [f"and {len(refused) - NAMED:,} more"] if len(refused) > NAMED else []
         trouble = [self._trouble] if self._trouble and self._trouble not in refused else []
@@ -87,7 +88,7 @@ class Watched:
 
 
 def running(folder: Path) -> list[str]:
-    """What runs in a results folder now, a line for each orchestrator and each cell."""
+    """Return what runs in a results folder now, a line for each orchestrator and each cell."""
     claims = list(living(folder))
     now = time.time()
     lines = []
@@ -107,7 +108,7 @@ def serve(folder: Path, host: str, port: int, say: Callable[[str], None]) -> Non
     """Serve the pages of a folder until Ctrl-C; raises ResultError or AddressError."""
     if not folder.is_dir():
         raise ResultError(f"There is no folder {folder}.", remedy="Make it, or name the results folder of a run.")
-    deque(result_files([folder], ResultsFolder(folder).merged), maxlen=0)  # says which of its folders can't be read
+    deque(result_files([folder], ResultsFolder(folder).merged), maxlen=0)  # raises for a folder that can't be read
     try:
         server = Server((host, port), handler(Watched(folder), host))
     except OSError as error:
@@ -120,7 +121,7 @@ def serve(folder: Path, host: str, port: int, say: Callable[[str], None]) -> Non
 
 
 class Server(ThreadingHTTPServer):
-    """Serves so many connections at a time and no more."""
+    """Serves ``MOST_AT_A_TIME`` connections at a time and no more."""
 
     daemon_threads = True
 
@@ -134,20 +135,20 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve it."""
+        """Serve a connection, then free its place."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that went away, or was too slow."""
+        """Ignore a browser that went away, or was too slow."""
 
 
 def is_named(host: str, listening: str) -> bool:
-    """Whether a request is for this machine by a name that no page elsewhere can have a browser take for it.
+    """Whether a request names this machine by a host name that no foreign page can point here (DNS rebinding).
 
-    A name of somebody else's that leads here would let that page read these. Addresses and this machine's own names
+    Somebody else's name that leads here would let that page read these. Addresses and this machine's own names
     can't be given to others; where ``listening`` is open to the network, a colleague may use them.
     """
     name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
@@ -160,7 +161,7 @@ def is_named(host: str, listening: str) -> bool:
 
 
 def handler(watched: Watched, listening: str = "localhost") -> type[BaseHTTPRequestHandler]:
-    """What answers requests: pages from memory, never a file by its name."""
+    """Return the class that answers requests: with pages from memory, never a file by its name."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = SLOWEST

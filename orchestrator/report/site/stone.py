@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.cell.cell import TUNED
 from orchestrator.images.definitions import library_index
 from orchestrator.report.fields import Entry
 from orchestrator.report.rows import library_title, library_titles
@@ -50,6 +51,12 @@ def columns(workload: str, figures: Mapping[str, Figures]) -> Iterator[Column]:
         name = script.path.stem.replace("_", "-")
         path = script.path.relative_to(script.path.parents[2])
         yield Column(name, title, library.docs, str(path), list(parts(script)), shown)
+
+
+def pairs(columns: Sequence[Column]) -> list[tuple[Column, Column]]:
+    """Each library's reference and its tuned script, where it has both."""
+    named = {column.name: column for column in columns}
+    return [(named[name], named[f"{name}-{TUNED}"]) for name in named if f"{name}-{TUNED}" in named]
 
 
 def parts(script: Script) -> Iterator[Part]:

@@ -1,4 +1,4 @@
-"""What the overview says of the results as a whole: when they were measured, on which machines, with which versions."""
+"""The overview's summary of the results: when they were measured, on which machines, with which versions."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import NamedTuple
 from orchestrator.cell.contract import Status
 from orchestrator.report.tables import describe
 from orchestrator.results.rows import Row
+from orchestrator.system.words import counted
 
 
 class Fact(NamedTuple):
@@ -29,7 +30,7 @@ def headline(rows: Sequence[Row], made: str) -> str:
 
 
 def summary(rows: Sequence[Row], made: str) -> Iterator[Fact]:
-    """The facts of some results; ``made`` says when the pages were."""
+    """The facts of some results; ``made`` is when the pages were made."""
     ran = of_runs(rows)
     if days := measured(ran):
         yield Fact("Measured", [days])
@@ -51,11 +52,6 @@ def measured(rows: Sequence[Row]) -> str:
     """The first and the last day on which something was run; empty where nobody knows."""
     days = sorted({row["started"][:10] for row in rows if row["started"]})
     return f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
-
-
-def counted(count: int, one: str, several: str = "") -> str:
-    """A number with its noun."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def counted_lines(names: Iterator[str]) -> Iterator[str]:

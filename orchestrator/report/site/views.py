@@ -10,7 +10,7 @@ from orchestrator.report.tables import Table, describe
 
 @dataclass(frozen=True)
 class View:
-    """What a table says of one machine: its columns, and the libraries that have anything in them.
+    """The part of a table for one machine: its columns, and the libraries that have anything in them.
 
     ``machine`` is in words, empty where nobody knows; ``alone`` says that there is no other.
     """
@@ -24,7 +24,7 @@ class View:
 
     @property
     def measured(self) -> int:
-        """How many of its fields have a time that was measured there."""
+        """The number of its fields with a time that was measured there."""
         return sum(bool(entry.runs) for entries in self.rows.values() for entry in entries)
 
 
@@ -44,7 +44,7 @@ def views(table: Table, letters: Mapping[Machine, str]) -> list[View]:
 
 
 def part(table: Table, of_column: Sequence[str], letter: str, machine: str, with_2018: bool = False) -> View:
-    """The columns of one machine, without its letter; and with those that belong to none."""
+    """Return the columns of one machine, without its letter; ``with_2018`` adds those that belong to no machine."""
     places = [place for place, name in enumerate(of_column) if name == letter or (with_2018 and not name)]
     columns = [tuple(word for word in table.columns[place] if word != letter) for place in places]
     lines = {title: [entries[place] for place in places] for title, entries in table.rows.items()}

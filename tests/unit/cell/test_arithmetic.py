@@ -23,6 +23,8 @@ from tests.unit.results.test_results import document, row
         ({"epoch_seconds": [150.0, 150.5]}, "2 times of 3 epochs"),
         ({"epoch_losses": [0.6, 0.5]}, "2 losses of 3 epochs"),
         ({"epoch_losses": [0.6, 0.6, 0.6]}, "the loss is 0.6 in every epoch: nothing was trained"),
+        ({"epoch_qualities": [0.8, 0.857]}, "2 qualities of 3 epochs"),
+        ({"epoch_qualities": [0.8, 0.85, 0.9]}, "the quality is 0.857, and 0.9 after the last epoch"),
         ({"seconds_warm": 700.0}, "more than twice"),
         ({"seconds": 1e300}, "seconds"),
     ],

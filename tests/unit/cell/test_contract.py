@@ -36,7 +36,7 @@ def test_a_valid_document_is_read():
     [
         (raw()[:-20], "not a valid result"),
         (b"", "not a valid result"),
-        (raw(contract=2), "contract version 2"),
+        (raw(contract=3), "contract version 3"),
         (raw(quality=1.5), "quality"),
         (raw(seconds="5"), "seconds"),
         (raw(seconds=-1), "seconds"),

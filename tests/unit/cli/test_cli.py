@@ -111,8 +111,17 @@ def test_plan_groups_what_cannot_run_by_reason(tmp_path):
             "'rosetta doctor' says",
         ),
         (["plan", "--only", "pytorch/rnn/cuda12/a10g"], {"ROSETTA_HOST": ""}, 4, "GPUs: no GPU:"),
+        *(
+            (["plan", "--only", cells], {"ROSETTA_HOST": ""}, 4, "GPUs: no GPU:")
+            for cells in ("pytorch/rnn/cuda12/a100", "*/a100", "pytorch/*/*/rtx-4090", "*/thor-x1")
+        ),
+        (["plan", "--only", "{1..100000}"], {}, 4, "stand for more than 1,000 patterns"),
         (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "--unverified takes also"),
         (["table"], {}, 8, "merged.parquet"),
+        (["profile"], {}, 2, "Name a cell: 'rosetta profile pytorch/rnn/cpu'"),
+        (["profile", "pytorch/rnn/cpu", "--engine", "ray"], {}, 4, "not on a cluster"),
+        (["profile", "pytorch/rnn/cpu", "--steps", "101"], {}, 2, "--steps may be 100 at most"),
+        (["profile", "pytorch/rn/cpu", "--engine", "process"], {}, 4, "Cell ids look like: pytorch/rnn/cpu"),
         (["status"], {}, 8, "There is no results"),
         (["run", "--engine", "process", "--only", "pytorch/rnn/cpu", "--rerun", "jax/*"], {}, 4, "matches none"),
         (["plan", "--only", "*/v100"], {"ROSETTA_HOST": "none.json"}, 11, "describes no machine"),
@@ -126,6 +135,11 @@ def test_errors_have_exit_codes_of_their_own_and_no_traceback(words, env, code, 
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "\x1b[" not in done.stderr
+
+
+def test_cells_without_a_gpu_ask_for_none(tmp_path):
+    done = rosetta("plan", "--engine", "process", "--only", "pytorch/rnn/cpu", cwd=tmp_path, ROSETTA_HOST="none.json")
+    assert (done.returncode, "GPU" in done.stdout + done.stderr) == (0, False)
 
 
 def test_the_command_starts_without_heavy_imports(tmp_path):

@@ -41,6 +41,7 @@ PLANTED: list[tuple[dict[str, Any], str]] = [
         ({"gpu": "h200", "cell": "pytorch/rnn/cpu/h200"}, "the platform cpu with the GPU h200"),
         ({"n_gpus": 1}, "a CPU's row names a card"),
         ({**CARD, "gpu_name": "Tesla T4"}, "the card is Tesla T4, which is no h200"),
+        ({**CARD, "gpu": "t4-sm90", "cell": "pytorch/rnn/cuda13/t4-sm90"}, "which is no t4-sm90"),
         ({**CARD, "n_gpus": 0}, "a card's row used none"),
         ({**CARD, "driver": "470.57"}, "driver 470.57 can't run cuda13, which needs 580"),
         ({**CARD, "proof": None}, "its parity was not proved"),
@@ -50,6 +51,9 @@ PLANTED: list[tuple[dict[str, Any], str]] = [
         ({"seconds": 1.0}, "and its epochs make"),
         ({"epoch_seconds": [1.0]}, "1 epochs were timed, 3 ran"),
         ({"epoch_losses": [0.1]}, "1 losses for 3 epochs"),
+        ({"epoch_qualities": [0.8]}, "1 qualities for 3 epochs"),
+        ({"epoch_qualities": [0.8, 0.9, 0.1]}, "and 0.1 after the last epoch"),
+        ({"upload_seconds": 5.0}, "and its epochs make"),
         ({"epoch_losses": [0.1, -0.1, 0.1]}, "a loss is negative"),
         ({"epoch_losses": None}, "a value is missing"),
         ({"steps": 3}, "3 steps of 64 are not 3 epochs"),
@@ -83,6 +87,13 @@ def test_of_all_planted_rows_and_sound_ones_in_one_file_the_planted_ones_alone_a
     sound = [numbered(n, {}) for n in range(100, 120)]
     assert len(PLANTED) >= 20
     assert {finding.run for finding in audit([*sound, *every])} == {row["run"] for row in every}
+
+
+def test_what_is_uploaded_and_compiled_ahead_is_part_of_the_time(ours):
+    tuned = {**ours, "seconds": ours["seconds"] + 7.0, "upload_seconds": 2.0, "compile_seconds": 5.0}
+    tuned["wall_seconds"] = ours["wall_seconds"] + 7.0
+    assert said(tuned) == []
+    assert any("and its epochs make" in each for each in said({**tuned, "compile_seconds": 4.0}))
 
 
 def test_a_time_below_the_machines_peak_rate_is_found_on_a_cpu_and_on_a_card(ours):

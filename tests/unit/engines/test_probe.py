@@ -15,6 +15,7 @@ GPU = {
     "mig": "off", "parent": None, "memory_used": 2**20, "processes": [{"pid": 1, "memory": None}], "energy": 1.0,
     "graphics_clock": 1320, "memory_clock": 6251, "temperature": 40, "throttled": [],
 }  # fmt: skip
+IDLE = {**GPU, "processes": []}
 ANSWER = {"driver": "535.104.05", "cuda": [12, 2], "gpus": [GPU]}
 
 KEYS = st.sampled_from([*GPU, *ANSWER, "reason"])
@@ -47,18 +48,11 @@ def test_without_a_driver_there_is_a_reason():
     [
         {"driver": "580; rm -rf /"},
         {"driver": "9" * 400},
-        {"gpus": [{**GPU, "uuid": "all"}]},
-        {"gpus": [{**GPU, "uuid": "GPU-1\n--privileged"}]},
-        {"gpus": [{**GPU, "name": ""}]},
-        {"gpus": [{**GPU, "memory": -1}]},
-        {"gpus": [{**GPU, "capability": [8]}]},
-        {"gpus": [{**GPU, "more": 1}]},
+        {"driver": "٥٨٠"},
         {"gpus": {}},
         {"gpus": [GPU] * 2000},
-        {"gpus": [GPU, GPU]},
-        {"gpus": [{**GPU, "memory": 10**30}]},
-        {"gpus": [{**GPU, "power_limit": float("inf")}]},
-        {"gpus": [{**GPU, "\x1b[2J": 1}]},
+        {"more": 1},
+        {"unreadable": [{"index": 1}]},
         {"cuda": {"\x1b]0;title\x07": []}},
     ],
     ids=str,
@@ -69,6 +63,56 @@ def test_what_no_driver_says_is_no_machine(changes):
     assert host.lacks.startswith("the driver could not be asked: ")
     assert len(host.lacks) <= 300
     assert host.lacks.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"uuid": "all"}, "uuid: "),
+        ({"uuid": "GPU-2\n--privileged"}, "uuid: "),
+        ({"name": ""}, "name: "),
+        ({"memory": -1}, "memory: "),
+        ({"memory": 10**30}, "memory: "),
+        ({"capability": [8]}, "capability: "),
+        ({"power_limit": float("inf")}, "power_limit: "),
+        ({"uuid": GPU["uuid"]}, f"it has the UUID of another, {GPU['uuid']}"),
+    ],
+    ids=str,
+)
+def test_a_gpu_that_tells_nonsense_hides_none_of_the_others(odd, reason):
+    host = said(gpus=[IDLE, {**IDLE, "uuid": "GPU-2", **odd}, {**IDLE, "uuid": "GPU-3"}])
+    assert [device.uuid for device in host.devices] == [GPU["uuid"], "GPU-3"]
+    (lost,) = host.unreadable
+    assert (lost.index, lost.reason.startswith(reason)) == (1, True)
+    cards, told = described(host)
+    assert cards == "2 × NVIDIA A10G (a10g), driver 535.104.05"
+    assert told == f"GPU 1 can't be read: {lost.reason}"
+    assert told.isprintable()
+
+
+def test_a_card_behind_slices_keeps_the_drivers_number():
+    slices = [{**IDLE, "uuid": f"MIG-{number}", "mig": "slice", "parent": "GPU-0", "index": 0} for number in range(7)]
+    (lost,) = said(gpus=[*slices, {**IDLE, "uuid": "all", "index": 1}]).unreadable
+    assert lost.index == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"processes": [{}] * 10_001}, {"temperature": -5}, {"graphics_clock": None}, {"throttled": 1}, {"\x1b[2J": 1}],
+    ids=str,
+)
+def test_what_no_plan_needs_hides_no_gpu(odd):
+    host = said(gpus=[{**GPU, **odd}])
+    assert (host.models, host.unreadable) == (("a10g",), ())
+
+
+def test_what_the_driver_could_not_read_is_told_once_for_each_reason():
+    lost = [{"index": number, "reason": "GPU is \x1b[2Jlost\n"} for number in (3, 5)]
+    host = said(gpus=[IDLE], unreadable=lost)
+    assert described(host)[1:] == ["GPUs 3, 5 can't be read: GPU is  [2Jlost "]
+    none = said(gpus=[], unreadable=lost)
+    assert described(none)[0] == "no GPU: driver 535.104.05 is there, but none of the 2 can be read"
+    assert described(said(gpus=[])) == ["no GPU: driver 535.104.05 is there, but it shows none"]
 
 
 JSON = st.recursive(
@@ -113,7 +157,7 @@ def test_a_reason_stays_a_line(reason):
     ("refusal", "meant"),
     [
         ('could not select device driver "" with capabilities: [[gpu]]', "the NVIDIA Container Toolkit is missing"),
-        ("nvidia-container-cli: initialization error: nvml error: driver not loaded", "no working NVIDIA driver"),
+        ("nvidia-container-cli: initialization error: nvml error: driver not loaded", "installed but not loaded"),
         (
             "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=GPU-1, nvidia.com/gpu=GPU-2",
             "the engine's device list (CDI) does not name its GPUs by UUID",
@@ -129,3 +173,8 @@ def test_what_an_engine_refuses_is_told_in_words_that_help(refusal, meant):
 def test_this_process_can_ask_its_own_driver():
     host = probe.of_this_process()
     assert host.devices or host.lacks
+
+
+def test_the_processor_is_told_with_the_cards_or_without():
+    assert said(architecture="aarch64").architecture == "aarch64"
+    assert said(architecture="aarch64", driver=None, gpus=[]).architecture == "aarch64"

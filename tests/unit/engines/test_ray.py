@@ -7,12 +7,12 @@ import pytest
 
 from orchestrator.cell.cell import Cell
 from orchestrator.engines.choice import choose_engine
-from orchestrator.engines.cluster import cause
+from orchestrator.engines.cluster import cause, labelled
 from orchestrator.engines.node import Order, Source, place
 from orchestrator.engines.protocol import Task
 from orchestrator.engines.ray import names_registry
 from orchestrator.errors import EngineError, GpuError, MissingPartError
-from orchestrator.system.host import Device, Host
+from orchestrator.system.host import Device, Host, described
 from orchestrator.system.slots import MEMORY
 
 V100, K80 = "Tesla V100-SXM2-16GB", "Tesla K80"
@@ -45,6 +45,27 @@ def test_cells_without_gpu_share_a_node_with_those_that_have_one():
     ):
         assert (first.cores, second.cores) == ((4, 5), (6, 7))
         assert first.gpus == ()
+
+
+def test_a_number_is_the_drivers_own_also_where_a_gpu_is_lost():
+    lost = Host((Device(V100, "GPU-0", index=0), Device(V100, "GPU-2", index=2)), (470,))
+    with place(order("v100"), ["2"], lost) as lease:
+        assert [gpu.uuid for gpu in lease.gpus] == ["GPU-2"]
+
+
+def test_a_node_has_the_gpus_that_its_label_names_and_says_if_it_names_none():
+    assert [each.uuid for each in labelled(HOST, "V100").devices] == ["GPU-1", "GPU-2"]
+    for label, said in (("", "(none)"), ("A100", "A100")):
+        (line,) = described(labelled(HOST, label))
+        assert line == f"no GPU: its node of Ray has the label {said}, and its GPUs are k80, v100"
+    without = Host(lacks="no driver")
+    assert labelled(without, "") == without
+
+
+def test_gpus_of_unlike_boards_are_refused():
+    unlike = Host((Device(V100, "GPU-0"), Device("Tesla V100-PCIE-32GB", "GPU-1")), (470,))
+    with pytest.raises(GpuError, match="unlike boards"), place(order("v100"), ["0", "1"], unlike):
+        pass
 
 
 @pytest.mark.parametrize("name", ["0", "7", "GPU-7"])

@@ -626,3 +626,10 @@ def test_progress_is_a_line_per_step_and_large_download():
         "cntk-cpu: workloads",
         "cntk-cpu: workloads: failed",
     ]
+
+
+def test_of_a_long_line_both_ends_are_shown():
+    log = f'Error: building at STEP "RUN {"x" * 500}": permission denied'
+    assert explained(log).why.startswith("Error: building at STEP")
+    assert explained(log).why.endswith('": permission denied')
+    assert len(explained(log).why) < 320

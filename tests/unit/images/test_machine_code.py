@@ -369,6 +369,16 @@ def test_a_framework_needs_most_of_its_code_and_cublas_any():
     assert support((8, 0), libcublas=mixed, libframework=PYTORCH).support is Support.COMPILES
 
 
+@pytest.mark.parametrize(
+    ("path", "support"),
+    [("a/libframework.so", "unknown"), ("nvidia/libcudnn.so.9", "unknown"), ("nvidia/libcusparse.so.12", "native")],
+)
+def test_a_library_that_can_not_be_read_may_be_what_is_lacking(path, support):
+    scan = Scan(libraries={"a/libsmall.so": code("80")}, unreadable={path: "it is packed by UPX"})
+    assert architectures.runs_on(scan, (8, 0)).support == support
+    assert architectures.runs_on(scan, (9, 0)).support is Support.MISSING
+
+
 def test_nothing_is_known_without_the_framework_own_code():
     packed = Scan(
         libraries={"libcublas.so.9.0": code("70", ptx=["70"])}, unreadable={"mxnet/libmxnet.so": "it is packed by UPX"}

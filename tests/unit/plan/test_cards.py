@@ -17,6 +17,9 @@ MARKS = "<!-- begin of ready cells, by 'make golden' -->", "<!-- end of ready ce
 LAST_DRIVERS = {"k80": "470.256.02"}
 """NVIDIA's last driver for a card that newer ones have dropped; the others still have 580."""
 
+ARM = ("gh200",)
+"""Cards that go with NVIDIA's own processor, for which no image is built."""
+
 SHOWN = (
     *("k80", "gtx-1080-ti", "p100", "v100", "t4", "rtx-2080-ti", "a100", "a100-slices", "a10g", "rtx-3090", "rtx-4090"),
     *("l40s", "h100", "gh200", "b200", "mixed"),
@@ -26,7 +29,8 @@ SHOWN = (
 def host_of(name: str) -> Host:
     """A pretended machine, with the newest driver that its cards have."""
     devices = [each for gpu in MACHINES[name]["gpus"] for each in devices_of(gpu)]
-    return Host(tuple(devices), version_of(LAST_DRIVERS.get(name, "580.65.06")))
+    driver = version_of(LAST_DRIVERS.get(name, "580.65.06"))
+    return Host(tuple(devices), driver, architecture="aarch64" if name in ARM else "x86_64")
 
 
 def devices_of(gpu: Machine) -> list[Device]:
@@ -52,7 +56,7 @@ def table() -> str:
         host = host_of(name)
         cards = ", ".join(map(title_of, host.models))
         counts = ready(host)
-        assert any(counts.values()), name
+        assert any(counts.values()) == (name not in ARM), name
         rows.append(f"| {cards} | {' | '.join(str(count or '–') for count in counts.values())} |")
     return "\n".join([f"| cards | {' | '.join(CUDA)} |", f"| --- |{' ---: |' * len(CUDA)}", *rows])
 

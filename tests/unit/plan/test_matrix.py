@@ -11,12 +11,13 @@ from orchestrator.plan import matrix
 from orchestrator.plan.combinations import cells_of_file
 from orchestrator.plan.selection import select
 from orchestrator.system.checkout import ROOT
+from orchestrator.system.host import Device, Host
 
 KNOWN = {
     "library": ["pytorch", "jax", "cntk"],
     "workload": ["cnn", "rnn"],
     "platform": ["cpu", "cuda8", "cuda9"],
-    "gpu": ["none", "p100", "v100"],
+    "gpu": ["none", "p100", "v100", "here"],
     "precision": ["fp32", "tf32"],
     "data": ["real", "synthetic"],
 }
@@ -48,6 +49,12 @@ def test_ids_name_what_is_not_the_default():
 def test_star_stands_for_every_library_with_an_image(cells_of):
     cells = cells_of("axes: {library: [jax, '*'], workload: [rnn]}")
     assert [cell.library for cell in cells] == ["jax", "cntk", "pytorch"]
+
+
+def test_the_gpu_here_without_a_card_is_no_cell_without_a_gpu(cells_of):
+    text = "axes: {library: [jax], workload: [rnn], platform: [cpu, cuda9], gpu: [here]}"
+    assert [cell.id for cell in cells_of(text)] == ["jax/rnn/cuda9/here"]
+    assert [cell.id for cell in cells_of(text.replace("[here]", "[none, here]"))] == ["jax/rnn/cpu"]
 
 
 def test_repeats_are_rounds_over_the_whole_matrix(cells_of):
@@ -217,6 +224,17 @@ def test_a_matrix_may_name_any_card_and_a_mistyped_word_is_none(tmp_path):
     path.write_text(text.format("heer"))
     with pytest.raises(MatrixError, match="Did you mean 'here'"):
         cells_of_file(path, None, known_words())
+
+
+def test_a_card_that_is_here_may_be_called_by_one_plain_word(tmp_path):
+    from orchestrator.plan.selection import selected_cells
+
+    path = tmp_path / "matrix.yaml"
+    path.write_text("axes: {library: [pytorch], workload: [rnn], platform: [cuda13], gpu: [thor]}")
+    host = Host((Device("NVIDIA Thor", "GPU-1", capability=(11, 0)),), (580, 65))
+    assert [cell.gpu for cell in selected_cells(path, None, [], [], {}, lambda: host)] == ["thor"]
+    with pytest.raises(MatrixError, match="unknown gpu 'thor'"):
+        selected_cells(path, None, [], [], {}, Host)
 
 
 def test_a_missing_file_says_so(tmp_path):

@@ -121,7 +121,7 @@ def test_a_stand_in_for_a_base_has_results_of_its_own_and_is_named_at_the_end_of
         found[base] = planned
     assert found[locked].key != found[stand_in].key
     said = ["".join(line) for line in plan_screen.lines(list(found.values()), None, False)]
-    assert said[-1] == f"base without a digest, 1 cells: {stand_in}"
+    assert said[-1] == f"base without a digest, 1 cell: {stand_in}"
     assert locked not in "\n".join(said)
 
 
@@ -151,6 +151,21 @@ def test_a_card_that_no_table_knows_is_judged_by_its_capability(tmp_path):
     assert absent.reason == "no RTX 9090 on this machine"
     new = only(Cell("jax", "rnn", "cuda13", "x300"), tmp_path, host_of("NVIDIA X300", (14, 0)))
     assert new.reason.startswith("no machine code for sm_140 in CUDA 13.0")
+
+
+def test_of_a_card_whose_capability_nobody_knows_is_said_that_nothing_was_checked(tmp_path):
+    cell = Cell("pytorch", "rnn", "cuda12", "rtx-9090")
+    unknown = only(cell, tmp_path, host_of("NVIDIA GeForce RTX 9090", None))
+    assert (unknown.verdict, unknown.note.endswith("; " + verdicts.UNTOLD)) == (Verdict.READY, True)
+    assert verdicts.UNTOLD not in only(cell, tmp_path, host_of("NVIDIA GeForce RTX 9090", (9, 0))).note
+    assert verdicts.UNTOLD not in only(JAX_GPU, tmp_path, H200).note  # a table knows it
+
+
+def test_several_slices_are_never_one_cells(tmp_path):
+    part = "NVIDIA A100-SXM4-40GB MIG 3g.20gb"
+    host = Host(tuple(Device(part, f"MIG-{number}", capability=(8, 0)) for number in (1, 2)), (580,))
+    both = only(Cell("pytorch", "densenet121", "cuda12", "a100-3g-20gb", n_gpus=2), tmp_path, host)
+    assert both.reason == "a CUDA program sees one slice of MIG, 2 GPUs are needed"
 
 
 class Looked(Anything):

@@ -311,7 +311,7 @@ def test_a_lock_file_that_is_none_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"contract": 2},
+        {"contract": 3},
         {"status": "failed"},
         {"seconds": None},
         {"image": "rosetta/pytorch:2.13.0-cpu"},

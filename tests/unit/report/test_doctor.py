@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from orchestrator.engines import probe
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.images.architectures import Scan
 from orchestrator.report.doctor import State, examine
-from orchestrator.system.host import Device, Host
+from orchestrator.system.host import Device, Host, Unreadable, together
 from tests.unit.cli.test_cli import rosetta
 
 
@@ -43,9 +44,52 @@ def test_a_machine_with_a_card_says_what_its_driver_runs(tmp_path):
         "1 × Tesla V100-SXM2-16GB (v100), driver 525.60",
         "somebody else's processes are on 1 of them",
     ]
-    runs, newer = found["driver"]
+    (runs,) = found["driver"]  # CUDA 13 has no code for it, whatever the driver
     assert (runs.state, runs.said) == (State.OK, "525.60 runs cuda8, cuda9, cuda11, cuda12")
-    assert (newer.said, newer.remedy) == ("too old for cuda13", "Update NVIDIA's driver to 580 or newer.")
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "driver", "updates"),
+    [
+        ("NVIDIA A100", (8, 0), (525, 60, 13), ["580"]),
+        ("NVIDIA A100", (8, 0), (418, 226), ["450.80.02", "525", "580"]),
+        ("Tesla K80", (3, 7), (470, 57, 2), []),  # its last driver
+        ("Tesla V100", (7, 0), (535, 104, 5), []),
+        ("Unheard Of", None, (535, 104, 5), ["580"]),
+        ("NVIDIA A100", (8, 0), (0,), ["450.80.02", "525", "580"]),
+    ],
+)
+def test_a_newer_driver_is_advised_where_it_would_help(name, capability, driver, updates, tmp_path):
+    card = Device(name, "GPU-1", capability=capability)
+    runs, *newer = findings(Host((card,), driver), tmp_path)["driver"]
+    assert runs.state is (State.OK if driver > (0,) else State.NOTE)  # cells on CPUs can run
+    assert [each.remedy for each in newer] == [f"Update NVIDIA's driver to {version} or newer." for version in updates]
+
+
+def test_no_image_for_gpus_runs_on_another_processor(tmp_path):
+    card = Device("NVIDIA GH200 480GB", "GPU-1", capability=(9, 0))
+    (told,) = findings(Host((card,), (580, 65, 6), architecture="aarch64"), tmp_path)["driver"]
+    assert told.said == "no cell can run on a GPU: images for them are built for x86_64, this is aarch64"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "remedy"),
+    [
+        ("nvidia-container-cli: initialization error: nvml error: driver/library version mismatch", "restart"),
+        ("nvidia-container-cli: initialization error: nvml error: driver not loaded", "modprobe nvidia"),
+        ("nvidia-container-cli: initialization error: nvml error: insufficient permissions", "/dev/nvidia*"),
+        (
+            "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.6, please update",
+            "Update NVIDIA's",
+        ),
+        ("nvidia-container-cli: initialization error: nvml error: unknown error", "Install NVIDIA's driver"),
+        ("driver failed programming external connectivity on endpoint x", "See that 'nvidia-smi' works"),
+        ("storage-driver overlay2: no space left on device", "See that 'nvidia-smi' works"),
+    ],
+)
+def test_what_the_engine_says_of_a_driver_has_the_remedy_for_it(refusal, remedy, tmp_path):
+    (found,) = findings(Host(lacks=probe.refusal(refusal)), tmp_path)["GPUs"]
+    assert remedy in found.remedy
 
 
 def test_the_images_that_are_built_are_held_against_each_card(tmp_path):
@@ -65,12 +109,46 @@ def test_the_images_that_are_built_are_held_against_each_card(tmp_path):
         ("the engine can't hand out GPUs: it has no CDI device for them", "nvidia-ctk cdi generate"),
         ("the engine's device list (CDI) does not name its GPUs by UUID", "--device-name-strategy=uuid"),
         ("no driver: libnvidia-ml.so.1 not found", "Install NVIDIA's driver"),
+        ("nvmlInit_v2: Driver Not Loaded", "modprobe nvidia"),
+        ("nvmlInit_v2: Driver/library version mismatch", "restart the machine"),
+        ("nvmlDeviceGetCount_v2: Insufficient Permissions", "/dev/nvidia*"),
+        ("nvmlDeviceGetCount_v2: GPU is lost", "dmesg | grep Xid"),
+        ("the engine could not be asked for GPUs: Building the images failed.", "probe's image could not be built"),
+        ("the engine could not be asked for GPUs: No Docker engine answers.", "docker version"),
+        ("NVIDIA's driver did not answer in 60 s", "whether 'nvidia-smi' answers"),
+        ("the driver could not be asked: its answer: Invalid JSON", "nvidia-smi -q"),
+        ("something new", "See that 'nvidia-smi' works"),
     ],
 )
 def test_without_a_card_the_remedy_fits_the_reason(lacks, remedy, tmp_path):
     (found,) = findings(Host(lacks=lacks), tmp_path)["GPUs"]
     assert found.state is State.NOTE  # cells on the CPU need none
     assert remedy in found.remedy
+
+
+def test_a_driver_without_a_card_is_not_to_be_installed_again(tmp_path):
+    said = "no GPU: driver 580.65 is there, but it shows none"
+    alone, of_cluster = Host((), (580, 65)), together([Host((), (580, 65))] * 2)
+    for host, line in ((alone, said), (of_cluster, f"2 × {said}")):
+        (found,) = findings(host, tmp_path)["GPUs"]
+        assert (found.state, found.said) == (State.NOTE, line)
+        assert "lspci" in found.remedy
+
+
+def test_each_thing_that_is_wrong_with_cards_has_a_remedy(tmp_path):
+    cards = (
+        Device("NVIDIA H100 PCIe", "GPU-0", capability=(9, 0), others=1),
+        Device("NVIDIA H100 80GB HBM3", "GPU-1", capability=(9, 0)),
+        Device("NVIDIA A100-SXM4-40GB", "GPU-2", mig=True),
+    )
+    lost = Unreadable(3, "nvmlDeviceGetName: GPU is lost"), Unreadable(4, "uuid: String should match pattern")
+    one, *others = findings(Host(cards, (580, 65), unreadable=lost), tmp_path)["GPUs"]
+    assert (one.state, one.remedy) == (State.OK, "")
+    assert {found.state for found in others} == {State.NOTE}
+    remedies = [found.remedy for found in others]
+    for said, remedy in zip(("ended", "of its own", "-mig 0", "Xid", "nvidia-smi -L"), remedies, strict=True):
+        assert said in remedy
+    assert others[2].said.startswith("1 × NVIDIA A100-SXM4-40GB divided by MIG without slices")
 
 
 def test_nothing_foreign_steers_the_terminal(tmp_path):
@@ -89,3 +167,11 @@ def test_the_command_ends_with_a_code_and_keeps_secrets(tmp_path):
     missing = rosetta("doctor", "--engine", "process", cwd=tmp_path, ROSETTA_CA_BUNDLE="/nowhere/ca.pem")
     assert missing.returncode == 19
     assert "lacking  network  ROSETTA_CA_BUNDLE names /nowhere/ca.pem, which does not exist." in missing.stdout
+
+
+@pytest.mark.parametrize(("results", "about"), [("file/x", "results"), ("results", "cache")])
+def test_a_folder_that_can_not_be_made_is_lacking(results, about, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / ("cache" if about == "results" else "file")))
+    (lacking,) = [each for each in examine(Somewhere(Host()), tmp_path / results) if each.state is State.LACKING]
+    assert (lacking.about, lacking.said) == (about, f"{tmp_path / 'file'} can't be written, or is no folder")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -10,13 +11,16 @@ import pytest
 
 from benchmarks.agreeing import agreeing
 from orchestrator.cell.cell import Cell
+from orchestrator.cell.profile import parse
 from orchestrator.report import notes
-from orchestrator.report.site import charts, pages
+from orchestrator.report.site import charts, history, pages
 from orchestrator.report.site.downloads import downloads
 from orchestrator.results.files import read_results, table_of, write_results
 from orchestrator.results.merging import gather
+from orchestrator.results.profiles import write_profile
 from orchestrator.results.rows import incompatible_row
 from orchestrator.system.checkout import ROOT
+from tests.unit.cell.test_profile import files
 
 MEASURED = read_results(ROOT / "docs" / "results" / "2026-11-25-cpu.parquet").to_pylist()
 LIKE = next(row for row in MEASURED if row["cell"] == "pytorch/rnn/cpu")
@@ -42,6 +46,23 @@ def impossible(library: str, platform: str = "cpu", gpu: str = "none") -> dict[s
 
 def site(*rows: dict[str, Any]) -> pages.Site:
     return pages.Site(table_of(rows), "here")
+
+
+def test_the_page_of_a_cell_says_where_a_step_goes_and_has_the_trace(tmp_path):
+    recording = parse(files(), Cell("pytorch", "rnn", data="synthetic"), 5)
+    write_profile(recording, tmp_path, "pytorch/rnn/cpu")
+    rows = [*ran("pytorch", 100), *ran("jax", 130)]
+    made = pages.Site(table_of(rows), "here", folder=tmp_path)
+    (trace,) = (path for path in made.pages if path.startswith("profiles/"))
+    assert made.pages[trace]() == recording.trace
+    text = {path: make().decode() for path, make in made.pages.items() if path.startswith("cells/")}
+    profiled = [path for path, page in text.items() if "Where a step goes" in page]
+    assert profiled
+    assert all(path.startswith("cells/pytorch-rnn-cpu-") for path in profiled)
+    assert f'href="../{trace}"' in text[profiled[0]]
+    assert '<th scope="row">kernels</th><td class="number">600.00</td><td class="number">60.0</td>' in text[profiled[0]]
+    elsewhere = pages.Site(table_of(rows), "here")
+    assert not [path for path in elsewhere.pages if path.startswith("profiles/")]
 
 
 def fields(*rows: dict[str, Any]) -> dict[str, list]:
@@ -151,3 +172,37 @@ def test_charts_are_of_one_machine_and_of_two_libraries_at_least():
     ]
     alone = made[-1].spec["layer"][0]["encoding"]["x"]["scale"]
     assert alone["domainMax"] > 20  # the only bar is not as wide as the page
+
+
+def test_history_shows_what_ran_on_several_days_and_what_changed_with_a_step():
+    def day(number: int, seconds: float, **changes: Any) -> dict[str, Any]:
+        (row,) = ran("jax", seconds, 1, **changes)
+        started = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=7 * number)
+        return {**row, "started": started, "run": f"day-{number}"}
+
+    before = [day(n, 100 + n % 3, commit="a" * 40) for n in range(10)]
+    after = [day(10 + n, 130 + n % 3, framework_version="1.3", commit="b" * 40) for n in range(10)]
+    made = site(*before, *after, *ran("pytorch", 100))
+    (series,) = history.history(made.rows)
+    (change,) = series.changes
+    assert (change.date, change.before, change.after, change.percent) == ("2026-03-12", "101 s", "131 s", "+30 %")
+    assert change.others == ["version 1.2 → 1.3", f"commit of the orchestrator {'a' * 12} → {'b' * 12}"]
+    text = made.pages["history.html"]().decode()
+    assert "jax/rnn/cpu" in text
+    assert "pytorch/rnn/cpu" not in text  # one day is no history
+    assert "version 1.2 → 1.3" in text
+    assert "No cell has run on more than one day yet" in site(*ran("pytorch", 1)).pages["history.html"]().decode()
+
+
+def test_the_stone_leads_from_a_reference_to_its_tuned_script_with_the_gain():
+    tuned = {"variant": "tuned", "cell": "pytorch/rnn/cpu/tuned"}
+    made = site(*ran("pytorch", 30), *ran("pytorch", 12, **tuned))
+    shown = {title: [(heading, entry.time) for heading, entry in line] for title, line in made.figures("rnn").items()}
+    assert shown == {
+        "PyTorch": [("CPU", "30 s")],
+        "PyTorch, tuned": [("CPU tuned", "12 s"), ("CPU tuned gain", "2.50 ×")],
+    }
+    html = made.stone_page("rnn", ["rnn"])().decode()
+    assert '<a href="#pytorch+pytorch-tuned">PyTorch</a>' in html
+    assert 'id="pytorch-tuned"' in html
+    assert "CPU tuned gain: 2.50 ×" in html

@@ -1,8 +1,11 @@
 """The tables as a person sees them, compared as text."""
 
+import csv
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -10,8 +13,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from orchestrator.cell.cell import Cell
-from orchestrator.report import markdown, rows, screen, tables
+from orchestrator.errors import MatrixError
+from orchestrator.report import badges, formats, markdown, rows, screen, tables
+from orchestrator.report.costs import COSTS, read_prices
 from orchestrator.report.fields import duration
+from orchestrator.report.grids import Costs
 from orchestrator.results.files import table_of
 from orchestrator.results.rows import incompatible_row, unfilled_row
 
@@ -101,8 +107,8 @@ AMD EPYC 7B13, 2 cores
 · reset first: another form, other scores from the same weights, ranked apart:
   docs/parity.md
 
-† 2 epochs of 1,280 synthetic samples: shows that it works, ranks nothing. For
-  the published length on real data: 'rosetta data fetch', then 'rosetta run
+† 2 epochs of 1,280 synthetic samples: a smoke run, never ranked. For the
+  published length on real data: 'rosetta data fetch', then 'rosetta run
   --profile full'
 ‡ run without a container: the machine's own Python and system libraries, no
   isolation"""
@@ -333,6 +339,27 @@ def test_only_what_has_parity_beside_it_is_ranked_whenever_that_was_made():
         assert any("rosetta parity" in note.text for note in legend)
 
 
+def test_where_one_compiles_for_a_good_part_of_its_time_all_are_ranked_warm_and_both_times_shown():
+    def rounds(library: str, cold: float, warm: float | None) -> list[dict[str, Any]]:
+        return [
+            {**row, "seconds_warm": warm and warm * row["seconds"] / cold} for row in four(library, cold, variant="x")
+        ]
+
+    def entries(*rows: dict[str, Any]) -> dict[str, tuple[str, bool]]:
+        (first,), _ = tables.tables(table_of(rows), TITLES)
+        return {title.removesuffix(", x"): (line[0].spread, line[0].fastest) for title, line in first.rows.items()}
+
+    theano, other = rounds("pytorch", 295, 195), rounds("mxnet", 200, 199.5)
+    assert entries(*theano, *other) == {
+        "PyTorch": ("295–296 s, n=4, 195 s warm", True),
+        "MXNet": ("200–201 s, n=4", False),
+    }
+    (first,), _ = tables.tables(table_of([*theano, *other]), TITLES)
+    assert "PyTorch, x: more than 20 % of the time is what only the first step costs" in first.notes[0].text
+    assert entries(*rounds("pytorch", 295, 290), *other)["MXNet"][1]  # no good part: ranked as published
+    assert entries(*theano, *rounds("mxnet", 200, None))["MXNet"][1]  # nobody knows the other's
+
+
 def test_what_can_t_be_told_from_the_fastest_is_marked_too():
     def rounds(library: str, *seconds: float) -> list[dict[str, Any]]:
         return [ran(library, value, repeat=n) for n, value in enumerate(seconds)]
@@ -349,10 +376,32 @@ def test_what_can_t_be_told_from_the_fastest_is_marked_too():
 
 
 def test_precision_and_variant_stand_beside_the_library():
-    half = ran("pytorch", 9, 0.857, "cuda12", "h200", precision="amp-fp16", variant="tuned")
+    half = ran("pytorch", 9, 0.857, "cuda12", "h200", precision="amp-fp16", variant="highapi")
     assert fields(ran("pytorch", 10, 0.857, "cuda12", "h200"), half) == {
-        "PyTorch": ["10 s .857"], "PyTorch, amp-fp16, tuned": ["9.0 s .857"],
+        "PyTorch": ["10 s .857"], "PyTorch, amp-fp16, highapi": ["9.0 s .857"],
     }  # fmt: skip
+
+
+def test_tuned_scripts_have_a_column_of_their_own_and_rank_among_themselves():
+    tuned = {"variant": "tuned"}
+    table = [*four("pytorch", 30), *four("mxnet", 20), *four("pytorch", 12, **tuned), *four("chainer", 24)]
+    (first, *_), _ = tables.tables(table_of([*table, *four("mxnet", 16, **tuned)]), TITLES)
+    assert first.columns == [("CPU",), ("CPU", "tuned"), ("CPU", "tuned", "gain")]
+    assert {title: [entry.time for entry in line] for title, line in first.rows.items()} == {
+        "chainer": ["24 s", "", ""],
+        "MXNet": ["20 s", "16 s", "1.25 ×"],
+        "PyTorch": ["30 s", "12 s", "2.50 ×"],
+    }
+    assert [[title for title, line in first.rows.items() if line[n].fastest] for n in range(3)] == [
+        ["MXNet"],
+        ["PyTorch"],
+        [],
+    ]
+
+
+def test_a_gain_is_told_of_runs_of_the_same_length_only():
+    (first, *_), _ = tables.tables(table_of([ran("pytorch", 30), ran("pytorch", 1, variant="tuned", **SHORT)]), TITLES)
+    assert first.columns == [("CPU",), ("CPU", "tuned")]
 
 
 def test_several_gpus_are_a_column_of_their_own():
@@ -418,9 +467,69 @@ def test_input_lag_is_told_whatever_the_start_of_the_real_run():
 
 def test_the_share_of_a_cards_peak_stands_beside_its_times_if_asked_for():
     card = ran("pytorch", 10.0, 0.857, "cuda12", "h200", epochs=3, samples=24960)
-    (first, *_), _ = tables.tables(table_of([card, ran("pytorch", 300.0)]), TITLES, shares=True)
+    (first, *_), _ = tables.tables(table_of([card, ran("pytorch", 300.0)]), TITLES, costs=Costs([COSTS["peak"]]))
     assert first.columns == [("CPU",), ("CUDA 12", "H200"), ("CUDA 12", "H200", "of its peak")]
     assert [entry.time for entry in first.rows["PyTorch"]] == ["300 s", "10 s", "0.68 %"]
+
+
+def test_energy_memory_and_price_stand_beside_times_where_somebody_tells_them(tmp_path):
+    (tmp_path / "prices.yaml").write_text("h200: 36\nnone: 0.5\n")
+    costs = Costs([COSTS[name] for name in ("energy", "memory", "price")], read_prices(tmp_path / "prices.yaml"))
+    used = {"epochs": 3, "samples": 1000, "energy": 6000.0, "gpu_peak_memory": 2_500_000_000}
+    card = ran("pytorch", 10.0, 0.857, "cuda12", "h200", n_gpus=2, **used)
+    (first, *_), _ = tables.tables(table_of([card, ran("mxnet", 360.0, container_memory=10**9)]), TITLES, costs=costs)
+    assert [column[-1] for column in first.columns[2:]] == ["memory", "price", "J per 1,000", "memory", "price"]
+    assert [entry.time for entry in first.rows["PyTorch"]] == ["", "10 s", "", "", "2,000 J", "2.50 GB", "0.2"]
+    assert [entry.time for entry in first.rows["MXNet"]] == ["360 s", "", "1.00 GB", "0.05", "", "", ""]
+
+
+def test_time_to_accuracy_is_that_of_whole_epochs_and_of_what_came_ahead_of_them():
+    costs = Costs([COSTS["accuracy"]])
+    epochs = {"epochs": 3, "samples": 24960, "epoch_seconds": [30.0, 20.0, 40.0], "upload_seconds": 10.0}
+    reached = ran("pytorch", 100.0, 0.857, epoch_qualities=[0.7, 0.83, 0.857], **epochs)
+    never = ran("mxnet", 100.0, 0.82, epoch_qualities=[0.7, 0.8, 0.82], **epochs)
+    (table, *_), _ = tables.tables(table_of([reached, never, ran("chainer", 90.0)]), TITLES, costs=costs)
+    assert [column[-1] for column in table.columns] == ["CPU", "to accuracy"]
+    assert {library: entries[1].time for library, entries in table.rows.items() if entries[0].time} == {
+        "PyTorch": "60 s", "MXNet": "", "chainer": "",
+    }  # fmt: skip
+
+
+def test_a_badge_for_each_field_says_time_and_quality_and_no_more_than_is_known(tmp_path):
+    short = ran("mxnet", 20, 0.8, shortened=True)
+    every, _ = tables.tables(table_of([ran("pytorch", 10), short, ran("<a&b>/..", 30)]), TITLES)
+    assert badges.write(every, tmp_path / "made") == 3
+    found = {path.name: ElementTree.fromstring(path.read_text()) for path in (tmp_path / "made").iterdir()}
+    assert sorted(found) == ["rnn-a-b-cpu.svg", "rnn-mxnet-cpu.svg", "rnn-pytorch-cpu.svg"]
+    assert found["rnn-pytorch-cpu.svg"].get("aria-label") == "PyTorch, rnn, CPU: 10 s .857"
+    assert found["rnn-mxnet-cpu.svg"].get("aria-label") == "MXNet, rnn, CPU: 20 s† .800"
+    assert found["rnn-a-b-cpu.svg"].get("aria-label") == "<a&b>/.., rnn, CPU: 30 s .857"
+    colours = {name: badge.find("{*}path").get("fill") for name, badge in found.items()}
+    assert colours["rnn-mxnet-cpu.svg"] == badges.GREY
+    assert badges.badge({"library": "a", "workload": "b", "column": "c", "time": "failed", "marks": "", "quality": "",
+                         "status": "failed"}).count(badges.COLOURS["failed"]) == 1  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["v100: x", "v100: -1", "[1, 2]", "v100: {a: 1}", "v100: .inf"])
+def test_odd_prices_are_refused_by_name(content, tmp_path):
+    path = tmp_path / "prices.yaml"
+    path.write_text(content)
+    with pytest.raises(MatrixError, match=r"prices.yaml is no list of prices"):
+        read_prices(path)
+
+
+def test_the_tables_for_programs():
+    every, _ = tables.tables(table_of([*four("pytorch", 10), ran("mxnet", 20, 0.8), ran("=1+1", 30)]), TITLES)
+    found = {record["library"]: record for record in json.loads(formats.as_json(every))}
+    assert found["PyTorch"] | {"seconds": 0} == {
+        "workload": "rnn", "library": "PyTorch", "column": "CPU", "time": "10 s", "seconds": 0, "quality": ".857",
+        "marks": "", "spread": "n=4", "rounds": 4, "fastest": False, "status": "ok",
+    }  # fmt: skip
+    lines = list(csv.DictReader(io.StringIO(formats.as_csv(every))))
+    assert [line["library"] for line in lines] == ["'=1+1", "MXNet", "PyTorch"]
+    page = formats.as_html(tables.tables(table_of([ran("<b>", 1)]), TITLES)[0])
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
 
 
 def test_a_row_that_tells_no_cores_stands_beside_those_that_do():

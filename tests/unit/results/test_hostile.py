@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import polars
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -63,7 +64,8 @@ def test_a_file_that_went_through_other_programs_is_still_a_result(tmp_path):
     before = read_results(path)
     duckdb.execute(f"COPY (FROM '{path}') TO '{tmp_path / 'duckdb.parquet'}' (FORMAT parquet)")
     pq.read_table(path).to_pandas().to_parquet(tmp_path / "pandas.parquet")
-    for name in ("duckdb.parquet", "pandas.parquet"):
+    polars.read_parquet(path).write_parquet(tmp_path / "polars.parquet")
+    for name in ("duckdb.parquet", "pandas.parquet", "polars.parquet"):
         assert b"rosetta.schema" not in (pq.read_metadata(tmp_path / name).metadata or {})
         assert read_results(tmp_path / name).equals(before), name
 

@@ -148,6 +148,7 @@ def test_a_document_of_another_run_is_failed_and_its_figures_are_dropped():
         (Cell("pytorch", "rnn", samples=6400), {}, "samples 24960 instead of 6400"),
         (Cell("pytorch", "rnn", "cuda9", "v100"), {"platform": "cuda9"}, "n_gpus 0 instead of 1, gpu none instead of"),
         (Cell("pytorch", "rnn", "cuda9", "p100"), V100, "gpu v100 instead of p100"),
+        (Cell("pytorch", "rnn", "cuda9", "p100-sm60"), V100, "gpu v100 instead of p100-sm60"),
     ],
 )
 def test_so_is_one_of_another_length_or_without_the_gpu(cell, changes, said):

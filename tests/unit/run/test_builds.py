@@ -22,6 +22,7 @@ class Building:
 
     def prepare(self, wanted, say):
         self.does.pop(0)()
+        return {}
 
 
 def fails(error: Exception):

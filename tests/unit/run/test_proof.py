@@ -1,5 +1,6 @@
 """Before a card's first timed cell its image is proved there, once; with an engine that does as it is told."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,16 @@ from rich.console import Console
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.cli.cells import set_aside
 from orchestrator.engines.output import success
 from orchestrator.plan import verdicts
-from orchestrator.results.files import read_results
+from orchestrator.results.files import read_results, write_row
 from orchestrator.results.paths import ResultsFolder
-from orchestrator.run import proof, running, screen
+from orchestrator.run import proof, proof_files, running, screen
 from orchestrator.run.context import Settings
-from orchestrator.system.host import Device, Host
+from orchestrator.system import file_locks
+from orchestrator.system.host import Device, Host, together
+from orchestrator.system.signals import Interruption
 from tests.unit.run.test_running import Engine, document
 
 CARD = {"name": "NVIDIA H200", "uuid": "GPU-1", "driver": "580.65"}
@@ -44,9 +48,14 @@ def go(tmp_path, monkeypatch):
     """Run the cells on a machine; the cells that the engine ran, and the rows by repeat and precision."""
     monkeypatch.setenv("ROSETTA_LOCKS", str(tmp_path / "locks"))
 
-    def go(cells=CELLS, host=HOST, errors=GOOD, driver="580.65", does=None, **settings):
-        engine = Engine(lambda task: (does(task) if does else None) or answer(task.cell, driver, errors))
+    def go(cells=CELLS, host=HOST, errors=GOOD, driver="580.65", does=None, digest="", **settings):
+        engine = Engine(
+            lambda task: replace(
+                (does(task) if does else None) or answer(task.cell, driver, errors), image_digest=digest
+            )
+        )
         engine.machine_code = lambda image: None
+        engine.prepare = lambda wanted, say: {image.tag: digest for image in wanted}
         planned = verdicts.plan_cells(cells, engine, tmp_path, host)
         with (tmp_path / "shown").open("w") as file:
             running.run(planned, engine, Settings(tmp_path, **settings), host, screen.Lines(Console(file=file)))
@@ -73,6 +82,24 @@ def test_an_image_is_proved_once_on_a_card_whatever_the_repeat_and_precision(go)
 
 
 ON_CPU = Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=64)
+
+
+def test_who_waits_for_anothers_proof_ends_when_the_run_is_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSETTA_LOCKS", str(tmp_path / "locks"))
+    engine = Engine(lambda task: answer(task.cell, "580.65", GOOD))
+    engine.machine_code = lambda image: None
+    planned = verdicts.plan_cells([CELL], engine, tmp_path, HOST)
+    known = SimpleNamespace(engine=engine, host=HOST, settings=Settings(tmp_path), builder=SimpleNamespace(digests={}))
+    wanted = proof_files.wanted(proof.proving(CELL), planned[0], known)
+    other = file_locks.take(file_locks.host_folder() / f"proof-{wanted.key}.lock")
+    interruption = Interruption()
+    threading.Timer(1, lambda: setattr(interruption, "_came", True)).start()
+    with (tmp_path / "shown").open("w") as file:
+        lines = screen.Lines(Console(file=file))
+        tally = running.run(planned, engine, Settings(tmp_path), HOST, lines, interruption)
+    assert other.is_locked  # to the end: nobody has waited for it
+    other.release()
+    assert (tally.interrupted, engine.ran) == (True, [])
 
 
 def test_on_a_cpu_a_proof_that_is_there_is_named_and_none_is_made_unless_asked_for(go):
@@ -113,13 +140,6 @@ def test_on_a_cpu_what_has_failed_parity_is_not_timed_if_that_is_asked_and_else_
     assert (rows[1, "fp32"]["status"], rows[1, "fp32"]["proof"]) == ("ok", None)
 
 
-def test_another_driver_asks_for_another_proof(go):
-    go([CELL])
-    ran, _ = go([replace(CELL, repeat=1)], replace(HOST, driver=(590, 1)), driver="590.1")
-    assert [cell.parity for cell in ran] == [True, False]
-    assert len(list((go.folder / "parity").rglob("*.superseded"))) == 1
-
-
 def test_what_is_not_proved_is_not_timed_and_says_why(go):
     ran, rows = go(errors={**GOOD, "scores": 0.5})
     assert [cell.parity for cell in ran] == [True]
@@ -127,8 +147,9 @@ def test_what_is_not_proved_is_not_timed_and_says_why(go):
     reason = "not proved on this card, so not timed: not the same model: scores differ by 0.5"
     assert all(row["reason"].startswith(reason) for row in rows.values())
     ran, rows = go(errors={**GOOD, "scores": 0.5})
-    assert ran == []  # the failed proof is kept; the cells are still ready
+    assert ran == []  # that the model differs is kept; the cells are still ready
     assert {row["status"] for row in rows.values()} == {"failed"}
+    assert all(row["reason"].endswith("; 'rosetta run --rerun failed' tries again") for row in rows.values())
 
 
 def test_a_proof_that_ran_on_the_cpu_is_none(go):
@@ -153,11 +174,183 @@ def test_on_a_machine_that_is_only_imagined_nothing_can_be_proved(go):
     assert rows[0, "fp32"]["proof"] is None
 
 
+# --- What is kept ---------------------------------------------------------------------------------------------------
+NEWER = replace(HOST, driver=(590, 1))
+TIMED_OUT = Outcome(Status.TIMEOUT, "not finished after 3,600 s")
+
+
+def proofs(go, end: str = ".parquet") -> list[Path]:
+    """What lies among the comparisons with the reference and ends so."""
+    return sorted(path for path in (go.folder / "parity" / "cells").rglob(f"*{end}"))
+
+
+def again(count: int) -> Cell:
+    """A cell that has the same proof and has not run."""
+    return replace(CELL, repeat=count)
+
+
+def test_each_driver_has_its_proof_and_machines_that_share_a_folder_keep_theirs(go):
+    machines = [(HOST, "580.65"), (NEWER, "590.1")] * 3
+    ran = [go([again(n)], host, driver=driver)[0] for n, (host, driver) in enumerate(machines)]
+    assert [[cell.parity for cell in cells] for cells in ran] == [[True, False]] * 2 + [[False]] * 4
+    assert {read_results(path)["driver"].to_pylist()[0] for path in proofs(go)} == {"580.65", "590.1"}
+    assert proofs(go, ".superseded") == []
+
+
+@pytest.mark.parametrize(
+    "outcome", [TIMED_OUT, Outcome(Status.OOM, "killed"), Outcome(Status.FAILED, "the card fell off the bus")]
+)
+def test_what_says_nothing_of_the_model_is_tried_again_by_the_next_run_and_not_in_this_one(go, outcome):
+    ran, rows = go([CELL, again(1)], does=lambda task: outcome if task.cell.parity else None)
+    assert [cell.parity for cell in ran] == [True]
+    reason = f"not proved on this card, so not timed: {outcome.reason}; the next 'rosetta run' tries again"
+    assert [row["reason"] for row in rows.values()] == [reason] * 2
+    (kept,) = proofs(go)
+    (row,) = read_results(kept).to_pylist()
+    assert (kept.name, row["status"], row["driver"]) == ("h200.passing.parquet", outcome.status, "580.65")
+    ran, rows = go([CELL, again(1)])
+    assert [cell.parity for cell in ran] == [True, False, False]
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert [path.name for path in proofs(go)] == ["h200.parquet"]
+
+
+def test_a_proof_is_not_bound_by_the_time_of_a_cell(go):
+    tasks = []
+    go([CELL], does=tasks.append, deadline=1.0)
+    assert [(task.cell.parity, task.deadline) for task in tasks] == [(True, proof.LONGEST), (False, 1.0)]
+
+
+@pytest.mark.parametrize("what", ["failed", "all", "pytorch/*"])
+def test_rerun_has_a_model_that_differed_compared_again(go, what):
+    go([CELL], errors={**GOOD, "scores": 0.5})
+    set_aside([CELL], go.folder, what)
+    ran, rows = go([CELL])
+    assert ([cell.parity for cell in ran], rows[0, "fp32"]["status"]) == ([True, False], "ok")
+
+
+def test_rerun_of_all_proves_again_what_is_proved_and_leaves_what_needs_no_proof(go):
+    go([CELL])
+    set_aside([CELL], go.folder, "failed")
+    assert proofs(go, ".superseded") == []
+    set_aside([CELL], go.folder, "all")
+    assert [cell.parity for cell in go([CELL])[0]] == [True, False]
+    go([ON_CPU], proof=True)
+    set_aside([ON_CPU], go.folder, "all")
+    assert go([ON_CPU], proof=True)[0] == [ON_CPU]
+    set_aside([ON_CPU], go.folder, "all", proof=True)
+    assert go([ON_CPU], proof=True)[0] == [proof.proving(ON_CPU), ON_CPU]
+
+
+# --- Several nodes --------------------------------------------------------------------------------------------------
+OTHER = Device("NVIDIA L40S", "GPU-9", capability=(8, 9))
+
+
+def nodes(*drivers: tuple[int, ...]) -> Host:
+    """A cluster with an H200 behind each driver, and an older driver where another card is."""
+    devices = [replace(HOST.devices[0], uuid=f"GPU-{n}") for n in range(len(drivers))]
+    return together([*map(Host, [(each,) for each in devices], drivers), Host((OTHER,), (525, 1))])
+
+
+def test_on_several_nodes_it_is_the_driver_of_those_with_the_card_that_counts(go):
+    go([CELL], nodes((580, 65), (580, 65)))
+    assert go([again(1)], nodes((580, 65)))[0] == [again(1)]
+    assert go([again(2)])[0] == [again(2)]
+    ran, _ = go([again(3)], nodes((590, 1)), driver="590.1")
+    assert [cell.parity for cell in ran] == [True, False]
+
+
+def test_where_nodes_have_several_drivers_no_proof_is_reused_and_none_counts_for_another(go):
+    both = nodes((580, 65), (590, 1))
+    go([CELL])
+    ran, rows = go([again(1)], both)
+    assert [cell.parity for cell in ran] == [True, False]
+    assert rows[1, "fp32"]["proof"].startswith("parity on this card, run ")
+    assert go([again(2)])[0] == [again(2)]  # each driver's proof lies where a single machine finds it
+    elsewhere = answer(again(3), "590.1", GOOD)
+    ran, rows = go([again(3)], both, does=lambda task: None if task.cell.parity else elsewhere)
+    assert (rows[3, "fp32"]["status"], rows[3, "fp32"]["proof"]) == ("ok", None)
+
+
+# --- What is believed -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "0" * 16},
+        {"image": "another"},
+        {"image_digest": "sha256:" + "0" * 64},
+        {"recipe": "0" * 16},
+        {"engine": "ray"},
+        {"driver": None},
+        {"driver": "pretended"},
+        {"host": "here (pretended GPUs)"},
+        {"gpu_name": "pretended NVIDIA H200"},
+        {"run": "\x1b[2Jrun"},
+        {"status": "incompatible"},
+        {"status": "failed"},
+        {"status": "quality"},
+        {"parity": "{}", "status": "quality"},
+        {"parity": None},
+    ],
+    ids=str,
+)
+def test_a_row_that_is_no_proof_of_this_cell_is_set_aside(go, change):
+    go([CELL], digest="sha256:here")
+    (path,) = proofs(go)
+    (row,) = read_results(path).to_pylist()
+    write_row(row, path)
+    assert go([again(1)], digest="sha256:here")[0] == [again(1)]
+    write_row({**row, **change}, path)
+    ran, rows = go([again(2)], digest="sha256:here")
+    assert [cell.parity for cell in ran] == [True, False]
+    assert rows[2, "fp32"]["status"] == "ok"
+    assert len(proofs(go, ".superseded")) == 1
+
+
+@pytest.mark.parametrize("what", ["folder", "link to itself", "nothing in it"])
+def test_what_is_no_file_of_results_is_set_aside(go, what):
+    go([CELL])
+    (path,) = proofs(go)
+    path.unlink()
+    {"folder": path.mkdir, "link to itself": lambda: path.symlink_to(path), "nothing in it": path.touch}[what]()
+    ran, rows = go([again(1)])
+    assert ([cell.parity for cell in ran], rows[1, "fp32"]["status"]) == ([True, False], "ok")
+    assert len(proofs(go, ".superseded")) == 1
+
+
+def test_an_image_that_is_built_anew_is_proved_anew(go):
+    ran = [go([again(n)], digest=f"sha256:{digit}")[0] for n, digit in enumerate("abab")]
+    assert [[cell.parity for cell in cells] for cells in ran] == [[True, False]] * 2 + [[False]] * 2
+
+
+@pytest.mark.parametrize(("driver", "counts"), [("580.65", True), ("590.1", False)])
+def test_what_rosetta_parity_has_left_counts_and_stays(go, driver, counts):
+    go([CELL])
+    (path,) = proofs(go)
+    (row,) = read_results(path).to_pylist()
+    path.unlink()
+    (planned,) = verdicts.plan_cells([proof.proving(CELL)], engine_without_code(), go.folder / "parity", HOST)
+    left = ResultsFolder(go.folder).parity.result(planned.key, CELL.id)
+    write_row({**row, "key": planned.key, "driver": driver}, left)
+    ran, _ = go([again(1)])
+    assert [cell.parity for cell in ran] == ([False] if counts else [True, False])
+    assert left.is_file()
+    assert proofs(go, ".superseded") == []
+
+
+def engine_without_code() -> Engine:
+    """For plans."""
+    engine = Engine()
+    engine.machine_code = lambda image: None
+    return engine
+
+
 def test_an_image_of_somebody_elses_brings_its_script_and_is_proved_by_its_digest(tmp_path):
-    active = SimpleNamespace(settings=Settings(tmp_path), host=HOST, engine=Engine(lambda task: success({})))
+    builder = SimpleNamespace(digests={})
+    active = SimpleNamespace(settings=Settings(tmp_path), host=HOST, engine=Engine(), builder=builder)
     theirs = Cell("a-library-that-is-not-here", "rnn", data="synthetic")
+    image = SimpleNamespace(tag="theirs")
     names = {
-        proof.place_of(theirs, SimpleNamespace(image=object(), digest=f"sha256:{digit * 64}"), active)[0]
+        proof_files.wanted(theirs, SimpleNamespace(image=image, columns={}, digest=f"sha256:{digit * 64}"), active).path
         for digit in "ab"
     }
     assert len(names) == 2

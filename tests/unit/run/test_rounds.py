@@ -58,7 +58,7 @@ def test_only_what_spreads_gets_further_rounds_up_to_the_limit(steadily):
     assert [cell.repeat for cell in engine.ran] == sorted(cell.repeat for cell in engine.ran)  # rounds over all cells
     assert tally.statuses == {"ok": 10}
     assert said == [
-        *["one more round: 1 cells spread further than 5 %"] * 2,
+        *["one more round: times lie more than 5 % apart in 1 cell"] * 2,
         "still further apart than 5 % after 6 rounds: jax/rnn/cpu",
     ]
 

@@ -76,8 +76,9 @@ class Engine(OnThisHost):
     def unavailable(self, image) -> None:
         return None
 
-    def prepare(self, wanted, say) -> None:
+    def prepare(self, wanted, say) -> dict[str, str]:
         self.prepared += [image.name for image in wanted]
+        return {image.tag: "" for image in wanted}
 
     def run(self, task: Task, on_event) -> Outcome:
         self.ran.append(task.cell)
@@ -160,9 +161,10 @@ def test_a_cell_that_stays_lost_has_a_row_and_is_run_next_time(go):
 def test_an_image_that_can_not_be_built_stops_no_other(go):
     engine = Engine()
 
-    def prepare(wanted, say) -> None:
+    def prepare(wanted, say) -> dict[str, str]:
         if wanted[0].name == "jax-cpu":
             raise BuildError("Building the images failed.")
+        return {}
 
     engine.prepare = prepare  # type: ignore[method-assign]
     tally, rows = go(engine)
@@ -220,10 +222,11 @@ def test_measured_cells_on_a_cpu_wait_for_builds_and_short_ones_do_not(go):
     built: list[str] = []
     first = threading.Event()
 
-    def prepare(wanted, say) -> None:
+    def prepare(wanted, say) -> dict[str, str]:
         if wanted[0].name != "pytorch-cpu":
             first.wait(30)
         built.append(wanted[0].name)
+        return {}
 
     def does(task: Task) -> None:
         assert built == ["pytorch-cpu"] or task.cell != CELLS[0]

@@ -1,6 +1,5 @@
 """Which GPU runs which CUDA, from NVIDIA's tables, and what this machine lacks."""
 
-import json
 import re
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import GpuError
 from orchestrator.system import gpus
-from orchestrator.system.host import Device, Host, machine_reason, pretended_host, together
+from orchestrator.system.host import Device, Host, Kind, described, found_on, machine_reason, together
 
 V100 = Host((Device("Tesla V100-SXM2-16GB", "GPU-1"), Device("Tesla V100-SXM2-16GB", "GPU-2")), (470, 57))
 DIVIDED = Host((Device("NVIDIA A100-SXM4-80GB", "GPU-1", mig=True),), (580, 65))
@@ -82,7 +81,13 @@ NAMES = [
     ("GeForce GTX 1060 3GB", "gtx-1060-3gb", "GTX 1060 3GB"),
     ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada", "RTX 6000 ADA"),
     ("NVIDIA A100-SXM4-40GB MIG 3g.20gb", "a100-3g-20gb", "A100 3g.20gb"),
-    ("NVIDIA H100 80GB HBM3 MIG 1g.10gb+me", "h100-1g-10gb-me", "H100 1g.10gb-me"),
+    ("NVIDIA H100 80GB HBM3 MIG 1g.10gb+me", "h100-1g-10gb-plus-me", "H100 1g.10gb+me"),
+    ("NVIDIA H100 80GB HBM3 MIG 1g.10gb-me", "h100-1g-10gb-me", "H100 1g.10gb-me"),
+    (
+        "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition MIG 2g.48gb",
+        "rtx-pro-6000-blackwell-ma-b7e599-2g-48gb",
+        "RTX PRO 6000 Blackwell MA B7E599 2g.48gb",
+    ),
     ("NVIDIA TITAN V", "titan-v", "Titan V"),
     ("NVIDIA Graphics Device", "graphics-device", "Graphics Device"),
     ("GPU", "unnamed", "Unnamed"),
@@ -103,6 +108,122 @@ def test_whatever_a_driver_says_a_model_is_a_word_of_the_matrix(name):
     assert gpus.model_of(name) not in gpus.NO_MODELS
 
 
+WORDS = st.sampled_from(
+    ["RTX", "PRO", "6000", "Blackwell", "Max-Q", "Workstation", "Server", "Ada", "D", "Laptop", "+"]
+)
+PROFILES = st.builds(
+    "{}g.{}gb{}".format,
+    st.integers(1, 7),
+    st.sampled_from([5, 10, 24, 96]),
+    st.sampled_from(["", "+me", "-me", "+gfx", "+me.all"]),
+)
+
+
+@given(
+    st.sets(
+        st.tuples(st.lists(WORDS, min_size=1, max_size=12).map(tuple), st.just("") | PROFILES), min_size=2, max_size=20
+    )
+)
+def test_names_that_have_to_be_cut_stay_apart(names):
+    drivers = ["NVIDIA " + " ".join(words) + (f" MIG {profile}" if profile else "") for words, profile in names]
+    whole = {re.sub("[^a-z0-9]+", "-", name.lower().replace("+", " plus ")).replace("-mig-", "-") for name in drivers}
+    assert len(set(map(gpus.model_of, drivers))) == len(whole)
+    for name, (_, profile) in zip(drivers, names, strict=True):
+        end = re.sub("[^a-z0-9]+", "-", profile.replace("+", " plus "))
+        assert gpus.model_of(name).endswith(end), "a profile is never cut"
+
+
+def test_a_row_names_its_card_by_the_driver_and_perhaps_by_its_capability():
+    assert gpus.is_named("a100", "pretended NVIDIA A100-SXM4-40GB")
+    assert gpus.is_named("unnamed-sm90", "NVIDIA")
+    assert not gpus.is_named("a100-sm80", "NVIDIA H100 PCIe")
+
+
+# --- Cards that are not alike ---------------------------------------------------------------------------------------
+H100S = Host(
+    (
+        Device("NVIDIA H100 PCIe", "GPU-0", 80, capability=(9, 0)),
+        *(Device("NVIDIA H100 80GB HBM3", f"GPU-{number}", 80, capability=(9, 0)) for number in (1, 2)),
+    ),
+    (580, 65),
+)
+SLICES = Host(
+    (
+        Device("NVIDIA H100 80GB HBM3", "GPU-0", mig=True, others=1),
+        *(Device("NVIDIA H100 80GB HBM3 MIG 3g.40gb", f"MIG-{number}", others=number) for number in (0, 1)),
+    ),
+    (580, 65),
+)
+
+
+def test_one_cell_has_gpus_of_one_board():
+    assert (H100S.most_together("h100"), len(H100S.of_model("h100"))) == (2, 3)
+    assert [device.uuid for device in H100S.alike("h100", 2)] == ["GPU-1", "GPU-2"]
+    assert machine_reason("cuda12", "h100", H100S, 2) is None
+    said = "3 × H100 on this machine, at most 2 with the same board and memory, 3 are needed"
+    assert machine_reason("cuda12", "h100", H100S, 3) == said
+
+
+def test_unlike_boards_of_a_model_are_one_line_with_both_and_a_word_of_caution():
+    cards, caution = found_on(H100S)
+    said = "1 × NVIDIA H100 PCIe and 2 × NVIDIA H100 80GB HBM3 (h100), driver 580.65"
+    assert (cards.kind, cards.line, cards.model) == (Kind.CARDS, said, "h100")
+    assert (caution.kind, "gpu_name of its row tells which" in caution.line) == (Kind.BOARDS, True)
+    same_name = Host(tuple(Device("NVIDIA A100", f"GPU-{size}", size * 2**30) for size in (40, 80)), (580,))
+    assert described(same_name)[0].startswith("1 × NVIDIA A100 with 40 GiB and 1 × NVIDIA A100 with 80 GiB (a100)")
+
+
+def test_a_program_sees_one_slice_however_many_there_are():
+    assert machine_reason("cuda12", "h100-3g-40gb", SLICES, 1) is None
+    said = "a CUDA program sees one slice of MIG, 2 GPUs are needed"
+    assert machine_reason("cuda12", "h100-3g-40gb", SLICES, 2) == said
+
+
+def test_whoever_is_on_a_slice_is_not_counted_on_its_gpu_again():
+    assert described(SLICES)[-1] == "somebody else's processes are on 1 of them"
+
+
+def test_cards_that_share_a_name_and_not_their_capability_are_two_models():
+    host = Host(
+        tuple(Device(name, name, capability=one) for name, one in (("NVIDIA", (3, 7)), ("Generation", (9, 0)))), (580,)
+    )
+    assert host.models == ("unnamed-sm37", "unnamed-sm90")
+    assert [host.capability_of(model) for model in host.models] == [(3, 7), (9, 0)]
+    assert [device.name for device in host.of_model("unnamed-sm90")] == ["Generation"]
+    said = "Unnamed may be any of these on this machine: unnamed-sm37, unnamed-sm90"
+    assert machine_reason("cuda12", "unnamed", host) == said
+    apart = together([Host((device,), (580,)) for device in host.devices])
+    assert [found.model for found in found_on(apart)] == list(host.models)
+    assert [machine_reason("cuda12", model, apart) for model in host.models] == [None, None]
+
+
+UNTOUCHED = "1 × NVIDIA A100-SXM4-80GB divided by MIG without slices: 'nvidia-smi mig -cgi PROFILE -C' makes them"
+
+
+def test_a_divided_card_without_slices_is_told_of():
+    assert described(DIVIDED) == [UNTOUCHED]
+    by_parent = Device("NVIDIA A100-SXM4-80GB MIG 1g.10gb", "MIG-1", parent="GPU-2")
+    two = Host((*DIVIDED.devices, Device("NVIDIA A100-SXM4-80GB", "GPU-2", mig=True), by_parent), (580, 65))
+    assert described(two)[-1] == UNTOUCHED
+    by_name = Device("NVIDIA A100-SXM4-80GB MIG 1g.10gb", "MIG-1")
+    assert len(described(Host((*DIVIDED.devices, by_name), (580, 65)))) == 1
+
+
+def test_a_driver_without_a_card_is_not_called_no_driver():
+    said = "no GPU on this machine: driver 580.65 is there, but it shows none"
+    assert machine_reason("cuda12", "a100", Host((), (580, 65))) == said
+
+
+def test_of_several_machines_the_busy_ones_are_counted():
+    busy = Host((Device("Tesla V100", "GPU-1", others=2),), (470,))
+    lines = [found.line for found in found_on(together([busy, busy, GPULESS]))]
+    assert lines == [
+        "2 × 1 × Tesla V100 (v100), driver 470",
+        "somebody else's processes are on 1 of them (on 2 nodes)",
+        "no GPU: no NVIDIA driver on this machine",
+    ]
+
+
 OLD, GPULESS = Host((Device("Tesla V100", "GPU-3"),), (340,)), Host()
 
 
@@ -121,34 +242,3 @@ def test_of_several_machines_one_that_can_is_enough(nodes, reason):
 def test_machines_that_pretend_are_not_mixed_with_others():
     with pytest.raises(GpuError, match="pretend"):
         together([V100, Host((Device("Tesla V100", "GPU-pretended-0"),), (470,))])
-
-
-MACHINE = {"driver": "535.5", "gpus": [{"name": "Tesla V100-SXM2-16GB", "uuid": "GPU-pretended-0", "memory": 2**34}]}
-
-
-def test_a_machine_can_be_pretended(tmp_path, monkeypatch):
-    path = tmp_path / "host.json"
-    path.write_text(json.dumps(MACHINE))
-    monkeypatch.setenv("ROSETTA_HOST", str(path))
-    host = pretended_host()
-    assert host.pretended
-    assert [gpu.uuid for gpu in host.of_model("v100")] == ["GPU-pretended-0"]
-    assert host.of_model("v100")[0].memory == 2**34
-
-
-@pytest.mark.parametrize(
-    ("machine", "said"),
-    [
-        ({**MACHINE, "gpus": [{"name": "Tesla V100", "uuid": "GPU-1"}]}, "as if it were real"),
-        ({**MACHINE, "gpus": MACHINE["gpus"] * 2}, "names a GPU twice"),
-        ({**MACHINE, "gpus": [{"name": "Tesla V100"}]}, "describes no machine"),
-        ({**MACHINE, "gpus": [{**MACHINE["gpus"][0], "capability": "7.0"}]}, "describes no machine"),
-        ([], "describes no machine"),
-    ],
-)
-def test_nobody_takes_a_pretended_gpu_for_a_real_one(machine, said, tmp_path, monkeypatch):
-    path = tmp_path / "host.json"
-    path.write_text(json.dumps(machine))
-    monkeypatch.setenv("ROSETTA_HOST", str(path))
-    with pytest.raises(GpuError, match=said):
-        pretended_host()

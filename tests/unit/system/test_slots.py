@@ -83,6 +83,19 @@ def test_what_ran_on_a_pretended_gpu_is_marked():
         assert marked.environment.cpu.startswith("pretended GPU")
 
 
+def test_several_gpus_of_a_cell_are_of_one_board():
+    names = ["NVIDIA H100 PCIe", "NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3"]
+    host = Host(tuple(Device(name, f"GPU-{number}") for number, name in enumerate(names)), (580,))
+    ours, others = Slots(host, ["h100"], 0), Slots(host, ["h100"], 0)
+    one = others.take("h100")
+    assert [gpu.uuid for gpu in one.gpus] == ["GPU-0"]
+    both = ours.take("h100", 2)
+    assert [gpu.uuid for gpu in both.gpus] == ["GPU-1", "GPU-2"]
+    others.give_back(one, "h100")
+    assert Slots(host, ["h100"], 0).take("h100", 2) is None
+    assert others.take("h100").gpus == one.gpus
+
+
 def test_a_cell_has_all_its_gpus_or_none():
     ours, others = Slots(HOST, ["v100"], 0), Slots(HOST, ["v100"], 0)
     one = others.take("v100")

@@ -56,6 +56,54 @@ UPDATE = "optimizer.update(model, gradients)"
 SCORES = "network.scores(model, x if x.dtype == np.int32 else x.astype(np.float64), layouts)"
 END = "cell.run(cell.data(), predict, train_step, weights=layouts)"
 
+RESIDENT = """
+optimizer = network.Optimiser(params, layouts)
+there = dict()
+
+
+def upload(arrays):
+    there.update(x=arrays.x_train.copy(), y=arrays.y_train.copy())
+
+
+def step(indices):
+    global calls
+    calls += 1
+    loss, gradients = network.gradients(model, there["x"][indices], there["y"][indices], layouts)
+    {update}
+    return loss
+
+
+def train_indices(order):
+    return {losses}
+
+
+def predict(x):
+    return {scores}
+
+
+cell.layout = "words"
+with cell.compiling("NumPy"):
+    pass
+cell.run(cell.data(), predict, upload=upload, train_indices=train_indices, weights=layouts)
+"""
+LOSSES = "np.array([step(indices) for indices in order])"
+
+RESIDENT_IMAGES = """
+there, kept = dict(), dict()
+
+
+def upload(arrays):
+    there["x"] = arrays.x_test.astype(np.float64)
+
+
+def predict_indices(order):
+    return {features}
+
+
+cell.run(cell.data(), upload=upload, predict_indices=predict_indices, weights=layouts)
+"""
+INDEXED = "np.concatenate([network.scores(model, there['x'][indices]) for indices in order])"
+
 PREDICTED = """
 data = cell.data()
 kept = dict()
@@ -86,10 +134,12 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 """What makes a workload small enough for NumPy."""
 
 
-def folder(path: Path, workload: str, more: Mapping[str, Any] | None = None, **changes: str) -> Path:
-    """The harness with the script of the library "numpy"; ``changes`` replace update, scores, end or features.
+def folder(
+    path: Path, workload: str, more: Mapping[str, Any] | None = None, resident: bool = False, **changes: str
+) -> Path:
+    """The harness with the script of the library "numpy"; ``changes`` replace update, scores, end, losses or features.
 
-    ``more`` are parameters of the workload.
+    ``more`` are parameters of the workload. A ``resident`` script takes the data set once, and batches by indices.
     """
     source = ROOT / "workloads"
     for name in ("harness", "reference"):
@@ -99,8 +149,10 @@ def folder(path: Path, workload: str, more: Mapping[str, Any] | None = None, **c
     params[workload]["weights_sha256"] = digest(workload, params[workload])
     (path / "params.json").write_text(json.dumps(params))
     (path / workload).mkdir()
-    body = PREDICTED if workload == "resnet50" else TRAINED
-    parts = {"update": UPDATE, "scores": SCORES, "end": END, "features": FEATURES, **changes}
+    bodies = (TRAINED, RESIDENT) if workload != "resnet50" else (PREDICTED, RESIDENT_IMAGES)
+    body = bodies[resident]
+    parts = {"update": UPDATE, "scores": SCORES, "end": END, "losses": LOSSES}
+    parts |= {"features": INDEXED if resident else FEATURES, **changes}
     text = START.format(workload=workload)
     for name, code in parts.items():
         body = body.replace(f"{{{name}}}", code)

@@ -1,6 +1,7 @@
 """Runs that say what they did not do are refused: whole runs of the harness with a library in NumPy."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ def run(tmp_path):
     """Run the NumPy library; returns the document, or the last line of what it said."""
 
     def run(workload, more=None, *words, **changes):
+        shutil.rmtree(tmp_path, ignore_errors=True)
         folder = numpy_library.folder(tmp_path / "workloads", workload, more, **changes)
         (tmp_path / "results").mkdir()
         variables = {**os.environ, "PYTHONPATH": str(folder), "ROSETTA_PLATFORM": "cpu"}
@@ -50,6 +52,25 @@ def test_an_honest_run_says_what_was_checked(run):
     assert document.seconds == pytest.approx(sum(document.epoch_seconds))
 
 
+def test_each_epoch_is_tested_while_the_clock_stands_still(run):
+    slow = f"(time.sleep(0.05), {numpy_library.SCORES})[1]"
+    document = run("rnn", None, "--epochs", "3", scores=slow, end="import time\n" + numpy_library.END)
+    assert len(document.epoch_qualities) == 3
+    assert document.epoch_qualities[-1] == document.quality
+    batches = document.samples_tested // 8
+    assert document.phases["evaluate"] >= 3 * batches * 0.05
+    assert document.phases["train"] < batches * 0.05
+
+
+def test_what_is_compiled_ahead_of_the_first_step_counts_all_the_same(run):
+    ahead = "import time\nwith cell.compiling('C++'):\n    time.sleep(0.3)\n"
+    document = run("rnn", None, "--epochs", "2", end=ahead + numpy_library.END)
+    assert (document.compiled, document.compile_seconds >= 0.3) == ("C++", True)
+    assert document.seconds == pytest.approx(sum(document.epoch_seconds) + document.compile_seconds)
+    others = sum(document.epoch_seconds) - document.phases["first_step"]
+    assert document.seconds_warm == pytest.approx(others * document.steps / (document.steps - 1))
+
+
 WHOLE = "cell.run(cell.data(), predict, train_epoch=lambda x, y: np.mean([train_step(x[i:i+8], y[i:i+8]) for i in {}]))"
 EVERY_BATCH = WHOLE.format("range(0, len(x), 8)").replace("predict,", "predict, weights=layouts,")
 NO_BATCH = EVERY_BATCH.replace("range(0, len(x), 8)", "[0]")
@@ -79,16 +100,6 @@ def test_a_run_that_did_not_do_what_it_says_is_refused(run, changes, complaint):
     assert said.startswith(f"this run is worth nothing: {complaint}"), said
 
 
-def test_dropout_has_to_be_on_in_training(run, tmp_path):
-    said = run("rnn", {"dropout": [0.5]}, "--epochs", "2")
-    assert said == "this run is worth nothing: it trained without dropout"
-
-
-def test_dropout_that_is_on_is_seen(run):
-    document = run("rnn", {"dropout": [0.5]}, "--epochs", "2", update=f"{numpy_library.UPDATE}; loss *= random.rand()")
-    assert document.checks.dropout is True
-
-
 @pytest.mark.parametrize(
     ("features", "agreement"),
     [
@@ -100,6 +111,65 @@ def test_dropout_that_is_on_is_seen(run):
 def test_features_are_compared_where_nobody_can_foresee(run, features, agreement):
     document = run("resnet50", None, "--samples", "40", features=features)
     assert document.quality == agreement if agreement == 1 else document.quality <= agreement
+
+
+def test_a_data_set_on_the_device_is_trained_on_in_the_same_order_with_the_same_checks(run):
+    step_by_step, resident = run("rnn", None, "--epochs", "2"), run("rnn", None, "--epochs", "2", resident=True)
+    assert resident.epoch_losses == pytest.approx(step_by_step.epoch_losses, rel=1e-12)
+    assert resident.quality == step_by_step.quality
+    assert resident.checks.steps_moved == resident.checks.steps_watched == checks.WATCHED
+    told = (resident.contract, resident.input, resident.layout, resident.compiled, step_by_step.input)
+    assert told == (2, "device", "words", "NumPy", "host")
+    assert resident.compile_seconds >= 0
+    parts = (resident.phases["upload"], resident.compile_seconds, *resident.epoch_seconds)
+    assert resident.seconds == pytest.approx(sum(parts))
+
+
+def test_parity_runs_through_the_same_call_on_samples_in_another_order(run):
+    document = run("rnn", None, "--parity", resident=True)
+    assert max(document.parity.values()) < 1e-6
+    in_place = "np.array([step(np.arange(8) + 8 * n) for n in range(len(order))])"  # whatever indices are given
+    wrong = run("rnn", None, "--parity", resident=True, losses=in_place)
+    assert wrong.quality < 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"update": "calls % 4 or optimizer.update(model, gradients)"}, "this run is worth nothing: the weights moved"),
+        ({"scores": f"{numpy_library.SCORES} * 1.5"}, "this run is worth nothing: its scores are not those"),
+        ({"losses": "np.array([step(order[0])])"}, "losses of the shape (1,) came back of "),
+        ({"losses": f"{numpy_library.LOSSES}.mean()"}, "losses of the shape () came back of "),
+        ({"losses": f"{numpy_library.LOSSES} / 0"}, "the loss became inf in step 1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide")
+def test_a_run_on_a_resident_data_set_is_refused_as_well(run, changes, complaint):
+    said = run("rnn", None, "--epochs", "2", resident=True, **changes)
+    assert said.startswith(complaint), said
+
+
+@pytest.mark.parametrize(
+    ("features", "agreement"),
+    [
+        (numpy_library.INDEXED, 1.0),
+        (f"kept.setdefault('first', {numpy_library.INDEXED})", 0.5),  # what the warm-up gave
+        (numpy_library.INDEXED.replace("in order", "in np.sort(order.ravel()).reshape(order.shape)"), 0.5),
+    ],
+)
+def test_images_on_the_device_are_asked_for_by_chance(run, features, agreement):
+    document = run("resnet50", None, "--samples", "40", resident=True, features=features)
+    assert document.quality == agreement if agreement == 1 else document.quality <= agreement
+    assert document.input == "device"
+    assert document.phases["upload"] > 0
+
+
+def test_watched_steps_are_pieces_of_their_own():
+    watching = checks.Checks(None, "rnn", None, "fp32")
+    watching._watched = {3, 4, 12}
+    assert watching.pieces(0, 10) == [(0, 3), (3, 4), (4, 5), (5, 10)]
+    assert watching.pieces(10, 10) == [(0, 2), (2, 3), (3, 10)]
+    assert watching.pieces(20, 10) == [(0, 10)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 40])

@@ -36,10 +36,14 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def seen(library, tmp_path):
-    """What ``python -m harness.visible_gpus`` prints on a machine, in a Python without packages."""
+    """What ``python -m harness.visible_gpus`` prints on a machine, in a Python without packages.
 
-    def seen(told, wanted="all"):
-        (tmp_path / "machine").write_text(hook.described(json.loads(json.dumps(told)), wanted))
+    The device with this ``uuid`` has a ``fault`` of nvml.c.
+    """
+
+    def seen(told, wanted="all", uuid="", fault=""):
+        text = hook.described(json.loads(json.dumps(told)), wanted)
+        (tmp_path / "machine").write_text(text.replace(f"uuid {uuid}\n", f"uuid {uuid}\n{fault}\n"))
         variables = {
             **os.environ,
             "LD_LIBRARY_PATH": str(library(told["driver"])),
@@ -121,6 +125,30 @@ def test_slices_are_devices_of_their_own_behind_their_gpu(seen):
         assert each["energy"] is None  # its neighbours' is in it
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("fault 15", "nvmlDeviceGetHandleByIndex_v2: GPU is lost"),
+        ("fault 4", "nvmlDeviceGetHandleByIndex_v2: Insufficient Permissions"),
+        ("nameless 15", "nvmlDeviceGetName: GPU is lost"),
+    ],
+)
+def test_a_gpu_that_is_lost_hides_none_of_the_others(seen, fault, reason):
+    told = machine("535.104.05", "12.2", *(gpu("a100", number) for number in range(3)))
+    found = seen(told, uuid="GPU-pretended-a100-1", fault=fault)
+    assert [(each["uuid"], each["index"]) for each in found["gpus"]] == [
+        ("GPU-pretended-a100-0", 0),
+        ("GPU-pretended-a100-2", 2),
+    ]
+    assert found["unreadable"] == [{"index": 1, "reason": reason}]
+
+
+def test_a_slice_that_is_lost_is_told_with_the_number_of_its_gpu(seen):  # slices have every second number here
+    found = seen(MACHINES["a100-slices"], uuid="MIG-pretended-a100-40gb-0-1", fault="nameless 15")
+    assert [each["mig"] for each in found["gpus"]] == ["divided", "slice", "slice"]
+    assert found["unreadable"] == [{"index": 0, "reason": "slice 2: nvmlDeviceGetName: GPU is lost"}]
+
+
 def test_what_throttles_a_card_is_named_and_idleness_is_not(seen):
     (card,) = seen(MACHINES["throttled"])["gpus"]
     assert card["throttled"] == ["power cap", "thermal, by the hardware"]
@@ -163,7 +191,9 @@ def test_without_a_driver_the_reason_is_said(tmp_path):
     done = subprocess.run(command, cwd=ROOT / "workloads", env=variables, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     if found["driver"] is None:  # a developer's machine may have one
-        assert found == {"driver": None, "cuda": None, "gpus": [], "reason": "no driver: libnvidia-ml.so.1 not found"}
+        reason = "no driver: libnvidia-ml.so.1 not found"
+        processor = os.uname().machine
+        assert found == {"driver": None, "cuda": None, "gpus": [], "reason": reason, "architecture": processor}
 
 
 def test_a_driver_that_does_not_answer_says_why(library, tmp_path):

@@ -6,6 +6,20 @@ FROM python:3.11-slim-bookworm AS chainer-cuda11
 # The time that all files of all layers have, and the image itself: two builds give one digest.
 ARG SOURCE_DATE_EPOCH=1577836800
 
+# Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+    . /fixed-times.sh \
+ && . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/* \
+ && fix_times
+
 RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
     . /fixed-times.sh \
  && groupadd --gid 10001 rosetta \

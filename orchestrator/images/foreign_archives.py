@@ -1,8 +1,8 @@
-"""Archives of images from others: read once, into a copy of our own, and written anew from what was read.
+"""Image archives from others: read once into a private copy, and rewritten from what was read.
 
-Two programs that read the same archive need not see the same in it: which of two members with one name counts, what
-./manifest.json is, whether "repotags" is "RepoTags". So the engine never sees the archive, only one of ours that has
-one image under one name.
+Two programs may read the same archive differently: which of two members with one name counts, what ./manifest.json
+is, whether "repotags" is "RepoTags". So the engine never sees the archive, only one of ours that has one image under
+one name.
 """
 
 import hashlib
@@ -33,15 +33,15 @@ MAKE = "Make it with 'rosetta images save'."
 TAG = re.compile(
     r"rosetta/(?!(?:orchestrator|probe|labelled|keeper):)[a-z0-9]+(?:[._-]+[a-z0-9]+)*:[A-Za-z0-9_][\w.-]{0,127}", re.A
 )
-"""Images that can be loaded: of frameworks. What runs with the engine's socket, or is built on, is none of them."""
+"""Images that may be loaded: those of frameworks, but none that runs with the engine's socket or is a base."""
 
 KEYS = {"Config", "RepoTags", "Layers", "LayerSources", "Parent"}
-"""What an engine writes about an image."""
+"""The keys that engines write about an image in manifest.json."""
 
 
 @dataclass(frozen=True)
 class Archived:
-    """An image in a copy that nobody else can change: its one ``tag``, its configuration, and where its layers lie."""
+    """An image in a copy that nobody else can change: its one ``tag``, its configuration, and its layers' members."""
 
     tag: str
     config: bytes
@@ -51,11 +51,11 @@ class Archived:
 
     @property
     def id(self) -> str:
-        """What the engine calls it: the sum of its configuration."""
+        """The engine's id for it: the checksum of its configuration."""
         return f"sha256:{hashlib.sha256(self.config).hexdigest()}"
 
     def pieces(self) -> Iterator[bytes]:
-        """An archive of this image and nothing else, as engines of every age take it."""
+        """Yield an archive of only this image, in the format that engines of every age accept."""
         name = f"{self.id.removeprefix('sha256:')}.json"
         layers = [f"{number:03d}/layer.tar" for number in range(len(self.layers))]
         yield from packed(name, len(self.config), io.BytesIO(self.config))
@@ -69,7 +69,7 @@ class Archived:
 
 
 def packed(name: str, size: int, content: IO[bytes]) -> Iterator[bytes]:
-    """One file of an archive, piece by piece."""
+    """Yield one file of an archive in chunks."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
     yield member.tobuf(tarfile.GNU_FORMAT)
@@ -80,7 +80,7 @@ def packed(name: str, size: int, content: IO[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def opened(path: Path, digest: str) -> Iterator[Archived]:
-    """The image in an archive that has this sha256; raises ResultError for anything else, DiskError without room."""
+    """Yield the image in an archive with this sha256; raises ResultError for anything else, DiskError without room."""
     with tempfile.TemporaryFile() as copy:
         found = copied(path, copy)
         if found != digest:
@@ -144,7 +144,7 @@ def image_in(archive: tarfile.TarFile) -> Archived:
 
 
 def members_of(archive: tarfile.TarFile) -> Mapping[str, tarfile.TarInfo]:
-    """The files of an archive by their names, of which each means one file whoever reads it; raises ValueError."""
+    """Return the files of an archive by names that are unambiguous for every reader; raises ValueError."""
     members: dict[str, tarfile.TarInfo] = {}
     for number, member in enumerate(archive):
         if number >= MOST_MEMBERS:
@@ -161,19 +161,19 @@ def members_of(archive: tarfile.TarFile) -> Mapping[str, tarfile.TarInfo]:
 
 
 def parsed(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
-    """A JSON file of an archive, in which no key comes twice in any case; raises ValueError."""
+    """Parse a JSON file of an archive, whose keys must differ even if case is ignored; raises ValueError."""
     return json.loads(content_of(archive, member), object_pairs_hook=once)
 
 
 def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object each of whose keys means the same to readers that heed case and to those that don't."""
+    """Return a JSON object whose keys are the same to case-sensitive and case-insensitive readers."""
     if len({key.lower() for key, _ in pairs}) < len(pairs):
         raise ValueError(f"a key comes twice among {sorted(key for key, _ in pairs)}")
     return dict(pairs)
 
 
 def content_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """A small file of an archive; raises ValueError for one that is none."""
+    """Return the content of a small file of an archive; raises ValueError for a larger one or what is no file."""
     content = archive.extractfile(member) if member.size <= LARGEST_JSON else None
     if content is None:
         raise ValueError(f"{member.name} is no file of a usual size")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import ResultError
-from orchestrator.publish import foreign_archives
+from orchestrator.images import foreign_archives
 
 TAG, STRANGER = "rosetta/x:1-cpu", "python:3.11-slim-bookworm"
 LAYER = b"\0" * 10240

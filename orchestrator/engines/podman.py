@@ -1,0 +1,186 @@
+"""Podman, also rootless, over Docker's API at a socket that is given or opened here; builds use its own command."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.engines import podman_images, probe, results_volume
+from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock
+from orchestrator.engines.docker import CLAIM, DockerEngine
+from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, VENDOR
+from orchestrator.engines.protocol import Task
+from orchestrator.errors import EngineError
+from orchestrator.images.architectures import Scan, scan_in
+from orchestrator.images.image import Image, every_image
+from orchestrator.system.host import Host
+from orchestrator.system.slots import MEMORY
+
+CONTROLLERS: Mapping[str, tuple[str, ...]] = {
+    "memory": ("mem_limit", "memswap_limit"),
+    "pids": ("pids_limit",),
+    "cpuset": ("cpuset_cpus",),
+}
+"""The options of ``isolation`` that need each cgroup controller; a rootless user has only those delegated to him."""
+
+DEVICE_LISTS = (Path("/etc/cdi"), Path("/var/run/cdi"))
+"""Folders in which engines look for device lists (CDI)."""
+
+OPENED = ("/run", "/var/tmp")
+"""Paths that Podman makes writable without a limit in a container with a read-only root, unless mounted over."""
+
+ULIMITS = (
+    f"fsize={LARGEST_FILE}:{LARGEST_FILE}",
+    f"nproc={MOST_PROCESSES}:{MOST_PROCESSES}",
+    f"data={MEMORY}:{MEMORY}",
+)
+"""Ulimits for all processes of a service of ours: Podman 5.4 takes none over Docker's API."""
+
+PATIENCE = 20.0
+"""Timeout in seconds for our socket to answer."""
+
+
+class PodmanEngine(DockerEngine):
+    """A Podman engine, this user's or the one that ``CONTAINER_HOST`` names."""
+
+    name = "podman"
+    told_within = 5  # it reports a kill only when that is over
+
+    def __init__(self) -> None:
+        super().__init__(podman_images.supplied, Connection(engine_variables()))
+        self._cdi = True
+
+    @property
+    def version(self) -> str:
+        """The engine's version, and whether it is rootless."""
+        return f"Podman {self.api.version()['Version']}{', rootless' if self._info['security']['rootless'] else ''}"
+
+    @cached_property
+    def _info(self) -> Mapping[str, Any]:
+        """Podman's information about its machine, part of which Docker's API lacks."""
+        untyped: Any = self.api
+        try:
+            response = untyped.get(f"{untyped.base_url}/v4.0.0/libpod/info", timeout=untyped.timeout)
+            response.raise_for_status()
+            return dict(response.json()["host"])
+        except UNREACHABLE as error:
+            raise EngineError("The Podman engine does not answer.", explain(error), "Start it again.") from None
+
+    @cached_property
+    def _lacking(self) -> tuple[str, ...]:
+        """The cgroup controllers that are not delegated to this user."""
+        there = self._info["cgroupControllers"] if self._info["security"]["rootless"] else CONTROLLERS
+        return tuple(name for name in CONTROLLERS if name not in (there or ()))
+
+    @property
+    def limits(self) -> str:  # type: ignore[override]
+        """How the cell's resource limits are enforced, as recorded in rows."""
+        ours = "not held" if os.environ.get("CONTAINER_HOST") else ""
+        instead = {"cpuset": "not held", "memory": ours or "that of the machine", "pids": ours or "limit of the user"}
+        names = {"cpuset": "cores", "memory": "memory", "pids": "processes"}
+        held = {names[one]: instead[one] if one in self._lacking else "control group" for one in names}
+        return "; ".join(f"{what}: {how}" for what, how in held.items())
+
+    @cached_property
+    def _machine(self) -> Host:
+        if not self.connection.is_local:
+            return Host(lacks="only a Podman of this machine can be asked for GPUs")
+        host = probe.of_this_process()
+        unnamed = [device.uuid for device in host.devices if f"{VENDOR}{device.uuid}" not in listed_devices()]
+        return Host(lacks="the engine's device list (CDI) does not name its GPUs by UUID") if unnamed else host
+
+    @cached_property
+    def _built_on(self) -> Mapping[str, str]:
+        return podman_images.built_on(self.api, every_image())
+
+    def machine_code(self, image: Image) -> Scan | None:
+        """Return the scan in the label of a loaded archive; images that Podman builds are not scanned."""
+        there = podman_images.inspected(self.api, [image.tag]).get(image.tag)
+        return scan_in(there) if there else None
+
+    @contextmanager
+    def _results(self, owned: Mapping[str, str]) -> Iterator[str]:
+        with ExitStack() as stack:
+            mount = stack.enter_context(results_volume.named(self.api, owned))
+            yield stack.enter_context(results_volume.held(self.api, {"rosetta": "keeper", **owned}, mount))
+
+    def _denied(self, task: Task) -> dict[str, Any]:
+        """Drop the options whose controllers are not delegated; our service's ulimits apply instead."""
+        lacking = {option for controller in self._lacking for option in CONTROLLERS[controller]}
+        denied = {name: value for name, value in super()._denied(task).items() if name not in lacking}
+        return {**denied, "tmpfs": {**denied["tmpfs"], **dict.fromkeys(OPENED, "size=1m,mode=755,notmpcopyup")}}
+
+    def _remove_orphans(self, task: Task) -> None:
+        """Remove orphaned containers as with Docker, then the results volumes, which have names with Podman."""
+        super()._remove_orphans(task)
+        if task.claim:
+            for volume in self.api.volumes(filters={"label": f"{CLAIM}={task.claim}"})["Volumes"] or []:
+                with suppress(*UNREACHABLE):
+                    self.api.remove_volume(volume["Name"], force=True)
+
+
+def engine_variables() -> dict[str, str]:
+    """Return this process's environment with DOCKER_HOST set to the Podman to use; raises EngineError.
+
+    That is ``CONTAINER_HOST``, else a socket opened here.
+    """
+    rest = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+    return {**rest, "DOCKER_HOST": os.environ.get("CONTAINER_HOST") or f"unix://{opened_socket()}"}
+
+
+def opened_socket() -> Path:
+    """Open a Podman socket that lasts as long as this process; raises EngineError if Podman does not open one."""
+    folder = Path(tempfile.mkdtemp(prefix="rosetta-podman-"))
+    socket, settings = folder / "podman.sock", folder / "containers.conf"
+    settings.write_text(f"[containers]\ndefault_ulimits = [{', '.join(map(repr, ULIMITS))}]\n", encoding="ascii")
+    try:
+        with (folder / "log").open("wb") as log:
+            # A session of its own: Ctrl-C is for the cells, which are ended through this socket.
+            service = subprocess.Popen(
+                ["podman", "system", "service", "--time=0", f"unix://{socket}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "CONTAINERS_CONF_OVERRIDE": str(settings)},
+            )
+    except OSError:
+        shutil.rmtree(folder)
+        raise EngineError("The command 'podman' is missing.", remedy="Install Podman 4 or newer.") from None
+    atexit.register(end, service, folder)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and service.poll() is None:
+        with suppress(OSError):
+            knock(f"unix://{socket}")
+            return socket
+        time.sleep(0.05)
+    said = (folder / "log").read_text(errors="replace").splitlines()
+    end(service, folder)
+    raise EngineError("Podman opens no socket.", said[-1][:300] if said else "It says nothing.", "Try 'podman info'.")
+
+
+def end(service: "subprocess.Popen[bytes]", folder: Path) -> None:
+    """Stop our service and remove its socket."""
+    service.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        service.wait(timeout=10)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def listed_devices() -> set[str]:
+    """Return the full names of all devices in this machine's CDI lists; unreadable files count as empty."""
+    names = set()
+    for path in (path for folder in DEVICE_LISTS for path in sorted(folder.glob("*.[jy][sa]*"))):
+        with suppress(OSError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+            told = yaml.safe_load(path.read_text(encoding="utf-8"))
+            names |= {f"{told['kind']}={device['name']}" for device in told["devices"]}
+    return names

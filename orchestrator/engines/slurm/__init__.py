@@ -1,0 +1,1 @@
+"""Run cells as jobs of Slurm, a cluster's own scheduler."""

@@ -1,0 +1,68 @@
+"""A site's settings for jobs: ``site.yaml``, a small file that a person writes once per cluster."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from orchestrator.cell.strict import Strict
+from orchestrator.errors import MatrixError
+from orchestrator.images.definitions import nearest
+from orchestrator.system import yaml_files
+
+FILE = "site.yaml"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/+-]*$", max_length=200)]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000)]
+Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,9}[KMGT]$")]
+Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(-[0-9]{1,2})?(:[0-9]{2}){0,2}$")]
+
+
+class Slurm(Strict):
+    """How jobs are requested; what is left out is up to the cluster, or taken from its nodes' hardware.
+
+    ``gres`` names the GPUs of a model as Slurm does (``gpu:a100``). ``cpus`` and ``memory`` are per GPU, or per cell
+    without GPU. ``driver`` is NVIDIA's, for when no node can be asked. ``lines`` are added to every job: those that
+    begin with #SBATCH to its options, others before the cell. At most ``most_jobs`` are queued at a time.
+    """
+
+    partitions: list[Name] = []
+    account: Name | None = None
+    qos: Name | None = None
+    constraint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.&|*()\[\]-]+$", max_length=500)] | None = None
+    time: Duration | None = None
+    cpus: Annotated[int, Field(ge=1, le=4096)] | None = None
+    memory: Size | None = None
+    gres: dict[Name, Name] = {}
+    modules: list[Name] = []
+    lines: list[Line] = []
+    driver: Annotated[str, StringConstraints(pattern=r"^\d{1,5}(\.\d{1,5}){0,3}$")] | None = None
+    most_jobs: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class Site(Strict):
+    """The whole file."""
+
+    slurm: Slurm = Slurm()
+
+
+def read(path: Path | None) -> Site:
+    """Read the named file, else the one in the current folder, else return the defaults.
+
+    Raises MatrixError, with the nearest key.
+    """
+    if path is None and not Path(FILE).is_file():
+        return Site()
+    path = path or Path(FILE)
+    content, _ = yaml_files.read(path, remedy="Name another with --site FILE.")
+    try:
+        return Site.model_validate(content or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        if first["type"] == "extra_forbidden":
+            known = Slurm.model_fields if len(first["loc"]) > 1 else Site.model_fields
+            raise MatrixError(f"{path}: {key}: unknown key.", remedy=nearest(str(first["loc"][-1]), known)) from None
+        raise MatrixError(
+            f"{path}: {key}: {first['msg']}.", remedy="docs/cluster-slurm.md explains every key."
+        ) from None

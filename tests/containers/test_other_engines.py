@@ -1,0 +1,229 @@
+"""Podman and Apptainer as an ordinary user of a node has them: what they deny a cell, and what qualities come out."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.engines.results_volume import MOST_FILES, SIZE
+from tests.containers.node import PYTHON, running_node
+from tests.containers.test_docker_engine import MANY
+from tests.unit.cell.test_contract import DOCUMENT
+
+pytestmark = pytest.mark.container
+
+BASE = "python:3.11-slim-bookworm"
+ENGINES = ("podman", "apptainer")
+SELECTED = ["--only", "{chainer-2018,pytorch}/rnn/cpu", "--profile", "try"]
+SHORT = ["--epochs", "1", "--samples", "256"]
+"""An old library and one of today."""
+
+MEMORY = 2**30
+
+ISOLATED = """
+import os, socket
+def refused(action):
+    try: action()
+    except OSError: return True
+    return False
+def takes(folder):
+    return not refused(lambda: open(os.path.join(folder, "x"), "w"))
+assert os.getuid() != 0
+assert refused(lambda: socket.create_connection(("1.1.1.1", 53), timeout=2))
+assert [name for _, name in socket.if_nameindex()] == ["lo"]
+assert refused(lambda: os.setuid(0)) and refused(lambda: os.chroot("/tmp"))
+assert not os.path.exists("/scratch") and not os.path.exists("/checkout") and os.listdir("/home") == []
+assert not any(word in name for name in os.environ for word in ("TOKEN", "SECRET", "PASSWORD")), os.environ
+status = open("/proc/self/status").read()
+assert "CapEff:\\t0000000000000000" in status and "NoNewPrivs:\\t1" in status
+assert len([name for name in os.listdir("/proc") if name.isdigit()]) < 10
+others = [name for name in os.listdir("/") if name not in ("proc", "sys")]
+folders = ["/"] + [folder for top in others for folder, _, _ in os.walk("/" + top)]
+print("writes to", sorted(folder for folder in folders if takes(folder)))
+"""
+
+FORKS = """
+import os, time
+children = 0
+while children < 4000:
+    try: child = os.fork()
+    except BlockingIOError: break
+    if child == 0: time.sleep(600)
+    children += 1
+print("forks refused after", children)
+"""
+
+FILLS = """
+import os
+def size(folder):
+    written = 0
+    try:
+        for number in range(100):
+            with open('%s/full%d' % (folder, number), 'wb') as file:
+                for _ in range(16): file.write(bytes(2**24)); written += 2**24
+    except OSError as error: pass
+    for name in os.listdir(folder):
+        if name.startswith('full'): os.remove(os.path.join(folder, name))
+    return written
+print('took', size('/tmp') // 2**20, size('/dev/shm') // 2**20)
+"""
+
+VALID = f"open('/results/a.json', 'w').write({json.dumps(DOCUMENT)!r})"
+EVENT = 'import time; print(\'{"event": "parity", "epoch": 1}\')'
+
+CELLS = {
+    "valid": (f"{EVENT}; {VALID}; sys.exit(3)", {}),
+    "isolated": (ISOLATED, {}),
+    "forks": (FORKS, {}),
+    "many": (MANY, {}),
+    "fills": (FILLS, {"memory": 4 * MEMORY}),
+    "eats": ("a = [bytearray(2**20) for _ in range(2000)]", {"memory": MEMORY}),
+    "late": ("import time; time.sleep(600)", {"deadline": 2.0}),
+    "killed": (f"{EVENT}; time.sleep(600) # kill me", {}),
+    "stopped": (f"{EVENT}; time.sleep(600) # stop me", {}),
+    "kills itself": ("import os; os.kill(os.getpid(), 9)", {}),
+    "link": ("import os; os.symlink('/etc/passwd', '/results/a.json')", {}),
+    "pipe": ("import os; os.mkfifo('/results/a.json')", {}),
+    "two": ("[open('/results/%s.json' % name, 'w').write('{}') for name in 'ab']", {}),
+    "holes": ("open('/results/a.json', 'w').truncate(2**28)", {}),
+    "cores": ("import os; print('cores', sorted(os.sched_getaffinity(0)))", {"cores": [0]}),
+}
+"""Code of hostile cells by a name, and what their tasks say beside it."""
+
+
+def rosetta(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    command = [str(Path(sys.executable).parent / "rosetta"), *words]
+    return subprocess.run(command, cwd=cwd, env=os.environ, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def docker_run(engine, tmp_path_factory):
+    """The rows of the selected cells by Docker, on this machine."""
+    folder = tmp_path_factory.mktemp("docker")
+    done = rosetta("run", *SELECTED, *SHORT, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return pq.read_table(folder / "results" / "merged.parquet").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def node(engine, tmp_path_factory):
+    """A node with archives of the images, and of one whose entry point runs the code that it is given."""
+    folder = tmp_path_factory.mktemp("node")
+    images, source = folder / "images", folder / "probe"
+    for words in (["build"], ["images", "save", "--output", "images"]):
+        done = rosetta(*words, *SELECTED[:2], cwd=folder)
+        assert done.returncode == 0, done.stderr
+    source.mkdir()
+    (source / "probe.py").write_text("import sys\nexec(sys.argv[1])\n")
+    (source / "Dockerfile").write_text(
+        f"FROM {BASE}\nRUN useradd --uid 10001 rosetta && mkdir /results /data /workloads && chown rosetta /results\n"
+        'COPY probe.py /\nENTRYPOINT ["python", "-u", "/probe.py"]\n'
+    )
+    tag = "rosetta/probe:node"
+    subprocess.run(["docker", "build", "--quiet", "--tag", tag, str(source)], check=True, capture_output=True)
+    subprocess.run(["docker", "save", "--output", str(images / "probe"), tag], check=True)
+    for path in images.iterdir():
+        path.chmod(0o644)
+    with running_node(images) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def ended(node, request):
+    """How each of the hostile cells ended, by its name, under one of the engines."""
+    words = [PYTHON, "/checkout/tests/containers/cells_on_node.py", request.param, "/images/probe"]
+    secret = {"ROSETTA_TOKEN": "x", "APPTAINERENV_SECRET": "x", "SINGULARITYENV_PASSWORD": "x"}
+    done = node.run(*words, stdin=json.dumps(list(CELLS.values())), **secret)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert request.param in told["version"].lower()
+    return {"engine": request.param, **dict(zip(CELLS, told["ended"], strict=True))}
+
+
+def test_a_document_and_events_come_back_whatever_the_exit_code(ended):
+    assert (ended["valid"]["status"], ended["valid"]["quality"]) == ("ok", DOCUMENT["quality"])
+    assert len(ended["valid"]["events"]) == 1
+
+
+def test_a_cell_has_no_network_no_root_no_home_and_few_places_to_write_to(ended):
+    places = {
+        "podman": "['/dev/mqueue', '/dev/shm', '/results', '/tmp']",
+        "apptainer": "['/dev', '/dev/mqueue', '/dev/shm', '/results', '/tmp', '/var/tmp']",
+    }
+    assert f"writes to {places[ended['engine']]}" in ended["isolated"]["log"], ended["isolated"]
+
+
+def test_what_a_cell_writes_to_is_bounded(ended):
+    (left,) = (line.split() for line in ended["many"]["log"].splitlines() if line.startswith("left"))
+    assert int(left[1]) <= MOST_FILES
+    assert 0 < int(left[2]) <= SIZE
+    (took,) = (line.split() for line in ended["fills"]["log"].splitlines() if line.startswith("took"))
+    assert 1024 <= int(took[1]) <= 2048
+    assert 512 <= int(took[2]) <= 1024 + 64
+
+
+def test_a_fork_bomb_stops_at_a_limit(ended):
+    (said,) = (line for line in ended["forks"]["log"].splitlines() if "forks refused after" in line)
+    assert 1000 < int(said.split()[-1]) < 2048
+
+
+def test_a_cell_that_eats_the_memory_ends_where_its_processes_are_held_and_a_row_says_where_not(ended):
+    if ended["engine"] == "apptainer":
+        assert ended["eats"]["status"] == "failed"
+        assert "MemoryError" in ended["eats"]["reason"]
+        assert "memory: limit of each process" in ended["eats"]["limits"]
+    else:
+        assert "memory: that of the machine" in ended["eats"]["limits"]
+
+
+def test_cores_are_held_by_apptainer_and_a_row_says_where_they_are_not(ended):
+    if ended["engine"] == "apptainer":
+        assert "cores [0]" in ended["cores"]["log"]
+        assert "cores: affinity" in ended["cores"]["limits"]
+    else:
+        assert "cores: not held" in ended["cores"]["limits"]
+
+
+def test_deadline_stop_and_a_kill_from_outside_are_told_apart_and_leave_nothing(ended):
+    assert ended["late"]["status"] == "timeout"
+    assert ended["killed"]["status"] == "host_lost"
+    assert ended["killed"]["reason"].endswith("SIGKILL")
+    assert ended["stopped"]["status"] == "host_lost"
+    assert ended["kills itself"]["status"] == "failed"
+    assert all(how["left"] == [] for name, how in ended.items() if name != "engine")
+
+
+@pytest.mark.parametrize("name", ["link", "pipe", "two", "holes"])
+def test_what_is_no_plain_single_document_is_refused(ended, name):
+    assert ended[name]["status"] == "failed"
+    assert ended[name]["quality"] is None
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_an_ordinary_user_gets_the_qualities_of_docker(docker_run, node, engine_name):
+    built = node.rosetta("build", "--engine", engine_name, *SELECTED)
+    assert built.returncode == 0, built.stderr
+    done = node.rosetta("run", "--engine", engine_name, *SELECTED, *SHORT, "--results", f"/scratch/{engine_name}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = pq.read_table(io.BytesIO(node.read(f"/scratch/{engine_name}/merged.parquet"))).to_pylist()
+    quality = {row["library"]: (row["status"], row["quality"], row["image_digest"], row["base"]) for row in docker_run}
+    assert {row["engine"] for row in found} == {engine_name}
+    assert len(found) == len(docker_run)
+    for row in found:
+        status, of_docker, digest, base = quality[row["library"]]
+        assert (row["status"], row["image_digest"], row["base"]) == (status, digest, base)
+        assert row["quality"] == pytest.approx(of_docker, abs=0.02)
+        assert row["limits"]
+
+
+def test_docker_s_way_to_podman_is_told_by_its_name(node):
+    script = 'podman system service --time=0 unix:///scratch/run/podman.sock & sleep 3; exec "$@"'
+    words = [PYTHON, "-c", "from orchestrator.engines.choice import choose_engine; choose_engine('docker')"]
+    done = node.run("sh", "-c", script, "sh", *words, DOCKER_HOST="unix:///scratch/run/podman.sock")
+    assert "is Podman, not Docker" in done.stderr
+    assert "Update Docker" not in done.stderr

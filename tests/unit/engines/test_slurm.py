@@ -1,0 +1,304 @@
+"""What is asked of Slurm and made of its answers; a real one is in tests/containers/test_slurm.py."""
+
+import os
+import shlex
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cell.cell import Cell
+from orchestrator.cell.contract import Status
+from orchestrator.engines.slurm import commands, site
+from orchestrator.engines.slurm.cards import GPU, Kind, card_in, kinds_of, minutes, share_of
+from orchestrator.engines.slurm.engine import COMMENT, JobSlots, judged
+from orchestrator.engines.slurm.folders import Began, Ended, JobFolder, JobFolders, Order
+from orchestrator.engines.slurm.inside import way
+from orchestrator.engines.slurm.script import BEGAN, ENDED, ORDER, SCRATCH, Inside, Wanted, script
+from orchestrator.engines.slurm.site import Slurm
+from orchestrator.engines.slurm.watch import has_ended, status_of
+from orchestrator.errors import EngineError, EngineGoneError, MatrixError
+from orchestrator.system.host import Device
+
+RUN = "0123456789abcdef0123456789abcdef"
+ORDERED = Order(run=RUN, key="key", claim="id/key", cell="tiny/rnn/cpu", deadline=60.0, submitted=1.0, job="7")
+
+
+def test_a_script_asks_for_what_the_cell_the_site_and_the_deadline_say(tmp_path):
+    wanted = Wanted("rosetta:a", "rosetta:c", ("gpu", "big"), "gpu:a100:2", 8, 4096, seconds=3600.0, limit=1440)
+    own = Slurm(account="p1", qos="normal", constraint="ib&a100", modules=["apptainer/1.4"], lines=["ulimit -c 0"])
+    text = script(wanted, own, tmp_path, Inside(["true"]))
+    asked = {shlex.split(line)[1] for line in text.splitlines() if line.startswith("#SBATCH")}
+    assert asked == {
+        "--job-name=rosetta:a", "--comment=rosetta:c", f"--output={tmp_path}/output", "--open-mode=append",
+        "--no-requeue", "--export=NIL", "--nodes=1", "--ntasks=1", "--partition=gpu,big", "--account=p1",
+        "--qos=normal", "--constraint=ib&a100", "--gres=gpu:a100:2", "--cpus-per-task=8", "--mem=4096M", "--time=62",
+    }  # fmt: skip
+    lines = text.splitlines()
+    assert lines.index("module load apptainer/1.4 || exit 1") < lines.index("ulimit -c 0")
+
+
+@pytest.mark.parametrize(("seconds", "limit", "asked"), [(86400.0, 60, 60), (60.0, None, 3), (60.0, 1440, 3)])
+def test_a_job_asks_for_no_more_time_than_its_partition_gives(seconds, limit, asked, tmp_path):
+    text = script(Wanted("a", "", seconds=seconds, limit=limit), Slurm(), tmp_path, Inside(["true"]))
+    assert f"#SBATCH --time={asked}\n" in text
+
+
+def run_script(folder: Path, inside: Inside, seconds: float = 60.0, **variables: str) -> JobFolder:
+    """What a job leaves whose script this machine runs."""
+    (folder / ORDER).write_text("{}")
+    text = script(Wanted("a", "", seconds=seconds), Slurm(), folder, inside)
+    env = {"PATH": os.environ["PATH"], **variables}
+    done = subprocess.run(["bash"], input=text, env=env, capture_output=True, text=True, check=False)
+    (folder / "output").write_text(done.stdout + done.stderr)
+    return JobFolder(folder)
+
+
+def test_a_job_says_when_its_cell_begins_and_ends_and_hands_on_nothing_but_what_it_was_told(tmp_path):
+    told = {"OWN": "it's $HOME"}
+    words = ["sh", "-c", 'env | sort; echo "$1"; [ -d "$1" ] && exit 3', "sh", SCRATCH]
+    left = run_script(tmp_path, Inside(words, told), SECRET="token", CUDA_VISIBLE_DEVICES="1")
+    assert left.began is not None
+    assert left.began.host == os.uname().nodename
+    assert left.ended is not None
+    assert left.ended.code == 3
+    assert left.ended.at >= left.began.at
+    *variables, scratch = (tmp_path / "output").read_text().splitlines()
+    names = {line.partition("=")[0] for line in variables} - {"PWD", "_", "SHLVL"}
+    assert names == {"PATH", "TMPDIR", "OWN", "CUDA_VISIBLE_DEVICES"}
+    assert "OWN=it's $HOME" in variables
+    assert not Path(scratch).exists()  # and was there, since the exit code is the cell's
+
+
+def test_a_cell_that_takes_too_long_is_ended_by_its_job(tmp_path):
+    left = run_script(tmp_path, Inside(["sleep", "30"]), seconds=1)
+    order = ORDERED.model_copy(update={"deadline": 1.0})
+    outcome = judged("COMPLETED", left.began, left.ended, None, "", order)
+    assert (outcome.status, outcome.reason) == (Status.TIMEOUT, "not finished after 1 s")
+
+
+def test_a_job_that_nobody_waits_for_any_more_does_nothing(tmp_path):
+    text = script(Wanted("a", ""), Slurm(), tmp_path, Inside(["touch", str(tmp_path / "ran")]))
+    subprocess.run(["bash"], input=text, text=True, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("CANCELLED", "host_lost"), ("PREEMPTED", "host_lost"), ("NODE_FAIL", "host_lost"), ("BOOT_FAIL", "host_lost"),
+        ("TIMEOUT", "timeout"), ("OUT_OF_MEMORY", "oom"), ("FAILED", "failed"), ("", "host_lost"),
+        ("COMPLETED", "host_lost"), ("SOMETHING_NEW", "host_lost"),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_job_without_a_result_is_what_slurm_says(state, status):
+    outcome = judged(state, None, None, None, "module: command not found\n", ORDERED)
+    assert outcome.status == status
+    assert "7" in outcome.reason
+    if state == "FAILED":
+        assert outcome.reason == "job 7: FAILED: module: command not found"
+
+
+def test_a_cell_that_left_no_result_says_its_last_line():
+    outcome = judged("COMPLETED", Began(0, "n", ()), Ended(1, 1), None, "ImportError: no jax\n", ORDERED)
+    assert (outcome.status, outcome.reason) == (Status.FAILED, "exit code 1: ImportError: no jax")
+
+
+def test_states_that_end_a_job_are_all_but_those_that_wait_or_run():
+    assert not any(map(has_ended, ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")))
+    assert all(map(has_ended, ("COMPLETED", "CANCELLED", "NODE_FAIL", "DEADLINE")))
+    assert status_of("DEADLINE") is Status.HOST_LOST
+
+
+def test_jobs_are_read_and_what_makes_no_sense_of_others_is_passed_over():
+    mine = f"rosetta:id.7/abc:abc:{RUN}"
+    said = f"12|RUNNING|None|n[1-2]|{mine}\n13|PENDING|Priority|||a|b\n14|PENDING|(Resources)||other\n"
+    job, other = commands.jobs_in(said)
+    assert (job.id, job.state, job.node, other.id) == ("12", "RUNNING", "n[1-2]", "14")
+    found = COMMENT.fullmatch(job.comment)
+    assert found is not None
+    assert found.groupdict() == {"claim": "id.7/abc", "key": "abc", "run": RUN}
+
+
+@pytest.mark.parametrize(
+    "line", ["x|RUNNING|||rosetta:a", "1|run ning|||rosetta:a", "1|A|B|rosetta:a", "1|A|\x1b||rosetta:"]
+)
+def test_odd_lines_about_our_own_jobs_are_refused(line):
+    with pytest.raises(EngineError, match="squeue printed"):
+        commands.jobs_in(line)
+
+
+@pytest.mark.parametrize("key", ["../../etc", "a/b", ""])
+def test_a_comment_names_no_folder_but_one_of_a_results_folder(key):
+    assert COMMENT.fullmatch(f"rosetta:id/a:{key}:{RUN}") is None
+
+
+def test_partitions_are_the_default_or_those_that_the_site_names():
+    told = list(
+        commands.node_kinds_in(
+            "cpu*|infinite|4|32|128000+|(null)|c[1-4]\nall|1-00:00:00|2|64+|515000|gpu:a100:4(S:0-1),gpu:t4:2|g[1-2]\n"
+        )
+    )
+    (default,) = kinds_of(told, Slurm())
+    assert (default.partition, default.limit, default.gpus) == ("cpu", None, {})
+    (named,) = kinds_of(told, Slurm(partitions=["all"]))
+    assert (named.limit, named.gpus, named.cpus) == (1440, {"gpu:a100": 4, "gpu:t4": 2}, 64)
+    with pytest.raises(EngineError, match="no partition gpu") as error:
+        kinds_of(told, Slurm(partitions=["gpu"]))
+    assert "all, cpu" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("gres", "found"),
+    [
+        ("(null)", []), ("gpu:2", [(None, "2")]), ("gpu:a100:2(IDX:0,1),craynetwork:1", [("a100", "2")]),
+        ("mps:100,gpu:h100_80:8", [("h100_80", "8")]), ("gpu:$(reboot):1", []),
+    ],
+)  # fmt: skip
+def test_gpus_among_the_resources_of_a_node(gres, found):
+    assert [(match["type"], match["count"]) for match in GPU.finditer(gres)] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [("infinite", None), ("30:00", 30), ("12:00:00", 720), ("1-12:30:00", 2190), ("n/a", None)],
+)
+def test_time_limits_in_minutes(text, limit):
+    assert minutes(text) == limit
+
+
+KINDS = (
+    Kind("cpu", 4, 32, 0, None, {}),
+    Kind("gpu", 2, 64, 512_000, 1440, {"gpu:a100": 4}, {"gpu:a100": "a100"}),
+    Kind("small", 1, 16, 64_000, 60, {"gpu:a100": 1}, {"gpu:a100": "a100"}),
+)
+
+
+def test_a_cell_on_gpus_gets_their_share_of_the_smallest_node_that_has_them():
+    one = share_of(Cell("a", "rnn", "cuda12", "a100"), KINDS, Slurm(), 1)
+    assert one is not None
+    assert (one.partitions, one.gres, one.cpus, one.memory) == (("gpu", "small"), "gpu:a100:1", 16, 56_000)
+    two = share_of(Cell("a", "rnn", "cuda12", "a100", 2), KINDS, Slurm(memory="20G"), 1)
+    assert two is not None
+    assert (two.partitions, two.gres, two.cpus, two.memory, two.limit) == (("gpu",), "gpu:a100:2", 32, 40_960, 1440)
+    assert share_of(Cell("a", "rnn", "cuda12", "v100"), KINDS, Slurm(), 1) is None
+    exact = [replace(kind, models=dict.fromkeys(kind.models, "a100-sm80")) for kind in KINDS]
+    for model, there in (("a100", True), ("a100-sm80", True), ("a100-sm90", False)):
+        share = share_of(Cell("a", "rnn", "cuda12", model), exact, Slurm(), 1)
+        assert (share is not None) == there
+    assert share_of(Cell("a", "rnn", "cuda12", "a100", 8), KINDS, Slurm(), 1) is None
+
+
+def test_a_cell_without_gpu_goes_where_there_are_none_and_asks_for_its_share_of_a_node():
+    share = share_of(Cell("a", "rnn"), KINDS, Slurm(), 4)
+    assert share is not None
+    assert (share.partitions, share.gres, share.cpus, share.memory) == (("cpu",), "", 8, None)
+
+
+def test_the_card_of_a_probe_is_the_one_that_slurm_gave_it():
+    gpu = '{"name": "NVIDIA %s", "uuid": "GPU-%d", "capability": [8, 0], "memory": 1, "power_limit": null, "mig": "off"'
+    rest = ', "parent": null, "memory_used": null, "processes": null, "energy": null, "graphics_clock": null'
+    rest += ', "memory_clock": null, "temperature": null, "throttled": null}'
+    gpus = ", ".join(gpu % pair + rest for pair in (("A100", 0), ("T4", 1)))
+    told = f'1\n{{"driver": "580.65", "cuda": [13, 0], "gpus": [{gpus}]}}'
+    host = card_in(told.encode())
+    assert host.devices == (Device("NVIDIA T4", "GPU-1", 1, None, False, (8, 0)),)
+    assert host.driver == (580, 65)
+    lost = told.replace('"uuid": "GPU-1"', '"uuid": ""').replace('"uuid": "GPU-0"', '"uuid": "GPU-0", "index": 1')
+    assert [device.uuid for device in card_in(lost.encode()).devices] == ["GPU-0"]
+    assert "could not be asked" in card_in(b"0\nbash: python3: command not found").lacks
+
+
+def test_what_a_job_leaves_is_read_within_limits(tmp_path):
+    left = JobFolder(tmp_path)
+    assert (left.began, left.ended, left.order, left.output()) == (None, None, None, b"")
+    (tmp_path / BEGAN).write_text("170000000.5\nnode1\nGPU-abc\n; rm -rf /\n")
+    (tmp_path / ENDED).write_text("170000009\n0\n")
+    assert left.began == Began(170000000.5, "node1", ("GPU-abc",))
+    assert left.ended == Ended(170000009.0, 0)
+    for nonsense in ("inf\n0\n", "1e9\n0", "\xff", "17\n-1\n", "17\n0x1\n", "x" * 10**6):
+        (tmp_path / ENDED).write_text(nonsense)
+        assert left.ended is None
+    (tmp_path / ENDED).unlink()
+    (tmp_path / ENDED).symlink_to("/etc/passwd")
+    assert left.ended is None
+    (tmp_path / "output").write_bytes(b"one\n")
+    assert left.output() == b"one\n"
+    with (tmp_path / "output").open("ab") as file:
+        file.write(b"two\n")
+    assert (left.output(), left.output()) == (b"two\n", b"")
+
+
+def test_orders_are_found_by_key_the_newest_first(tmp_path):
+    folders = JobFolders(tmp_path)
+    later = ORDERED.model_copy(update={"run": RUN[::-1], "submitted": time.time()})
+    for order in (ORDERED, later):
+        folders.made(order)
+    (tmp_path / ".jobs" / "key" / "not-a-run").mkdir()
+    assert folders.orders("key") == [later, ORDERED]
+    assert folders.orders("other") == []
+    folders.of("key", ORDERED.run).remove()
+    assert folders.orders("key") == [later]
+
+
+def test_no_more_jobs_are_in_the_queue_than_the_site_lets_and_models_share_them():
+    slots = JobSlots(most=4, kinds=2, at_a_time=100)
+    held = [slots.take("a100") for _ in range(3)]
+    assert [lease is not None for lease in held] == [True, True, False]
+    assert slots.take("none") is not None
+    assert held[0] is not None
+    slots.give_back(held[0], "a100")
+    assert slots.take("a100") is not None
+
+
+def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text("slurm:\n  partitions: [gpu]\n  memory: 32G\n  gres: {a100: 'gpu:a100'}\n")
+    assert site.read(path).slurm == Slurm(partitions=["gpu"], memory="32G", gres={"a100": "gpu:a100"})
+    path.write_text("slurm: {partition: [gpu]}\n")
+    with pytest.raises(MatrixError, match="unknown key") as error:
+        site.read(path)
+    assert error.value.remedy.startswith("Did you mean 'partitions'?")
+
+
+@pytest.mark.parametrize("text", ["account: 'a b'", "lines: ['a\x07']", "memory: lots", "constraint: 'a;b'", "cpus: 0"])
+def test_what_could_end_a_line_of_the_script_is_refused(text, tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text(f"slurm: {{{text}}}\n")
+    with pytest.raises(MatrixError):
+        site.read(path)
+
+
+def test_without_slurm_it_says_where_to_type_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match="no command 'sinfo'") as error:
+        commands.version()
+    assert "login node" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("sbatch: error: Batch job submission failed: Invalid account specified", EngineError),
+        ("sbatch: error: Batch job submission failed: Unable to contact slurm controller", EngineGoneError),
+        ("sbatch: error: AssocMaxSubmitJobLimit", EngineGoneError),
+    ],
+)  # fmt: skip
+def test_what_may_work_later_is_told_from_what_never_will(said, kind, monkeypatch, tmp_path):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(EngineError) as error:
+        commands.submitted("#!/bin/sh\n")
+    assert type(error.value) is kind
+    assert said.rpartition(": ")[2] in error.value.what
+
+
+def test_jobs_start_cells_by_what_needs_no_service():
+    assert way(None).images.name == "apptainer"
+    assert way("process").images.name == "process"
+    with pytest.raises(EngineError, match="can't start cells by docker"):
+        way("docker")

@@ -1,0 +1,88 @@
+"""What stands below a plan: the cards that were found, and on which of several machines each cell can run."""
+
+import pytest
+
+from orchestrator.cell.cell import Cell
+from orchestrator.cli.cells import tell_of_gpus
+from orchestrator.cli.options import Selection
+from orchestrator.plan.verdicts import plan_cells
+from orchestrator.report.plan_screen import found
+from orchestrator.system.host import Device, Host, Unreadable, together
+from tests.unit.plan.test_verdicts import ENGINE
+
+A100 = "NVIDIA A100-SXM4-40GB"
+CELLS = [Cell("pytorch", "rnn", platform, "a100") for platform in ("cuda12", "cuda13")]
+
+
+def node(driver: tuple[int, ...], *devices: Device) -> Host:
+    return Host(devices or (Device(A100, "GPU-1", capability=(8, 0)),), driver)
+
+
+def below(host: Host, tmp_path, cells=CELLS) -> list[str]:
+    return list(found(plan_cells(cells, ENGINE, tmp_path, host), host))
+
+
+def test_cells_are_counted_for_the_machines_that_can_run_them(tmp_path):
+    assert below(together([node((470, 57)), node((580, 65)), node((580, 65)), node((525, 60))]), tmp_path) == [
+        "found 1 × NVIDIA A100-SXM4-40GB (a100), driver 470.57: no cell can run on it",
+        "found 2 × 1 × NVIDIA A100-SXM4-40GB (a100), driver 580.65: 2 cells on cuda12, cuda13",
+        "found 1 × NVIDIA A100-SXM4-40GB (a100), driver 525.60: 1 cells on cuda12",
+    ]
+
+
+def test_unlike_boards_have_their_cells_once(tmp_path):
+    boards = (Device(A100, "GPU-1", capability=(8, 0)), Device("NVIDIA A100 80GB PCIe", "GPU-2", capability=(8, 0)))
+    cells, caution = below(node((580, 65), *boards), tmp_path)
+    said = (
+        "found 1 × NVIDIA A100-SXM4-40GB and 1 × NVIDIA A100 80GB PCIe (a100), driver 580.65: 2 cells on cuda12, cuda13"
+    )
+    assert cells == said
+    assert caution.startswith("note: 2 unlike boards of the model a100: ")
+
+
+def test_a_name_in_brackets_counts_no_cells_of_another_card(tmp_path):
+    first, second = below(
+        node((580,), Device("Evil (a100)", "GPU-1", capability=(3, 0)), Device("A100", "GPU-2", capability=(8, 0))),
+        tmp_path,
+    )
+    assert first == "found 1 × Evil (a100) (evil-a100), driver 580: no cell can run on it"
+    assert second.endswith(": 2 cells on cuda12, cuda13")
+
+
+BUSY = Device(A100, "GPU-1", capability=(8, 0), others=2)
+DIVIDED = "1 × NVIDIA A100-SXM4-40GB divided by MIG without slices: 'nvidia-smi mig -cgi PROFILE -C' makes them"
+
+
+@pytest.mark.parametrize(
+    ("host", "notes"),
+    [
+        (node((580,)), []),
+        (
+            together([node((580,), BUSY)] * 2),
+            ["somebody else's processes are on 1 of them (on 2 nodes): times may be longer than they would be alone"],
+        ),
+        (
+            Host((Device(A100, "GPU-1"),), (580,), unreadable=(Unreadable(3, "GPU is lost"),)),
+            ["GPU 3 can't be read: GPU is lost"],
+        ),
+        (
+            node((580,), Device(A100, "GPU-1", mig=True)),
+            [
+                f"cells on GPUs were asked for, and none can run: {DIVIDED}",
+                "where a card is: NVIDIA's driver, and its Container Toolkit or a CDI device list for the engine",
+                "'rosetta doctor' says what is there and what to do",
+            ],
+        ),
+        (node((580,), Device(A100, "GPU-1", mig=True), Device("NVIDIA L40S", "GPU-2")), [DIVIDED]),
+    ],
+)
+def test_a_run_says_before_it_begins_what_is_wrong_with_cards(host, notes, tmp_path, capsys):
+    tell_of_gpus(Selection(None, "full", ("*/a100",), (), (), tmp_path, None, None, False), CELLS, host)
+    assert capsys.readouterr().err.splitlines() == [f"note: {note}" for note in notes]
+
+
+def test_a_run_of_cells_for_cpus_says_nothing_of_cards_that_nobody_asked(tmp_path, capsys):
+    tell_of_gpus(
+        Selection(None, "full", ("*/a100*",), (), (), tmp_path, None, None, False), [Cell("jax", "rnn")], Host()
+    )
+    assert capsys.readouterr().err == ""
