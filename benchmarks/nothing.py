@@ -80,6 +80,19 @@ def checkout(folder: Path, milliseconds: Iterable[int], matrix: str | None = Non
     return folder
 
 
+COMPOSED = (
+    "docker-compose.yml", ".dockerignore", "LICENSE", "hatch_build.py", "matrix.schema.json", "pyproject.toml",
+    "requirements.lock", "images/apt-mirror.sh", "images/proxies.sh",
+)  # fmt: skip
+"""What Compose needs of the checkout, beside the program."""
+
+
+def add_compose(folder: Path) -> None:
+    """Add to such a copy what `docker compose up` needs."""
+    for name in COMPOSED:
+        shutil.copy(ROOT / name, folder / name)
+
+
 SHORT = {"data": "synthetic", "epochs": 1, "samples": 64}
 
 

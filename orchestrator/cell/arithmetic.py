@@ -72,7 +72,7 @@ def of_work(said: Figures) -> Iterator[str]:
         whole = whole if said.data == "real" else SYNTHETIC_TEST_SET
         wanted = min(whole // batch * batch, said.samples)  # a shortened run tests on no more than it trains on
     if wanted is not None and said.tested != wanted:
-        yield f"tested on {said.tested:,} samples in place of {wanted:,}"
+        yield f"tested on {said.tested:,} samples instead of {wanted:,}"
 
 
 def of_epochs(said: Figures) -> Iterator[str]:
@@ -88,7 +88,7 @@ def of_epochs(said: Figures) -> Iterator[str]:
     if qualities is not None and len(qualities) != said.epochs:
         yield f"{len(qualities):,} qualities of {said.epochs:,} epochs"
     elif qualities and qualities[-1] != said.quality:
-        yield f"the quality is {said.quality:.6g}, and {qualities[-1]:.6g} after the last epoch"
+        yield f"the quality is {said.quality:.6g}, but {qualities[-1]:.6g} after the last epoch"
 
 
 def of_times(said: Figures) -> Iterator[str]:
@@ -100,7 +100,7 @@ def of_times(said: Figures) -> Iterator[str]:
         if is_more(total, said.seconds) or is_more(said.seconds, total + ahead):
             yield f"{said.seconds:,.6g} s are not the sum of the epochs, {total:,.6g} s"
     elif abs(said.seconds - total * 1000 / said.samples) > SLACK * said.seconds:
-        yield f"{said.seconds:,.6g} s are not {total:,.6g} s for {said.samples:,} images, per 1,000 of them"
+        yield f"{said.seconds:,.6g} s per 1,000 images do not match {total:,.6g} s for {said.samples:,} images"
     if said.warm is not None and is_more(said.warm, 2 * said.seconds):
         yield f"{said.warm:,.6g} s warm are more than twice the {said.seconds:,.6g} s cold"
 
@@ -112,7 +112,7 @@ def of_clock(said: Figures) -> Iterator[str]:
     phases = sum(seconds or 0.0 for name, seconds in said.phases.items() if name not in INSIDE_OTHERS)
     for what, seconds in (("its epochs", sum(said.epoch_seconds)), ("its phases", phases)):
         if is_more(seconds, said.wall):
-            yield f"{what} took {seconds:,.6g} s in a container that lived {said.wall:,.6g} s"
+            yield f"{what} took {seconds:,.6g} s in a container that ran for {said.wall:,.6g} s"
 
 
 def is_more(seconds: float, than: float) -> bool:

@@ -97,7 +97,7 @@ def parse(files: Mapping[str, bytes], cell: Cell, steps: int) -> Recording:
     if wrong:
         raise ResultError(f"{source} is of another run: {', '.join(wrong)}.")
     if not is_gzipped_object(files[TRACE]):
-        raise ResultError(f"{TRACE} of {source} is no gzipped JSON of {LARGEST_TRACE:,} bytes at most.")
+        raise ResultError(f"{TRACE} of {source} is not a gzipped JSON file of at most {LARGEST_TRACE:,} bytes.")
     return Recording(summary, files[TRACE])
 
 

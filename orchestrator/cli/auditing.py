@@ -43,7 +43,7 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
             echo(f"{one.cell}, run {one.run[:12]}: {one.what}".replace("\n", " "))
         echo(f"{counted(rows.num_rows, 'row')}, {counted(len(found), 'finding')}")
     if found:
-        raise ResultError(f"{len({one.run for one in found})} of {rows.num_rows} rows can't be as they say.")
+        raise ResultError(f"{len({one.run for one in found})} of {rows.num_rows} rows failed the audit.")
 
 
 def look(table: "pa.Table") -> "list[Finding]":

@@ -77,7 +77,7 @@ def campaign(
     from orchestrator.plan.campaign import Wanted
 
     if len(installations.python) + len(installations.image) > 1:
-        raise click.UsageError("One campaign measures one installation.")
+        raise click.UsageError("A campaign measures one installation: give a single --python or --image.")
     chosen = Selection(None, "full", only, skip, own, results, engine, None, False)
     wanted = Wanted(length.repeats or 3, only, skip, length.data, length.epochs, length.samples, cpu)
     made = campaign_of(chosen, installations, wanted)
@@ -87,13 +87,13 @@ def campaign(
     try:
         carry_out(made, budget)
     except KeyboardInterrupt:
-        echo("interrupted: what is done is kept, the same command carries on", err=True)
+        echo("interrupted: finished work is kept; run the same command again to continue", err=True)
         sys.exit(INTERRUPTED)
     finally:
         finish(made)
     if bad := [one.name for one in made.told if one.bad]:
-        remedy = "Their logs lie beside their results; the page says which they are."
-        raise CellsFailed(f"Not all of the campaign ended ok: {', '.join(bad)}.", remedy=remedy)
+        remedy = "The page lists the failed cells; their logs are next to their results."
+        raise CellsFailed(f"Some steps of the campaign failed: {', '.join(bad)}.", remedy=remedy)
 
 
 def campaign_of(selection: Selection, installations: Installations, wanted: "Wanted") -> Campaign:
@@ -122,7 +122,9 @@ def campaign_of(selection: Selection, installations: Installations, wanted: "Wan
     parts = planning.parts(matrix, host, wanted, adapt, plan)
     if not any(part.planned for part in parts):
         why = "; ".join(dict.fromkeys(reason for part in parts for reason in part.impossible))
-        raise SelectionError("A campaign has nothing to run here.", why[:LONGEST], "'rosetta plan --all' says more.")
+        raise SelectionError(
+            "The campaign has nothing to run here.", why[:LONGEST], "Run 'rosetta plan --all' to see every reason."
+        )
     estimates = Estimates(folder, published_rows(), len(os.sched_getaffinity(0)))
     command = shlex.join(["rosetta", *sys.argv[1:]])
     return Campaign(selection, engine, asked, host, parts, estimates, console, command)
@@ -170,12 +172,12 @@ def why_not(fitted: "Fitted") -> str:
     from orchestrator.run import opponents
 
     lacking = opponents.unavailable() if fitted.part.step.kind is Kind.OPPONENTS else ""
-    late = "" if fitted.fits or fitted.part.step.workloads else "no time is left for it"
+    late = "" if fitted.fits or fitted.part.step.workloads else "no time left"
     return "".join(f" (left out: {reason})" for reason in [lacking or late] if reason)
 
 
 def built_before(made: Campaign) -> str:
     """Say what the estimates leave out."""
     if made.asked:
-        return "nothing has to be built"
-    return "without building images and fetching data, which 'rosetta build' and 'rosetta data fetch' do before"
+        return "no images need building"
+    return "excluding image builds and downloads: run 'rosetta build' and 'rosetta data fetch' first"

@@ -122,8 +122,8 @@ def carry_out(made: Campaign, budget: float) -> None:
         made.told.append(told)
         if not fitted.fits and not fitted.chosen:
             if not part.step.workloads:
-                told.said.append("left out for want of time")
-            echo(f"{part.step.name}: left out for want of time")
+                told.said.append("left out for lack of time")
+            echo(f"{part.step.name}: left out for lack of time")
             continue
         echo(f"{part.step.name}: {part.step.says}")
         at = time.monotonic()
@@ -198,7 +198,7 @@ def run_opponents(made: Campaign, fitted: "Fitted", told: "Told") -> None:
         return
     python = getattr(made.asked.engine, "python", None) if made.asked else None
     if made.asked and not python:
-        told.said.append("not in an image of somebody else's")
+        told.said.append("can't run in a third-party image")
         return
     cells = [one.cell for part in made.parts for one in part.planned]
     on_card = any(cell.gpu != "none" for cell in cells)
@@ -229,7 +229,7 @@ def finish(made: Campaign) -> None:
     write_results(rows, folder.reports / FILE)
     write_text(folder.reports / PAGE, report.page(page_of(made, rows), rows))
     many = counted(rows.num_rows, "row")
-    echo(f"to send in: {folder.reports / FILE} ({many}) and {folder.reports / PAGE}; docs/submit.md")
+    echo(f"to submit: {folder.reports / FILE} ({many}) and {folder.reports / PAGE}; see docs/submit.md")
 
 
 def pa_array(words: "set[str]") -> "pa.Array[Any]":
@@ -248,7 +248,9 @@ def page_of(made: Campaign, rows: "pa.Table") -> "Page":
     from orchestrator.system.host import described
 
     found = commit()
-    program = f"commit {found[0][:12]}{', changed since' if found[1] else ''}" if found else "an installed package"
+    program = (
+        f"commit {found[0][:12]}{', with uncommitted changes' if found[1] else ''}" if found else "an installed package"
+    )
     audit = [f"{one.cell}: {one.what}" for one in look(rows)]
     on_card = any(one.cell.gpu != "none" for part in made.parts for one in part.planned)
     machine = described(made.host) if on_card else ["a CPU"]

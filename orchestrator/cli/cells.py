@@ -221,12 +221,12 @@ def tell_of_gpus(selection: Selection, cells: "list[Cell]", host: "Host") -> Non
     found = found_on(host)
     asked = ask_for_gpus(selection.only) and any(cell.platform != "cpu" for cell in cells)
     if asked and not host.models:
-        note(f"cells on GPUs were asked for, and none can run: {found[0].line}")
-        note("where a card is: NVIDIA's driver, and its Container Toolkit or a CDI device list for the engine")
-        note("'rosetta doctor' says what is there and what to do")
+        note(f"GPU cells were requested, but none can run: {found[0].line}")
+        note("GPUs need NVIDIA's driver, and its Container Toolkit or a CDI device list for the engine")
+        note("run 'rosetta doctor' to see what is missing and how to fix it")
     for each in found if asked or host.devices else []:
         if each.kind is Kind.BUSY:
-            note(f"{each.line}: times may be longer than they would be alone")
+            note(f"{each.line}: times may be longer than on an idle GPU")
         elif each.kind in (Kind.UNREADABLE, Kind.BOARDS, Kind.DIVIDED) and (host.models or each is not found[0]):
             note(each.line)
 
@@ -236,9 +236,9 @@ def with_weights(cells: "list[Cell]", weights: Path | None, engine: "Engine") ->
     if weights is None:
         return cells
     if len({cell.workload for cell in cells}) > 1:
-        raise SelectionError("--weights are those of one workload.", remedy="Choose one: --only '*/rnn/cpu'.")
+        raise SelectionError("--weights works with one workload only.", remedy="Choose one: --only '*/rnn/cpu'.")
     if engine.name == "ray":
-        raise SelectionError("--weights are not handed to the nodes of a cluster.", remedy="Run it on one machine.")
+        raise SelectionError("--weights does not work on a cluster.", remedy="Run it on one machine.")
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return [replace(cell, weights=digest) for cell in cells]
 
@@ -256,8 +256,8 @@ def tell_of_load(planned: "list[Planned]", engine: "Engine") -> None:
     measured = any(each.verdict is Verdict.READY and not each.cell.parity for each in planned)
     if measured and is_here(engine.host) and load > BUSY * cores:
         note(
-            f"this machine is busy, a load of {load:.1f} on {cores} cores: times will be longer than they would be"
-            " alone, and cells that see more than it can do are marked and not ranked"
+            f"this machine is busy (load {load:.1f} on {cores} cores): times will be longer than on an idle machine,"
+            " and cells that run while it is overloaded are marked and not ranked"
         )
 
 
@@ -296,8 +296,8 @@ def parity(selection: Selection, running: Running, markdown: bool, repeats: int,
     varying = [cell for cell in report.differing(read_results(folder.merged)) if cell in asked]
     if varying:
         raise CellsFailed(
-            f"{counted(len(varying), 'cell')} gave other digits from the same start: {', '.join(varying)}.",
-            why="Something in them depends on the order in which threads come: a race.",
+            f"{counted(len(varying), 'cell')} gave different results from the same start: {', '.join(varying)}.",
+            why="Something in them depends on the order of threads: a race condition.",
         )
 
 
@@ -361,7 +361,7 @@ def raise_unless_good(tally: "Tally") -> None:
     if tally.bad:
         raise CellsFailed(
             f"{tally.bad} of {sum(tally.statuses.values())} cells did not end ok.",
-            remedy="Their logs lie beside their results; '--rerun failed' runs them again.",
+            remedy="Check their logs, next to their results; '--rerun failed' runs them again.",
         )
 
 
@@ -376,7 +376,7 @@ def set_aside(cells: "list[Cell]", folder: Path, what: str, proof: bool | None =
 
     chosen = cells if what in ("failed", "all") else list(filter(selector([what], []), cells))
     if not chosen:
-        remedy = "It can be 'failed', 'all', or cells as for --only."
+        remedy = "Use 'failed', 'all', or a pattern as for --only."
         raise SelectionError(f"--rerun {what} matches none of the {len(cells):,} selected cells.", remedy=remedy)
     what = "failed" if what == "failed" else "all"
     forget(folder, chosen, what)

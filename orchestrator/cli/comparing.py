@@ -68,14 +68,14 @@ def verify(
 
     if installations:
         if paths:
-            raise click.UsageError("FILE and --python or --image: one of them. A baseline goes with --against.")
+            raise click.UsageError("Give either FILE or --python/--image, not both. For a baseline use --against.")
         from orchestrator.cli import cells, own
 
         found, baseline = own.verify(installations, selection, length, against, judging, cells.run_cells)
         tell(found, baseline, judging)
         return
     if selection.only or selection.skip or length != Length():
-        raise click.UsageError("What selects cells goes with --python or --image: nothing else is run here.")
+        raise click.UsageError("Options that select cells need --python or --image; without them nothing is run.")
     ours = gather(paths, note) if paths else read_results(ResultsFolder(selection.results).merged)
     find = comparison.of_results(gather([against], note), str(against)) if against else comparison.published
     tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging)
@@ -139,11 +139,11 @@ def tell(every: "Sequence[Compared]", baseline: str, judging: Judging) -> None:
     if bad:
         raise SlowerError(
             f"{len(bad)} of {len(every)} cells are slower than {baseline}, or failed.",
-            remedy="The likely reasons stand above. A first look: what else ran on the machine meanwhile?",
+            remedy="See the likely reasons above. First check what else was running on the machine.",
         )
     if all(one.verdict is Verdict.NONE for one in every):
         raise SelectionError(
             f"Nothing could be compared with {baseline}.",
-            why="It takes the same cells, of the same length: 'rosetta run' without --samples, --epochs and --data.",
-            remedy="2018 has GPUs alone; for a CPU there is 'rosetta verify --against' with somebody's results of it.",
+            why="Only the same cells of the same length compare: 'rosetta run' without --samples, --epochs and --data.",
+            remedy="The 2018 figures are for GPUs only; for a CPU, use 'rosetta verify --against' with results of one.",
         )

@@ -50,7 +50,7 @@ def check(names: tuple[str, ...]) -> None:
     try:
         api = client.Connection().api
     except EngineError as error:
-        echo(f"note: no volume was looked at: {error.what}", err=True)
+        echo(f"note: volumes were not checked: {error.what}", err=True)
     else:
         volumes.report_check(api, wanted, echo)
     datasets.report_check(wanted, say=echo)

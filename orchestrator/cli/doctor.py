@@ -41,5 +41,5 @@ def doctor(results: Path, engine: str | None, address: str | None, as_json: bool
     if as_json:
         echo(json.dumps([finding.as_json() for finding in found], indent=1))
     if lacking := [finding for finding in found if finding.state is State.LACKING]:
-        what = f"{counted(len(lacking), 'thing')} that a run needs {'is' if len(lacking) == 1 else 'are'} missing."
+        what = f"{counted(len(lacking), 'requirement')} of a run {'is' if len(lacking) == 1 else 'are'} missing."
         raise LackingError(what, lacking[0].said, lacking[0].remedy)

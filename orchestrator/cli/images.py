@@ -95,12 +95,12 @@ def versions_table(write: bool, check: bool) -> None:
     from orchestrator.report import versions
 
     if write and check:
-        raise click.UsageError("--write and --check exclude each other.")
+        raise click.UsageError("--write and --check can't be used together.")
     if check:
         versions.check()
     elif write:
         for document, changed in versions.write():
-            echo(f"{document}: {'the table is new' if changed else 'nothing new'}")
+            echo(f"{document}: {'table updated' if changed else 'up to date'}")
     else:
         echo("\n\n".join(versions.tables().values()))
 
@@ -129,7 +129,7 @@ def lock(frameworks: tuple[str, ...], upgrade: bool, bases: bool, check: bool, o
 
     take_in_libraries(own)
     if check and upgrade:
-        raise click.UsageError("--check and --upgrade exclude each other.")
+        raise click.UsageError("--check and --upgrade can't be used together.")
     if check:
         return check_locks(frameworks, bases)
     if bases:
@@ -176,10 +176,10 @@ def check_locks(names: Sequence[str], bases: bool) -> None:
         echo(each)
     known = [each for each in found if not each.unknown]
     if known:
-        remedy = "'rosetta lock --upgrade' and 'rosetta lock --bases --upgrade' lock what is there now."
-        raise MovedError(f"{len(known)} of what is locked has moved.", remedy=remedy)
+        remedy = "Lock what is there now: 'rosetta lock --upgrade', 'rosetta lock --bases --upgrade'."
+        raise MovedError(f"Changed since they were locked: {len(known)} packages or base images.", remedy=remedy)
     moved.refuse_unknown(found)
-    echo(f"Nothing has moved: {len(moved.pins_of(images)):,} packages{' and the bases' if bases else ''}.")
+    echo(f"Nothing has changed: {len(moved.pins_of(images)):,} packages{' and the base images' if bases else ''}.")
 
 
 def registry_asked() -> Callable[[str], str | None]:

@@ -64,7 +64,7 @@ def see_the_folder() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        raise as_ours(error, "the current folder", "Go to another folder ('cd').") from None
+        raise as_ours(error, "the current folder", "Change to another folder ('cd').") from None
 
 
 def fail(error: RosettaError) -> NoReturn:

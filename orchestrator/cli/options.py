@@ -132,7 +132,7 @@ class Duration(click.ParamType[float]):
             return math.inf
         seconds = sum(float(number) * self.UNITS[unit] for number, unit in self.PART.findall(word))
         if self.PART.sub("", word).strip() or not seconds:
-            self.fail(f"{value!r} is no amount of time: 90s, 30m, 2h, 1d or none", param, ctx)
+            self.fail(f"{value!r} is not a duration: use 90s, 30m, 2h, 1d or none", param, ctx)
         return seconds
 
 

@@ -143,8 +143,8 @@ def engines(installations: Installations) -> "Iterator[tuple[str, OwnEngine]]":
     named += [(*split(text, name_of_image), "image") for text in installations.image]
     names = [checked_name(name) for name, _, _ in named]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        remedy = f"Name them: --python {twice}-a=… --python {twice}-b=…"
-        raise MatrixError(f"Two installations are called {twice}.", remedy=remedy)
+        remedy = f"Give them names: --python {twice}-a=… --python {twice}-b=…"
+        raise MatrixError(f"Two installations have the name {twice}.", remedy=remedy)
     for name, place, kind in named:
         if kind == "python":
             yield name, OwnPython(Path(place))
@@ -194,8 +194,8 @@ def ask(label: str, engine: "OwnEngine", selection: Selection, console: "Console
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if all(entry.reason for entry in found):
         reasons = "; ".join(dict.fromkeys(entry.reason for entry in found))
-        why = reasons or f"None of {', '.join(own.MODULES)} can be found there."
-        raise InstallationError(f"{engine.source} has nothing that can be measured.", why)
+        why = reasons or f"It has none of {', '.join(own.MODULES)}."
+        raise InstallationError(f"Nothing in {engine.source} can be measured.", why)
     return Asked(label, engine, installed, facts, found, ResultsFolder(selection.results).own(label))
 
 
@@ -237,7 +237,7 @@ def measure(
         console.print(f"  left out, {reason}: {', '.join(ids)}", style="dim", markup=False, highlight=False)
     ready = [one.cell for one in every if one.verdict is not Verdict.INCOMPATIBLE]
     if not ready:
-        raise InstallationError(f"Nothing selected can run in {asked.engine.source}.", "; ".join(reasons))
+        raise InstallationError(f"None of the selected cells can run in {asked.engine.source}.", "; ".join(reasons))
 
     def show(results: "pa.Table", console: "Console") -> None:
         """Print nothing: the caller shows more than this installation alone."""

@@ -49,7 +49,7 @@ def report(source: Path, output: Path, serve: bool, host: str, port: int, own: t
         serve_pages(source, host, port, say=echo)
     else:
         count = write(source, output, note)
-        echo(f"{count:,} pages, of which the first is {output / 'index.html'}")
+        echo(f"{count:,} pages; start with {output / 'index.html'}")
 
 
 @click.command()
@@ -92,11 +92,11 @@ def notebook(
     known = [words(script.library, script.workload, script.variant) for script in wanted]
     if not every:
         if library is None or workload is None:
-            raise click.UsageError("Name a library and a workload, or take --all.")
+            raise click.UsageError("Name a library and a workload, or use --all.")
         one = (library, workload, variant)
         wanted = [script for script in wanted if (script.library, script.workload, script.variant) == one]
     if not wanted:
-        what = f"There is no script of {library} for {workload}, variant {variant}."
+        what = f"{library} has no script for {workload}, variant {variant}."
         near = difflib.get_close_matches(words(library, workload, variant), known, n=1)
         remedy = f"Did you mean '{near[0]}'? " if near else ""
         raise SelectionError(what, remedy=f"{remedy}'rosetta plan' lists libraries, workloads and variants.")

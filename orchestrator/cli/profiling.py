@@ -54,10 +54,10 @@ def profile(
     if not selection.only:
         raise click.UsageError("Name a cell: 'rosetta profile pytorch/rnn/cpu'. 'rosetta plan' lists them.")
     if steps > MOST_STEPS:
-        raise click.UsageError(f"--steps may be {MOST_STEPS} at most: no browser opens the trace of more.")
+        raise click.UsageError(f"--steps can be at most {MOST_STEPS}: browsers can't open a larger trace.")
     if selection.scheduler or selection.engine == "ray":
-        what = "A profile is made on this machine, not on a cluster."
-        raise SelectionError(what, remedy="Leave out --on and --engine ray, on the node itself.")
+        what = "Profiles are made on this machine, not on a cluster."
+        raise SelectionError(what, remedy="Run it on the node itself, without --on and --engine ray.")
     Interruption().watch()
     engine = engine_of(selection)
     wanted = on_data(cells_of(selection, engine, Length(data=data, repeats=1, samples=samples)), data)
@@ -71,11 +71,11 @@ def profile(
             for shown in said_of(each):
                 console.print(shown, soft_wrap=isinstance(shown, Text))
     except KeyboardInterrupt:
-        echo("interrupted: the profiles that were made are kept", err=True)
+        echo("interrupted: finished profiles are kept", err=True)
         sys.exit(INTERRUPTED)
     failed = [each.planned.cell.id for each in found if each.trace is None]
     if failed:
-        remedy = f"Their logs lie in {selection.results / 'profiles'}."
+        remedy = f"See their logs in {selection.results / 'profiles'}."
         raise CellsFailed(f"{len(failed)} of {len(found)} cells have no profile: {', '.join(failed)}.", remedy=remedy)
 
 
@@ -102,5 +102,5 @@ def said_of(profiled: "Profiled") -> list[object]:
     if outcome.recording is None:
         return [Text(f"{cell.id}  {outcome.status}: {outcome.reason}", "red")]
     made = outcome.recording.profile
-    trace = Text(f"trace, for https://ui.perfetto.dev: {profiled.trace}\n")
+    trace = Text(f"trace, to open in https://ui.perfetto.dev: {profiled.trace}\n")
     return [Text(cell.id, "bold"), table(made), Text(said(made), "dim"), trace]

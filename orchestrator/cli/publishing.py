@@ -142,7 +142,7 @@ def reproduce(
     if differ or not pairs:
         raise DiffersError(
             f"{len(differ)} of {len(pairs)} runs are not as good as published, or failed.",
-            remedy="Their logs lie beside their results in DIR/cells.",
+            remedy="See their logs in DIR/cells, next to their results.",
         )
     baseline = comparison.of_results(published, source)
     tell(comparison.verify(mine, baseline, threshold / 100), source, Judging(threshold, running.as_json))
@@ -154,8 +154,8 @@ def require_consent(lines: list[str], given: bool) -> None:
     if given:
         return
     try:
-        agreed = click.confirm("Run these programs of somebody else, without network and as isolated as any?", err=True)
+        agreed = click.confirm("Run these third-party programs, without network and isolated like any cell?", err=True)
     except click.Abort:
         agreed = False
     if not agreed:
-        raise DeclinedError("Nothing was pulled or run.", remedy="'--yes' agrees without being asked.")
+        raise DeclinedError("Nothing was pulled or run.", remedy="Use '--yes' to agree without being asked.")

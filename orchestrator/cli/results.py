@@ -79,7 +79,7 @@ class Columns(click.ParamType[Sequence[str]]):
 
         names = list(dict.fromkeys(filter(None, (word.strip() for word in str(value).split(",")))))
         if unknown := [name for name in names if name not in COSTS]:
-            self.fail(f"there is no column {unknown[0]!r}; there are {', '.join(COSTS)}", param, ctx)
+            self.fail(f"unknown column {unknown[0]!r}; choose from {', '.join(COSTS)}", param, ctx)
         return names
 
 
@@ -172,7 +172,7 @@ def table(
         every, marks = tables.tables(rows, published=True, costs=costs)
     if into:
         changed = documents.put_into(into, documents.as_markdown(every, marks))
-        echo(f"{into}: {'the tables are new' if changed else 'nothing new'}")
+        echo(f"{into}: {'tables updated' if changed else 'up to date'}")
     elif badges:
         written = svg.write(every, badges)
         echo(f"{written:,} badges in {badges}")

@@ -52,14 +52,14 @@ def words_of(text: str) -> Words:
         elif name in SETTINGS or name == "cores":
             number = SETTINGS.get(name, int)
             if number is int and not (value.isdecimal() and int(value)):
-                raise SelectionError(f"{word}: {name} is a number of 1 or more.")
+                raise SelectionError(f"{word}: {name} must be a number, 1 or more.")
             set_to = {"cores": int(value)} if name == "cores" else {"settings": {**words.settings, name: number(value)}}
             words = replace(words, **set_to)
         elif name in PLACES and value:
             words = replace(words, place=(name, value))
         else:
             known = ", ".join(f"{one}=…" for one in (*SETTINGS, "cores", *filter(None, PLACES)))
-            raise SelectionError(f"{word} is no part of a side.", remedy=f"A side has cells, and {known}.")
+            raise SelectionError(f"{word} is not part of a side.", remedy=f"A side consists of cells and {known}.")
     return words
 
 
@@ -143,7 +143,7 @@ def sides_of(words: Words, place: Place, selection: Selection, length: Length) -
 
     only = (words.cells,) if words.cells else selection.only
     if not only:
-        raise SelectionError(f"{words.text} says no cells.", remedy="Name them: --only 'pytorch/rnn/*'.")
+        raise SelectionError(f"{words.text} names no cells.", remedy="Name them: --only 'pytorch/rnn/*'.")
     with place.inside():
         cells = place.cells(replace(selection, only=only), length)
     cells = list(dict.fromkeys(replace(cell, repeat=0, **words.settings) for cell in cells))
@@ -165,7 +165,7 @@ def paired(ours: "Sequence[Side]", theirs: "Sequence[Side]") -> "list[tuple[Side
 
     by_question = {question(side): side for side in theirs}
     if len(by_question) < len(theirs) or len({question(side) for side in ours}) < len(ours):
-        what = "It can't be told which cell is to be compared with which."
+        what = "It is unclear which cells to compare with each other."
         raise SelectionError(what, remedy="Choose fewer with --only, or one cell on each side.")
     found = [(side, by_question[question(side)]) for side in ours if question(side) in by_question]
     if not found:
@@ -191,7 +191,7 @@ def contest(a: "Side", b: "Side", results: Path) -> "Contest":
     keys = [f"{planned.key} {side.cores or ''}" for planned, side in zip(first, (a, b), strict=True)]
     if keys[0] == keys[1]:
         what = f"Both sides of {a.cell.id} are the same: same scripts, image and settings."
-        raise SelectionError(what, remedy="Say in what they differ: 'rosetta compare --help' has examples.")
+        raise SelectionError(what, remedy="Make them differ; see the examples in 'rosetta compare --help'.")
     name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
     return Contest(title(a, b), (a, b), ResultsFolder(results).comparison(name))
 

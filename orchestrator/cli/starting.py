@@ -25,8 +25,8 @@ def init() -> None:
         with HERE.open("x") as file:
             file.write(text)
     except FileExistsError:
-        remedy = "Edit it, or go to another folder."
-        raise MatrixError(f"{HERE} is here already, and stays as it is.", remedy=remedy) from None
+        remedy = "Edit it, or change to another folder."
+        raise MatrixError(f"{HERE} already exists here and was not changed.", remedy=remedy) from None
     except OSError as error:
         raise MatrixError(f"{HERE} can't be written.", f"{error.strerror}.") from None
-    echo(f"{HERE}: 'rosetta plan --profile quick' prints what it measures, 'rosetta run --profile quick' runs it")
+    echo(f"{HERE}: 'rosetta plan --profile quick' shows what it measures, 'rosetta run --profile quick' runs it")

@@ -70,5 +70,5 @@ def transfer(direction: str, location: str, results: Path) -> None:
         with closing(storage_at(location)) as place:
             {"push": copying.push, "pull": copying.pull}[direction](results, place, echo, interruption)
     except KeyboardInterrupt:
-        echo("interrupted: what was copied stays, and the same command goes on from there", err=True)
+        echo("interrupted: copied files are kept; run the same command again to continue", err=True)
         sys.exit(INTERRUPTED)

@@ -43,7 +43,7 @@ def findings(row: Row) -> Iterator[str]:
         try:
             what = rule(row)
         except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError):
-            what = f"{rule.__name__.replace('_', ' ')}: a value is missing, or is none"
+            what = f"{rule.__name__.replace('_', ' ')}: a value is missing or invalid"
         if what:
             yield what
 
@@ -68,7 +68,7 @@ def same(a: float, b: float, tolerance: float = ROUNDING) -> bool:
 def named_by_its_axes(row: Row) -> str | None:
     """The cell's id agrees with the other columns."""
     cell = Cell(**{**{axis: row[axis] for axis in AXES}, "n_gpus": row["workers"] or row["n_gpus"] or 1})
-    return None if cell.id == row["cell"] else f"it is called {row['cell']}, and its columns say {cell.id}"
+    return None if cell.id == row["cell"] else f"it is named {row['cell']}, but its columns say {cell.id}"
 
 
 def platform_and_card(row: Row) -> str | None:
@@ -78,8 +78,8 @@ def platform_and_card(row: Row) -> str | None:
     if row["gpu"] == "none":
         return "a CPU's row names a card" if row["n_gpus"] else None
     if not row["gpu_name"] or not gpus.is_named(row["gpu"], row["gpu_name"]):
-        return f"the card is {row['gpu_name']}, which is no {row['gpu']}"
-    return None if row["n_gpus"] else "a card's row used none"
+        return f"the card is {row['gpu_name']}, not a {row['gpu']}"
+    return None if row["n_gpus"] else "a GPU's row used no card"
 
 
 def driver_and_cuda(row: Row) -> str | None:
@@ -96,27 +96,27 @@ def precision_of_the_card(row: Row) -> str | None:
     """A card computes in the precisions that it has."""
     capability = gpus.KNOWN.get(row["gpu"])
     if row["precision"] not in gpus.PRECISIONS:
-        return f"{row['precision']} is no precision"
+        return f"{row['precision']} is not a precision"
     return gpus.precision_reason(row["gpu"], capability, row["precision"]) if capability else None
 
 
 def times_are_times(row: Row) -> str | None:
     """Seconds are positive and finite."""
     every = [row["seconds"], *row["epoch_seconds"]]
-    return None if all(0 < value < math.inf for value in every) else "a time is not positive, or not finite"
+    return None if all(0 < value < math.inf for value in every) else "a time is not positive or not finite"
 
 
 def an_entry_per_epoch(row: Row) -> str | None:
     """As many times, losses and qualities as epochs, and the last quality is the row's."""
     if len(row["epoch_seconds"]) != row["epochs"]:
-        return f"{len(row['epoch_seconds'])} epochs were timed, {row['epochs']} ran"
+        return f"{len(row['epoch_seconds'])} epochs were timed, but {row['epochs']} ran"
     if trains(row["workload"]) and len(row["epoch_losses"]) != row["epochs"]:
         return f"{len(row['epoch_losses'])} losses for {row['epochs']} epochs"
     qualities = row["epoch_qualities"]
     if qualities is not None and len(qualities) != row["epochs"]:
         return f"{len(qualities)} qualities for {row['epochs']} epochs"
     if qualities and not same(qualities[-1], row["quality"]):
-        return f"a quality of {row['quality']}, and {qualities[-1]} after the last epoch"
+        return f"a quality of {row['quality']}, but {qualities[-1]} after the last epoch"
     return None
 
 
@@ -129,13 +129,13 @@ def epochs_make_the_time(row: Row) -> str | None:
         least = told + (row["upload_seconds"] or 0.0)
         most = least + (row["compile_seconds"] or 0.0)  # a part of the upload or of an epoch, or ahead of them
     right = least < row["seconds"] < most or same(row["seconds"], least) or same(row["seconds"], most)
-    return None if right else f"{row['seconds']:,.3f} s, and its epochs make {least:,.3f} s"
+    return None if right else f"{row['seconds']:,.3f} s, but its epochs add up to {least:,.3f} s"
 
 
 def losses_are_losses(row: Row) -> str | None:
     """Cross-entropies are neither negative nor infinite."""
     good = all(0 <= loss < math.inf for loss in row["epoch_losses"] or ())
-    return None if good else "a loss is negative, or not finite"
+    return None if good else "a loss is negative or not finite"
 
 
 def steps_make_the_samples(row: Row) -> str | None:
@@ -159,7 +159,11 @@ def no_more_than_there_is(row: Row) -> str | None:
 def length_as_told(row: Row) -> str | None:
     """A shortened run says so."""
     shorter = quality.is_shorter(row["workload"], (row["epochs"], row["samples"]), row["workers"] or 1)
-    return "it is shorter than the published run, and does not say so" if shorter and not row["shortened"] else None
+    return (
+        "it is shorter than the published run, but not marked as shortened"
+        if shorter and not row["shortened"]
+        else None
+    )
 
 
 def quality_is_a_share(row: Row) -> str | None:
@@ -179,7 +183,7 @@ def quality_in_its_band(row: Row) -> str | None:
         return None
     inside = band["low"] <= row["quality"] <= band["high"]
     return (
-        None if inside else f"called ok with {row['metric']} {row['quality']:.3f}, outside {band['low']}–{band['high']}"
+        None if inside else f"marked ok with {row['metric']} {row['quality']:.3f}, outside {band['low']}–{band['high']}"
     )
 
 
@@ -189,7 +193,7 @@ def parts_within_the_whole(row: Row) -> str | None:
     wholes = [("the container's whole life", row["wall_seconds"]), ("training", row["train_seconds"])]
     for name, whole in wholes:
         if whole and timed > whole * 1.001 + CLOCKS:
-            return f"its epochs took {timed:,.2f} s, and {name} {whole:,.2f} s"
+            return f"its epochs took {timed:,.2f} s, but {name} {whole:,.2f} s"
     first = row["first_step_seconds"]
     return (
         f"its first step took {first:,.2f} s of {timed:,.2f} s"
@@ -214,12 +218,12 @@ def proved(row: Row) -> str | None:
 
 def on_a_named_machine(row: Row) -> str | None:
     """A time is worthless if its machine is unknown."""
-    return None if row["cpu"] and (row["cores"] or 0) > 0 else "nobody knows on what machine it ran"
+    return None if row["cpu"] and (row["cores"] or 0) > 0 else "the machine that it ran on is unknown"
 
 
 def by_a_known_release(row: Row) -> str | None:
     """The row names the version that ran."""
-    return None if row["framework_version"] else "nobody knows which version ran"
+    return None if row["framework_version"] else "the version that ran is unknown"
 
 
 def faster_than_the_machine(row: Row) -> str | None:
@@ -228,13 +232,13 @@ def faster_than_the_machine(row: Row) -> str | None:
     if least is None or row["seconds"] >= least:
         return None
     hint = "; was it in TF32?" if row["precision"] == "fp32" and row["gpu"] in ("a100", "h100", "h200") else ""
-    return f"{row['seconds']:.3g} s, and at its machine's peak rate it takes {least:.3g} s{hint}"
+    return f"{row['seconds']:.3g} s, but at its machine's peak rate it takes {least:.3g} s{hint}"
 
 
 def not_from_tomorrow(row: Row) -> str | None:
     """It did not begin in the future; ``started_us`` and ``now_us`` are in microseconds since 1970."""
     late = row.get("started_us") and row.get("now_us") and row["started_us"] > row["now_us"]
-    return "it began in the future" if late else None
+    return "it starts in the future" if late else None
 
 
 ALWAYS: Sequence[Rule] = (named_by_its_axes, not_from_tomorrow)

@@ -80,7 +80,7 @@ def loaded(ours: Row, theirs: Row) -> str | None:
         return None
     loads = [ours.get("load_before"), ours.get("load_after")]
     before, after = ("?" if load is None else f"{load:.1f}" for load in loads)
-    return f"the machine was busy: a load of {before} by the core before the run, {after} after it"
+    return f"the machine was busy: a load per core of {before} before the run and {after} after it"
 
 
 def other_cores(ours: Row, theirs: Row) -> str | None:
@@ -96,7 +96,7 @@ def uncontained(ours: Row, theirs: Row) -> str | None:
     """It ran without a container; a user's installation is meant to, and not reported."""
     if ours.get("platform") == OWN:
         return None
-    return "run without a container, on this machine's own libraries" if ours.get("engine") == "process" else None
+    return "run without a container, with this machine's own libraries" if ours.get("engine") == "process" else None
 
 
 def recipe(ours: Row, theirs: Row) -> str | None:
@@ -142,7 +142,7 @@ def reasons(rows: Sequence[Row], baseline: Row) -> Iterator[str]:
     yield from dict.fromkeys(said)
     apart = spread([row["seconds"] for row in rows])
     if apart is not None and apart > NOISY:
-        yield f"the rounds lie {100 * apart:.0f} % apart: the machine was not quiet"
+        yield f"the rounds are {100 * apart:.0f} % apart: the machine was not quiet"
 
 
 def of_cores(rows: Sequence[Row]) -> Iterator[str]:

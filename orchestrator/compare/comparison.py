@@ -226,18 +226,18 @@ def despite(change: float, one: Compared, tolerance: float) -> Verdict:
 def missing_evidence(one: Compared, found: Baseline, change: float | None, comparisons: int) -> Iterator[str]:
     """Yield why a cell can't be judged, and how many rounds that would take."""
     if change is not None:
-        yield f"the times drift by {100 * change:+.1f} % a round, and what runs later looks different for that alone"
+        yield f"the times drift by {100 * change:+.1f} % per round, which alone makes later runs look different"
     lacking = [(max(0, ENOUGH - one.rounds), "here")]
     if not found.published:
         lacking.append((max(0, ENOUGH - one.baseline_rounds), "of the baseline"))
     said = [f"{number} more {where}" for number, where in lacking if number]
     if said:
-        yield f"nothing can be told from fewer than {ENOUGH} rounds: {', '.join(said)}"
+        yield f"it takes at least {ENOUGH} rounds to tell: {', '.join(said)}"
     elif change is None:
         least = rounds_for(comparisons)
         few = min(one.rounds, one.rounds if found.published else one.baseline_rounds)
         yield "the rounds are too far apart, or too few" + (
-            f": among {comparisons} cells a single slow one shows from {least} rounds on" if few < least else ""
+            f": among {comparisons} cells, a single slow one shows only from {least} rounds on" if few < least else ""
         )
 
 
@@ -271,11 +271,11 @@ def of_results(results: "pa.Table", source: str) -> Finder:
         same = others[of_any_installation(question)]
         theirs = groups.get(question) or (groups[same[0]] if len(same) == 1 else None)
         if not theirs:
-            return "of another length there" if question[:3] in lengths else "not in there"
+            return "of another length in the baseline" if question[:3] in lengths else "not in the baseline"
         if theirs[0]["shortened"] != rows[0]["shortened"]:
             return "shortened on one side only"
         if theirs[0]["start"] != rows[0]["start"]:
-            return "begun with other weights there"
+            return "started from other weights in the baseline"
         return Baseline([row["seconds"] for row in theirs], source, theirs[-1])
 
     return find

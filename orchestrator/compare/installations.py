@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 Rule = Callable[[Row, Row], str | None]
 
 SLOW_VARIABLES: Sequence[tuple[str, str, str]] = (
-    ("CUDA_LAUNCH_BLOCKING", r"1", "every kernel is waited for"),
+    ("CUDA_LAUNCH_BLOCKING", r"1", "every kernel launch blocks"),
     ("CUDA_VISIBLE_DEVICES", r"|-1|none", "no card is visible"),
     ("NVIDIA_TF32_OVERRIDE", r"0", "TF32 is off"),
     ("TF_ENABLE_ONEDNN_OPTS", r"0", "oneDNN is off"),
@@ -21,7 +21,7 @@ SLOW_VARIABLES: Sequence[tuple[str, str, str]] = (
     ("TF_XLA_FLAGS", r".*(dump|disable).*", "XLA's debug switches are on"),
     ("XLA_FLAGS", r".*(dump_to|multi_thread_eigen=false|optimization_level=0).*", "XLA's switches are for debugging"),
     ("JAX_DISABLE_JIT", r"1|[Tt]rue", "nothing is compiled"),
-    ("JAX_DEBUG_NANS", r"1|[Tt]rue", "every result is searched for NaNs"),
+    ("JAX_DEBUG_NANS", r"1|[Tt]rue", "every result is checked for NaNs"),
     ("TORCH_SHOW_CPP_STACKTRACES", r"1", "errors are traced"),
     ("TORCH_USE_CUDA_DSA", r"1", "kernels check themselves"),
     ("PYTORCH_NO_CUDA_MEMORY_CACHING", r".+", "memory is never kept"),
@@ -80,7 +80,7 @@ def cpu_build(ours: Row, theirs: Row) -> str | None:
     """The library was built without CUDA, and the machine has a GPU."""
     if not count(ours, "machine_cards") or told(ours).get("cuda"):
         return None
-    return f"a build for CPUs alone, although the machine has a GPU: {told(ours).get('module')} was built without CUDA"
+    return f"a CPU-only build, although the machine has a GPU: {told(ours).get('module')} was built without CUDA"
 
 
 def unused_card(ours: Row, theirs: Row) -> str | None:

@@ -71,8 +71,7 @@ def baselines(sources: Sequence[Source], cards: Sequence[str] = ()) -> Finder:
                 return found
         names = " or ".join(dict.fromkeys(source.name for source in sources)) or "no results"
         measuring = quoted("rosetta", "run", "--only", f"{row['library']}/{row['workload']}/*")
-        measured = f"{measuring} with the same options makes one"
-        return f"no row of ours for this machine in {names}: {measured}"
+        return f"no row of ours for this machine in {names}: make one with {measuring} and the same options"
 
     return find
 

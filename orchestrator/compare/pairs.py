@@ -194,6 +194,6 @@ def doubts(pairs: Pairs) -> list[str]:
         said = next(iter((row["reason"] or "").splitlines()), "")
         return [f"{row['cell']}, round {row['repeat']}: {row['status']}: {said}".removesuffix(": ")]
     loads = [row[name] for row in pairs.rows for name in ("load_before", "load_after") if row.get(name) is not None]
-    found = [f"the load was {min(loads):.1f} to {max(loads):.1f} by the core"] if loads else []
+    found = [f"the load per core was {min(loads):.1f} to {max(loads):.1f}"] if loads else []
     slowed = sorted({reason for row in pairs.rows for reason in slowed_by(row)})
     return found + ([f"GPUs were slowed down: {', '.join(slowed)}"] if slowed else [])

@@ -103,7 +103,7 @@ def fetch(folder: Path, desk: Path, mirror: str | None, say: Say) -> None:
     arrays.finish(folder, hashlib.sha256(text).hexdigest())
     shutil.rmtree(desk / "incoming", ignore_errors=True)
     if len(entries) < IMAGES:
-        say(f"{NAME}: {len(entries):,} of {IMAGES:,} images: a part of the set, whose runs are marked as shortened")
+        say(f"{NAME}: {len(entries):,} of {IMAGES:,} images: only part of the set, so its runs are marked as shortened")
 
 
 def digest(folder: Path) -> str:
@@ -125,8 +125,8 @@ def read_list(source: Path | None) -> tuple[Mapping[str, tuple[int, tuple[str, .
     if path is None:
         raise DataError(
             f"The list of images and findings, {LISTS[0]}, is missing.",
-            "The NIH hands it out in the browser only: https://nihcc.app.box.com/v/ChestXray-NIHCC.",
-            f"Put it into a folder {FOLDER} and let ROSETTA_DATA_MIRROR name the folder above.",
+            "The NIH offers it for download in a browser only: https://nihcc.app.box.com/v/ChestXray-NIHCC.",
+            f"Put it into a folder {FOLDER} and set ROSETTA_DATA_MIRROR to the folder above.",
         )
     text = path.read_bytes()
     rows = csv.DictReader(io.StringIO(text.decode("utf-8-sig")))
@@ -164,7 +164,7 @@ def require_room(desk: Path, entries: Mapping[str, Entry], archive: int) -> None
         raise DiskError(
             f"There is no room for the data set {NAME} in {desk.parent}.",
             f"It needs {needed:,} bytes, and {free:,} are free.",
-            remedy="Make room, or let ROSETTA_CACHE name a folder on a larger disk.",
+            remedy="Free some space, or set ROSETTA_CACHE to a folder on a larger disk.",
         )
 
 
@@ -226,7 +226,7 @@ class Arrays:
             if count
         }
         if len(self._open) < len(SPLIT):
-            raise DataError(f"Of {NAME} there must be images of each part: {', '.join(SPLIT)}.")
+            raise DataError(f"{NAME} must have images of each part: {', '.join(SPLIT)}.")
 
     @property
     def sources(self) -> list[str]:

@@ -37,7 +37,7 @@ class Numbers(pickle.Unpickler):
         }
         found = known.get((module.replace("numpy._core", "numpy.core"), name))
         if found is None:
-            raise pickle.UnpicklingError(f"{module}.{name} is no part of an array")
+            raise pickle.UnpicklingError(f"{module}.{name} is not part of an array")
         return found
 
 
@@ -46,7 +46,7 @@ def unpickled(content: bytes, name: str) -> Any:
     try:
         return Numbers(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # bytes that are no pickle can fail in any way
-        raise DataError(f"{name} is no pickle of arrays.", f"{error}.") from None
+        raise DataError(f"{name} is not a pickle of arrays.", f"{error}.") from None
 
 
 def save(array: "np.ndarray[Any, Any]", path: Path) -> None:

@@ -170,7 +170,7 @@ def named(names: Iterable[str]) -> list[DataSet]:
             near = get_close_matches(name, known, n=1)
             raise DataError(
                 f"There is no data set {name!r}.",
-                remedy=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}.",
+                remedy=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.",
             )
     return [known[name] for name in wanted]
 
@@ -281,7 +281,7 @@ def bring_published(shelf: Shelf, wanted: list[File], mirror: str | None, say: S
                 raise
             raise DataError(error.what, f"{'; '.join(refusals)}. Then {error.why}", MIRROR) from None
     remedy = MIRROR if mirror else OFFLINE
-    raise DataError(f"The data set {shelf.dataset.name} can't be had.", "; ".join(refusals) + ".", remedy)
+    raise DataError(f"The data set {shelf.dataset.name} could not be fetched.", "; ".join(refusals) + ".", remedy)
 
 
 def convert(shelf: Shelf, wanted: list[File]) -> Path:
@@ -293,13 +293,13 @@ def convert(shelf: Shelf, wanted: list[File]) -> Path:
     for file in wanted:
         if checksum(made / file.path) not in file.sums:
             raise DataError(
-                f"The data set {shelf.dataset.name} was converted into something else: {file.path} has another sum.",
+                f"The data set {shelf.dataset.name} was not converted as expected: {file.path} has another checksum.",
                 f"It should be {file.sums[0]}.",
             )
     return made
 
 
-MIRROR = "Look at ROSETTA_DATA_MIRROR first: what it names, and the credentials in it."
+MIRROR = "Check ROSETTA_DATA_MIRROR first: the place and the credentials in it."
 
 Way = list[tuple[File, str]]
 """The files to get, each with its address (a URL, a place in a storage, or a path)."""
@@ -354,7 +354,7 @@ def require_room(shelf: Shelf, needed: int) -> None:
         raise DiskError(
             f"There is no room for the data set {shelf.dataset.name} in {shelf.folder.parent}.",
             f"It needs {needed:,} bytes, and {free:,} are free.",
-            remedy="Make room, or let ROSETTA_CACHE name a folder on a larger disk.",
+            remedy="Free some space, or set ROSETTA_CACHE to a folder on a larger disk.",
         )
 
 
@@ -367,10 +367,10 @@ def disk_errors(place: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskError(
                 f"The disk of {place.parent} is full.",
-                remedy="Make room, or let ROSETTA_CACHE name a folder on a larger disk, and run the command again.",
+                remedy="Free space, or set ROSETTA_CACHE to a folder on a larger disk; then run the command again.",
             ) from None
         raise DataError(
-            f"The data set {place.name} could not be read from or put into {place.parent}.",
+            f"The data set {place.name} could not be read from or written to {place.parent}.",
             f"{error}.",
-            "Correct its owner or mode, or let ROSETTA_CACHE name another folder.",
+            "Correct its owner or mode, or set ROSETTA_CACHE to another folder.",
         ) from None

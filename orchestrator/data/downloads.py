@@ -31,7 +31,7 @@ TIMEOUTS = (15, 60)
 LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
-OFFLINE = "Without internet, let ROSETTA_DATA_MIRROR name a place that holds the files (docs/data.md)."
+OFFLINE = "Without internet, set ROSETTA_DATA_MIRROR to a place that has the files (docs/data.md)."
 
 
 def silent(line: str) -> None:
@@ -97,7 +97,7 @@ class Incoming:
         raise DataError(
             f"{self.address} is not the file its publisher made ({self.file.path}).",
             why,
-            "If it came through a proxy or a mirror, look there; else fetch it again.",
+            "If it came through a proxy or a mirror, check that; otherwise fetch it again.",
         )
 
 
@@ -203,7 +203,7 @@ def accept(incoming: Incoming, response: "requests.Response") -> None:
         incoming.restart(strong)
     elif not response.headers.get("Content-Range", "").startswith(f"bytes {incoming.size}-"):
         incoming.restart()
-        raise Broken("the server sent another part of the file than was asked for")
+        raise Broken("the server sent another part of the file than requested")
 
 
 def given_up(incoming: Incoming, error: BaseException) -> DataError:
@@ -214,9 +214,9 @@ def given_up(incoming: Incoming, error: BaseException) -> DataError:
     if incoming.size:
         total = f"the {incoming.file.size:,} bytes of {incoming.file.path}"
         what = f"The download broke off after {incoming.size:,} of {total}."
-        remedy = f"Run 'rosetta data fetch' again: it goes on where it stopped. {OFFLINE}"
+        remedy = f"Run 'rosetta data fetch' again: it resumes where it stopped. {OFFLINE}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        remedy = "If a proxy inspects TLS here, let ROSETTA_CA_BUNDLE name the file with its certificate authority."
+        remedy = "If a proxy inspects TLS here, set ROSETTA_CA_BUNDLE to the file with its certificate authority."
     return DataError(what, f"{incoming.address}: {reason(error)}.", remedy)
 
 

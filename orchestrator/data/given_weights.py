@@ -20,7 +20,7 @@ def check(cells: Iterable[Cell]) -> None:
             raise DataError(
                 f"The given weights of {workload} are not those that every library was compared with.",
                 f"{str(error)[:1].upper()}{str(error)[1:]}.",
-                "Restore workloads/params.json and workloads/harness/weights.py; if the network is meant to be another,"
+                "Restore workloads/params.json and workloads/harness/weights.py; if the network was changed on purpose,"
                 " declare its weights_sha256.",
             ) from None
 

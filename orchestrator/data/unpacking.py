@@ -37,7 +37,7 @@ def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, .
                     raise DataError(
                         f"The archive {archive.name} holds the {kind(member)} {member.name!r}, "
                         "which does not belong to its data set.",
-                        "Nothing of it was put in place.",
+                        "None of it was kept.",
                         OFFLINE,
                     )
                 file, source = lacking.pop(member.name, None), tar.extractfile(member)

@@ -70,8 +70,10 @@ class ApptainerEngine(SifFiles, ChildProcesses):
         if self._version is None:
             raise EngineError("The command 'apptainer' is missing.", remedy="Install Apptainer 1.1 or newer.")
         if asked([*NAMESPACES, "true"]) is None:
-            remedy = "Ask who runs it for user namespaces (user.max_user_namespaces), and for util-linux 2.38 or newer."
-            raise EngineError("This machine gives no namespaces to its users.", f"{NAMESPACES[0]} fails.", remedy)
+            remedy = (
+                "Ask its administrator for user namespaces (user.max_user_namespaces) and util-linux 2.38 or newer."
+            )
+            raise EngineError("This machine does not allow user namespaces.", f"{NAMESPACES[0]} fails.", remedy)
         self._network = asked(["unshare", "--user", "--map-current-user", "--net", "true"]) is None
         self._by_groups = are_delegated({"memory", "pids"})
 

@@ -13,7 +13,7 @@ from orchestrator.errors import ResultError
 from orchestrator.system.regular_files import read_regular
 from orchestrator.system.streams import Limited
 
-TOO_MUCH = "The container left more in its results folder than a result may have."
+TOO_MUCH = "The container's results folder holds more than a result may have."
 
 
 def outcome_of(stream: Iterator[bytes], task: Task, log: str) -> Outcome | None:
@@ -80,4 +80,4 @@ def files_of(stream: Iterator[bytes], most: int, is_wanted: Callable[[str], bool
 
 def odd(name: str) -> ResultError:
     """The error for a file that should not be there."""
-    return ResultError(f"The results folder of the container holds {name!r}, which is no plain single document.")
+    return ResultError(f"The results folder of the container holds {name!r}, which is not a single plain document.")

@@ -86,10 +86,14 @@ def context_of_docker() -> dict[str, Any]:
     except ValueError:
         context = None
     if not isinstance(context, dict):
-        remedy = "'docker context ls' lists those that are there; " + (
-            "correct DOCKER_CONTEXT, or unset it." if name else "'docker context use' chooses one."
+        remedy = "Run 'docker context ls' for a list; " + (
+            "correct DOCKER_CONTEXT, or unset it." if name else "choose one with 'docker context use'."
         )
-        what = f"DOCKER_CONTEXT names {name}, which is no context." if name else "The current docker context is none."
+        what = (
+            f"DOCKER_CONTEXT names {name}, which does not exist."
+            if name
+            else "The current Docker context does not exist."
+        )
         raise EngineError(what, without_secrets(done.stderr.strip())[:300], remedy)
     return context
 
@@ -104,8 +108,8 @@ def refuse_malformed(where: str) -> None:
     else:
         scheme = parts.scheme
     if scheme not in SCHEMES:
-        remedy = "It has to be like unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST."
-        raise EngineError("DOCKER_HOST is no address of an engine.", remedy=remedy)
+        remedy = "Write it like unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST."
+        raise EngineError("DOCKER_HOST is not the address of an engine.", remedy=remedy)
 
 
 class Client(docker.APIClient):
@@ -126,12 +130,12 @@ def connect(variables: Mapping[str, str] | None = None) -> docker.APIClient:
     if is_podman(api):
         raise EngineError(
             f"{printable(variables['DOCKER_HOST'])} is Podman, not Docker.",
-            remedy="Use --engine podman; CONTAINER_HOST names an engine that is not where Podman has it by itself.",
+            remedy="Use --engine podman; set CONTAINER_HOST if its engine is not at Podman's default address.",
         )
     version = tuple(int(part) for part in str(api.api_version).split("."))
     if version < OLDEST_API:
         raise EngineError(
-            f"The Docker engine speaks API {api.api_version}; the oldest that works is 1.{OLDEST_API[1]}.",
+            f"The Docker engine speaks API {api.api_version}, but 1.{OLDEST_API[1]} or newer is needed.",
             remedy="Update Docker to 23 or newer, or use --engine process.",
         )
     return api
@@ -144,7 +148,7 @@ def is_podman(api: docker.APIClient) -> bool:
 
 PERMISSION: Mapping[str, str] = {
     "Docker": "Add yourself to the group docker (usermod -aG docker $USER, then log in again).",
-    "Podman": "It is another user's; unset CONTAINER_HOST, and your own is used.",
+    "Podman": "It belongs to another user; unset CONTAINER_HOST to use your own.",
 }
 """The remedy where the user may not use an engine's socket."""
 
@@ -158,7 +162,7 @@ def client_of(variables: Mapping[str, str], engine: str = "Docker") -> docker.AP
         return Client(version="auto", timeout=120, max_pool_size=64, **options)
     except PermissionError:
         raise EngineError(
-            f"No permission on the {engine} engine's socket {where.removeprefix('unix://')}.",
+            f"No permission to use the {engine} engine's socket {where.removeprefix('unix://')}.",
             remedy=PERMISSION[engine],
         ) from None
     except (OSError, DockerException, ValueError) as error:

@@ -180,7 +180,7 @@ def labelled(host: Host, label: str) -> Host:
         return replace(host, devices=devices)
     there = ", ".join(host.models)
     return replace(
-        host, devices=(), lacks=f"its node of Ray has the label {label or '(none)'}, and its GPUs are {there}"
+        host, devices=(), lacks=f"its node of Ray has the label {label or '(none)'}, but its GPUs are {there}"
     )
 
 

@@ -33,7 +33,7 @@ def look_into(connection: Connection, images: Sequence[Image], say: Say) -> dict
     tags = [image.tag for image in images if image.platform != "cpu"]
     for tag, there in inspect_images(tags, variables).items():
         if scan_in(there) is None:
-            say(f"{tag}: looking for the machine code in its libraries")
+            say(f"{tag}: scanning its libraries for machine code")
             try:
                 scan = parse(run_script(connection.api, there["Id"], SCRIPT))
                 add_labels(there["Id"], tag, {LABEL: scan.model_dump_json()}, variables)

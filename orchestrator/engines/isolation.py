@@ -61,4 +61,4 @@ def odd_volumes(config: Mapping[str, Any]) -> str:
     An engine makes each of them a writable folder on its own disk, without a limit.
     """
     odd = sorted(set(config.get("Volumes") or {}) - {RESULTS})
-    return f"declares places to write to: {', '.join(odd)[:200]}" if odd else ""
+    return f"declares writable volumes: {', '.join(odd)[:200]}" if odd else ""

@@ -164,8 +164,8 @@ def place(order: Order, gpus: Sequence[str], host: Host) -> Iterator[Lease]:
     if len({each.board for each in held}) > 1:
         names = ", ".join(each.name for each in held)
         raise GpuError(
-            f"Ray gave a cell GPUs of unlike boards: {names}.",
-            remedy="Start a node of Ray for each board: see docs/clusters.md.",
+            f"Ray gave a cell GPUs on different boards: {names}.",
+            remedy="Start one Ray node for each board: see docs/clusters.md.",
         )
     shared = [each.uuid for model in order.models for each in host.of_model(model)]
     parts = shares(sorted(os.sched_getaffinity(0)), len(shared) + order.jobs)
@@ -184,8 +184,8 @@ def device(name: str, model: str, host: Host) -> Device:
         if name in (str(number), each.uuid) and each in host.of_model(model):
             return each
     raise GpuError(
-        f"Ray gave a cell for {model} the GPU {name} of {socket.gethostname()}, which is none.",
-        remedy="A node has GPUs of one kind, and its label names it: see docs/clusters.md.",
+        f"Ray gave a cell for {model} the GPU {name} of {socket.gethostname()}, which is no {model}.",
+        remedy="Start one Ray node for each kind of GPU, with its label: see docs/clusters.md.",
     )
 
 
@@ -202,7 +202,7 @@ def bring_image(source: Source, tag: str) -> None:
             docker.api.tag(source.id, name, version)
     except NotFound:
         raise EngineError(
-            f"{docker.host} has loaded {tag}, but knows it by another id.",
+            f"{docker.host} has loaded {tag}, but under a different id.",
             remedy="The engines of a cluster need the same kind of image store ('docker info': Storage Driver).",
         ) from None
     except UNREACHABLE as error:

@@ -50,8 +50,8 @@ class OwnPython(ProcessEngine):
         self.python = Path(os.path.abspath(shutil.which(python.expanduser()) or python))
         self.source = str(python)
         if not (self.python.is_file() and os.access(self.python, os.X_OK)):
-            remedy = "It takes the path of a program: /opt/venv/bin/python."
-            raise InstallationError(f"{python} is no interpreter.", "There is no such program.", remedy)
+            remedy = "Give the path of an interpreter, such as /opt/venv/bin/python."
+            raise InstallationError(f"{python} is not an interpreter.", "There is no such program.", remedy)
 
     @property
     def version(self) -> str:
@@ -98,10 +98,10 @@ class OwnPython(ProcessEngine):
                     check=False,
                 )
             except subprocess.TimeoutExpired:
-                why = f"No answer in {PATIENCE:,.0f} s."
-                raise InstallationError(f"{self.source} could not be asked what is installed.", why) from None
+                why = f"It did not answer within {PATIENCE:,.0f} s."
+                raise InstallationError(f"{self.source} did not report what is installed.", why) from None
             except OSError as error:
-                remedy = "It takes the path of a program: /opt/venv/bin/python."
+                remedy = "Give the path of an interpreter, such as /opt/venv/bin/python."
                 raise InstallationError(f"{self.source} can't be run.", f"{error.strerror}.", remedy) from None
             answer.seek(0)
             return answer.read(LARGEST_ANSWER)

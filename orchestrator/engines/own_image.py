@@ -43,7 +43,7 @@ class OwnImage(DockerEngine):
             remedy = f"Get it with {quoted('docker', 'pull', image)}."
             raise InstallationError(f"There is no image {image} on this engine.", remedy=remedy) from None
         except UNREACHABLE as error:
-            raise InstallationError(f"{image} could not be looked at.", explain(error)) from None
+            raise InstallationError(f"{image} could not be inspected.", explain(error)) from None
 
     def unavailable(self, image: Image) -> str | None:
         """None: the image is there already."""
@@ -75,7 +75,7 @@ class OwnImage(DockerEngine):
                     return name
             except InstallationError:
                 continue
-        why = f"Neither {' nor '.join(PYTHONS)} on its path answers."
+        why = f"Neither {' nor '.join(PYTHONS)} on its PATH runs."
         raise InstallationError(f"{self.source} has no Python.", why)
 
     def _said(self, python: str, *words: str) -> bytes:
@@ -118,7 +118,7 @@ class OwnImage(DockerEngine):
             for path in files:
                 put(self.api, made, PLACE, path, path.relative_to(folder))
         except APIError as error:
-            raise InstallationError("The scripts could not be brought to the engine.", explain(error)) from None
+            raise InstallationError("The scripts could not be copied to the engine.", explain(error)) from None
         finally:
             self.api.remove_container(made, v=False, force=True)
         return name

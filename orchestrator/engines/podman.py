@@ -165,7 +165,9 @@ def opened_socket() -> Path:
         time.sleep(0.05)
     said = (folder / "log").read_text(errors="replace").splitlines()
     end(service, folder)
-    raise EngineError("Podman opens no socket.", said[-1][:300] if said else "It says nothing.", "Try 'podman info'.")
+    raise EngineError(
+        "Podman did not open a socket.", said[-1][:300] if said else "It printed nothing.", "Try 'podman info'."
+    )
 
 
 def end(service: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -71,18 +71,18 @@ def load(api: docker.APIClient, image: Image) -> str:
             said = [line for line in untyped.load_image(archived.pieces()) if "error" in line]
             found = inspected(api, [image.tag]).get(image.tag)
         except UNREACHABLE as error:
-            raise BuildError(f"Podman did not take {image.tag}.", explain(error)) from None
+            raise BuildError(f"Podman could not load {image.tag}.", explain(error)) from None
         if said or found is None or found["Id"] != archived.id:
-            why = str(plain(said[0]["error"]))[:300] if said else "It has another image of that name now."
-            raise BuildError(f"Podman did not take {image.tag}.", why)
+            why = str(plain(said[0]["error"]))[:300] if said else "Another image has that name now."
+            raise BuildError(f"Podman could not load {image.tag}.", why)
     return str(archived.id)
 
 
 def build(connection: Connection, image: Image, bases: Mapping[str, Base], say: Say) -> str:
     """Build an image; returns its id. Raises BuildError with the end of the log."""
     if not connection.is_local:
-        remedy = "Let ROSETTA_IMAGES name a folder with its archive: 'rosetta images save' writes it."
-        raise BuildError(f"{image.tag} can't be built on a Podman of another machine.", remedy=remedy)
+        remedy = "Set ROSETTA_IMAGES to a folder with its archive, written by 'rosetta images save'."
+        raise BuildError(f"{image.tag} can't be built on another machine's Podman.", remedy=remedy)
     target = bake([image], bases=bases)["target"][image.name]
     say(f"{image.name}: building")
     with tempfile.TemporaryDirectory() as folder:

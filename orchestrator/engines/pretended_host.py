@@ -66,7 +66,7 @@ def pretended_host() -> Host | None:
     wrong = [device.uuid for device in devices if not device.uuid.startswith(PRETENDED)]
     if wrong or len({device.uuid for device in devices}) < len(devices):
         raise GpuError(
-            f"ROSETTA_HOST: {name} names a GPU twice, or as if it were real.",
-            remedy=f"The UUID of a pretended GPU begins with {PRETENDED[0]}.",
+            f"ROSETTA_HOST: {name} names a GPU twice, or with the UUID of a real one.",
+            remedy=f"The UUID of a pretended GPU must begin with {PRETENDED[0]}.",
         )
     return Host(devices, version_of(told.driver), imagined=True, architecture=told.architecture)

@@ -128,7 +128,7 @@ def host_in(said: bytes) -> Host:
             unreadable.append(Unreadable(number, first_of(error, "what it tells")))
             continue
         if device.uuid in devices:  # a lock stands for each
-            unreadable.append(Unreadable(number, f"it has the UUID of another, {device.uuid}"))
+            unreadable.append(Unreadable(number, f"it has the UUID of another GPU, {device.uuid}"))
         devices.setdefault(device.uuid, device)
     driver, lost = version_of(told.driver), tuple(unreadable)
     return Host(tuple(devices.values()), driver, unreadable=lost, architecture=told.architecture)

@@ -217,7 +217,7 @@ def connect(address: str | None) -> str:
     host, _, port = address.rpartition(":")
     remedy = "Start it with 'ray start' here and on each machine, see docs/clusters.md."
     if "/" in host or not port.isdecimal():
-        raise EngineError(f"{address} is no HOST:PORT.", "A node of the cluster has to run here too.", remedy)
+        raise EngineError(f"{address} is not HOST:PORT.", "A node of the cluster must run here too.", remedy)
     # Ray prints messages about nodes where programs read our events, and has no public switch to stop it.
     ray._private.worker._worker_logs_enabled = False
     sent = {name: os.environ[name] for name in SENT if name in os.environ}

@@ -40,7 +40,7 @@ def run_script(
         )["Id"]
         return printed(api, container, LARGEST_ANSWER)
     except UNREACHABLE as error:
-        raise BuildError(f"{image} could not be looked into.", explain(error)) from None
+        raise BuildError(f"{image} could not be inspected.", explain(error)) from None
 
 
 def printed(api: docker.APIClient, container: str, most: int) -> bytes:

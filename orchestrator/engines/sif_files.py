@@ -82,7 +82,7 @@ def sif_of(image: Image, say: Say) -> Sif:
             return found
         digest = sum_of(image) or ""
         with archive_of(image) as archived:
-            say(f"{image.tag}: making a SIF file of its archive")
+            say(f"{image.tag}: making a SIF file from its archive")
             sif = Sif(archived.id, dict(labels_in(archived)), digest)
             if not sif.path.is_file():
                 make(archived, sif.path)

@@ -65,7 +65,7 @@ class Tunnel:
         raise EngineError(
             f"No Docker engine answers at {without_secrets(self.address)}.",
             complaints[-1] if complaints else "ssh has ended.",
-            f"See that {quoted(*self._destination(), 'docker', 'version')} works without a password.",
+            f"Make sure that {quoted(*self._destination(), 'docker', 'version')} works without a password.",
         )
 
     def close(self) -> None:

@@ -59,7 +59,7 @@ def filled(api: docker.APIClient, folder: Path) -> str:
         if (wrong := fault(api, name, wanted)) is not None:
             raise EngineError(
                 f"The volume {name} {wrong}, though it was filled from {folder}.",
-                remedy="Look at the copy in the cache: 'rosetta data check'.",
+                remedy="Check the copy in the cache: 'rosetta data check'.",
             )
     return name
 
@@ -82,9 +82,9 @@ def fault(api: docker.APIClient, name: str, wanted: Mapping[str, File]) -> str |
     try:
         found = api.inspect_volume(name)
     except NotFound:
-        return "is not there"
+        return "does not exist"
     if found["Driver"] != "local" or found["Options"]:
-        return "is a place elsewhere"  # which somebody may change under a cell
+        return "is not the engine's own folder"  # which somebody may change under a cell
     with looking_into(api, name) as container, archive_from(api, container, PLACE) as chunks:
         return fault_in(chunks, wanted)
 
@@ -102,7 +102,7 @@ def fault_in(chunks: Iterable[bytes], wanted: Mapping[str, File]) -> str | None:
                     continue
                 file = lacking.pop(path, None)
                 if file is None or member.type != tarfile.REGTYPE:
-                    return f"holds {plain(path)[:100]!r}, which is no file of the data set"
+                    return f"holds {plain(path)[:100]!r}, which is not a file of the data set"
                 if member.mode & 0o444 != 0o444 or not holds(archive, member, file):
                     return f"holds another {path}"
     except (tarfile.TarError, DataError):
@@ -175,13 +175,13 @@ def report_check(api: docker.APIClient, names: Iterable[str], say: Say) -> None:
             wrong += [name] if found else []
         every = {name_of(folder) for folder in map(datasets.folder, datasets.names()) if is_known(folder)}
         for name in sorted(there - every):
-            say(f"unused  volume {plain(name)}: no cell reads it; 'docker volume rm' makes room")
+            say(f"unused  volume {plain(name)}: no cell reads it; remove it with 'docker volume rm'")
     except UNREACHABLE as error:
-        raise EngineError("The volumes with data sets could not be looked at.", explain(error)) from None
+        raise EngineError("The volumes with data sets could not be checked.", explain(error)) from None
     if wrong:
         raise DataError(
-            f"{len(wrong)} of the engine's volumes hold something else than their data set.",
-            remedy=f"The next run fills them anew; or remove them: {quoted('docker', 'volume', 'rm', *wrong)}.",
+            f"{len(wrong)} of the engine's volumes hold something other than their data set.",
+            remedy=f"The next run refills them; to remove them now: {quoted('docker', 'volume', 'rm', *wrong)}.",
         )
 
 

@@ -95,7 +95,7 @@ def parse(said: bytes) -> Scan:
         return Scan.model_validate_json(said, strict=True)
     except ValidationError:
         raise BuildError(
-            "An image does not tell what its libraries have machine code for.", said[:300].decode(errors="replace")
+            "An image did not report what its libraries have machine code for.", said[:300].decode(errors="replace")
         ) from None
 
 

@@ -52,7 +52,9 @@ def build_images(
         there = inspect_images([image.tag for image in images], variables)
         for image in stale:
             if there[image.tag]["Id"] not in made.get(image.name, ()):
-                raise BuildError(f"{image.tag} is another image than was built: somebody gave its name away meanwhile.")
+                raise BuildError(
+                    f"{image.tag} is not the image that was built: its name went to another one meanwhile."
+                )
             records.note(there[image.tag]["Id"], image.recipe, scripts[image])
     return {image.tag: there[image.tag]["Id"] for image in images}
 
@@ -65,7 +67,7 @@ def build_probe(variables: Mapping[str, str] = os.environ) -> str:
     try:
         content = b"\0".join(path.read_bytes() for path in (recipe, *(program.workloads / name for name in copied)))
     except OSError as error:
-        raise BuildError(f"The program lacks {error.filename}.", remedy="Install it again.") from None
+        raise BuildError(f"The program's file {error.filename} is missing.", remedy="Reinstall the program.") from None
     base = str(base_here(PYTHON, inspect_images([PYTHON], variables).get(PYTHON), is_mirrored(PYTHON, mirror())))
     sum_of_content = digest(content + base.encode())
     tag = f"rosetta/probe:{sum_of_content}"
@@ -285,7 +287,7 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
         r"No space left on device",
         DiskError,
         "The engine's disk is full.",
-        "Make room, for instance with 'docker builder prune'.",
+        "Free some space, for instance with 'docker builder prune'.",
     ),
     (
         r"Cannot connect to the Docker daemon|permission denied while trying to connect|error during connect",
@@ -302,32 +304,32 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
     (
         r"DO NOT MATCH THE HASHES",
         BuildError,
-        "A package is not the one that the lock names: a broken download, or a mirror that changes files.",
-        "Try again; if it stays so, look at the index or the folder of wheels that pip was given.",
+        "A package does not match its lock: a broken download, or a mirror that changes files.",
+        "Try again; if it fails again, check the index or the folder of wheels that pip uses.",
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED|certificate signed by unknown authority",
         BuildError,
-        "The network inspects TLS with an authority that the image does not know.",
-        "Name a file with its certificate in ROSETTA_CA_BUNDLE.",
+        "The network inspects TLS with a certificate authority that the image does not trust.",
+        "Set ROSETTA_CA_BUNDLE to a file with its certificate.",
     ),
     (
         r"failed to (?:calculate checksum|compute cache key)[^\n]*\"/(lib[^\"/]+)\": not found",
         BuildError,
         r"The folder that ROSETTA_CUDA names has no \1 for this platform.",
-        "images/cuda.yaml names all that it has to hold.",
+        "images/cuda.yaml lists what it must hold.",
     ),
     (
         r"mambaorg/micromamba[^\n]*: (?:failed to resolve|pull access denied)",
         UnreachableError,
         "The image micromamba, which installs CUDA, could not be pulled.",
-        "Check the network, or name a folder with CUDA's libraries in ROSETTA_CUDA.",
+        "Check the network, or set ROSETTA_CUDA to a folder with CUDA's libraries.",
     ),
     (
         r"libmamba[^\n]*(?:Could not solve|nothing provides|do(?:es)? not exist)",
         BuildError,
-        "Anaconda's channels have no such CUDA any more.",
-        "Name a folder with CUDA's libraries in ROSETTA_CUDA.",
+        "Anaconda's channels no longer have this CUDA.",
+        "Set ROSETTA_CUDA to a folder with CUDA's libraries.",
     ),
     (
         r"failed to resolve source metadata|pull access denied|registry-1\.docker\.io",
@@ -339,25 +341,25 @@ CAUSES: Sequence[tuple[str, type[RosettaError], str, str]] = (
         r"Temporary failure|Network is unreachable|Failed to establish a new connection|NewConnectionError"
         r"|ConnectTimeout|ReadTimeout|Connection refused|Could not connect to",
         UnreachableError,
-        "The network is out of reach.",
+        "The network is unreachable.",
         "Behind a proxy set HTTPS_PROXY, ROSETTA_PIP_CONF and ROSETTA_CA_BUNDLE; without internet ROSETTA_WHEELS.",
     ),
     (
         r"does not have a Release file|404 +Not Found",
         BuildError,
         "Debian has moved the packages of this release to its archive.",
-        "Pull the base image again; if it stays so, it needs a newer base in images/.",
+        "Pull the base image again; if it fails again, set a newer base in images/.",
     ),
     (
         r"No matching distribution found for (\S+)",
         BuildError,
         r"The index has no \1, or none for the image's Python.",
-        "Check the index that pip was given; if the version is gone from it, make a new lock with 'rosetta lock'.",
+        "Check the index that pip uses; if it no longer has the version, make a new lock with 'rosetta lock'.",
     ),
     (
         r"(\S+\.whl) is not a supported wheel|Package '([^']+)' requires a different Python",
         BuildError,
-        r"\1\2 is made for another Python than the image's.",
+        r"\1\2 is built for another Python than the image's.",
         "Correct 'python' or the version in images/, then 'rosetta lock'.",
     ),
     (

@@ -76,7 +76,7 @@ class Cuda(Strict):
     @classmethod
     def _are_all_there(cls, sources: dict[SourceName, CudaSource]) -> dict[SourceName, CudaSource]:
         if missing := set(get_args(SourceName)) - set(sources):
-            raise ValueError(f"the source {min(missing)} is missing, for which the Dockerfile has a stage")
+            raise ValueError(f"the source {min(missing)} is missing; the Dockerfile has a stage for it")
         return sources
 
     @property

@@ -45,7 +45,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return a remedy for an unknown word: the nearest known one, if any, and a list of all."""
     known = sorted(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return (f"Did you mean '{near[0]}'? " if near else "") + f"There are: {', '.join(known) or 'none'}."
+    return (f"Did you mean '{near[0]}'? " if near else "") + f"Known: {', '.join(known) or 'none'}."
 
 
 class Link(Strict):
@@ -65,14 +65,16 @@ class Link(Strict):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise complaint(f"{pattern} is no regular expression: {error}", "Write it in single quotes.") from None
+            raise complaint(
+                f"{pattern} is not a valid regular expression: {error}", "Write it in single quotes."
+            ) from None
         return pattern
 
     @field_validator("page")
     @classmethod
     def _is_an_address(cls, page: str) -> str:
         if not re.match(r"https://[^\s/{}]+/", page):
-            raise complaint(f"{page} is no address", "It has to begin like https://docs.example.org/.")
+            raise complaint(f"{page} is not an https address", "It must begin like https://docs.example.org/.")
         return page
 
     @model_validator(mode="after")
@@ -85,8 +87,8 @@ class Link(Strict):
             raise complaint(f"the page {self.page} can't be filled in: {error}", "Close each brace.") from None
         for _, field, form, conversion in fields:
             if field is not None and (field not in known or form or conversion):
-                remedy = f"It can have {', '.join(f'{{{word}}}' for word in known)}."
-                raise complaint(f"the page has {{{field}}}, which is nothing of {self.calls}", remedy)
+                remedy = f"Allowed: {', '.join(f'{{{word}}}' for word in known)}."
+                raise complaint(f"the page has {{{field}}}, which {self.calls} does not provide", remedy)
         return self
 
     def address(self, name: str) -> str | None:
@@ -262,10 +264,10 @@ class Framework(Recipe):
     def _know_platforms(self) -> "Framework":
         for name in (*self.platforms, *self.unavailable):
             if name not in PLATFORMS:
-                raise ValueError(f"unknown platform '{name}'; there are {', '.join(PLATFORMS)}")
+                raise ValueError(f"unknown platform '{name}'; known: {', '.join(PLATFORMS)}")
         if both := self.platforms.keys() & self.unavailable.keys():
             platform = min(both)
-            raise complaint(f"{platform} is both under platforms and unavailable", "Take it out of one of them.")
+            raise complaint(f"{platform} is under both platforms and unavailable", "Remove it from one of them.")
         return self
 
     @model_validator(mode="after")
@@ -312,7 +314,7 @@ def read_framework(path: Path) -> Framework:
     """Read a framework's file of images/; raises MatrixError with file and key."""
     framework = read(path, Framework)
     if framework.framework != path.stem:
-        raise MatrixError(f"{path}: framework: {framework.framework} must have the name of its file.")
+        raise MatrixError(f"{path}: framework: {framework.framework} must match the file name.")
     framework._folder = LibraryFolder(path.parent.parent)
     return framework
 
@@ -326,7 +328,9 @@ def frameworks() -> Mapping[str, Framework]:
             if path.name in (CUDA, DOCUMENTATION):
                 continue
             if path.stem in found:
-                raise MatrixError(f"{found[path.stem].path} and {path} have one name.", remedy="Rename one of them.")
+                raise MatrixError(
+                    f"{found[path.stem].path} and {path} have the same name.", remedy="Rename one of them."
+                )
             found[path.stem] = read_framework(path)
     return found
 
@@ -338,7 +342,7 @@ def chosen(names: Sequence[str]) -> Sequence[Framework]:
         if name not in there:
             owner = library_index().get(name)
             remedy = f"The library {name} is in {owner.framework}." if owner else nearest(name, there)
-            raise MatrixError(f"There is no images/{name}.yaml.", remedy=remedy)
+            raise MatrixError(f"images/{name}.yaml does not exist.", remedy=remedy)
     return [there[name] for name in names] if names else list(there.values())
 
 
@@ -355,7 +359,7 @@ def documentation() -> Mapping[str, SharedLinks]:
     for path in (folder.images / DOCUMENTATION for folder in library_folders.library_folders()):
         rules = read(path, Documentation).root if path.is_file() else {}
         for name in found.keys() & rules.keys():
-            raise MatrixError(f"{path} has rules {name}, which are there already.", remedy="Rename them.")
+            raise MatrixError(f"{path} has rules {name}, which exist already.", remedy="Rename them.")
         found |= rules
     return found
 

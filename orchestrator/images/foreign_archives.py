@@ -84,14 +84,14 @@ def opened(path: Path, digest: str) -> Iterator[Archived]:
     with tempfile.TemporaryFile() as copy:
         found = copied(path, copy)
         if found != digest:
-            raise ResultError(f"{path} is not what SHA256SUMS says.", f"Its sha256 is {found}.", "Copy it again.")
+            raise ResultError(f"{path} does not match SHA256SUMS.", f"Its sha256 is {found}.", "Copy it again.")
         copy.seek(0)
         try:
             with tarfile.open(fileobj=copy, mode="r:") as archive:
                 yield image_in(archive)
         except (tarfile.TarError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ResultError(
-                f"{path} is no archive of one image of Rosetta Matrix.", f"{plain(str(error))[:300]}."
+                f"{path} is not an archive of one image of Rosetta Matrix.", f"{plain(str(error))[:300]}."
             ) from None
 
 
@@ -117,7 +117,7 @@ def write(copy: IO[bytes], chunk: bytes) -> None:
     except OSError as error:
         raise DiskError(
             f"There is no room for a copy of the archive in {tempfile.gettempdir()}: {error.strerror}.",
-            remedy="Make room, or let TMPDIR name a folder on a larger disk.",
+            remedy="Free some space, or set TMPDIR to a folder on a larger disk.",
         ) from None
 
 
@@ -139,7 +139,7 @@ def image_in(archive: tarfile.TarFile) -> Archived:
     diff_ids = json.loads(config)["rootfs"]["diff_ids"]
     layers = [members[name] for name in image["Layers"]]
     if not 0 < len(layers) == len(diff_ids) <= MOST_LAYERS:
-        raise ValueError("its layers are not those of its configuration")
+        raise ValueError("its layers do not match its configuration")
     return Archived(tag, config, diff_ids, layers, archive)
 
 
@@ -148,12 +148,12 @@ def members_of(archive: tarfile.TarFile) -> Mapping[str, tarfile.TarInfo]:
     members: dict[str, tarfile.TarInfo] = {}
     for number, member in enumerate(archive):
         if number >= MOST_MEMBERS:
-            raise ValueError("it has more members than an image")
+            raise ValueError("it has more members than an image may have")
         if member.isdir():
             continue
         name = member.name
         if member.type != tarfile.REGTYPE:
-            raise ValueError(f"its member {name!r} is no plain file")
+            raise ValueError(f"its member {name!r} is not a plain file")
         if name != posixpath.normpath(name) or name.startswith(("/", "..")) or name.lower() in members:
             raise ValueError(f"its member {name!r} could be two files")
         members[name.lower()] = member
@@ -168,7 +168,7 @@ def parsed(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
 def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object whose keys are the same to case-sensitive and case-insensitive readers."""
     if len({key.lower() for key, _ in pairs}) < len(pairs):
-        raise ValueError(f"a key comes twice among {sorted(key for key, _ in pairs)}")
+        raise ValueError(f"duplicate key among {sorted(key for key, _ in pairs)}")
     return dict(pairs)
 
 
@@ -176,5 +176,5 @@ def content_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     """Return the content of a small file of an archive; raises ValueError for a larger one or what is no file."""
     content = archive.extractfile(member) if member.size <= LARGEST_JSON else None
     if content is None:
-        raise ValueError(f"{member.name} is no file of a usual size")
+        raise ValueError(f"{member.name} is not a file of a plausible size")
     return content.read()

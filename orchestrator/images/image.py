@@ -80,7 +80,7 @@ class Image:
             return None
         stage = definitions.cuda().stages.get(self.platform)
         if stage is None:
-            raise MatrixError(f"{definitions.CUDA} has no stage {self.platform}, which {self.name} asks for.")
+            raise MatrixError(f"{definitions.CUDA} has no stage {self.platform}, which {self.name} needs.")
         return stage
 
     @property
@@ -214,7 +214,7 @@ def apt_snapshot() -> str:
     """Return the snapshot time of Debian's packages, from ROSETTA_APT_SNAPSHOT, or ""; raises BuildError."""
     value = os.environ.get(APT_SNAPSHOT, "")
     if value and not re.fullmatch(r"\d{8}T\d{6}Z", value):
-        raise BuildError(f"{APT_SNAPSHOT} is no time.", remedy="It has to be like 20260101T000000Z, in UTC.")
+        raise BuildError(f"{APT_SNAPSHOT} is not a valid time.", remedy="Write it like 20260101T000000Z, in UTC.")
     return value
 
 

@@ -90,12 +90,12 @@ def read_facts(said: bytes, module: str, source: str) -> Facts:
 def read(said: bytes, model: type[Model], source: str) -> Model:
     """Parse an answer as a model; raises InstallationError."""
     if not said.strip():
-        raise InstallationError(f"{source} could not be asked what is installed.", "It ended without a word.")
+        raise InstallationError(f"{source} did not report what is installed.", "It ended without any output.")
     try:
         return model.model_validate_json(said, strict=True)
     except ValidationError as error:
         why = one_line(complaint(error, "its answer")[:300])
-        raise InstallationError(f"{source} could not be asked what is installed.", why) from None
+        raise InstallationError(f"{source} did not report what is installed.", why) from None
 
 
 def one_line(text: str) -> str:
@@ -180,6 +180,8 @@ def told_of(installed: Installed, facts: Facts, cards: int) -> str:
 def checked_name(name: str) -> str:
     """Return a name for an installation; raises MatrixError if it can't be a folder's name."""
     if not NAME.fullmatch(name):
-        why = "It may have letters, digits, '.', '_' and '-', 40 at most."
-        raise MatrixError(f"{name!r} can't be the name of an installation.", why, "For example --python nightly=PATH.")
+        why = "It may have letters, digits, '.', '_' and '-', at most 40."
+        raise MatrixError(
+            f"{name!r} is not a valid name for an installation.", why, "For example --python nightly=PATH."
+        )
     return name

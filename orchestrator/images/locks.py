@@ -34,9 +34,7 @@ def write_locks(framework: str, platform: str, upgrade: bool = False) -> list[Pa
 
 def make_writable(folder: Path) -> None:
     """Make the folder of the locks; raises BuildError if it belongs to the installed program or can't be written."""
-    remedy = (
-        "The program's own locks are made in a checkout; those of your own libraries: rosetta lock NAME --with DIR."
-    )
+    remedy = "Make the program's own locks in a checkout; for your own libraries: rosetta lock NAME --with DIR."
     if folder.is_relative_to(PACKED):
         raise BuildError(f"{folder} belongs to the installed program.", remedy=remedy)
     try:
@@ -52,7 +50,7 @@ def resolve(image: Image, requirements: Sequence[str], path: Path, upgrade: bool
     beside = Path(sys.executable).parent  # the environment need not be activated
     uv = shutil.which("uv", path=os.pathsep.join([str(beside), os.environ.get("PATH", "")]))
     if uv is None:
-        raise BuildError("uv is not installed.", remedy="pip install uv; in a checkout: make dev.")
+        raise BuildError("uv is not installed.", remedy="Install it: pip install uv; in a checkout: make dev.")
     sources = Sources.from_environment()
     command = [uv, "pip", "compile", "-", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
     command += ["--python-version", image.python, "--python-platform", "x86_64-manylinux_2_28"]

@@ -143,9 +143,9 @@ def moved_bases(names: Iterable[str], digest_of: Callable[[str], str | None]) ->
         if now is None:
             yield Moved(name, "withdrawn: the registry has no such tag")
         elif name not in locked:
-            yield Moved(name, f"no digest is locked; its tag has {now} now: rosetta lock --bases")
+            yield Moved(name, f"no digest is locked; its tag is now {now}: run 'rosetta lock --bases'")
         elif now != locked[name]:
-            yield Moved(name, f"updated: its tag has {now} now, locked is {locked[name]}")
+            yield Moved(name, f"updated: its tag is now {now}, locked is {locked[name]}")
 
 
 def main_index() -> str:
@@ -164,12 +164,12 @@ def listed(session: requests.Session, index: str, name: str) -> Sequence[Listed]
             answer.raise_for_status()
             raw = answer.raw.read(LARGEST_PAGE + 1, decode_content=True)
             if len(raw) > LARGEST_PAGE:
-                return f"{printable(index)} sends more than a page may have"
+                return f"{printable(index)} sent more than a page may have"
             return files_of(raw, answer.headers)
     except requests.HTTPError as error:
-        return f"{printable(index)} answers with HTTP status {error.response.status_code}"
+        return f"{printable(index)} answered with HTTP status {error.response.status_code}"
     except ValidationError:
-        return f"{printable(index)} sends what is no page of an index"
+        return f"{printable(index)} did not send a page of an index"
     except (requests.RequestException, OSError) as error:
         return f"{printable(index)} can't be reached ({type(error).__name__})"
 
@@ -186,5 +186,5 @@ def files_of(raw: bytes, headers: Mapping[str, str]) -> list[Listed]:
 def refuse_unknown(found: Sequence[Moved]) -> None:
     """Raise UnreachableError if an index could not be asked: no answer does not prove that nothing has changed."""
     if any(each.unknown for each in found):
-        what = f"{len(found)} packages could not be asked for."
+        what = f"{len(found)} packages could not be checked."
         raise UnreachableError(what, remedy="Check the network, and the index that UV_INDEX_URL names, if it is set.")

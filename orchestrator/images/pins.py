@@ -30,7 +30,8 @@ def read_digests(path: Path) -> dict[str, str]:
             match = LINE.fullmatch(line.strip())
             if match is None:
                 raise BuildError(
-                    f"{path}: {line[:100]!r} is no image by digest.", remedy="rosetta lock --bases --upgrade"
+                    f"{path}: {line[:100]!r} is not an image with a digest.",
+                    remedy="Run 'rosetta lock --bases --upgrade'.",
                 )
             found[match["name"]] = match["digest"]
     return found

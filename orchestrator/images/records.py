@@ -20,7 +20,7 @@ def place(image_id: str) -> Path:
     """Return the path of an image's record; raises BuildError for what is no id."""
     found = ID.fullmatch(image_id)
     if found is None:
-        raise BuildError(f"{image_id[:100]!r} is no id of an image.")
+        raise BuildError(f"{image_id[:100]!r} is not an image ID.")
     return cache_folder() / "built" / f"{found[1]}.json"
 
 
@@ -35,8 +35,8 @@ def note(image_id: str, recipe: str, workloads: str) -> None:
     except OSError as error:
         raise BuildError(
             f"{path.parent} can't be written: {error.strerror}.",
-            "It says which images were built here.",
-            "Let ROSETTA_CACHE name another folder.",
+            "It records which images were built here.",
+            "Set ROSETTA_CACHE to another folder.",
         ) from None
 
 

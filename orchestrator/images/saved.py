@@ -43,7 +43,7 @@ def sums_of(folder: Path) -> dict[str, str]:
         raise ResultError(f"{path} can't be read.", f"{error}.", MAKE) from None
     found = [LINE.fullmatch(line) for line in lines]
     if not lines or not all(found):
-        raise ResultError(f"{path} is no list of sums of archives.")
+        raise ResultError(f"{path} is not a list of archive checksums.")
     return {match[2]: match[1] for match in found if match}
 
 
@@ -69,8 +69,8 @@ def archive_of(image: Image) -> Iterator[Archived]:
         made_of = labels.get("rosetta.recipe"), labels.get("rosetta.workloads")
         if archived.tag != image.tag or made_of != (image.recipe, workloads_digest(image)):
             raise BuildError(
-                f"{folder / file_name(image.tag)} holds another image than this program would build.",
-                "Its recipe or its scripts are those of another version.",
+                f"{folder / file_name(image.tag)} is not the image that this program would build.",
+                "Its recipe or its scripts come from another version.",
                 f"Save it again with this version. {MAKE}",
             )
         yield archived
@@ -86,4 +86,4 @@ def labels_in(archived: Archived) -> Mapping[str, str]:
 def absent() -> str:
     """Return why no archive was found."""
     folder = saved_folder()
-    return f"{folder} has none." if folder else f"{FOLDER} names no folder with archives of 'rosetta images save'."
+    return f"{folder} has none." if folder else f"{FOLDER} is not a folder with archives of 'rosetta images save'."

@@ -85,7 +85,7 @@ class Sources:
         if self.cuda and image.stage:
             folder = self.cuda / image.platform
             if not folder.is_dir():
-                remedy = f"{folder} has to hold {', '.join(image.stage.toolkit[:2])} …; or unset ROSETTA_CUDA."
+                remedy = f"Put {', '.join(image.stage.toolkit[:2])} … into {folder}, or unset ROSETTA_CUDA."
                 raise BuildError(f"ROSETTA_CUDA names {self.cuda}, which has no folder {image.platform}.", "", remedy)
             contexts["cuda"] = str(folder)
         return contexts
@@ -127,7 +127,9 @@ def mirror() -> str:
     """The registry in ROSETTA_REGISTRY_MIRROR; raises BuildError for what is none, or has a password in it."""
     value = os.environ.get("ROSETTA_REGISTRY_MIRROR", "")
     if value and not re.fullmatch(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)*", value):
-        raise BuildError("ROSETTA_REGISTRY_MIRROR is no HOST or HOST/PATH.", remedy="Credentials go to 'docker login'.")
+        raise BuildError(
+            "ROSETTA_REGISTRY_MIRROR is not HOST or HOST/PATH.", remedy="Give credentials to 'docker login'."
+        )
     return value
 
 
@@ -149,7 +151,9 @@ def chosen_source() -> SourceName | None:
         if value == name:
             return name  # type: ignore[no-any-return]
     if value:
-        raise BuildError("ROSETTA_CUDA_SOURCE names no source of CUDA.", remedy=nearest(value, get_args(SourceName)))
+        raise BuildError(
+            "ROSETTA_CUDA_SOURCE is not a known source of CUDA.", remedy=nearest(value, get_args(SourceName))
+        )
     return None
 
 
@@ -157,7 +161,7 @@ def mirrors_debian() -> bool:
     """Whether ROSETTA_APT_MIRROR names a mirror of Debian; raises BuildError for what can't be one."""
     value = os.environ.get(APT_MIRROR, "")
     if value and not re.fullmatch(r"https?://[^\s|&\\]+", value):
-        raise BuildError(f"{APT_MIRROR} is no http(s) URL.", remedy="It has to be like https://HOST/debian.")
+        raise BuildError(f"{APT_MIRROR} is not an http(s) URL.", remedy="Write it like https://HOST/debian.")
     return bool(value)
 
 
@@ -173,7 +177,7 @@ def own(variable: str, fits: Callable[[Path], bool]) -> Path | None:
         return None
     path = Path(value).expanduser().absolute()
     if not fits(path):
-        raise BuildError(f"{variable} names {value}, which is not there.", remedy=f"Correct {variable}, or unset it.")
+        raise BuildError(f"{variable} names {value}, which does not exist.", remedy=f"Correct {variable}, or unset it.")
     return path
 
 

@@ -34,7 +34,7 @@ def cells_of_file(
     axes = {**values(file.axes), **values(chosen.axes)}
     for needed in ("library", "workload"):
         if needed not in axes:
-            raise MatrixError(f"{path}: axes.{needed} is missing.", remedy="Without it there is no cell.")
+            raise MatrixError(f"{path}: axes.{needed} is missing.", remedy="Add it: no cell can do without.")
     axes["library"] = expand(axes["library"], EVERY_IMAGE, sorted(known["library"]))
     overrides = {key: value for key, value in (overrides or {}).items() if value is not None}
     asked = {key: value for key, value in overrides.items() if key in AXES}
@@ -99,7 +99,9 @@ def choose_profile(file: MatrixFile, name: str | None, path: Path) -> Profile:
     if name not in file.profiles:
         near = difflib.get_close_matches(name, file.profiles, n=1, cutoff=0.5)
         hint = f"Did you mean '{near[0]}'? " if near else ""
-        there = f"There are: {', '.join(file.profiles)}." if file.profiles else "It has none: leave --profile out."
+        there = (
+            f"Available: {', '.join(file.profiles)}." if file.profiles else "It has no profiles: leave out --profile."
+        )
         raise MatrixError(f"{path} has no profile '{name}'.", remedy=hint + there)
     return file.profiles[name]
 

@@ -152,8 +152,8 @@ class Lines:
         if first["type"] == "extra_forbidden":
             where = [step for step in location[:-1] if isinstance(step, str)]
             return self.complaint(location, f"unknown key '{location[-1]}'", str(location[-1]), known_keys(where))
-        said = f"not {first['input']!r}" if isinstance(first["input"], str | int | float) else ""
-        return MatrixError(f"{self.path}:{self.of(location)}: {key}: {first['msg']}.", said and f"It can be {said}.")
+        said = f"It is {first['input']!r}." if isinstance(first["input"], str | int | float) else ""
+        return MatrixError(f"{self.path}:{self.of(location)}: {key}: {first['msg']}.", said)
 
     def complaint(self, location: Sequence[str | int], what: str, word: str, known: Iterable[str]) -> MatrixError:
         """An error about a word, with the nearest valid one."""

@@ -120,23 +120,23 @@ def looked_at(line: Line, installed: Installed, facts: Facts) -> Found:
     name = line.package or line.module
     version = (package_version(name, installed) if line.package else facts.version) or ""
     if "numpy" not in installed.modules:
-        return Found(line, facts, version, "NumPy is not installed, which the scripts' data comes in")
+        return Found(line, facts, version, "NumPy, which the scripts need, is not installed")
     return Found(line, facts, version, misfit(line, name, numbers(version), installed))
 
 
 def misfit(line: Line, name: str, version: Version, installed: Installed) -> str:
     """Why a line's scripts don't run on a version; empty if they do."""
     if not version:
-        return f"{name} does not say its version"
+        return f"{name} does not report its version"
     if version < line.since:
         lacks = f": it lacks {line.lacks}" if line.lacks else ""
         return f"{name} {gpus.text(version)} is older than {gpus.text(line.since)}{lacks}"
     if line.before and version >= line.before:
-        return f"{name} {gpus.text(version)} is no longer what the scripts of 2018 are written for"
+        return f"{name} {gpus.text(version)} is too new for the scripts of 2018"
     for package, (oldest, brought) in line.also.items():
         there = numbers(package_version(package, installed) or "")
         if not there:
-            return f"{package} is not installed, which the scripts import"
+            return f"{package}, which the scripts import, is not installed"
         if there < oldest:
             since = f", which brought {brought}" if brought else ""
             return f"{package} {gpus.text(there)} is older than {gpus.text(oldest)}{since}"
@@ -203,7 +203,7 @@ def cell_reason(cell: Cell, entry: Found, host: Host) -> str:
     """Why a cell can't run in an installation; empty if it can."""
     there = host.most_together(cell.gpu)
     if cell.gpu != "none" and there < cell.n_gpus:
-        return f"{there} × {gpus.title_of(cell.gpu)} on this machine, {cell.n_gpus} are needed"
+        return f"{there} × {gpus.title_of(cell.gpu)} on this machine, but {cell.n_gpus} are needed"
     capability = host.capability_of(cell.gpu)
     lacks_precision = gpus.precision_reason(cell.gpu, capability, cell.precision) if capability else None
     if not script_of(cell.library, cell.workload, cell.variant).is_file():
@@ -230,4 +230,4 @@ def script_misfit(cell: Cell, installed: Installed) -> str:
 def tf32_reason(cell: Cell, entry: Found) -> str:
     """Why TF32 can't be chosen: PyTorch before 2.9 has no name for it in all of its parts; empty if it can."""
     old = entry.line.module == "torch" and numbers(entry.facts.version or "") < TF32_BY_NAME
-    return "tf32 is chosen by a name that came with PyTorch 2.9" if old and cell.precision == "tf32" else ""
+    return "tf32 needs a setting that came with PyTorch 2.9" if old and cell.precision == "tf32" else ""

@@ -30,8 +30,8 @@ def selector(only: Sequence[str], skip: Sequence[str]) -> Callable[[Cell], bool]
         try:
             matcher = globs.compile(list(patterns), flags=globs.BRACE | globs.FORCEUNIX)
         except PatternLimitException:
-            what = f"The braces of {' '.join(patterns)[:200]} stand for more than 1,000 patterns."
-            raise SelectionError(what, remedy="Select with * instead, or in several runs.") from None
+            what = f"The braces of {' '.join(patterns)[:200]} expand to more than 1,000 patterns."
+            raise SelectionError(what, remedy="Use * instead, or select in several runs.") from None
         return lambda text: bool(matcher.match(text))
 
     wanted, unwanted = compiled(only or ["*"]), compiled(skip or [])
@@ -48,7 +48,7 @@ def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> l
         ids = sorted({cell.id for cell in every})
         near = difflib.get_close_matches(only[0], ids, n=3, cutoff=0.3) if only else ids[:3]
         raise SelectionError(
-            f"No cell of {len(every):,} matches --only {' '.join(only) or '*'}"
+            f"None of the {len(every):,} cells matches --only {' '.join(only) or '*'}"
             + (f" --skip {' '.join(skip)}." if skip else "."),
             remedy=f"Cell ids look like: {', '.join(near or ids[:3])}. 'rosetta plan' prints all.",
         )
@@ -170,4 +170,4 @@ def outside_of(profile: str | None, every: Sequence[Cell], elsewhere: Mapping[st
         why = f"It has {first.library}, but not {first.id}."
     profiles = [f"--profile {name}" for name in elsewhere]
     what = f"The profile {profile} has none of the selected cells." if profile else "No cell is selected."
-    return SelectionError(what, why, f"They are in {' and '.join(profiles)}.")
+    return SelectionError(what, why, f"Select them with {' or '.join(profiles)}.")

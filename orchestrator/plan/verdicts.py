@@ -24,11 +24,11 @@ from orchestrator.system.terminal import command_line
 UNVERIFIED = "unverified: "
 """Prefix of the reason of a cell that is not run only because nobody has seen it work."""
 UNSEEN_VARIANTS: Mapping[str, str] = {
-    "pretrained": "the library's hub was out of reach when it was written; seen to load a file of the same format",
+    "pretrained": "written without access to the library's hub; tested only with a file of the same format",
 }
 """Variants that nobody has seen work, and why."""
 
-UNTOLD = "the driver does not tell its compute capability: not checked"
+UNTOLD = "the driver does not report its compute capability: not checked"
 """The note about a card of which nobody knows what runs on it."""
 
 
@@ -131,11 +131,11 @@ def hopeless(what: str, reasons: Iterable[str], kind: type[RosettaError] = Selec
     """Return the error for a selection of which nothing is left, with its first few reasons."""
     distinct = sorted(set(reasons))
     shown = "; ".join(distinct[:3]) + ("; …" if len(distinct) > 3 else "")
-    remedy = "'rosetta plan --all' prints every cell with its reason."
+    remedy = "Run 'rosetta plan --all' to see the reason for every cell."
     if any(reason.startswith(UNVERIFIED) for reason in distinct):
-        remedy = "--unverified takes also what nobody has seen work. " + remedy
+        remedy = "Use --unverified to include images and variants that nobody has verified yet. " + remedy
     if kind is GpuError:
-        remedy = f"'rosetta doctor' says what is missing, and what to do. {remedy}"
+        remedy = f"Run 'rosetta doctor' to see what is missing and how to fix it. {remedy}"
     return kind(what, f"Reasons: {shown}.", remedy)
 
 
@@ -237,7 +237,7 @@ def data_reason(cell: Cell) -> str | None:
     """Why a cell's data is not fetched automatically: sets of many gigabytes are fetched only on request."""
     dataset = dataset_of(cell)
     absent = dataset is not None and not cell.parity and not data_digest(dataset)
-    return f"its data is not here: 'rosetta data fetch {dataset}' brings it" if absent else None
+    return f"its data is missing: run 'rosetta data fetch {dataset}'" if absent else None
 
 
 def parallel_reason(workload: str) -> str | None:

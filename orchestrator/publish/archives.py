@@ -35,7 +35,7 @@ def save(api: docker.APIClient, images: Sequence[Image], folder: Path, say: Say)
     except OSError as error:
         raise DiskError(f"{folder} can't be written: {error.strerror or error}.") from None
     except UNREACHABLE as error:
-        raise BuildError("The engine did not give the images.", explain(error)) from None
+        raise BuildError("The engine did not export the images.", explain(error)) from None
 
 
 def write_archive(chunks: Iterable[bytes], path: Path) -> str:
@@ -72,7 +72,7 @@ def load(api: docker.APIClient, folder: Path, say: Say) -> None:
 def require_name(archived: Archived, path: Path) -> None:
     """Raise ResultError if an archive is named after another image than it holds."""
     if path.name != file_name(archived.tag):
-        raise ResultError(f"{path} holds {archived.tag}, which its name does not say.", remedy=MAKE)
+        raise ResultError(f"{path} holds {archived.tag}, which does not match its name.", remedy=MAKE)
 
 
 def hand_over(api: docker.APIClient, archived: Archived, path: Path) -> None:
@@ -81,12 +81,12 @@ def hand_over(api: docker.APIClient, archived: Archived, path: Path) -> None:
     try:
         said = [line for line in untyped.load_image(archived.pieces()) if "error" in line]
         if said:
-            raise BuildError(f"The engine did not take {path}.", str(plain(said[0]["error"]))[:300])
+            raise BuildError(f"The engine could not load {path}.", str(plain(said[0]["error"]))[:300])
         layers = api.inspect_image(archived.tag)["RootFS"]["Layers"]
     except UNREACHABLE as error:
-        raise BuildError(f"The engine did not take {path}.", explain(error)) from None
+        raise BuildError(f"The engine could not load {path}.", explain(error)) from None
     if layers != archived.diff_ids:
-        raise BuildError(f"The engine has another {archived.tag} than {path} holds: somebody gave its name away.")
+        raise BuildError(f"The engine's {archived.tag} is not the one in {path}: its name went to another image.")
 
 
 def listed(api: docker.APIClient) -> Iterator[tuple[str, int, str]]:

@@ -107,7 +107,7 @@ def inventory_of(api: docker.APIClient, image: str) -> Inventory:
         return Inventory.model_validate_json(said, strict=True)
     except ValidationError:
         raise BuildError(
-            f"{image} does not tell what is installed in it.", said[:300].decode(errors="replace")
+            f"{image} did not report what is installed in it.", said[:300].decode(errors="replace")
         ) from None
 
 
@@ -144,7 +144,7 @@ def page_about(name: str, found: Examined, labels: Mapping[str, str]) -> str:
     lines += [f"| `{key}` | {escaped(value)} |" for key, value in sorted({**found.labels, **labels}.items())]
     lines += ["", "## Layers", "", "| made by | MB |", "| --- | ---: |"]
     lines += [f"| {escaped(step)} | {size / 2**20:,.1f} |" for step, size in found.layers]
-    lines += ["", "## Files by what brought them", "", "| | MB |", "| --- | ---: |"]
+    lines += ["", "## Files by origin", "", "| | MB |", "| --- | ---: |"]
     lines += [f"| {escaped(kind)} | {size / 2**20:,.1f} |" for kind, size in sorted(found.inventory.sizes.items())]
     lines += ["", "## Packages", "", "| | name | version | licence | within |", "| --- | --- | --- | --- | --- |"]
     lines += [

@@ -36,14 +36,16 @@ def parse(text: str) -> ImageName:
     """Parse a full reference; raises ResultError for anything else."""
     found = REFERENCE.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
-        raise ResultError(f"{text[:100]!r} is no image in a registry by tag and digest.")
+        raise ResultError(f"{text[:100]!r} is not an image in a registry, with tag and digest.")
     return ImageName(**found.groupdict())
 
 
 def checked_registry(text: str) -> str:
     """Return HOST/NAMESPACE as it is; raises RegistryError for anything else."""
     if len(text) > LONGEST // 2 or not REGISTRY.fullmatch(text):
-        raise RegistryError(f"{text[:100]!r} is no registry.", remedy="It looks like ghcr.io/me or localhost:5000/me.")
+        raise RegistryError(
+            f"{text[:100]!r} is not a registry.", remedy="Write it like ghcr.io/me or localhost:5000/me."
+        )
     return text
 
 

@@ -104,7 +104,7 @@ def digest_there(api: docker.APIClient, name: str, move: bool) -> str | None:
     except RefusedError as error:
         if move:
             return None
-        new = "if the repository is not there yet and the registry says so, --move-tags pushes without a look"
+        new = "if the repository does not exist yet and you may create it, push without checking: --move-tags"
         raise RefusedError(error.what, error.why, f"{error.remedy} Or, {new}.") from None
 
 
@@ -119,7 +119,7 @@ def publish(connection: Connection, drafted: Draft, *, move: bool, say: Say) -> 
     if there and not same and not move:
         raise ConflictError(
             f"The registry has another {drafted.name}: {there}.",
-            remedy="Give it another place with --registry, or move the tag with --move-tags.",
+            remedy="Choose another place with --registry, or move the tag with --move-tags.",
         )
     digest = str(there) if same else registry.push(api, drafted.repository, drafted.tag)
     reference = ImageName(drafted.repository, drafted.tag, digest)
@@ -161,9 +161,11 @@ def sign(published: Published) -> None:
     name, _, digest = published.image.rpartition("@")
     target = f"{name.rpartition(':')[0]}@{digest}"
     if shutil.which("cosign") is None:
-        raise RegistryError("There is no program cosign to sign with.", remedy="Install it, or leave out --sign.")
+        raise RegistryError(
+            "The program cosign, which signs images, is missing.", remedy="Install it, or leave out --sign."
+        )
     if subprocess.run(["cosign", "sign", "--yes", target], check=False).returncode != 0:
-        raise RegistryError(f"cosign did not sign {target}.", remedy="What it said stands above.")
+        raise RegistryError(f"cosign did not sign {target}.", remedy="See its output above.")
 
 
 # --- What is handed out with the images ---------------------------------------------------------------------------
@@ -181,7 +183,7 @@ def write_lock(folder: Path, every: Sequence[Published]) -> None:
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         lines = {tag_of(line["image"]): line for line in [*before, *map(asdict, every)]}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ResultError(f"{path} is no lock file of images.", f"{error}.", "Move it away.") from None
+        raise ResultError(f"{path} is not a lock file of images.", f"{error}.", "Move it away.") from None
     write_text(path, json.dumps([lines[name] for name in sorted(lines)], indent=1) + "\n")
 
 

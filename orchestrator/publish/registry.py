@@ -39,7 +39,7 @@ def push(api: docker.APIClient, repository: str, tag: str) -> str:
     lines = followed(f"{repository}:{tag}", lambda: api.push(repository, tag=tag, stream=True, decode=True))
     digests = [line["aux"]["Digest"] for line in lines if "Digest" in (line.get("aux") or {})]
     if not digests:
-        raise RegistryError(f"The registry tells no digest for {repository}:{tag}.")
+        raise RegistryError(f"The registry reports no digest for {repository}:{tag}.")
     return str(digests[-1])
 
 
@@ -75,6 +75,6 @@ def failed(name: str, error: Exception) -> RegistryError:
     """The error for a registry that did not do what it was asked to."""
     why = " ".join(explain(error).split())
     if REFUSED.search(why):
-        remedy = "'docker login HOST' with an account that may do it; docker keeps the credentials."
+        remedy = "Run 'docker login HOST' with an account that may do it; Docker keeps the credentials."
         return RefusedError(f"The registry refuses {name} to this login.", f"It says: {why}.", remedy)
-    return RegistryError(f"The registry did not do it for {name}.", why, "Look at the network and the name.")
+    return RegistryError(f"The registry failed for {name}.", why, "Check the network and the name.")

@@ -153,18 +153,16 @@ def download(url: str, path: Path) -> None:
     try:
         with requests.get(url, stream=True, timeout=TIMEOUTS, verify=ca_bundle()) as response, path.open("wb") as file:
             if not all(is_private(each.url) for each in (*response.history, response)):
-                raise ResultError(
-                    f"{printable(url)} is not read over TLS.", remedy="Use https, or download it yourself."
-                )
+                raise ResultError(f"{printable(url)} does not use TLS.", remedy="Use https, or download it yourself.")
             response.raise_for_status()
             for chunk in response.iter_content(2**16):
                 file.write(chunk)
                 if file.tell() > LARGEST_FILE:
                     raise ResultError(f"{printable(url)} is larger than a result may be.")
     except requests.HTTPError as error:
-        raise ResultError(f"{printable(url)} can't be had: HTTP status {error.response.status_code}.") from None
+        raise ResultError(f"{printable(url)} can't be downloaded: HTTP status {error.response.status_code}.") from None
     except requests.RequestException as error:
-        raise ResultError(f"{printable(url)} can't be had: {type(error).__name__}.") from None
+        raise ResultError(f"{printable(url)} can't be downloaded: {type(error).__name__}.") from None
 
 
 def is_private(url: str) -> bool:
@@ -229,13 +227,13 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
         full = {} if row["shortened"] else {"epochs": None, "samples": None}
         cell = Cell(**point.model_dump() | full)
     except (ValidationError, TypeError):
-        raise ResultError("Its cell is none that the matrix could have.") from None
+        raise ResultError("Its cell is not possible in the matrix.") from None
     known = {"workload": parameters(), **known_words()}
     for axis in ("workload", "platform", "gpu", "precision", "data"):
         if getattr(cell, axis) not in known[axis]:
-            raise ResultError(f"This program knows no {axis} {getattr(cell, axis)!r}.")
+            raise ResultError(f"This program does not know the {axis} {getattr(cell, axis)!r}.")
     if cell.id != row["cell"] or (row["n_gpus"] or 0) != (cell.n_gpus if cell.gpu != "none" else 0):
-        raise ResultError("Its cell's name, or its number of GPUs, is another than its axes say.")
+        raise ResultError("Its cell's name or its number of GPUs does not match its axes.")
     return cell
 
 

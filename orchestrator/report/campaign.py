@@ -89,7 +89,7 @@ def step_lines(chosen: Sequence[Planned], left_out: Sequence[Planned], estimate:
         took = "" if source == "done" else f"{total(cells, estimate)} by "
         yield f"{took}{source}: {named(cells)}"
     if left_out:
-        yield f"left out for want of time, {total(left_out, estimate)}: {named(left_out)}"
+        yield f"left out for lack of time, {total(left_out, estimate)}: {named(left_out)}"
 
 
 def total(cells: Iterable[Planned], estimate: Estimate) -> str:
@@ -119,11 +119,11 @@ def page(content: Page, results: "pa.Table") -> str:
         parity.markdown(results).strip(),
     ]
     if content.opponents:
-        blocks += ["## Against scripts as those of 2018 were", indented(content.opponents)]
+        blocks += ["## Against scripts written as in 2018", indented(content.opponents)]
     blocks += ["## The machine", findings_table(content.findings)]
-    sound = f"Nothing wrong in {counted(results.num_rows, 'row')}, says `rosetta audit`."
+    sound = f"The audit found nothing wrong in {counted(results.num_rows, 'row')}."
     blocks += ["## Audit", "\n".join(f"- {escaped(line)}" for line in content.audit) or sound]
-    blocks += [f"The rows are in `{content.file}`. docs/submit.md says how to send both in."]
+    blocks += [f"The rows are in `{content.file}`. See docs/submit.md for how to submit both."]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -138,7 +138,7 @@ def steps_table(steps: Sequence[Told]) -> str:
 def told(steps: Sequence[Told]) -> Iterator[str]:
     """Yield the remarks on single steps as one list, if there are any."""
     lines = [f"- {one.name}: {escaped(' '.join(said.split())[:LONGEST])}" for one in steps for said in one.said]
-    lines += [f"- {one.name}: left out for want of time: {escaped(one.left_out)}" for one in steps if one.left_out]
+    lines += [f"- {one.name}: left out for lack of time: {escaped(one.left_out)}" for one in steps if one.left_out]
     if lines:
         yield "\n".join(lines)
 

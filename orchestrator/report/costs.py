@@ -83,10 +83,10 @@ COSTS: Mapping[str, Cost] = {
 def read_prices(path: Path) -> Prices:
     """A file with the price of an hour for each model, ``v100: 3.06``, in whatever currency. Raises MatrixError."""
     content, _ = yaml_files.read(
-        path, "List models of GPUs with what an hour costs, say 'v100: 3.06'; 'none' for CPUs."
+        path, "List GPU models with their price per hour, such as 'v100: 3.06'; 'none' for CPUs."
     )
     try:
         return PRICES.validate_python(content or {})
     except ValidationError as error:
-        what = f"{path} is no list of prices: {complaint(error, 'the whole file')}."
-        raise MatrixError(what, remedy="Write one line a model: 'v100: 3.06'.") from None
+        what = f"{path} is not a list of prices: {complaint(error, 'the whole file')}."
+        raise MatrixError(what, remedy="Write one line per model: 'v100: 3.06'.") from None

@@ -67,7 +67,7 @@ def of_engine(engine: Engine, results: Path) -> Iterator[Finding]:
     if engine.name != "process":
         yield Finding("engine", State.OK, f"{engine.version}, on {engine.host}")
         return
-    remedy = "For containers install and start Docker, or name another engine: docs/podman.md, docs/apptainer.md."
+    remedy = "For containers install and start Docker, or choose another engine: docs/podman.md, docs/apptainer.md."
     yield Finding("engine", State.NOTE, "cells run as processes, without a container engine", remedy)
 
 
@@ -100,27 +100,30 @@ def answer(*command: str) -> str:
     return next(iter(done.stdout.splitlines()), "") if done.returncode == 0 else ""
 
 
-INSTALL = "Install NVIDIA's driver on the engine's machine, and see that 'nvidia-smi' works there."
+INSTALL = "Install NVIDIA's driver on the engine's machine, and make sure that 'nvidia-smi' works there."
 REMEDIES: Sequence[tuple[str, str]] = (
     ("Container Toolkit", "Install the NVIDIA Container Toolkit, run 'nvidia-ctk runtime configure', restart Docker."),
-    ("by UUID", "Name them so: 'nvidia-ctk cdi generate --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml'."),
+    ("by UUID", "List them so: 'nvidia-ctk cdi generate --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml'."),
     ("CDI", "Make the device list: 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'."),
     ("node of Ray has the label", "Start it with --labels ray.io/accelerator-type=MODEL: docs/clusters.md."),
-    ("is lost", "It fell off its bus: 'dmesg | grep Xid' says why; restart the machine, and check power and seat."),
-    ("Insufficient Permissions", "Let this user read and write /dev/nvidia*: 'ls -l /dev/nvidia*' says who may."),
-    ("version mismatch", "The driver was updated while it ran: restart the machine, or load its kernel modules anew."),
-    ("Not Loaded", "Load the driver's kernel module: 'modprobe nvidia'; 'dmesg' says why it would not load."),
+    (
+        "is lost",
+        "It fell off the bus: see why with 'dmesg | grep Xid', restart the machine, and check power and seating.",
+    ),
+    ("Insufficient Permissions", "Let this user read and write /dev/nvidia*: 'ls -l /dev/nvidia*' shows who may."),
+    ("version mismatch", "The driver was updated while it ran: restart the machine, or reload its kernel modules."),
+    ("Not Loaded", "Load the driver's kernel module: 'modprobe nvidia'; if that fails, 'dmesg' says why."),
     (
         "Building the images failed",
-        "The probe's image could not be built: 'rosetta build' meets the same and says more.",
+        "The probe's image could not be built: run 'rosetta build' for the details.",
     ),
-    ("could not be asked for GPUs", "See that the engine answers: 'docker version'."),
-    ("did not answer", "See whether 'nvidia-smi' answers there; restart the machine if it hangs."),
-    ("could not be asked", "See what 'nvidia-smi -q' says there, and update the driver."),
-    ("UUID", "See what 'nvidia-smi -L' says: each GPU needs a UUID of its own, which begins with GPU- or MIG-."),
-    ("can't be read", "See what 'nvidia-smi -q' says of it; 'dmesg | grep Xid' tells of faults of cards."),
-    ("it shows none", "See whether 'lspci -d 10de:' lists a card, and whether it was handed to this machine."),
-    ("none of the", "What is in the way of each is told below."),
+    ("could not be asked for GPUs", "Check that the engine answers: 'docker version'."),
+    ("did not answer", "Check whether 'nvidia-smi' answers there; restart the machine if it hangs."),
+    ("could not be asked", "Check what 'nvidia-smi -q' says there, and update the driver."),
+    ("UUID", "Check 'nvidia-smi -L': each GPU needs a UUID of its own, which begins with GPU- or MIG-."),
+    ("can't be read", "Check what 'nvidia-smi -q' says about it; 'dmesg | grep Xid' shows faults of cards."),
+    ("it shows none", "Check whether 'lspci -d 10de:' lists a card, and whether it is passed through to this machine."),
+    ("none of the", "See below what is wrong with each."),
     ("only a Podman of this machine", "Run the orchestrator where Podman and its GPUs are."),
     ("too old", "Update NVIDIA's driver on the engine's machine."),
     ("NVIDIA driver", INSTALL),
@@ -128,11 +131,11 @@ REMEDIES: Sequence[tuple[str, str]] = (
 )
 """Remedies for GPUs, by words of a finding: the first that occur in it count."""
 
-OTHERWISE = "See that 'nvidia-smi' works on the engine's machine."
+OTHERWISE = "Make sure that 'nvidia-smi' works on the engine's machine."
 WAYS: Mapping[Kind, str] = {
-    Kind.DIVIDED: "Make slices, or give the whole card back: 'nvidia-smi -i GPU -mig 0'.",
+    Kind.DIVIDED: "Make slices, or turn MIG off: 'nvidia-smi -i GPU -mig 0'.",
     Kind.BUSY: "Wait until they have ended: times are longer meanwhile.",
-    Kind.BOARDS: "To compare them, run each on a machine, and into a results folder, of its own.",
+    Kind.BOARDS: "To compare them, run each on its own machine, into its own results folder.",
 }
 """Remedies for GPUs that can be read."""
 
@@ -187,14 +190,12 @@ def of_images(engine: Engine, results: Path) -> Iterator[Finding]:
     for model in host.models if images else ():
         capability = host.capability_of(model)
         if capability is None:
-            said = f"{model}: its driver tells no compute capability, so no image is checked"
+            said = f"{model}: its driver reports no compute capability, so no image is checked"
             yield Finding("images", State.NOTE, said)
             continue
         answers = [(image.name, support(image, engine, capability)) for image in images]
         lacking = [(name, answer.reason) for name, answer in answers if answer.support is Support.MISSING]
-        said = (
-            f"{model}: {len(answers) - len(lacking)} of {len(answers)} images for GPUs that are built have code for it"
-        )
+        said = f"{model}: {len(answers) - len(lacking)} of {len(answers)} built images for GPUs have code for it"
         yield Finding("images", State.OK, said)
         for name, reason in lacking:
             yield Finding(
@@ -207,18 +208,18 @@ def of_disk(engine: Engine, results: Path) -> Iterator[Finding]:
     folder = nearest(results)
     for about, place, remedy in (
         ("results", results, "Name another folder with --results."),
-        ("cache", cache_folder(), "Let ROSETTA_CACHE name another folder."),
+        ("cache", cache_folder(), "Set ROSETTA_CACHE to another folder."),
     ):
         there = nearest(place)
         if not (there.is_dir() and os.access(there, os.W_OK)):
-            yield Finding(about, State.LACKING, f"{there} can't be written, or is no folder", remedy)
+            yield Finding(about, State.LACKING, f"{there} can't be written, or is not a folder", remedy)
     if not folder.is_dir():
         return
     images = engine.image_folder
     if images is None:
         yield Finding("disk", State.NOTE, f"the engine's disk is not this machine's; {room(folder)} for results")
         return
-    remedy = f"Images for GPUs take several GB each: have {ROOM / 2**30:.0f} GiB free."
+    remedy = f"Images for GPUs take several GB each: free {ROOM / 2**30:.0f} GiB."
     enough = shutil.disk_usage(images).free >= ROOM
     said = f"{room(images)} for images, {room(folder)} for results"
     yield Finding("disk", State.OK if enough else State.NOTE, said, "" if enough else remedy)
@@ -241,7 +242,9 @@ def of_network(engine: Engine, results: Path) -> Iterator[Finding]:
             yield Finding("network", State.OK, f"{name} is {printable(value)}")
     try:
         bundle = ca_bundle()
-        said = f"authorities from {bundle}" if isinstance(bundle, str) else "the usual authorities"
+        said = (
+            f"certificate authorities from {bundle}" if isinstance(bundle, str) else "the usual certificate authorities"
+        )
         yield Finding("network", State.OK, said)
     except RosettaError as error:
         yield Finding("network", State.LACKING, error.what, error.remedy)
@@ -251,8 +254,10 @@ def of_data(engine: Engine, results: Path) -> Iterator[Finding]:
     """Which data sets are fetched already; the others come with the first cell that needs them."""
     for name in DATA_SETS:
         there = datasets.folder(name).is_dir()
-        remedy = "" if there else f"Before the first cell that needs it: 'rosetta data fetch {name}'."
-        yield Finding("data", State.OK if there else State.NOTE, f"{name} {'is here' if there else 'not yet'}", remedy)
+        remedy = "" if there else f"Fetch it before the first cell that needs it: 'rosetta data fetch {name}'."
+        yield Finding(
+            "data", State.OK if there else State.NOTE, f"{name} {'is here' if there else 'is not here yet'}", remedy
+        )
 
 
 def of_locks(engine: Engine, results: Path) -> Iterator[Finding]:
@@ -260,7 +265,7 @@ def of_locks(engine: Engine, results: Path) -> Iterator[Finding]:
     try:
         yield Finding("locks", State.OK, str(file_locks.host_folder()))
     except OSError as error:
-        remedy = "Let ROSETTA_LOCKS name a folder that all orchestrators of this machine can write to."
+        remedy = "Set ROSETTA_LOCKS to a folder that all orchestrators of this machine can write to."
         yield Finding("locks", State.LACKING, f"GPUs can't be locked: {error}", remedy)
 
 
@@ -270,7 +275,7 @@ def of_parts(engine: Engine, results: Path) -> Iterator[Finding]:
         there = importlib.util.find_spec(module.partition(".")[0]) is not None
         remedy = "" if there else f"pip install 'rosetta-matrix[{extra}]'"
         yield Finding(
-            "parts", State.OK if there else State.NOTE, f"{extra} {'is' if there else 'not'} installed", remedy
+            "parts", State.OK if there else State.NOTE, f"{extra} {'is' if there else 'is not'} installed", remedy
         )
 
 

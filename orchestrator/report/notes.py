@@ -47,11 +47,11 @@ RANKS_NOTHING = "a smoke run, never ranked"
 
 LEGEND = {
     SLOWED: "heat or the power limit slowed the GPU down: not ranked",
-    SHARED: "somebody else's processes were on the card during the run: not ranked",
-    UNSTEADY: f"the rounds lie more than {100 * NOISY:.0f} % apart: not ranked",
-    BUSY: f"the machine had more to do than it could, {LOADED} times or more by its load: not ranked",
+    SHARED: "other processes used the card during the run: not ranked",
+    UNSTEADY: f"the rounds are more than {100 * NOISY:.0f} % apart: not ranked",
+    BUSY: f"the machine was overloaded, with a load per core of {LOADED} or more: not ranked",
     IDLE: "used its cores more or less than the library does on a quiet machine, see 'rosetta verify': not ranked",
-    UNPROVED: "no parity of the same script and image beside it, see 'rosetta parity': not ranked",
+    UNPROVED: "no proof of parity for the same script and image, see 'rosetta parity': not ranked",
     BARE: "run without a container: the machine's own Python and system libraries, no isolation",
 }
 
@@ -60,11 +60,11 @@ LEGEND = {
 GLOSSARY = {
     SHORT: f"shortened or on synthetic data: {RANKS_NOTHING}",
     **LEGEND,
-    BAD: "failed; the reason stands below the table",
-    ABSENT: "can't run there; the reason stands below the table",
+    BAD: "failed; the reason is below the table",
+    ABSENT: "can't run there; the reason is below the table",
     NOTED: "a note on some libraries: another form of the network, or an image first seen on a GPU here",
-    DOUBTED: "a figure of 2018 that something speaks against; the note below the table says what",
-    FEW: f"fewer than {ENOUGH} rounds: nobody can tell which library is the fastest",
+    DOUBTED: "a doubtful figure of 2018; the note below the table says why",
+    FEW: f"fewer than {ENOUGH} rounds: too few to tell which library is the fastest",
 }
 """All marks, for readers who want them in one place."""
 
@@ -156,7 +156,7 @@ def forms(grid: Grid) -> Iterator[Note]:
     if found:
         yield Note(
             FORM.strip(),
-            f"{'; '.join(found)}: another form, other scores from the same weights, ranked apart: docs/parity.md",
+            f"{'; '.join(found)}: another form, other scores from the same weights, ranked separately: docs/parity.md",
         )
 
 
@@ -164,18 +164,14 @@ def untold(grid: Grid) -> Iterator[Note]:
     """Note that times of a column have too few rounds to be ranked."""
     contests = [[entry for entry in column if entry.rounds] for column in zip(*grid.lines.values(), strict=True)]
     if any(len(contest) > 1 and any(len(entry.rounds) < ENOUGH for entry in contest) for contest in contests):
-        yield Note(
-            FEW, f"of fewer than {ENOUGH} rounds nobody can tell which is the fastest: 'rosetta run --until-stable'"
-        )
+        yield Note(FEW, f"fewer than {ENOUGH} rounds can't tell which is the fastest: use 'rosetta run --until-stable'")
 
 
 def compiling(grid: Grid) -> Iterator[Note]:
     """Note whose times are for a good part compilation, and that warm times are ranked then."""
     found = [title for title, line in grid.lines.items() if any(entry.compiles for entry in line)]
     if found:
-        said = (
-            "of the time is what only the first step costs, above all compilation; where it is, 'warm' times are ranked"
-        )
+        said = "of the time goes to the first step, mostly for compilation; where it does, 'warm' times are ranked"
         yield Note("warm", f"{listed(found)}: more than {100 * COMPILES:.0f} % {said}")
 
 

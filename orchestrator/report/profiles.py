@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MEANING = {
-    "input": "the harness gets a batch",
-    "host": "the script and its library on the host",
+    "input": "the harness fetches a batch",
+    "host": "script and library code on the host",
     "copies": "copies to, from and on the device",
-    "kernels": "the library computes",
-    "idle": "nothing of these",
+    "kernels": "the library's computations",
+    "idle": "none of these",
 }
-UNTOLD = "not told by this profiler: part of host"
+UNTOLD = "not reported by this profiler: part of host"
 
 
 class Line(NamedTuple):

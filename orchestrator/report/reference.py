@@ -18,7 +18,7 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
         "ROSETTA_PIP_CONF": "a `pip.conf`, say with a company's own index",
         "ROSETTA_WHEELS": "a folder with wheels that need not be downloaded",
         "ROSETTA_APT_MIRROR": "a mirror of Debian, as `https://HOST/debian`",
-        "ROSETTA_APT_SNAPSHOT": "the time of which Debian's packages are to be, as `20260101T000000Z`",
+        "ROSETTA_APT_SNAPSHOT": "take Debian's packages as of this time, such as `20260101T000000Z`",
         "ROSETTA_REGISTRY_MIRROR": "a mirror of Docker Hub for base images",
         "ROSETTA_CUDA": "a folder with the CUDA libraries of 2018: [platforms.md](platforms.md#where-cuda-comes-from)",
         "ROSETTA_CUDA_SOURCE": "where those come from without one: `nvidia-apt`, `nvidia-files`, `anaconda`",
@@ -30,25 +30,25 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
     "Under `docker compose`": {
         "ROSETTA_ARGS": "further options of `rosetta run`, quoted as in a shell",
         "ROSETTA_PORT": "another port than 8080 for the pages",
-        "ROSETTA_USER": "who reads `./results` for the pages, where others may not: `$(id -u)`",
+        "ROSETTA_USER": "the user that reads `./results` for the pages, where others may not: `$(id -u)`",
         "ROSETTA_SOCKET": "the engine's socket, where that is not `/var/run/docker.sock`",
         "ROSETTA_DATA_MIRROR_DIR": "a folder with the data sets' original files",
         "ROSETTA_BASE": "the base of the orchestrator's own image, where a local one stands in for the official one",
     },
     "A script by itself": {
-        "ROSETTA_PLATFORM": "`cpu`, `cuda9` …: what a script started by hand is to take itself for; images have it set",
-        "ROSETTA_RESULTS": "where it leaves its document; in a container `/results`",
+        "ROSETTA_PLATFORM": "the platform of a script started by hand: `cpu`, `cuda9` …; images set it",
+        "ROSETTA_RESULTS": "where it writes its document; in a container `/results`",
         "ROSETTA_DATA": "the folder of its data set; in a container `/data`",
         "ROSETTA_WEIGHTS": "the folder of `--weights`; in a container `/weights`",
-        "ROSETTA_ARGUMENTS": "the command line, as a JSON list, where a language other than Python goes on",
+        "ROSETTA_ARGUMENTS": "the command line as a JSON list, for languages other than Python",
     },
 }
 """The environment variables that a user may set, by purpose."""
 
 OF_CLICK = (
-    (0, "all is well"),
-    (1, "an error that has no code of its own"),
-    (2, "the command line is not understood"),
+    (0, "success"),
+    (1, "an error without a code of its own"),
+    (2, "the command line is invalid"),
     (130, "interrupted by Ctrl-C"),
 )
 """Exit codes that are no errors of ours, or not of one kind."""

@@ -22,7 +22,7 @@ def show(results: "pa.Table", console: "Console", titles: Mapping[str, str] | No
 def print_tables(every: Sequence[Table], marks: Sequence[Note], console: "Console") -> None:
     """Print some tables; one too wide for the console goes on below with its next columns."""
     if not every:
-        console.print("no results yet: 'rosetta run' makes some", highlight=False)
+        console.print("no results yet: start with 'rosetta run'", highlight=False)
     for each in every:
         for part in rendered(each, console):
             console.print(part)

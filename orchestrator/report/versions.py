@@ -30,8 +30,8 @@ def check(root: Path | None = ROOT) -> None:
     for document, table in tables().items():
         old, new = replaced(place(root, document), table, BEGIN, END)
         if old != new:
-            why = "Its table of versions is not what images/ says."
-            raise RosettaError(f"{document} is stale.", why, "Run 'rosetta images table --write'.")
+            why = "Its table of versions does not match images/."
+            raise RosettaError(f"{document} is out of date.", why, "Run 'rosetta images table --write'.")
 
 
 def place(root: Path | None, document: str) -> Path:

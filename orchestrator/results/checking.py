@@ -132,12 +132,12 @@ def disagreement(row: Mapping[str, Any]) -> str | None:
     axes = {axis: row[axis] for axis in ("library", "workload", "platform", "gpu", "precision", "variant")}
     cell = Cell(**axes, n_gpus=workers)
     if cell.id != row["cell"]:
-        return f"cell: {row['cell'][:100]!r} is not {cell.id!r}, which its axes say"
+        return f"cell: {row['cell'][:100]!r} but its axes say {cell.id!r}"
     if row["status"] not in (Status.OK, Status.QUALITY):
         return None
     missing = [name for name in MEASURED if row[name] is None]
     if missing:
-        return f"{', '.join(missing)}: nothing there, although it ended {row['status']}"
+        return f"{', '.join(missing)}: missing, although it ended {row['status']}"
     length = (row["epochs"], row["samples"])
     if quality.is_shorter(row["workload"], length, workers) and not row["shortened"]:
         return "shortened: false, although it is shorter than the published run"

@@ -49,7 +49,7 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
     try:
         content = read_regular(path, LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
-            raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, which no result is.")
+            raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, the most for a result.")
         # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
         file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
         refuse_foreign(file, path)
@@ -57,13 +57,15 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
     except FileNotFoundError:
         raise ResultError(f"There is no {path}.", remedy="Run 'rosetta run', or name a file or folder.") from None
     except NotRegularError as error:
-        raise ResultError(f"{path} is not read: {error.strerror}.", remedy="Name the file itself.") from None
+        raise ResultError(f"{path} can't be read: {error.strerror}.", remedy="Name the file itself.") from None
     except MemoryError:
         raise ResultError(f"{path} takes more memory than a result may.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ResultError(f"{path} is truncated or no Parquet file of a result.", f"{error}.", AGAIN) from None
+        raise ResultError(f"{path} is truncated, or not a Parquet file of a result.", f"{error}.", AGAIN) from None
     if table.nbytes > min(LARGEST_FILE, ROW * (table.num_rows + 1)):
-        raise ResultError(f"{path} has {table.nbytes / 2**20:,.0f} MB in {table.num_rows:,} rows, which no result has.")
+        raise ResultError(
+            f"{path} has {table.nbytes / 2**20:,.0f} MB in {table.num_rows:,} rows, too much for a result."
+        )
     return table
 
 
@@ -80,7 +82,7 @@ def refuse_foreign(file: Any, path: Path) -> None:
     version = (metadata.metadata or {}).get(VERSION_KEY.encode())
     names = set(file.schema_arrow.names)
     if version is None and not names.issuperset(REQUIRED):
-        raise ForeignError(f"{path} is a Parquet file, but no result.", remedy="Move it out of the results folder.")
+        raise ForeignError(f"{path} is a Parquet file, but not a result.", remedy="Move it out of the results folder.")
     if version not in (None, str(SCHEMA_VERSION).encode()):
         raise ResultError(
             f"{path} has schema version {version.decode(errors='replace')[:20]}; this program knows {SCHEMA_VERSION}.",
@@ -89,7 +91,7 @@ def refuse_foreign(file: Any, path: Path) -> None:
     size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     if metadata.num_rows > MOST_ROWS or size > LARGEST_FILE:
         raise ResultError(
-            f"{path} unpacks to {metadata.num_rows:,} rows and {size / 2**20:,.0f} MB: more than is read."
+            f"{path} unpacks to {metadata.num_rows:,} rows and {size / 2**20:,.0f} MB: more than a result may."
         )
 
 
@@ -104,7 +106,7 @@ def as_declared(table: "pa.Table", path: Path) -> "pa.Table":
     except KeyError as error:
         raise ResultError(f"{path} lacks a column.", f"{error.args[0]}.", AGAIN) from None
     except (pa.ArrowException, ValueError, MemoryError) as error:
-        what = f"{path} is damaged: it has other types than the schema, or text that is no UTF-8."
+        what = f"{path} is damaged: its types differ from the schema, or its text is not UTF-8."
         raise ResultError(what, f"{error}.", AGAIN) from None
     return table
 
@@ -142,10 +144,10 @@ def too_long(table: "pa.Table") -> Iterator[tuple[int, str]]:
             longest = pc.max(pc.binary_length(column)).as_py() or 0
             if longest > checking.LONGEST_TEXT:
                 for at in pc.indices_nonzero(pc.greater(pc.binary_length(column), checking.LONGEST_TEXT)).to_pylist():
-                    yield at, f"{name}: more than {checking.LONGEST_TEXT:,} letters"
+                    yield at, f"{name}: more than {checking.LONGEST_TEXT:,} characters"
         if kind[-1] != "?" and column.null_count:
             for at in pc.indices_nonzero(pc.is_null(column)).to_pylist():
-                yield at, f"{name}: nothing there"
+                yield at, f"{name}: missing"
 
 
 def read(paths: Sequence[Path], columns: Sequence[str] | None) -> "tuple[pa.Table, list[int], list[Refusal]]":
@@ -187,7 +189,7 @@ def one_by_one(path: Path, table: "pa.Table", refused: list[Refusal]) -> "pa.Tab
             refusal(path, ResultError(f"{path} has {len(wrong) - MOST_NAMED:,} more rows that are refused."))
         )
     if future:
-        note = ResultError(f"{path} has {future:,} rows that begin in the future: when they ran is not known.")
+        note = ResultError(f"{path} has {future:,} rows that start in the future: it is unknown when they ran.")
         refused.append(refusal(path, note) | {"kept": True})
     return good
 

@@ -177,7 +177,7 @@ def limited(answers: Iterator[Found] | Any) -> Iterator[Found]:
         size += answer.table.nbytes
         if size > MOST:
             raise ResultError(
-                f"These files have more than {MOST / 2**30:,.0f} GB of results: more than is read at once."
+                f"These files have more than {MOST / 2**30:,.0f} GB of results: more than can be read at once."
             )
         yield answer
 
@@ -198,7 +198,7 @@ def died(path: Path) -> Found:
     """Return the answer for a file that made a decoder die."""
     from orchestrator.results.schema import schema
 
-    error = ResultError(f"{path} can't be decoded: the process that tried has died of it, or took too long.")
+    error = ResultError(f"{path} can't be decoded: the decoding process died or took too long.")
     return Found(schema().empty_table(), [0], [Refusal(path, error)])
 
 

@@ -70,7 +70,7 @@ def write_results(table: "pa.Table", path: Path, **options: Any) -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         kind: type[RosettaError] = DiskError if full else ResultError
         raise kind(
-            f"{path} can't be written: {error.strerror or error}.", remedy="Make room." if full else ""
+            f"{path} can't be written: {error.strerror or error}.", remedy="Free some space." if full else ""
         ) from None
     finally:
         with suppress(OSError):

@@ -190,4 +190,4 @@ def unique(table: "pa.Table") -> "tuple[pa.Table, list[Refusal]]":
 def contradiction(run: str, cell: Sequence[Any]) -> Refusal:
     """Return the refusal of a run for which two files have different figures."""
     what = f"Run {run[:40]} of {cell[0]} is there twice with different figures: neither counts."
-    return Refusal(Path(MERGED), ResultError(what, remedy="Remove the one that is wrong."))
+    return Refusal(Path(MERGED), ResultError(what, remedy="Remove the wrong one."))

@@ -104,8 +104,8 @@ def listed(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     def refuse(error: OSError) -> None:
         raise ResultError(
             f"{error.filename} can't be read: {error.strerror}.",
-            f"Who asks is user {os.getuid()}." if error.errno in (errno.EACCES, errno.EPERM) else "",
-            f"Let others read it ({quoted('chmod', '-R', 'o+rX', folder)}), or be its owner; with docker compose: "
+            f"This process runs as user {os.getuid()}." if error.errno in (errno.EACCES, errno.EPERM) else "",
+            f"Let others read it ({quoted('chmod', '-R', 'o+rX', folder)}), or run as its owner; with docker compose: "
             "ROSETTA_USER=$(id -u) docker compose up."
             if error.errno in (errno.EACCES, errno.EPERM)
             else "",

@@ -62,7 +62,7 @@ def row_of(
     said = checking.wrong(row) if document else None
     if said is None:
         return row
-    failed = replace(outcome, status=Status.FAILED, reason=f"the result can't be: {said}", document=None)
+    failed = replace(outcome, status=Status.FAILED, reason=f"the result is impossible: {said}", document=None)
     return row_of(cell, failed, key=key, run=run, engine=engine, image=image, host=host)
 
 

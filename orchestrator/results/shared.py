@@ -27,7 +27,7 @@ CELL = rf"(?:{PARITY}/)?{CELLS}/(?P<key>[0-9a-f]{{16}})/(?P<cell>{WORD}(?:/{WORD
 def is_result(path: Path, name: re.Match[str]) -> None:
     """A cell's file has one row, which is about that cell and has that key."""
     if read_results(path).select(["key", "cell"]).to_pylist() != [name.groupdict()]:
-        raise ResultError(f"{path} holds another result than its name says.")
+        raise ResultError(f"{path} does not hold the result that its name says.")
 
 
 def is_table(path: Path, name: re.Match[str]) -> None:
@@ -86,7 +86,7 @@ def check(path: Path, name: str) -> None:
     match = re.fullmatch(kind.names, name, re.A) if kind else None
     try:
         if kind is None or match is None:
-            raise ResultError(f"{path} is no name of a result.")
+            raise ResultError(f"{path} is not the name of a result.")
         if path.stat().st_size > kind.largest:
             raise ResultError(f"{path} is larger than the {kind.largest:,} bytes it may have.")
         kind.check(path, match)

@@ -170,7 +170,9 @@ class Copier:
                 file.write(chunk)
                 md5.update(chunk)
             if file.tell() != entry.size or entry.md5 not in ("", md5.hexdigest()):
-                raise ResultError(f"{entry.name} has other bytes than its storage says.", "It may be damaged.")
+                raise ResultError(
+                    f"{entry.name} does not have the content that its storage reports.", "It may be damaged."
+                )
             file.seek(0)
             shared.check(Path(f"/proc/{os.getpid()}/fd/{file.fileno()}"), entry.name)  # the decoder reads it too
             file.seek(0)
@@ -201,10 +203,10 @@ class Copier:
                 self.interruption.ask()
                 size += len(chunk)
                 if size > entry.size:
-                    raise ResultError(f"{entry.name} has more bytes than its storage says.")
+                    raise ResultError(f"{entry.name} has more bytes than its storage reports.")
                 yield chunk
         except NotThere:
-            raise ResultError(f"{entry.name} is not there any more, or is no file.") from None
+            raise ResultError(f"{entry.name} is gone, or is not a file.") from None
 
 
 @contextmanager
@@ -240,9 +242,9 @@ def report(tally: Tally, source: Storage, target: Storage, say: Say) -> None:
     if bad:
         why = f"{source.address} and {target.address} differ in {some(tally.conflicts)}." if tally.conflicts else ""
         raise ConflictError(
-            f"{bad:,} of the files could not be copied; nothing was replaced, on either side.",
+            f"{bad:,} of the files could not be copied; nothing was replaced on either side.",
             why,
-            "Push to another prefix, pull into another folder, or remove one of both by hand.",
+            "Push to another prefix, pull into another folder, or remove one of the two by hand.",
         )
 
 

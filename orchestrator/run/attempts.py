@@ -61,7 +61,7 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         lasting = outcome.status is not Status.HOST_LOST and not proved.outcome
         said = proof.said_of(proved, outcome)
         if proved.said and not said:
-            active.progress.say(f"{cell.id}: ran with another driver than its proof, and counts as not proved")
+            active.progress.say(f"{cell.id}: the driver changed after its proof, so it counts as not proved")
         return finish(planned, outcome, run, active, lasting=lasting, proved=said)
     finally:
         claim.release()
@@ -110,7 +110,7 @@ def whatever_it_does(engine: Engine, task: Task, on_event: OnEvent) -> Outcome:
     except (RosettaError, OSError):
         raise
     except Exception as error:
-        return Outcome(Status.FAILED, f"what it said or left could not be taken: {type(error).__name__}: {error}"[:300])
+        return Outcome(Status.FAILED, f"its output or result can't be processed: {type(error).__name__}: {error}"[:300])
 
 
 def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, lasting: bool, proved: str = "") -> str:

@@ -63,8 +63,8 @@ class Builder:
             self.digests[image.tag] = self.engine.prepare([image], self.say).get(image.tag, "")
         except RosettaError as error:
             if late.is_set():
-                what = f"The image {image.name} was not built in {self.deadline:,.0f} s."
-                raise BuildError(what, error.why, "Give it more time with --build-deadline SECONDS.") from None
+                what = f"The image {image.name} was not built within {self.deadline:,.0f} s."
+                raise BuildError(what, error.why, "Allow more time with --build-deadline SECONDS.") from None
             raise
         finally:
             self._threads.discard(thread)
@@ -85,7 +85,7 @@ class Builder:
             except RosettaError as error:
                 if self._stopped.is_set() or not error.passing:
                     raise
-                self.say(f"{image.name}: {error.what} Next try in {pause:,.0f} s.")
+                self.say(f"{image.name}: {error.what} Trying again in {pause:,.0f} s.")
             if self._stopped.wait(pause):
                 break
         return self.once(image)

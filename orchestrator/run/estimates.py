@@ -124,5 +124,5 @@ def by_operations(cell: Cell, cores: int) -> Estimate:
     }
     least = limits.least_seconds(row)
     if least is None:
-        return Estimate(START + COMPARISON, "a guess: nothing is known of this card")
+        return Estimate(START + COMPARISON, "a guess: nothing is known about this card")
     return Estimate(START + least / SHARE, f"assumed, {SHARE:.0%} of the machine's peak rate")

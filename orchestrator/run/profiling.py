@@ -48,8 +48,8 @@ def profile(planned: Sequence[Planned], engine: Engine, settings: Settings, host
     """
     refuse_hopeless(planned, host)
     if shared := [each.cell for each in planned if each.cell.n_gpus > 1]:
-        what = f"{shared[0].id} is shared by several processes, of which each would have a trace of its own."
-        raise SelectionError(what, remedy="Profile it on one: its steps do the same there.")
+        what = f"{shared[0].id} runs in several processes, each with a trace of its own."
+        raise SelectionError(what, remedy="Profile the cell on one GPU: its steps do the same there.")
     wanted = [each for each in planned if each.verdict is not Verdict.INCOMPATIBLE]
     prepare_folder(settings.results)
     claims = Claims(settings.results)
@@ -60,7 +60,7 @@ def profile(planned: Sequence[Planned], engine: Engine, settings: Settings, host
     try:
         for each in wanted:
             assert each.image is not None
-            say(f"{each.cell.id}: to be profiled, {settings.steps} of its steps recorded")
+            say(f"{each.cell.id}: profiling, recording {settings.steps} steps")
             data = folders.get(dataset_of(each.cell) or "")
             task = Task(each.cell, each.image, each.key, run="", data=data, profile=settings.steps)
             yield kept(each, run_claimed(replace(task, deadline=settings.deadline), engine, claims, host), settings)
@@ -73,12 +73,16 @@ def run_claimed(task: Task, engine: Engine, claims: Claims, host: Host) -> Outco
     cell = task.cell
     claim = claims.take(task.key)
     if claim is None:
-        raise SelectionError(f"{cell.id} is being run by somebody else.", remedy="'rosetta status' shows when it ends.")
+        raise SelectionError(
+            f"{cell.id} is running already.", remedy="Wait for it: 'rosetta status' shows when it ends."
+        )
     slots = engine.slots(host, {cell.gpu} - {"none"}, int(cell.gpu == "none"))
     try:
         lease = slots.take(cell.gpu)
         if lease is None:
-            raise GpuError(f"Every {cell.gpu} is in use by another cell.", remedy="'rosetta status' shows until when.")
+            raise GpuError(
+                f"Every {cell.gpu} is in use by another cell.", remedy="Wait: 'rosetta status' shows until when."
+            )
         try:
             claim.update(state="profiled", cell=cell.id, repeat=cell.repeat, data=cell.data, host=engine.host)
             gpus = tuple(gpu.uuid for gpu in lease.gpus)

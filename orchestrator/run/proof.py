@@ -162,7 +162,7 @@ def judged(row: Row, where: str, when: str) -> Proof:
     if row["status"] == Status.OK:
         return Proof(f"parity {where}, run {row['run']}, {when}", driver=driver_in(row["driver"]))
     if row["status"] == Status.HOST_LOST:
-        return Proof(outcome=Outcome(Status.HOST_LOST, f"lost while it was proved: {row['reason']}"))
+        return Proof(outcome=Outcome(Status.HOST_LOST, f"lost during its proof: {row['reason']}"))
     again = "'rosetta run --rerun failed'" if row["status"] in VERDICTS else "the next 'rosetta run'"
     reason = f"{row['reason'][:LONGEST_REASON]}; {again} tries again"
     return Proof(outcome=Outcome(Status.FAILED, f"not proved {where}, so not timed: {reason}"))

@@ -41,8 +41,9 @@ def run_until_steady(
         tally.include(found)
         wanted = next_round(every, folder, target)
         if wanted:
-            far = f"{100 * target.spread:g} % apart in {counted(len(wanted), 'cell')}"
-            say(f"one more round: times lie more than {far}")
+            say(
+                f"one more round: times of {counted(len(wanted), 'cell')} are more than {100 * target.spread:g} % apart"
+            )
     for line in still_missing(every, folder, target):
         say(line)
     return tally
@@ -54,9 +55,9 @@ def still_missing(planned: Sequence[Planned], folder: Path, target: Target) -> I
     for cell, rounds in by_cell(planned, folder).items():
         good = [row["seconds"] for row in rounds if row is not None and row["status"] == Status.OK]
         if 0 < len(good) < ENOUGH:
-            found[f"{ENOUGH - len(good)} more of {ENOUGH} rounds before anything can be told"].append(cell.id)
+            found[f"{ENOUGH - len(good)} more of {ENOUGH} rounds needed"].append(cell.id)
         elif (spread(good) or 0) > target.spread:
-            found[f"still further apart than {100 * target.spread:g} % after {len(good)} rounds"].append(cell.id)
+            found[f"still more than {100 * target.spread:g} % apart after {len(good)} rounds"].append(cell.id)
     for what, names in found.items():
         yield f"{what}: {', '.join(names)}"
 

@@ -82,9 +82,9 @@ def run(
             give_to_owner(settings.results)
     if vanished:
         tally.error = tally.error or ResultError(
-            f"The results folder {settings.results} was removed or replaced while the run was on.",
-            "What had been written before is gone.",
-            "Run it again: cells whose results are there are not run again.",
+            f"The results folder {settings.results} was removed or replaced during the run.",
+            "The results written to it are lost.",
+            "Run the command again: finished cells are not run again.",
         )
     return tally
 
@@ -106,8 +106,8 @@ def prepare_folder(folder: Path) -> None:
             free = shutil.disk_usage(folder).free
     if free < LEAST_FREE:
         raise DiskError(
-            f"The disk of {folder} has {free / 2**20:,.0f} MB free; a run needs at least {LEAST_FREE / 2**20:,.0f} MB.",
-            remedy="Make room, or choose another folder with --results DIR.",
+            f"The disk with {folder} has {free / 2**20:,.0f} MB free; a run needs {LEAST_FREE / 2**20:,.0f} MB.",
+            remedy="Free some space, or choose another folder with --results DIR.",
         )
 
 

@@ -43,7 +43,7 @@ class Status:
 def read(folder: Path) -> Status:
     """Look at a results folder; raises ResultError if there is none, or one that can't be looked into."""
     if not folder.is_dir():
-        raise ResultError(f"There is no {folder}.", remedy="Name the folder of a run with --results DIR.")
+        raise ResultError(f"{folder} does not exist.", remedy="Name the folder of a run with --results DIR.")
     next(listed(folder))
     claims = list(living(folder))
     found, refused = statuses(folder)
@@ -117,12 +117,12 @@ def show(status: Status, console: "Console") -> None:
         )
         console.print(Text(said), soft_wrap=True)
     if not status.runs:
-        console.print("Nothing runs.")
+        console.print("Nothing is running.")
     entries = [entry_of(cell, now) for cell in status.cells]
     if entries:
         console.print(board(entries, ""))
     if status.unattended:
-        console.print(Text(f"The next run takes over {len(status.unattended):,} cells, which go on by themselves:"))
+        console.print(Text(f"{len(status.unattended):,} cells go on by themselves; the next run takes them over:"))
     for one in status.unattended[:NAMED]:
         console.print(Text(f"{one.cell}, {one.where}, for {clock(now - one.since)}"), soft_wrap=True)
     done = ", ".join(f"{count:,} {name}" for name, count in sorted(status.done.items()))

@@ -41,7 +41,10 @@ CREDENTIALS = (
 REFUSED = ("Azure Blob Storage refuses the credentials for {address}.", CREDENTIALS)
 FORBIDDEN = ("The credentials don't allow this at {address}.", f"Ask for read, list and create there. {CREDENTIALS}")
 ABSENT = ("There is no container at {address}.", "Correct its name, or create it: 'az storage container create'.")
-FULL = ("The storage account of {address} is full, or at one of its limits.", "Make room, and run the command again.")
+FULL = (
+    "The storage account of {address} is full, or at one of its limits.",
+    "Free some space, and run the command again.",
+)
 PROBLEMS = {
     "AuthenticationFailed": REFUSED,
     "InvalidAuthenticationInfo": REFUSED,

@@ -28,6 +28,6 @@ def storage_at(location: str) -> Storage:
         return Folder(Path(folder[1]))
     raise StorageError(
         "The location is neither az://account/container/prefix nor file:///path.",
-        "It can't have a query, and no credentials in it." if set("?;@") & set(location) else "",
+        "It can't contain a query or credentials." if set("?;@") & set(location) else "",
         "Credentials come from the environment: see docs/storage.md.",
     )

@@ -220,13 +220,13 @@ def on_machine(host: Host, name_of: Callable[[Device], str]) -> Iterator[Found]:
         cards = " and ".join(f"{count} × {title_of_board(board, boards)}" for board, count in boards.items())
         yield Found(Kind.CARDS, f"{cards} ({model}), driver {driver_text(host.driver)}", host, model)
     if busy := sum(bool(device.others) for device in whole):
-        yield Found(Kind.BUSY, f"somebody else's processes are on {busy} of them", host)
+        yield Found(Kind.BUSY, f"other processes are using {busy} of them", host)
     for model, boards in by_model.items():
         if len(boards) > 1:
-            said = f"{len(boards)} unlike boards of the model {model}: a result of one makes a cell done for all,"
-            yield Found(Kind.BOARDS, f"{said} and gpu_name of its row tells which it was", host)
+            said = f"{len(boards)} different boards of the model {model}: a result from one counts for all,"
+            yield Found(Kind.BOARDS, f"{said} and gpu_name in its row says which it was", host)
     for name, count in Counter(device.name for device in without_slices(host.devices)).items():
-        remedy = "'nvidia-smi mig -cgi PROFILE -C' makes them"
+        remedy = "create them with 'nvidia-smi mig -cgi PROFILE -C'"
         yield Found(Kind.DIVIDED, f"{count} × {name} divided by MIG without slices: {remedy}", host)
     by_reason: dict[str, list[int]] = defaultdict(list)
     for each in host.unreadable:
@@ -270,7 +270,8 @@ def together(nodes: Sequence[Host]) -> Host:
     pretending = [node for node in with_gpus if node.pretended]
     if 0 < len(pretending) < len(with_gpus):
         raise GpuError(
-            "Some nodes of the cluster pretend GPUs, others have real ones.", remedy="Unset ROSETTA_HOST on the nodes."
+            "Some nodes of the cluster pretend to have GPUs, others have real ones.",
+            remedy="Unset ROSETTA_HOST on the nodes.",
         )
     devices = tuple(device for node in nodes for device in node.devices)
     return Host(devices, imagined=any(node.imagined for node in nodes), nodes=tuple(nodes))
@@ -299,11 +300,11 @@ def lack(platform: str, gpu: str, host: Host, where: str, n_gpus: int) -> str | 
     most = host.most_together(gpu)
     if most < n_gpus:
         if host.of_model(gpu)[0].is_slice:
-            return f"a CUDA program sees one slice of MIG, {n_gpus} GPUs are needed"
+            return f"a CUDA program sees only one MIG slice, but {n_gpus} GPUs are needed"
         unlike = f", at most {most} with the same board and memory" if most < there else ""
-        return f"{there} × {title_of(gpu)}{where}{unlike}, {n_gpus} are needed"
+        return f"{there} × {title_of(gpu)}{where}{unlike}, but {n_gpus} are needed"
     if host.architecture not in ("", *BUILT_FOR):
-        return f"images for GPUs are built for {BUILT_FOR[0]}, and the processor{where} is {host.architecture}"
+        return f"images for GPUs are built for {BUILT_FOR[0]}, but the processor{where} is {host.architecture}"
     oldest = CUDA[platform].oldest_driver
     if host.driver < oldest:
         return f"driver {driver_text(host.driver)} is too old for {platform}, which needs {driver_text(oldest)}"

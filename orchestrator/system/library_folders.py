@@ -82,7 +82,7 @@ def of_checkout(path: Path) -> Iterator[None]:
     global PROGRAM
     other = LibraryFolder(path.resolve())
     if not (other.images.is_dir() and (other.workloads / "harness").is_dir()):
-        raise MatrixError(f"{path} is no checkout: it lacks images/ or workloads/harness/.")
+        raise MatrixError(f"{path} is not a checkout: it lacks images/ or workloads/harness/.")
     usual, PROGRAM = PROGRAM, other
     forget()
     try:
@@ -95,13 +95,15 @@ def of_checkout(path: Path) -> Iterator[None]:
 def check(folder: LibraryFolder) -> None:
     """Raise MatrixError for a folder that can hold no libraries."""
     if not folder.path.is_dir():
-        raise MatrixError(f"There is no folder {folder.path}.", remedy="It is named by --with, or in the matrix file.")
+        raise MatrixError(f"There is no folder {folder.path}.", remedy="Correct --with, or 'with' in the matrix file.")
     if not (folder.images.is_dir() or folder.workloads.is_dir()):
-        raise MatrixError(f"{folder.path} has neither images/ nor workloads/.", remedy="docs/libraries.md shows one.")
+        raise MatrixError(
+            f"{folder.path} has neither images/ nor workloads/.", remedy="See docs/libraries.md for an example."
+        )
     for name in SHARED:
         if (folder.workloads / name).exists():
             why = "All libraries share the program's."
-            raise MatrixError(f"{folder.workloads / name} can't be taken in.", why, "Remove or rename it.")
+            raise MatrixError(f"{folder.workloads / name} can't be used.", why, "Remove or rename it.")
 
 
 def remembered(function: Callable[..., R]) -> "_lru_cache_wrapper[R]":

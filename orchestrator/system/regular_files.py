@@ -37,9 +37,9 @@ def open_regular(path: Path) -> io.BufferedReader:
     try:
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
-            raise NotRegularError(path, "it is no plain file")
+            raise NotRegularError(path, "it is not a plain file")
         if found.st_nlink > 1 and found.st_uid != path.parent.stat().st_uid:
-            raise NotRegularError(path, "it is a further name of a file of somebody else")
+            raise NotRegularError(path, "it is a hard link to somebody else's file")
     except BaseException:
         os.close(number)
         raise

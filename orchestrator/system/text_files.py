@@ -14,7 +14,7 @@ LARGEST = 64 * 2**20
 """Most bytes of a text file: the path may also be an endless device."""
 
 REMEDY = "Correct its owner or mode, or name another place."
-ROOM = "Make room, and run the command again."
+ROOM = "Free some space, and run the command again."
 
 
 def read_text(path: Path, kind: type[RosettaError], remedy: str = "") -> str:
@@ -30,7 +30,7 @@ def read_text(path: Path, kind: type[RosettaError], remedy: str = "") -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise kind(f"{path} is no text in UTF-8.", f"Line {line} has other bytes.", "Save it as UTF-8.") from None
+        raise kind(f"{path} is not text in UTF-8.", f"Line {line} has other bytes.", "Save it as UTF-8.") from None
 
 
 def write_text(path: Path, text: str, remedy: str = REMEDY) -> None:
@@ -47,7 +47,7 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY, lasting: bool 
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
-            raise StorageError(f"{path} is no regular file.", remedy=remedy)
+            raise StorageError(f"{path} is not a regular file.", remedy=remedy)
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
             with partial.open("xb") as file:

@@ -69,7 +69,7 @@ def refuse_twice(node: Any, path: Path) -> None:
             if key in seen:
                 raise MatrixError(
                     f"{path} has the key '{key}' twice: in line {seen[key]} and in line {line}.",
-                    "The first would be dropped in silence.",
+                    "The first would be silently ignored.",
                     "Put both into one, or rename or remove one of them.",
                 )
             seen[key] = line

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from orchestrator.cell.profile import parse
 from orchestrator.report.site import pages
 from orchestrator.results.files import read_results, table_of
+from orchestrator.results.profiles import write_profile
 from orchestrator.system.checkout import ROOT
 from tests.browser import matrix
 from tests.browser.axe import faults
+from tests.unit.cell.test_profile import CELL, files
 
 pytestmark = pytest.mark.browser
 
@@ -44,7 +47,9 @@ def write(folder: Path, libraries: int) -> Path:
         for n in range(10)
     ]
     compared = [{**rows[-1], **row, "run": f"parity {row['run']}", "parity": json.dumps(errors)} for row in like[:3]]
-    site = pages.Site(table_of([*rows, *compared, *months]), "matrix")
+    profiled = next(row["cell"] for row in rows if (row["workload"], row["status"]) == ("cnn", "failed"))
+    write_profile(parse(files(), CELL, 5), folder, profiled)
+    site = pages.Site(table_of([*rows, *compared, *months]), "matrix", folder=folder)
     failed = {row["page"] for row in site.rows if (row["workload"], row["status"]) == ("cnn", "failed")}
     for path, make in site.pages.items():
         if "cells/" not in path or path in failed:
@@ -225,7 +230,7 @@ def test_charts_are_of_one_machine_with_the_quality_named_and_its_band(page, who
     chart = page.locator("figure", has=page.get_by_role("heading", name=scatters[0]))
     assert "test accuracy" in chart.locator("svg").text_content()
     assert chart.locator(".mark-rect.role-mark path").count() == 1
-    assert "Shaded: a run is right between .740 and .810" in chart.inner_text()
+    assert "Shaded: a run is valid between .740 and .810" in chart.inner_text()
 
 
 def test_a_chart_follows_the_page_into_the_dark(page, whole):

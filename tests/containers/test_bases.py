@@ -105,7 +105,7 @@ def test_a_base_moves_in_its_registry_and_all_that_stands_on_it_once_the_lock_fo
         push(2)
         second = registry_asked()(PYTHON)
         (moved,) = moved_bases([PYTHON], registry_asked())
-        assert str(moved) == f"{PYTHON}: updated: its tag has {second} now, locked is {first}"
+        assert str(moved) == f"{PYTHON}: updated: its tag is now {second}, locked is {first}"
         assert planned(results).verdict is Verdict.DONE  # what is locked does not move by itself
         assert built()[1:] == ("1", f"{PYTHON}@{first}")
 

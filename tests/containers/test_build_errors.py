@@ -61,7 +61,7 @@ def toy(tmp_path, monkeypatch) -> Iterator[Callable[..., dict[str, Any]]]:
 @pytest.mark.parametrize(
     ("version", "tag"),
     [("0.9", "py3-none-any"), ("1.0", "cp36-cp36m-manylinux1_x86_64")],
-    ids=["vanished from the index", "made for another Python"],
+    ids=["vanished from the index", "built for another Python"],
 )
 def test_a_pin_that_can_not_be_had_is_named(version, tag, toy):
     with pytest.raises(BuildError, match=r"The index has no toy==1\.0, or none for the image's Python"):

@@ -32,7 +32,7 @@ def test_a_campaign_is_interrupted_goes_on_and_ends_with_what_is_sent_in(engine,
         (1, True, "ok"),
     ]
     text = page.read_text()
-    for said in ("| fp32 |", "same model", "GRU on IMDB", "pytorch/rnn", "Nothing wrong in 3 rows"):
+    for said in ("| fp32 |", "same model", "GRU on IMDB", "pytorch/rnn", "found nothing wrong in 3 rows"):
         assert said in text
     audited = subprocess.run([ROSETTA, "audit", file], capture_output=True, text=True, check=False)
     assert audited.returncode == 0, audited.stdout

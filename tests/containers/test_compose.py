@@ -242,7 +242,7 @@ def test_a_checkout_that_only_its_owner_may_read_says_how_its_pages_can_be_had(c
     port, owner = free_port(), str(checkout.stat().st_uid)
     with compose(checkout, "up", "report", ROSETTA_USER=owner, ROSETTA_PORT=str(port)) as up:
         assert up.stdout is not None
-        assert any("shows what is in" in line for line in up.stdout)
+        assert any("shows the results in" in line for line in up.stdout)
         assert requests.get(f"http://127.0.0.1:{port}/", timeout=60).status_code == 200
         up.send_signal(signal.SIGINT)
 

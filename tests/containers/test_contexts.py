@@ -85,13 +85,13 @@ def test_a_context_that_is_none_is_named(docker_command, monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_CONTEXT", "gone")
     with pytest.raises(EngineError) as refused:
         Connection()
-    assert refused.value.what == "DOCKER_CONTEXT names gone, which is no context."
+    assert refused.value.what == "DOCKER_CONTEXT names gone, which does not exist."
     assert "docker context ls" in refused.value.remedy
     monkeypatch.delenv("DOCKER_CONTEXT")
     settings = tmp_path / "settings" / "config.json"
     settings.parent.mkdir(exist_ok=True)
     settings.write_text(json.dumps({"currentContext": "gone"}))
-    with pytest.raises(EngineError, match="The current docker context is none"):
+    with pytest.raises(EngineError, match="The current Docker context does not exist"):
         Connection()
 
 

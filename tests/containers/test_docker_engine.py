@@ -86,10 +86,10 @@ def test_events_and_log_come_back(outcome_of):
         (writes(json.dumps(DOCUMENT)[:100]), Status.FAILED, "not a valid result"),
         (writes(json.dumps({**DOCUMENT, "contract": 3})), Status.FAILED, "contract version 3"),
         ("open('/results/a.json', 'w').write(' ' * 5_000_000)", Status.FAILED, "more than"),
-        ("open('/results/a.bin', 'w').write(' ' * 10_000_000)", Status.FAILED, "more in its results folder"),
-        (writes("{}") + "; open('/results/b.json', 'w').write('{}')", Status.FAILED, "no plain single document"),
-        ("import os; os.symlink('/etc/passwd', '/results/a.json')", Status.FAILED, "no plain single document"),
-        ("import os; os.mkfifo('/results/a.json')", Status.FAILED, "no plain single document"),
+        ("open('/results/a.bin', 'w').write(' ' * 10_000_000)", Status.FAILED, "holds more than a result may have"),
+        (writes("{}") + "; open('/results/b.json', 'w').write('{}')", Status.FAILED, "not a single plain document"),
+        ("import os; os.symlink('/etc/passwd', '/results/a.json')", Status.FAILED, "not a single plain document"),
+        ("import os; os.mkfifo('/results/a.json')", Status.FAILED, "not a single plain document"),
     ],
 )
 def test_bad_endings_are_failures_with_their_reason(outcome_of, code, status, reason):

@@ -35,7 +35,7 @@ def test_others_on_a_card_are_seen(pretended_machine):
     pretended_machine("busy")
     host = DockerEngine().machine()
     assert [device.others for device in host.devices] == [2]
-    assert "somebody else's processes are on 1 of them" in described(host)
+    assert "other processes are using 1 of them" in described(host)
 
 
 def test_an_engine_without_a_driver_says_so(engine):

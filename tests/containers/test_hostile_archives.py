@@ -88,7 +88,7 @@ TRICKS = {
 def test_no_archive_replaces_an_image_of_somebody_else(api, tmp_path, trick):
     before = api.inspect_image(STRANGER)["Id"]
     _, members = saved(api, tmp_path)
-    with pytest.raises(ResultError, match="is no archive of one image"):
+    with pytest.raises(ResultError, match="is not an archive of one image"):
         archives.load(api, written(tmp_path, trick(members)), print)
     assert api.inspect_image(STRANGER)["Id"] == before
     assert not api.images(name=TAG)
@@ -125,6 +125,6 @@ def test_an_archive_under_another_name_is_refused(api, tmp_path):
     (folder / "hostile-archive-1.tar").rename(folder / "pytorch-2.13.0-cpu.tar")
     sums = (folder / archives.SUMS).read_text().replace("hostile-archive-1", "pytorch-2.13.0-cpu")
     (folder / archives.SUMS).write_text(sums)
-    with pytest.raises(ResultError, match="which its name does not say"):
+    with pytest.raises(ResultError, match="which does not match its name"):
         archives.load(api, folder, print)
     assert not api.images(name=TAG)

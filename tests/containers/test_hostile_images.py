@@ -125,7 +125,7 @@ def test_what_a_hostile_image_has_in_data_reaches_no_cell(engine, image_of, revi
 def test_an_image_with_a_place_to_write_of_its_own_is_not_run(engine, image_of, reviews, run):
     before = {volume.id for volume in engine.volumes.list() if len(volume.id) == 64}
     log = run(image_of("volumes", 'VOLUME ["/data", "/var/lib", "/results"]'), "print('it', 'ran')", reviews)
-    assert "declares places to write to: /data, /var/lib" in log
+    assert "declares writable volumes: /data, /var/lib" in log
     assert "it ran" not in log
     assert {volume.id for volume in engine.volumes.list() if len(volume.id) == 64} <= before
 
@@ -172,7 +172,7 @@ def test_a_volume_with_anything_else_in_it_is_filled_anew(engine, reviews, do):
 def test_a_volume_that_is_a_folder_elsewhere_is_not_used(engine, reviews, tmp_path):
     options = {"driver_opts": {"type": "none", "o": "bind", "device": str(reviews)}}
     name = engine.volumes.create(volumes.name_of(reviews), **options).name
-    assert volumes.fault(engine.api, name, datasets.contents(reviews)) == "is a place elsewhere"
+    assert volumes.fault(engine.api, name, datasets.contents(reviews)) == "is not the engine's own folder"
     volumes.filled(engine.api, reviews)
     assert not engine.api.inspect_volume(name)["Options"]
     assert (reviews / "train.words.npy").exists()
@@ -194,7 +194,7 @@ def test_data_check_tells_of_the_volumes(engine, reviews):
     assert f"ok      volume {name}" in said
     engine.volumes.get(name).remove()
     plant(engine, name, reviews, PLANTS["altered"], labels=volumes.LABELS)
-    with pytest.raises(DataError, match="1 of the engine's volumes hold something else"):
+    with pytest.raises(DataError, match="1 of the engine's volumes hold something other"):
         volumes.report_check(engine.api, ["hostile-reviews"], said.append)
     assert f"wrong   volume {name}: it holds another train.words.npy" in said
 

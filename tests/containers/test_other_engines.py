@@ -19,9 +19,9 @@ pytestmark = pytest.mark.container
 
 BASE = "python:3.11-slim-bookworm"
 ENGINES = ("podman", "apptainer")
-SELECTED = ["--only", "{chainer-2018,pytorch}/rnn/cpu", "--profile", "try"]
+SELECTED = ["--only", "{chainer-2018,mxnet-r,pytorch}/rnn/cpu", "--profile", "try"]
 SHORT = ["--epochs", "1", "--samples", "256"]
-"""An old library and one of today."""
+"""An old library, one in R and one of today."""
 
 MEMORY = 2**30
 
@@ -211,11 +211,11 @@ def test_an_ordinary_user_gets_the_qualities_of_docker(docker_run, node, engine_
     done = node.rosetta("run", "--engine", engine_name, *SELECTED, *SHORT, "--results", f"/scratch/{engine_name}")
     assert done.returncode == 0, done.stdout + done.stderr
     found = pq.read_table(io.BytesIO(node.read(f"/scratch/{engine_name}/merged.parquet"))).to_pylist()
-    quality = {row["library"]: (row["status"], row["quality"], row["image_digest"], row["base"]) for row in docker_run}
+    quality = {row["cell"]: (row["status"], row["quality"], row["image_digest"], row["base"]) for row in docker_run}
     assert {row["engine"] for row in found} == {engine_name}
     assert len(found) == len(docker_run)
     for row in found:
-        status, of_docker, digest, base = quality[row["library"]]
+        status, of_docker, digest, base = quality[row["cell"]]
         assert (row["status"], row["image_digest"], row["base"]) == (status, digest, base)
         assert row["quality"] == pytest.approx(of_docker, abs=0.02)
         assert row["limits"]

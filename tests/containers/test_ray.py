@@ -1,6 +1,6 @@
-"""A real Ray cluster on this machine: a head and three nodes, with pretended GPUs of three kinds.
+"""Cells on a real Ray cluster: the head and two nodes share the machine's engine, the third has one of its own.
 
-The head and two nodes share the machine's engine; the third has its own, so that images have to be brought there.
+So images have to be brought there.
 """
 
 import json
@@ -10,11 +10,10 @@ import signal
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,61 +22,10 @@ from benchmarks.private_engine import PrivateEngine
 from orchestrator.cell.cell import Cell
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.engines.protocol import Placed, Task
+from tests.containers.ray_cluster import NAMES, SETTINGS, Machines, uuid_of
 from tests.containers.test_docker_engine import Probe
 
 pytestmark = pytest.mark.container
-
-NAMES = {"p100": "Tesla P100-PCIE-16GB", "v100": "Tesla V100-SXM2-16GB", "h200": "NVIDIA H200"}
-NODES = ("v100-1", "v100-2", "h200-1")
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_failure_threshold": "3",
-}
-
-
-class Machines:
-    """The cluster, whose nodes can be killed and started again."""
-
-    def __init__(self, folder: Path, engines: Mapping[str, str]) -> None:
-        from ray.cluster_utils import Cluster
-
-        self.folder, self.engines = folder, engines
-        self.cluster = Cluster()
-        self.nodes = {}
-        self.start("p100-0")
-        for name in NODES:
-            self.start(name)
-        self.cluster.wait_for_nodes()
-
-    def start(self, name: str) -> None:
-        """A node with one GPU; the first is the head."""
-        model = name.partition("-")[0]
-        host = self.folder / f"{name}.json"
-        host.write_text(json.dumps({"driver": "580.65", "gpus": [{"name": NAMES[model], "uuid": uuid_of(name)}]}))
-        variables = {"ROSETTA_HOST": str(host), "ROSETTA_LOCKS": str(self.folder / "locks")}
-        if name in self.engines:
-            variables["DOCKER_HOST"] = self.engines[name]
-        self.nodes[name] = self.cluster.add_node(
-            wait=False,
-            num_cpus=1,
-            num_gpus=1,
-            labels={"ray.io/accelerator-type": model.upper()},
-            object_store_memory=80 * 2**20,
-            include_dashboard=False,
-            env_vars=variables,
-        )
-
-    def kill(self, name: str) -> None:
-        """End all that a node has started at once, as if its plug was pulled; only its containers go on."""
-        (raylet,) = self.nodes[name].all_processes["raylet"]
-        for process in [raylet.process, *psutil.Process(raylet.process.pid).children(recursive=True)]:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-
-
-def uuid_of(name: str) -> str:
-    return f"GPU-pretended-{name}"
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +42,8 @@ def machines(private, tmp_path_factory) -> Iterator[Machines]:
     with pytest.MonkeyPatch.context() as patched:
         for name, value in SETTINGS.items():
             patched.setenv(name, value)
-        machines = Machines(tmp_path_factory.mktemp("cluster"), {"h200-1": private.socket})
-        yield machines
-        for node in reversed(machines.cluster.list_all_nodes()):
-            machines.cluster.remove_node(node, allow_graceful=False)
+        with Machines(tmp_path_factory.mktemp("cluster"), {"h200-1": private.socket}) as machines:
+            yield machines
     nothing.remove_images()
 
 

@@ -150,7 +150,7 @@ def test_a_build_past_its_deadline_is_stopped_and_its_cells_have_a_row_that_says
     template.write_text(f"{quick}RUN sleep 300\n")
     done = nothing.rosetta(checkout, *RUN, "--build-deadline", "3")
     assert done.returncode == 6, done.stdout
-    assert "was not built in 3 s" in done.stderr
+    assert "was not built within 3 s" in done.stderr
     assert [(row["status"], row["reason"].split(":")[0]) for row in rows(checkout)] == [("failed", "no image")]
     template.write_text(quick)
     assert nothing.rosetta(checkout, *RUN).returncode == 0

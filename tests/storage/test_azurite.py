@@ -106,7 +106,7 @@ def interrupted(words: list[str], container: Container, number: int, midway, tem
         finally:
             command.kill()
     container.account.said.append(said)
-    assert number == signal.SIGKILL or "the same command goes on" in said
+    assert number == signal.SIGKILL or "run the same command again" in said
     assert list(temporary.iterdir()) == []
     return command.returncode
 

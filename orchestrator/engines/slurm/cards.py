@@ -76,9 +76,11 @@ def kinds_of(told: Sequence[NodeKind], site: Slurm) -> list[Kind]:
     if unknown or not wanted:
         there = ", ".join(sorted({kind.name for kind in told})) or "none"
         what = (
-            f"The cluster has no partition {', '.join(sorted(unknown))}." if unknown else "No partition is the default."
+            f"The cluster has no partition {', '.join(sorted(unknown))}."
+            if unknown
+            else "The cluster has no default partition."
         )
-        raise EngineError(what, remedy=f"Name some of these in site.yaml, slurm: partitions: {there}.")
+        raise EngineError(what, remedy=f"List some of these in site.yaml, under slurm: partitions: {there}.")
     return [kind_of(kind) for kind in told if kind.name in wanted]
 
 
@@ -180,18 +182,18 @@ class Cards:
             self._forget_probes(name)
             if kept.is_file():
                 return card_in(read_regular(kept, probe.LARGEST_ANSWER))
-            self.say(f"asking a node of the partition {partition} for its GPUs ({gres}), by a job")
+            self.say(f"submitting a job to partition {partition} to read its GPUs ({gres})")
             for _ in range(TRIES):
                 answer = self._probe(name, partition, gres)
                 if answer is not None:
                     break
-            host = card_in(answer) if answer is not None else Host(lacks="no job of the probe came to its end")
+            host = card_in(answer) if answer is not None else Host(lacks="no probe job finished")
             if answer is not None and host.devices:
                 write_beside(kept, answer)
                 return host
         why = host.lacks or "; ".join(described(host)) or "no answer"
         if self.site.driver and ":" in gres:
-            self.say(f"{partition}: {gres} is taken by its name, with driver {self.site.driver}: {why}")
+            self.say(f"{partition}: {gres} is judged by its name, with driver {self.site.driver}: {why}")
             return Host((Device(gres.partition(":")[2], f"GPU-{name}"),), version_of(self.site.driver))
         self.say(f"{partition}: its GPUs ({gres}) can't be used: {why}")
         return Host(lacks=f"partition {partition}: {why}")

@@ -86,7 +86,7 @@ def said_by(*words: str, given: str = "") -> str:
             words, input=given, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
         )
     except FileNotFoundError:
-        remedy = "Type it on a login node of the cluster; docs/cluster-slurm.md says what is needed."
+        remedy = "Run this on a login node of the cluster; see docs/cluster-slurm.md."
         raise EngineError(f"There is no command '{words[0]}' here.", remedy=remedy) from None
     except subprocess.TimeoutExpired:
         raise EngineGoneError(f"Slurm's {words[0]} did not answer in {PATIENCE:.0f} s.") from None
@@ -103,7 +103,7 @@ def submitted(script: str) -> str:
     said = said_by("sbatch", "--parsable", given=script)
     number = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
     if not re.fullmatch(r"[0-9]{1,18}", number):
-        raise EngineError(f"sbatch printed no job's number: {str(plain(said))[:200]!r}.")
+        raise EngineError(f"sbatch printed no job ID: {str(plain(said))[:200]!r}.")
     return number
 
 
@@ -158,10 +158,10 @@ def parsed(model: type[Model], fields: Sequence[str], command: str) -> Model:
     names = list(model.model_fields)
     try:
         if len(fields) != len(names):
-            raise EngineError(f"{command} printed {len(fields)} fields in place of {len(names)}.")
+            raise EngineError(f"{command} printed {len(fields)} fields instead of {len(names)}.")
         return model.model_validate(dict(zip(names, fields, strict=True)))
     except ValidationError as error:
-        raise EngineError(f"{command} printed what makes no sense: {complaint(error, 'a line')}.") from None
+        raise EngineError(f"{command} printed unexpected output: {complaint(error, 'a line')}.") from None
 
 
 def version() -> str:

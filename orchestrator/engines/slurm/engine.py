@@ -283,15 +283,15 @@ def judged(
     status = status_of(state)
     if ended and status is Status.FAILED:
         return failure(log, ended.code)
-    said = f"job {order.job}: {state}" if state else f"Slurm knows nothing of job {order.job} any more"
+    said = f"job {order.job}: {state}" if state else f"Slurm no longer knows job {order.job}"
     if status is Status.TIMEOUT:
-        return Outcome(status, f"{said}, the time limit of its job", log=log)
+        return Outcome(status, f"{said}, at its job's time limit", log=log)
     if status is Status.OOM:
-        return Outcome(status, f"{said}, more memory than its job has", log=log)
+        return Outcome(status, f"{said}, over its job's memory limit", log=log)
     if status is Status.FAILED and state == "FAILED":
         reason = failure(log, 1).reason.partition(": ")[2]
         return Outcome(status, f"{said}: {reason}" if reason else f"{said}, before its cell began", log=log)
-    return Outcome(Status.HOST_LOST, said if state != "COMPLETED" else f"{said}, and left nothing", log=log)
+    return Outcome(Status.HOST_LOST, said if state != "COMPLETED" else f"{said}, but left no result", log=log)
 
 
 class JobSlots:

@@ -123,6 +123,6 @@ def way(name: str | None) -> Way:
     """Return the way to start cells that the named engine uses on a single machine. Raises EngineError."""
     made = WAYS.get(name or "apptainer")
     if made is None:
-        remedy = f"With --on slurm the engine is one of these: {', '.join(WAYS)}."
-        raise EngineError(f"Jobs of Slurm can't start cells by {name}.", remedy=remedy)
+        remedy = f"With --on slurm use one of these engines: {', '.join(WAYS)}."
+        raise EngineError(f"Slurm jobs can't run cells with the engine {name}.", remedy=remedy)
     return made()

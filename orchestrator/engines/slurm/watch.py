@@ -80,7 +80,7 @@ class Watch:
             if jobs:
                 time.sleep(0.3)
         if jobs:
-            raise EngineError(f"Slurm does not end its jobs {', '.join(jobs)}.", remedy="Ask for them with 'squeue'.")
+            raise EngineError(f"Slurm did not end the jobs {', '.join(jobs)}.", remedy="Check them with 'squeue'.")
 
 
 def is_over(job: Job) -> bool:

@@ -97,7 +97,7 @@ def ranked(data: Sequence[Datum]) -> Sequence[Datum]:
 def caption(data: Sequence[Datum]) -> str:
     """Return the caption that explains the bars."""
     several = (
-        " Lines: where the median lies with 95 % confidence; of fewer than six rounds, their range."
+        " Lines: 95 % confidence interval of the median; for fewer than six rounds, their range."
         if any(datum["rounds"] > 1 for datum in data)
         else ""
     )
@@ -146,7 +146,7 @@ class QualityScale:
         if self.band is None:
             return ""
         low, high = map(share, self.band)
-        return f" Shaded: a run is right between {low} and {high}; a difference within it ranks nothing."
+        return f" Shaded: a run is valid between {low} and {high}; differences within it don't affect the ranking."
 
 
 NARROWEST = 0.1

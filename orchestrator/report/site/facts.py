@@ -19,22 +19,22 @@ FACTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "Result": (
         ("status", "status"), ("reason", "reason"), ("seconds", "time, cold"), ("seconds_warm", "time, warm"),
         ("of_peak", "of the card's peak rate"),
-        ("metric", "metric"), ("quality", "quality"), ("epochs", "epochs"), ("samples", "samples in each"),
+        ("metric", "metric"), ("quality", "quality"), ("epochs", "epochs"), ("samples", "samples per epoch"),
         ("steps", "steps"), ("samples_tested", "samples tested"), ("shortened", "shortened"), ("parity", "parity"),
         ("checks", "checks"),
     ),
     "Where the time went": (
         ("import_seconds", "import"), ("data_seconds", "data"), ("build_seconds", "build"),
         ("first_step_seconds", "first step"), ("train_seconds", "train"), ("warm_up_seconds", "warm up"),
-        ("predict_seconds", "predict"), ("evaluate_seconds", "evaluate"), ("wall_seconds", "the whole container"),
+        ("predict_seconds", "predict"), ("evaluate_seconds", "evaluate"), ("wall_seconds", "container, in all"),
     ),
     "What ran": (
         ("framework", "framework"), ("framework_version", "version"), ("cuda", "CUDA"), ("cudnn", "cuDNN"),
         ("packages", "packages"), ("python", "Python"), ("numpy", "NumPy"), ("engine", "engine"), ("image", "image"),
         ("image_digest", "image digest"), ("recipe", "recipe"), ("base", "built on"), ("key", "key"),
-        ("commit", "commit"), ("dirty", "changed since"),
+        ("commit", "commit"), ("dirty", "uncommitted changes"),
     ),
-    "On what": (
+    "Machine": (
         ("host", "host"), ("cpu", "CPU"), ("cores", "cores"), ("memory", "memory"), ("os", "system"),
         ("kernel", "kernel"), ("gpu_name", "GPU"), ("n_gpus", "GPUs used"), ("driver", "driver"),
         ("gpu_uuids", "UUIDs"), ("capability", "compute capability"), ("device", "device, by the library"),

@@ -75,7 +75,7 @@ def series(every: Sequence[Day], count: int) -> Series:
     )
     said = f"{length(row)}; {machine}. Points: the median of a day's rounds, with their range."
     if found:
-        said += " Broken lines: where the time changed."
+        said += " Dashed lines: where the time changed."
     return Series(row["cell"], said, every, [change(every, step) for step in found], drawn(every, found))
 
 
@@ -128,9 +128,11 @@ def drawn(every: Sequence[Day], found: Sequence[Step]) -> Mapping[str, Any]:
         }
         for place, day in enumerate(every)
     ]
-    x = alt.X("date:T", title=None, axis=alt.Axis(format="%Y-%m-%d", labelAngle=0, tickCount=6))
+    x = alt.X(
+        "date:T", title=None, axis=alt.Axis(format="%Y-%m-%d", labelAngle=0, tickCount=6), scale=alt.Scale(padding=8)
+    )
     base = alt.Chart().encode(x=x)
-    y = alt.Y("seconds:Q", title="seconds", scale=alt.Scale(zero=False))
+    y = alt.Y("seconds:Q", title="seconds", scale=alt.Scale(zero=False, padding=8))
     tooltip = ["date:T", alt.Tooltip("seconds:Q", format=".4~g"), "rounds:Q", "version:N", "commit:N", "step:N"]
     points = base.mark_point(filled=True, size=45, opacity=1).encode(y=y, tooltip=tooltip)
     ranges = base.mark_rule(strokeWidth=1).encode(y=alt.Y("low:Q", title="seconds"), y2="high:Q")

@@ -107,15 +107,15 @@ def running(folder: Path) -> list[str]:
 def serve(folder: Path, host: str, port: int, say: Callable[[str], None]) -> None:
     """Serve the pages of a folder until Ctrl-C; raises ResultError or AddressError."""
     if not folder.is_dir():
-        raise ResultError(f"There is no folder {folder}.", remedy="Make it, or name the results folder of a run.")
+        raise ResultError(f"There is no folder {folder}.", remedy="Create it, or name the results folder of a run.")
     deque(result_files([folder], ResultsFolder(folder).merged), maxlen=0)  # raises for a folder that can't be read
     try:
         server = Server((host, port), handler(Watched(folder), host))
     except OSError as error:
         what = f"Nothing can be served at {host}, port {port}: {error.strerror or error}."
-        raise AddressError(what, remedy="Name another with --port N or --host ADDRESS.") from None
+        raise AddressError(what, remedy="Choose another with --port N or --host ADDRESS.") from None
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host
-    say(f"http://{shown}:{server.server_port} shows what is in {folder}; Ctrl-C ends it")
+    say(f"http://{shown}:{server.server_port} shows the results in {folder}; press Ctrl-C to stop")
     with server, suppress(KeyboardInterrupt):
         server.serve_forever()
 

@@ -18,13 +18,13 @@ from tests.unit.results.test_results import document, row
     [
         ({"steps": 1}, "1 steps of 64 are not 3 epochs of 24,960 samples"),
         ({"steps": 585}, "585 steps of 64"),
-        ({"samples_tested": 64}, "tested on 64 samples in place of 24,960"),
+        ({"samples_tested": 64}, "tested on 64 samples instead of 24,960"),
         ({"epoch_seconds": [100.0, 100.25, 80.25]}, "300.5 s are not the sum of the epochs, 280.5 s"),
         ({"epoch_seconds": [150.0, 150.5]}, "2 times of 3 epochs"),
         ({"epoch_losses": [0.6, 0.5]}, "2 losses of 3 epochs"),
         ({"epoch_losses": [0.6, 0.6, 0.6]}, "the loss is 0.6 in every epoch: nothing was trained"),
         ({"epoch_qualities": [0.8, 0.857]}, "2 qualities of 3 epochs"),
-        ({"epoch_qualities": [0.8, 0.85, 0.9]}, "the quality is 0.857, and 0.9 after the last epoch"),
+        ({"epoch_qualities": [0.8, 0.85, 0.9]}, "the quality is 0.857, but 0.9 after the last epoch"),
         ({"seconds_warm": 700.0}, "more than twice"),
         ({"seconds": 1e300}, "seconds"),
     ],
@@ -32,13 +32,13 @@ from tests.unit.results.test_results import document, row
 def test_a_document_that_does_not_add_up_is_a_failed_row_with_its_reason(changes, said):
     made = row(**{**changes, **({"epoch_seconds": [1e8] * 3} if "seconds" in changes else {})})
     assert (made["status"], made["seconds"]) == ("failed", None)
-    assert made["reason"].startswith("the result can't be: ")
+    assert made["reason"].startswith("the result is impossible: ")
     assert said in made["reason"]
 
 
 def test_nothing_takes_longer_than_its_container_lived():
     late = Outcome(Status.OK, document=document(), wall_seconds=0.9)
-    assert "in a container that lived 0.9 s" in row(outcome=late)["reason"]
+    assert "in a container that ran for 0.9 s" in row(outcome=late)["reason"]
 
 
 def test_time_to_build_ahead_of_the_first_step_may_count():
@@ -51,7 +51,7 @@ def test_shortened_and_synthetic_runs_test_on_their_part():
     assert row(Cell("pytorch", "rnn", samples=1280), samples=1280)["status"] == "ok"
     assert row(Cell("pytorch", "rnn", data="synthetic", samples=6400), samples=6400, data="synthetic")["quality"]
     wrong = row(Cell("pytorch", "rnn", samples=1280), samples=1280, samples_tested=640)
-    assert "tested on 640 samples in place of 1,280" in wrong["reason"]
+    assert "tested on 640 samples instead of 1,280" in wrong["reason"]
 
 
 def test_every_row_that_was_published_adds_up():

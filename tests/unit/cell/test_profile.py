@@ -74,7 +74,7 @@ def test_a_summary_that_can_not_be_is_refused(changes, said):
     ],
 )
 def test_a_trace_that_is_no_gzipped_object_is_refused(trace):
-    with pytest.raises(ResultError, match=r"trace\.json\.gz of the profile of pytorch/rnn/cpu is no gzipped JSON"):
+    with pytest.raises(ResultError, match=r"trace\.json\.gz of the profile of pytorch/rnn/cpu is not a gzipped JSON"):
         profile.parse(files(trace), CELL, 5)
 
 

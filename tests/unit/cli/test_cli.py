@@ -71,8 +71,8 @@ def test_a_run_that_asks_for_gpus_says_in_three_lines_what_is_in_the_way(tmp_pat
     done = rosetta("run", "--engine", "process", "--only", "jax/*/cuda13/h200", cwd=tmp_path)
     notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
     assert len(notes) == 3
-    assert notes[0].startswith("note: cells on GPUs were asked for, and none can run: no GPU: ")
-    assert notes[2] == "note: 'rosetta doctor' says what is there and what to do"
+    assert notes[0].startswith("note: GPU cells were requested, but none can run: no GPU: ")
+    assert notes[2] == "note: run 'rosetta doctor' to see what is missing and how to fix it"
 
 
 def test_plan_groups_what_cannot_run_by_reason(tmp_path):
@@ -90,7 +90,7 @@ def test_plan_groups_what_cannot_run_by_reason(tmp_path):
     [
         (["plan", "--matrix", "none.yaml"], {}, 3, "can't be read"),
         (["plan", "--profile", "quik"], {}, 3, "Did you mean 'quick'"),
-        (["plan", "--only", "no-such-library/*"], {}, 4, "No cell of"),
+        (["plan", "--only", "no-such-library/*"], {}, 4, "None of the"),
         (["run", "--engine", "docker"], {"DOCKER_HOST": "unix:///nonexistent.sock"}, 5, "No Docker engine answers"),
         (
             ["run", "--engine", "process", "--only", "mxnet-2018/*/cuda8/v100"],
@@ -108,21 +108,21 @@ def test_plan_groups_what_cannot_run_by_reason(tmp_path):
             ["run", "--engine", "process", "--only", "jax/*/cuda13/h200"],
             {"ROSETTA_HOST": ""},
             11,
-            "'rosetta doctor' says",
+            "Run 'rosetta doctor'",
         ),
         (["plan", "--only", "pytorch/rnn/cuda12/a10g"], {"ROSETTA_HOST": ""}, 4, "GPUs: no GPU:"),
         *(
             (["plan", "--only", cells], {"ROSETTA_HOST": ""}, 4, "GPUs: no GPU:")
             for cells in ("pytorch/rnn/cuda12/a100", "*/a100", "pytorch/*/*/rtx-4090", "*/thor-x1")
         ),
-        (["plan", "--only", "{1..100000}"], {}, 4, "stand for more than 1,000 patterns"),
-        (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "--unverified takes also"),
+        (["plan", "--only", "{1..100000}"], {}, 4, "expand to more than 1,000 patterns"),
+        (["run", "--engine", "process", "--only", "knet/{cnn,rnn}/cpu"], {}, 4, "Use --unverified"),
         (["table"], {}, 8, "merged.parquet"),
         (["profile"], {}, 2, "Name a cell: 'rosetta profile pytorch/rnn/cpu'"),
         (["profile", "pytorch/rnn/cpu", "--engine", "ray"], {}, 4, "not on a cluster"),
-        (["profile", "pytorch/rnn/cpu", "--steps", "101"], {}, 2, "--steps may be 100 at most"),
+        (["profile", "pytorch/rnn/cpu", "--steps", "101"], {}, 2, "--steps can be at most 100"),
         (["profile", "pytorch/rn/cpu", "--engine", "process"], {}, 4, "Cell ids look like: pytorch/rnn/cpu"),
-        (["status"], {}, 8, "There is no results"),
+        (["status"], {}, 8, "results does not exist"),
         (["run", "--engine", "process", "--only", "pytorch/rnn/cpu", "--rerun", "jax/*"], {}, 4, "matches none"),
         (["plan", "--only", "*/v100"], {"ROSETTA_HOST": "none.json"}, 11, "describes no machine"),
         (["data", "fetch", "mnist"], {}, 7, "mnist"),

@@ -75,7 +75,7 @@ def test_two_checkouts_differ_where_their_scripts_do(contests, checkout, tmp_pat
 
 
 def test_a_folder_that_is_no_checkout_is_refused(contests, tmp_path):
-    with pytest.raises(MatrixError, match="is no checkout"):
+    with pytest.raises(MatrixError, match="is not a checkout"):
         contests("checkout=.", f"checkout={tmp_path}", "pytorch/rnn/cpu")
 
 
@@ -83,13 +83,13 @@ def test_a_folder_that_is_no_checkout_is_refused(contests, tmp_path):
     ("a", "b", "only", "said"),
     [
         ("pytorch/rnn/cpu", "pytorch/rnn/cpu", (), "are the same"),
-        ("precision=fp32", "precision=tf32", (), "says no cells"),
-        ("colour=red", "colour=blue", ("pytorch/rnn/cpu",), "colour=red is no part of a side"),
-        ("cores=0", "cores=1", ("pytorch/rnn/cpu",), "a number of 1 or more"),
-        ("cores=some", "cores=1", ("pytorch/rnn/cpu",), "a number of 1 or more"),
+        ("precision=fp32", "precision=tf32", (), "names no cells"),
+        ("colour=red", "colour=blue", ("pytorch/rnn/cpu",), "colour=red is not part of a side"),
+        ("cores=0", "cores=1", ("pytorch/rnn/cpu",), "must be a number, 1 or more"),
+        ("cores=some", "cores=1", ("pytorch/rnn/cpu",), "must be a number, 1 or more"),
         ("precision=fp32", "precision=tf32", ("pytorch/rnn/cpu",), "can't run here"),
         ("pytorch/rnn/cpu", "tensorflow/cnn/cpu", (), None),
-        ("{pytorch,jax}/rnn/cpu", "tensorflow/rnn/cpu", (), "which cell is to be compared"),
+        ("{pytorch,jax}/rnn/cpu", "tensorflow/rnn/cpu", (), "which cells to compare"),
     ],
 )
 def test_what_makes_no_comparison_is_refused_with_its_reason(contests, a, b, only, said):
@@ -118,4 +118,4 @@ def test_a_budget_is_read_as_people_write_it(text, seconds):
 @pytest.mark.parametrize("command", [["compare", "a/b", "c/d"], ["campaign", "--dry-run"]])
 def test_what_is_no_amount_of_time_is_refused(command, text):
     done = CliRunner().invoke(main, [*command, "--budget", text])
-    assert (done.exit_code, "is no amount of time: 90s, 30m, 2h, 1d or none" in done.output) == (2, True)
+    assert (done.exit_code, "is not a duration: use 90s, 30m, 2h, 1d or none" in done.output) == (2, True)

@@ -63,7 +63,7 @@ def test_a_script_without_its_definition_is_left_out_with_a_note(checkout):
     code, out, err = rosetta(checkout, "plan", "--engine", "process", "--only", "pytorch/cnn/cpu")
     assert (code, out.split()[:2], note in err) == (0, ["pytorch/cnn/cpu", "ready"], True)
     code, _, err = rosetta(checkout, "notebook", "toy", "cnn")
-    assert (code, note in err, "There is no script of toy for cnn" in err) == (4, True, True)
+    assert (code, note in err, "toy has no script for cnn" in err) == (4, True, True)
     code, out, err = rosetta(checkout, "notebook", "pytorch", "cnn")
     assert (code, out, note in err) == (0, "pytorch-cnn.ipynb\n", True)
     results = ROOT / "docs" / "results" / "2026-11-23-cnn-pytorch.parquet"

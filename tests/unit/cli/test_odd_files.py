@@ -32,7 +32,7 @@ def dangling(path):
 
 @pytest.mark.parametrize(
     ("make", "said"),
-    [(broken, "is no text in UTF-8"), (dangling, "can't be read"), (lambda path: path.mkdir(), "can't be read")],
+    [(broken, "is not text in UTF-8"), (dangling, "can't be read"), (lambda path: path.mkdir(), "can't be read")],
     ids=["bytes", "dangling", "folder"],
 )
 def test_an_odd_definition_is_named(tmp_path, make, said):

@@ -37,23 +37,23 @@ def said(*rows: dict[str, Any]) -> list[str]:
 
 
 PLANTED: list[tuple[dict[str, Any], str]] = [
-        ({"cell": "pytorch/rnn/cuda13/h200"}, "it is called"),
+        ({"cell": "pytorch/rnn/cuda13/h200"}, "it is named"),
         ({"gpu": "h200", "cell": "pytorch/rnn/cpu/h200"}, "the platform cpu with the GPU h200"),
         ({"n_gpus": 1}, "a CPU's row names a card"),
-        ({**CARD, "gpu_name": "Tesla T4"}, "the card is Tesla T4, which is no h200"),
-        ({**CARD, "gpu": "t4-sm90", "cell": "pytorch/rnn/cuda13/t4-sm90"}, "which is no t4-sm90"),
-        ({**CARD, "n_gpus": 0}, "a card's row used none"),
+        ({**CARD, "gpu_name": "Tesla T4"}, "the card is Tesla T4, not a h200"),
+        ({**CARD, "gpu": "t4-sm90", "cell": "pytorch/rnn/cuda13/t4-sm90"}, "not a t4-sm90"),
+        ({**CARD, "n_gpus": 0}, "a GPU's row used no card"),
         ({**CARD, "driver": "470.57"}, "driver 470.57 can't run cuda13, which needs 580"),
         ({**CARD, "proof": None}, "its parity was not proved"),
         ({**CARD, "gpu": "v100", "gpu_name": "Tesla V100-SXM2-16GB", "cell": "pytorch/rnn/cuda13/v100/amp-bf16",
           "precision": "amp-bf16"}, "V100 has no amp-bf16"),
-        ({"seconds": float("inf")}, "a time is not positive, or not finite"),
-        ({"seconds": 1.0}, "and its epochs make"),
-        ({"epoch_seconds": [1.0]}, "1 epochs were timed, 3 ran"),
+        ({"seconds": float("inf")}, "a time is not positive or not finite"),
+        ({"seconds": 1.0}, "but its epochs add up to"),
+        ({"epoch_seconds": [1.0]}, "1 epochs were timed, but 3 ran"),
         ({"epoch_losses": [0.1]}, "1 losses for 3 epochs"),
         ({"epoch_qualities": [0.8]}, "1 qualities for 3 epochs"),
-        ({"epoch_qualities": [0.8, 0.9, 0.1]}, "and 0.1 after the last epoch"),
-        ({"upload_seconds": 5.0}, "and its epochs make"),
+        ({"epoch_qualities": [0.8, 0.9, 0.1]}, "but 0.1 after the last epoch"),
+        ({"upload_seconds": 5.0}, "but its epochs add up to"),
         ({"epoch_losses": [0.1, -0.1, 0.1]}, "a loss is negative"),
         ({"epoch_losses": None}, "a value is missing"),
         ({"steps": 3}, "3 steps of 64 are not 3 epochs"),
@@ -61,13 +61,13 @@ PLANTED: list[tuple[dict[str, Any], str]] = [
         ({"samples": 640, "steps": 30, "shortened": False}, "it is shorter than the published run"),
         ({"quality": 1.2}, "a quality of 1.2"),
         ({"quality": 0.8600001}, "right"),
-        ({"quality": 0.5}, "called ok with accuracy 0.500, outside 0.83–0.88"),
-        ({"wall_seconds": 1.0}, "and the container's whole life 1.00 s"),
+        ({"quality": 0.5}, "marked ok with accuracy 0.500, outside 0.83–0.88"),
+        ({"wall_seconds": 1.0}, "but the container's whole life 1.00 s"),
         ({"first_step_seconds": 1e6}, "its first step took 1,000,000.00 s"),
         ({"memory": 1}, "it held"),
-        ({"cpu": None}, "nobody knows on what machine"),
-        ({"framework_version": None}, "nobody knows which version"),
-        ({"started_us": 2, "now_us": 1}, "it began in the future"),
+        ({"cpu": None}, "the machine that it ran on is unknown"),
+        ({"framework_version": None}, "the version that ran is unknown"),
+        ({"started_us": 2, "now_us": 1}, "it starts in the future"),
 ]  # fmt: skip
 """Changes of a real row, each of which makes it impossible in another way, and what is said of it."""
 
@@ -93,7 +93,7 @@ def test_what_is_uploaded_and_compiled_ahead_is_part_of_the_time(ours):
     tuned = {**ours, "seconds": ours["seconds"] + 7.0, "upload_seconds": 2.0, "compile_seconds": 5.0}
     tuned["wall_seconds"] = ours["wall_seconds"] + 7.0
     assert said(tuned) == []
-    assert any("and its epochs make" in each for each in said({**tuned, "compile_seconds": 4.0}))
+    assert any("but its epochs add up to" in each for each in said({**tuned, "compile_seconds": 4.0}))
 
 
 def test_a_time_below_the_machines_peak_rate_is_found_on_a_cpu_and_on_a_card(ours):
@@ -126,4 +126,4 @@ def test_a_file_with_an_impossible_row_is_refused(ours, tmp_path):
     done = CliRunner().invoke(main, ["audit", str(tmp_path / "sent.parquet"), "--json"])
     assert done.exit_code == 8
     assert any("peak rate" in finding["what"] for finding in json.loads(done.stdout))
-    assert "1 of 1 rows can't be as they say" in done.stderr
+    assert "1 of 1 rows failed the audit" in done.stderr

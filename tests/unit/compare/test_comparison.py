@@ -107,7 +107,7 @@ def test_slower_is_what_is_slower_by_more_than_the_threshold_and_by_more_than_ch
 
 def test_what_can_t_be_told_says_how_many_rounds_that_lacks(measured):
     found = against(rounds(measured[0], 300, 310), rounds(measured[0], 100))
-    assert found.reasons[0] == "nothing can be told from fewer than 4 rounds: 2 more here, 3 more of the baseline"
+    assert found.reasons[0] == "it takes at least 4 rounds to tell: 2 more here, 3 more of the baseline"
 
 
 def test_among_many_cells_that_are_equal_one_that_differs_by_chance_is_none(measured):
@@ -121,7 +121,7 @@ def test_among_many_cells_that_are_equal_one_that_differs_by_chance_is_none(meas
     found = comparison.verify(table_of(ours), comparison.of_results(table_of(theirs), "theirs.parquet"), 0.1)
     (one,) = [each for each in found if each.cell == measured[0]["cell"]]
     assert (one.verdict, round(one.p, 3), one.p_of_all > 0.05) == (Verdict.UNSURE, 0.028, True)
-    assert f"among {len(found)} cells a single slow one shows from 5 rounds on" in one.reasons[0]
+    assert f"among {len(found)} cells, a single slow one shows only from 5 rounds on" in one.reasons[0]
 
 
 def test_ratio_and_interval():
@@ -139,10 +139,10 @@ def test_a_cell_that_failed_is_bad_and_says_why():
 @pytest.mark.parametrize(
     ("theirs", "why"),
     [
-        ([ran("mxnet", 20)], "not in there"),
-        ([ran("pytorch", 3, epochs=1, shortened=True)], "of another length there"),
-        ([ran("pytorch", 3, **SHORT)], "not in there"),
-        ([failed("pytorch", "oom", "")], "not in there"),
+        ([ran("mxnet", 20)], "not in the baseline"),
+        ([ran("pytorch", 3, epochs=1, shortened=True)], "of another length in the baseline"),
+        ([ran("pytorch", 3, **SHORT)], "not in the baseline"),
+        ([failed("pytorch", "oom", "")], "not in the baseline"),
         ([ran("pytorch", 3, shortened=True)], "shortened on one side only"),
     ],
 )
@@ -175,7 +175,7 @@ def test_against_the_figure_of_2018():
 def test_a_single_run_tells_nothing_against_2018():
     found = to_2018(ran("pytorch", 600, 0.78, "cuda9", "p100", workload="cnn", **P100))
     assert (found.verdict, found.p) == (Verdict.UNSURE, None)
-    assert found.reasons[0] == "nothing can be told from fewer than 4 rounds: 3 more here"
+    assert found.reasons[0] == "it takes at least 4 rounds to tell: 3 more here"
 
 
 def test_a_doubtful_figure_says_so():
@@ -221,7 +221,7 @@ def state(**changes: Any) -> str:
         ({"cpu": "AMD EPYC 7742"}, "another CPU: AMD EPYC 7742, the baseline AMD EPYC 7B13"),
         ({"first_step_seconds": 12.0}, "the first step took 12.0 s of 30.0 s"),
         ({"epoch_seconds": [5.0, 6.0, 19.0]}, "epochs took 5.0 to 19.0 s: something else ran meanwhile"),
-        ({"engine": "process"}, "run without a container, on this machine's own libraries"),
+        ({"engine": "process"}, "run without a container, with this machine's own libraries"),
         ({"framework_version": "0.4.0"}, "another version of the library: 0.4.0, the baseline 0.3.1"),
     ],
 )  # fmt: skip
@@ -234,13 +234,13 @@ def test_a_reason_for_each_thing_that_is_recorded(changes: dict[str, Any], said:
 def test_rounds_that_lie_apart_are_a_reason():
     row = ran("pytorch", 30)
     (said,) = causes.reasons(rounds(row, 20, 30, 40), row)
-    assert said == "the rounds lie 67 % apart: the machine was not quiet"
+    assert said == "the rounds are 67 % apart: the machine was not quiet"
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"load_before": 16.0, "load_after": 1.0}, "the machine was busy: a load of 16.0 by the core before the run"),
+        ({"load_before": 16.0, "load_after": 1.0}, "the machine was busy: a load per core of 16.0 before the run"),
         ({"cpu_used": 0.5, "threads": 1, "cores": 2}, "it used 50 % of its 2 cores with 1 threads; "),
     ],
 )
@@ -269,7 +269,7 @@ def test_verify_against_a_published_file(tmp_path: Path, measured):
     found = rosetta("verify", file, "--against", published)
     assert found.exit_code == 0  # two of six, with four rounds each: that may be chance
     assert found.output.count("can't tell") == 2
-    assert found.output.count("among 6 cells a single slow one shows from 5 rounds on") == 2
+    assert found.output.count("among 6 cells, a single slow one shows only from 5 rounds on") == 2
     file = written(tmp_path, "mine.parquet", slow)
     found = rosetta("verify", file, "--against", published)
     assert found.exit_code == 12

@@ -84,7 +84,7 @@ def judged(
             "PyTorch's own kernels use older",
         ),
         ({"instructions": "NO AVX"}, "no vector instructions"),
-        ({"machine_cards": 1}, "a build for CPUs alone, although the machine has a GPU"),
+        ({"machine_cards": 1}, "a CPU-only build, although the machine has a GPU"),
         ({"machine_cards": 1, "cuda": "13.0"}, "built for CUDA 13.0, but it sees no GPU: the driver is too old"),
         (
             {"machine_cards": 1, "cuda": "13.0", "no_card_because": "RuntimeError: driver 535 is too old"},
@@ -103,7 +103,7 @@ def test_a_single_round_tells_nothing_and_yet_what_is_lacking(ours):
     found = judged([theirs(ours, onednn=False)], [ours])
     assert found.verdict is Verdict.UNSURE
     few, lacking = found.reasons
-    assert few == "nothing can be told from fewer than 4 rounds: 3 more here, 3 more of the baseline"
+    assert few == "it takes at least 4 rounds to tell: 3 more here, 3 more of the baseline"
     assert lacking.startswith("no oneDNN")
 
 
@@ -122,7 +122,7 @@ def test_what_a_file_of_others_says_of_an_installation_may_be_anything(ours, tol
     [
         ("tf32", {"variables": {"NVIDIA_TF32_OVERRIDE": "0"}}, "TF32 is off: NVIDIA_TF32_OVERRIDE=0"),
         ("fp32", {"variables": {"NVIDIA_TF32_OVERRIDE": "0"}}, None),
-        ("fp32", {"variables": {"CUDA_LAUNCH_BLOCKING": "1"}}, "every kernel is waited for: CUDA_LAUNCH_BLOCKING=1"),
+        ("fp32", {"variables": {"CUDA_LAUNCH_BLOCKING": "1"}}, "every kernel launch blocks: CUDA_LAUNCH_BLOCKING=1"),
         ("fp32", {"architectures": ["sm_80", "sm_120"]}, "no machine code for this card (sm_90)"),
         ("fp32", {"architectures": ["sm_80", "sm_90"]}, None),
         ("fp32", {"threads": 1, "onednn": False, "blas": "open"}, None),  # of no weight where a GPU computes
@@ -141,7 +141,9 @@ def test_rows_of_another_machine_are_no_baseline_unless_they_were_asked_for(ours
     elsewhere = {**ours, "cpu": "another"}
     found = compared(theirs(ours), elsewhere)
     assert found.verdict is Verdict.NONE
-    assert found.reasons[0].startswith("no row of ours for this machine in ours: rosetta run --only 'pytorch/rnn/*'")
+    assert found.reasons[0].startswith(
+        "no row of ours for this machine in ours: make one with rosetta run --only 'pytorch/rnn/*'"
+    )
     assert compared(theirs(ours), elsewhere, anywhere=True).verdict is Verdict.SLOWER
 
 
@@ -165,7 +167,7 @@ def test_a_build_for_cpus_is_compared_with_the_card_that_it_leaves_idle(ours):
     card = {**ours, **H200, "seconds": ours["seconds"] / 20, "run": "card"}
     found = compared(theirs(ours, machine_cards=1), ours, card, cards=("h200",))
     assert (found.source, round(found.ratio)) == ("ours: pytorch/rnn/cuda13/h200", 40)
-    assert found.reasons[0].startswith("a build for CPUs alone")
+    assert found.reasons[0].startswith("a CPU-only build")
     found = compared(theirs(ours, machine_cards=1), cards=("p100",))
     assert found.source.startswith("2018")
 

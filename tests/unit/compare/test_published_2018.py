@@ -229,4 +229,4 @@ def test_the_readmes_tables_are_those_of_the_results_in_docs(tmp_path: Path, cap
     copy = tmp_path / "README.md"
     copy.write_text(Path("README.md").read_text())
     main(["table", "docs/results", "--into", str(copy)], standalone_mode=False)
-    assert "nothing new" in capsys.readouterr().out, "rosetta table docs/results --into README.md"
+    assert "up to date" in capsys.readouterr().out, "rosetta table docs/results --into README.md"

@@ -44,7 +44,7 @@ def mirror(tmp_path, clean):
 def test_a_folder_of_originals_becomes_arrays(mirror):
     said = []
     folder = datasets.fetch([chestxray.NAME], mirror=str(mirror), say=said.append)[chestxray.NAME]
-    assert "6 of 112,120 images: a part of the set" in said[-1]
+    assert "6 of 112,120 images: only part of the set" in said[-1]
     parts = {part: np.load(folder / f"{part}.npy") for part in chestxray.SPLIT}
     assert {part: array.shape for part, array in parts.items()} == {
         "train": (3, 264, 264), "validation": (1, 224, 224), "test": (2, 224, 224),

@@ -128,7 +128,7 @@ def test_a_cache_that_can_only_be_read_is_good_enough(reviews: DataSet, site: Si
 def test_names(reviews: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"no data set 'imbd'\.\nDid you mean 'imdb'\?"):
         datasets.fetch(["imbd"])
-    with pytest.raises(DataError, match="There are: cifar-10, imdb, chestxray14, reviews"):
+    with pytest.raises(DataError, match="Known: cifar-10, imdb, chestxray14, reviews"):
         datasets.check(["?"])
     assert [dataset.name for dataset in datasets.named(["imdb", "imdb"])] == ["imdb"]
     monkeypatch.setattr(datasets, "DATA_SETS", {"reviews": reviews})
@@ -323,7 +323,7 @@ def test_a_disk_that_fills_up_meanwhile(reviews: DataSet) -> None:
 
 def test_a_cache_that_is_no_folder(reviews: DataSet, tmp_path: Path) -> None:
     (tmp_path / "occupied").touch()
-    with pytest.raises(DataError, match="could not be read from or put into"):
+    with pytest.raises(DataError, match="could not be read from or written to"):
         datasets.fetch(["reviews"], cache=tmp_path / "occupied")
 
 
@@ -390,7 +390,7 @@ def test_what_the_mirror_said_comes_first(reviews: DataSet, site: Site, status: 
     first, _, second = refused.value.why.partition("; ")
     assert f"/mirror/reviews.npz answered {status}" in first
     assert "/reviews.npz answered 404" in second
-    assert refused.value.remedy.startswith("Look at ROSETTA_DATA_MIRROR first")
+    assert refused.value.remedy.startswith("Check ROSETTA_DATA_MIRROR first")
     assert any(f"answered {status}" in line for line in said)
     assert "secret" not in str(refused.value) + "".join(said)
 

@@ -34,7 +34,7 @@ def test_after_the_last_try_the_next_call_goes_on(reviews: DataSet, site: Site) 
     with pytest.raises(DataError) as caught:
         datasets.fetch(["reviews"])
     assert caught.value.what == "The download broke off after 300,000 of the 1,048,576 bytes of reviews.npz."
-    assert caught.value.remedy.startswith("Run 'rosetta data fetch' again: it goes on where it stopped.")
+    assert caught.value.remedy.startswith("Run 'rosetta data fetch' again: it resumes where it stopped.")
     assert files_in(datasets.folder("reviews")) == []
     datasets.fetch(["reviews"])
     assert site.served["/reviews.npz"] == len(REVIEWS)

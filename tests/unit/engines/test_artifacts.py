@@ -57,7 +57,7 @@ def test_one_plain_document_is_a_result_and_all_else_is_refused():
     outcome = artifacts.outcome_of(archive((".b.json.partial", b"{"), ("a.json", raw())), TIMED, "log")
     assert (outcome.status, outcome.document.library, outcome.recording) == (Status.OK, "pytorch", None)
     for odd in [("b.json", raw()), ("folder/b.json", raw()), *(("b.json", kind) for kind in ODD)]:
-        with pytest.raises(ResultError, match="no plain single document"):
+        with pytest.raises(ResultError, match="not a single plain document"):
             artifacts.outcome_of(archive(("a.json", raw()), odd), TIMED, "")
     with pytest.raises(ResultError, match="has 4,194,305 bytes"):
         artifacts.outcome_of(archive(("a.json", b" " * (4 * 2**20 + 100))), TIMED, "")
@@ -71,7 +71,7 @@ def test_a_cell_that_leaves_nothing_has_no_outcome():
 @pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("name", [SUMMARY, TRACE])
 def test_what_is_no_plain_file_is_refused(name, kind):
-    with pytest.raises(ResultError, match="no plain single document"):
+    with pytest.raises(ResultError, match="not a single plain document"):
         artifacts.outcome_of(archive(*{**files(), name: kind}.items()), PROFILED, "")
 
 
@@ -83,7 +83,7 @@ def test_more_than_a_profile_may_have_is_refused_before_it_is_read_to_its_end():
         while True:
             yield bytes(2**20)
 
-    with pytest.raises(ResultError, match="more in its results folder"):
+    with pytest.raises(ResultError, match="holds more than a result may have"):
         artifacts.outcome_of(endless(), PROFILED, "")
 
 

@@ -75,7 +75,7 @@ def test_what_no_driver_says_is_no_machine(changes):
         ({"memory": 10**30}, "memory: "),
         ({"capability": [8]}, "capability: "),
         ({"power_limit": float("inf")}, "power_limit: "),
-        ({"uuid": GPU["uuid"]}, f"it has the UUID of another, {GPU['uuid']}"),
+        ({"uuid": GPU["uuid"]}, f"it has the UUID of another GPU, {GPU['uuid']}"),
     ],
     ids=str,
 )

@@ -300,5 +300,5 @@ def test_what_may_work_later_is_told_from_what_never_will(said, kind, monkeypatc
 def test_jobs_start_cells_by_what_needs_no_service():
     assert way(None).images.name == "apptainer"
     assert way("process").images.name == "process"
-    with pytest.raises(EngineError, match="can't start cells by docker"):
+    with pytest.raises(EngineError, match="can't run cells with the engine docker"):
         way("docker")

@@ -112,7 +112,7 @@ def test_repositories_have_neither_tag_nor_digest(name, repository):
 @pytest.mark.parametrize("line", [f"{PYTHON}@sha256:12", f"{PYTHON}", f"{PYTHON}@{FIRST} rm -rf", f"-x@{FIRST}"])
 def test_a_line_that_is_no_image_by_digest_is_an_error(definitions, line):
     lock(definitions, f"{line}\n")
-    with pytest.raises(BuildError, match=r"bases\.txt: .* is no image by digest"):
+    with pytest.raises(BuildError, match=r"bases\.txt: .* is not an image with a digest"):
         pinned(PYTHON)
 
 

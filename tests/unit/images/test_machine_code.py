@@ -246,7 +246,7 @@ def test_the_script_is_written_for_python_3_6():
     ids=range(6),
 )
 def test_what_is_no_scan_is_refused(said):
-    with pytest.raises(BuildError, match="does not tell"):
+    with pytest.raises(BuildError, match="did not report"):
         architectures.parse(said)
 
 

@@ -98,9 +98,9 @@ def test_what_can_not_be_asked_is_no_proof(index, page):
     index |= {"toy": page, "marble": as_json((KEPT, False))}
     (found,) = moved_packages([toy()])
     assert found.unknown
-    assert "sends what is no page of an index" in str(found)
+    assert "did not send a page of an index" in str(found)
     assert "planted" not in str(found)
-    with pytest.raises(UnreachableError, match="1 packages could not be asked for"):
+    with pytest.raises(UnreachableError, match="1 packages could not be checked"):
         refuse_unknown([found])
 
 
@@ -119,8 +119,8 @@ def test_bases_that_were_updated_withdrawn_or_never_locked(definitions):
     said = [str(each) for each in moved_bases(now, now.get)]
     assert said == [
         "alpine:3: withdrawn: the registry has no such tag",
-        f"julia:1.9: no digest is locked; its tag has {new} now: rosetta lock --bases",
-        f"{PYTHON}: updated: its tag has {new} now, locked is {old}",
+        f"julia:1.9: no digest is locked; its tag is now {new}: run 'rosetta lock --bases'",
+        f"{PYTHON}: updated: its tag is now {new}, locked is {old}",
     ]
     assert Moved("x", "y").unknown is False
 
@@ -132,7 +132,7 @@ def test_the_command_says_so_by_its_exit_code(index, tmp_path):
 
     index |= {"toy": as_json((KEPT, False)), "marble": as_json((KEPT, False))}
     done = CliRunner().invoke(lock, ["--check"])
-    assert (done.exit_code, "Nothing has moved: 2 packages." in done.output) == (0, True), done.output
+    assert (done.exit_code, "Nothing has changed: 2 packages." in done.output) == (0, True), done.output
     index["marble"] = as_json((KEPT, "broken"))
     done = CliRunner().invoke(lock, ["--check", "toy"])
     assert isinstance(done.exception, MovedError)

@@ -52,10 +52,10 @@ def test_the_nearest_scripts_are_taken_by_the_version(module, version, packages,
     ("module", "version", "packages", "library", "reason"),
     [
         ("tensorflow", "2.12.0", {"keras": "2.12.0"}, "tensorflow", "older than 2.16: it lacks Keras 3"),
-        ("tensorflow", "2.18.0", {}, "tensorflow", "keras is not installed"),
+        ("tensorflow", "2.18.0", {}, "tensorflow", "keras, which the scripts import, is not installed"),
         ("jax", "0.4.38", {"flax": "0.10.2", "optax": "0.2.4"}, "jax", "flax 0.10.2 is older than 0.12, which brought"),
-        ("jax", "0.8.0", {}, "jax", "flax is not installed"),
-        ("torch", "unknown", {}, "pytorch", "torch does not say its version"),
+        ("jax", "0.8.0", {}, "jax", "flax, which the scripts import, is not installed"),
+        ("torch", "unknown", {}, "pytorch", "torch does not report its version"),
     ],
 )
 def test_what_a_version_lacks_is_said(module, version, packages, library, reason):
@@ -67,7 +67,7 @@ def test_a_module_that_can_not_be_imported_and_numpy_that_is_not_there_are_reaso
     (broken,) = own.found_in(there, {"torch": Facts(module="torch", error="ImportError: libcudart")})
     assert broken.reason == "torch can't be imported: ImportError: libcudart"
     (bare,) = own.found_in(there, {"torch": Facts(module="torch", version="2.13.0")})
-    assert bare.reason.startswith("NumPy is not installed")
+    assert bare.reason.startswith("NumPy, which the scripts need, is not installed")
 
 
 def entries(**facts) -> list[own.Found]:
@@ -116,7 +116,7 @@ def test_a_cell_is_ready_then_done_and_another_package_makes_it_ready_again(tmp_
         ({"precision": "tf32", "gpu": "h200"}, "came with PyTorch 2.9"),
         ({"gpu": "v100"}, "0 × V100 on this machine"),
         ({"n_gpus": 2}, "measured on one GPU"),
-        ({"n_gpus": 2, "gpu": "h200", "workload": "densenet121"}, "1 × H200 on this machine, 2 are needed"),
+        ({"n_gpus": 2, "gpu": "h200", "workload": "densenet121"}, "1 × H200 on this machine, but 2 are needed"),
         ({"variant": "unheard-of"}, "not implemented yet"),
         ({"precision": "amp-fp16", "gpu": "h200"}, ""),
     ],

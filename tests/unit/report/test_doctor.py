@@ -42,7 +42,7 @@ def test_a_machine_with_a_card_says_what_its_driver_runs(tmp_path):
     found = findings(Host((card,), (525, 60)), tmp_path)
     assert [each.said for each in found["GPUs"]] == [
         "1 × Tesla V100-SXM2-16GB (v100), driver 525.60",
-        "somebody else's processes are on 1 of them",
+        "other processes are using 1 of them",
     ]
     (runs,) = found["driver"]  # CUDA 13 has no code for it, whatever the driver
     assert (runs.state, runs.said) == (State.OK, "525.60 runs cuda8, cuda9, cuda11, cuda12")
@@ -83,8 +83,8 @@ def test_no_image_for_gpus_runs_on_another_processor(tmp_path):
             "Update NVIDIA's",
         ),
         ("nvidia-container-cli: initialization error: nvml error: unknown error", "Install NVIDIA's driver"),
-        ("driver failed programming external connectivity on endpoint x", "See that 'nvidia-smi' works"),
-        ("storage-driver overlay2: no space left on device", "See that 'nvidia-smi' works"),
+        ("driver failed programming external connectivity on endpoint x", "Make sure that 'nvidia-smi' works"),
+        ("storage-driver overlay2: no space left on device", "Make sure that 'nvidia-smi' works"),
     ],
 )
 def test_what_the_engine_says_of_a_driver_has_the_remedy_for_it(refusal, remedy, tmp_path):
@@ -96,8 +96,8 @@ def test_the_images_that_are_built_are_held_against_each_card(tmp_path):
     cards = Device("Tesla V100", "GPU-1", capability=(7, 0)), Device("NVIDIA A100", "GPU-2", capability=(8, 0))
     found = [each for each in examine(WithAnImage(Host(cards, (580,))), tmp_path) if each.about == "images"]
     assert [(each.state, each.said.partition(" (has")[0]) for each in found] == [
-        (State.OK, "v100: 1 of 1 images for GPUs that are built have code for it"),
-        (State.OK, "a100: 0 of 1 images for GPUs that are built have code for it"),
+        (State.OK, "v100: 1 of 1 built images for GPUs have code for it"),
+        (State.OK, "a100: 0 of 1 built images for GPUs have code for it"),
         (State.NOTE, "a100: pytorch-2018-cuda9 has no machine code for sm_80 in CUDA 9.0"),
     ]
 
@@ -117,7 +117,7 @@ def test_the_images_that_are_built_are_held_against_each_card(tmp_path):
         ("the engine could not be asked for GPUs: No Docker engine answers.", "docker version"),
         ("NVIDIA's driver did not answer in 60 s", "whether 'nvidia-smi' answers"),
         ("the driver could not be asked: its answer: Invalid JSON", "nvidia-smi -q"),
-        ("something new", "See that 'nvidia-smi' works"),
+        ("something new", "Make sure that 'nvidia-smi' works"),
     ],
 )
 def test_without_a_card_the_remedy_fits_the_reason(lacks, remedy, tmp_path):
@@ -146,7 +146,7 @@ def test_each_thing_that_is_wrong_with_cards_has_a_remedy(tmp_path):
     assert (one.state, one.remedy) == (State.OK, "")
     assert {found.state for found in others} == {State.NOTE}
     remedies = [found.remedy for found in others]
-    for said, remedy in zip(("ended", "of its own", "-mig 0", "Xid", "nvidia-smi -L"), remedies, strict=True):
+    for said, remedy in zip(("ended", "its own machine", "-mig 0", "Xid", "nvidia-smi -L"), remedies, strict=True):
         assert said in remedy
     assert others[2].said.startswith("1 × NVIDIA A100-SXM4-40GB divided by MIG without slices")
 
@@ -174,4 +174,4 @@ def test_a_folder_that_can_not_be_made_is_lacking(results, about, tmp_path, monk
     (tmp_path / "file").touch()
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / ("cache" if about == "results" else "file")))
     (lacking,) = [each for each in examine(Somewhere(Host()), tmp_path / results) if each.state is State.LACKING]
-    assert (lacking.about, lacking.said) == (about, f"{tmp_path / 'file'} can't be written, or is no folder")
+    assert (lacking.about, lacking.said) == (about, f"{tmp_path / 'file'} can't be written, or is not a folder")

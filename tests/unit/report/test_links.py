@@ -35,14 +35,17 @@ def test_libraries_share_rules_by_their_name(definitions):
     ("links", "complaint"),
     [
         ("keraas", r"links: documentation\.yaml has no rules 'keraas'\.\nDid you mean 'keras'\?"),
-        ([{"calls": "toy.(", "page": "https://toy.org/"}], r"links\.0\.calls: toy\.\( is no regular expression"),
-        ([{"calls": "toy", "page": "http://toy.org/"}], r"links\.0\.page: http://\S+ is no address\.\n.* https://"),
+        ([{"calls": "toy.(", "page": "https://toy.org/"}], r"links\.0\.calls: toy\.\( is not a valid regular"),
+        (
+            [{"calls": "toy", "page": "http://toy.org/"}],
+            r"links\.0\.page: http://\S+ is not an https address\.\n.* https://",
+        ),
         (
             [{"calls": "toy", "page": "https://toy.org/{2}"}],
-            r"has \{2\}, which is nothing of toy\.\nIt can have \{name\}",
+            r"has \{2\}, which toy does not provide\.\nAllowed: \{name\}",
         ),
-        ([{"calls": "toy", "page": "https://toy.org/{name.upper}"}], r"\{name\.upper\}, which is nothing"),
-        ([{"calls": "toy", "page": "https://toy.org/{name!r}"}], r"\{name\}, which is nothing"),
+        ([{"calls": "toy", "page": "https://toy.org/{name.upper}"}], r"\{name\.upper\}, which toy does not"),
+        ([{"calls": "toy", "page": "https://toy.org/{name!r}"}], r"\{name\}, which toy does not"),
         ([{"calls": "toy", "page": "https://toy.org/{name"}], r"can't be filled in: .*\nClose each brace"),
         ([{"calls": "toy", "pages": "https://toy.org/"}], r"links\.0\.(page: Field required|pages: unknown key)"),
     ],

@@ -17,7 +17,7 @@ SURE = Found(
     ratio=1.2,
     interval=(1.1, 1.3),
     ratios={"wall": 1.4, "processor": 1.2},
-    reasons=("the load was 1.5 to 3.0 by the core",),
+    reasons=("the load per core was 1.5 to 3.0",),
 )
 OPEN = Found("mxnet/cnn/cpu\x1b[2J", Verdict.UNSURE, 4, 0.05, seconds=(9.0, 9.1), ratio=1.01, needed=8)
 HOPELESS = Found("gluon/cnn/cpu", Verdict.UNSURE, 4, 0.05, seconds=(9.0, 9.1), ratio=1.01)
@@ -45,7 +45,7 @@ def test_below_stand_the_other_clock_the_load_and_why_a_run_failed():
     said = shown(SURE, OPEN, BROKEN)
     assert "by the clock B ÷ A is 1.400" in said
     assert "compared by processor time" in said
-    assert "the load was 1.5 to 3.0 by the core" in said
+    assert "the load per core was 1.5 to 3.0" in said
     assert "round 0: failed: exit code 1" in said
     assert "B: new" in said
     assert "\x1b" not in said

@@ -37,7 +37,7 @@ def test_unlike_boards_have_their_cells_once(tmp_path):
         "found 1 × NVIDIA A100-SXM4-40GB and 1 × NVIDIA A100 80GB PCIe (a100), driver 580.65: 2 cells on cuda12, cuda13"
     )
     assert cells == said
-    assert caution.startswith("note: 2 unlike boards of the model a100: ")
+    assert caution.startswith("note: 2 different boards of the model a100: ")
 
 
 def test_a_name_in_brackets_counts_no_cells_of_another_card(tmp_path):
@@ -50,7 +50,7 @@ def test_a_name_in_brackets_counts_no_cells_of_another_card(tmp_path):
 
 
 BUSY = Device(A100, "GPU-1", capability=(8, 0), others=2)
-DIVIDED = "1 × NVIDIA A100-SXM4-40GB divided by MIG without slices: 'nvidia-smi mig -cgi PROFILE -C' makes them"
+DIVIDED = "1 × NVIDIA A100-SXM4-40GB divided by MIG without slices: create them with 'nvidia-smi mig -cgi PROFILE -C'"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ DIVIDED = "1 × NVIDIA A100-SXM4-40GB divided by MIG without slices: 'nvidia-smi
         (node((580,)), []),
         (
             together([node((580,), BUSY)] * 2),
-            ["somebody else's processes are on 1 of them (on 2 nodes): times may be longer than they would be alone"],
+            ["other processes are using 1 of them (on 2 nodes): times may be longer than on an idle GPU"],
         ),
         (
             Host((Device(A100, "GPU-1"),), (580,), unreadable=(Unreadable(3, "GPU is lost"),)),
@@ -68,9 +68,9 @@ DIVIDED = "1 × NVIDIA A100-SXM4-40GB divided by MIG without slices: 'nvidia-smi
         (
             node((580,), Device(A100, "GPU-1", mig=True)),
             [
-                f"cells on GPUs were asked for, and none can run: {DIVIDED}",
-                "where a card is: NVIDIA's driver, and its Container Toolkit or a CDI device list for the engine",
-                "'rosetta doctor' says what is there and what to do",
+                f"GPU cells were requested, but none can run: {DIVIDED}",
+                "GPUs need NVIDIA's driver, and its Container Toolkit or a CDI device list for the engine",
+                "run 'rosetta doctor' to see what is missing and how to fix it",
             ],
         ),
         (node((580,), Device(A100, "GPU-1", mig=True), Device("NVIDIA L40S", "GPU-2")), [DIVIDED]),

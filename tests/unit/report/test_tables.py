@@ -104,8 +104,8 @@ AMD EPYC 7B13, 2 cores
 
 ✗ CNTK · reset first: killed by the kernel: out of memory
 – not implemented yet (2 cells): caffe2, Julia (Knet)
-· reset first: another form, other scores from the same weights, ranked apart:
-  docs/parity.md
+· reset first: another form, other scores from the same weights, ranked
+  separately: docs/parity.md
 
 † 2 epochs of 1,280 synthetic samples: a smoke run, never ranked. For the
   published length on real data: 'rosetta data fetch', then 'rosetta run
@@ -136,8 +136,8 @@ B: Intel Xeon CPU @ 2.20GHz, 8 cores
 –   cntk has no wheel for this: CNTK · reset first
 –   left out, nothing runs there: CUDA 8 (K80), CUDA 12 (H200): no K80 on this machine (2 cells);
     not implemented yet
-n<4 of fewer than 4 rounds nobody can tell which is the fastest: 'rosetta run --until-stable'
-·   reset first: another form, other scores from the same weights, ranked apart: docs/parity.md
+n<4 fewer than 4 rounds can't tell which is the fastest: use 'rosetta run --until-stable'
+·   reset first: another form, other scores from the same weights, ranked separately: docs/parity.md
 
 ResNet-50: seconds per 1,000 images, agreement of the features
 – nothing has run: CPU: not implemented yet"""
@@ -161,8 +161,8 @@ B: Intel Xeon CPU @ 2.20GHz, 8 cores
 ✗ CNTK on CUDA 9 V100: accuracy .512 lies outside .83–.88\\
 – cntk has no wheel for this: CNTK · reset first\\
 – left out, nothing runs there: CUDA 8 (K80), CUDA 12 (H200): no K80 on this machine (2 cells); not implemented yet\\
-n<4 of fewer than 4 rounds nobody can tell which is the fastest: 'rosetta run --until-stable'\\
-· reset first: another form, other scores from the same weights, ranked apart: docs/parity.md
+n<4 fewer than 4 rounds can't tell which is the fastest: use 'rosetta run --until-stable'\\
+· reset first: another form, other scores from the same weights, ranked separately: docs/parity.md
 
 **ResNet-50: seconds per 1,000 images, agreement of the features**
 
@@ -286,13 +286,13 @@ def test_what_was_slowed_down_or_disturbed_is_marked_and_not_ranked():
     }  # fmt: skip
     text = shown(*rows, width=100)
     assert "§ heat or the power limit slowed the GPU down: not ranked" in text
-    assert "≈ the rounds lie more than 10 % apart: not ranked" in text
-    assert "n<4 of fewer than 4 rounds nobody can tell which is the fastest" in text
+    assert "≈ the rounds are more than 10 % apart: not ranked" in text
+    assert "n<4 fewer than 4 rounds can't tell which is the fastest" in text
     assert "**20 s**" not in markdown.document(table_of(rows), TITLES)
     busy = [ran("mxnet", 20, load_after=16.0), ran("pytorch", 20, cpu_used=0.5, threads=1)]
     assert fields(*busy) == {"MXNet": ["20 s# .857"], "PyTorch": ["20 s¶ .857"]}
     text = shown(*busy, width=120)
-    assert "# the machine had more to do than it could" in text
+    assert "# the machine was overloaded" in text
     assert "¶ used its cores more or less than the library does on a quiet machine" in text
 
 
@@ -305,7 +305,7 @@ def test_a_card_that_others_used_is_marked_and_not_ranked():
     assert [(name, entry.time + entry.marks, entry.fastest) for name, (entry,) in table.rows.items()] == [
         ("jax", "10 s", True), ("MXNet", "11 s", False), ("PyTorch", "9.0 s‖", False),
     ]  # fmt: skip
-    assert "somebody else's processes were on the card during the run: not ranked" in {note.text for note in legend}
+    assert "other processes used the card during the run: not ranked" in {note.text for note in legend}
 
 
 def test_an_image_that_the_project_never_saw_on_a_gpu_has_a_note_and_its_time():
@@ -355,7 +355,7 @@ def test_where_one_compiles_for_a_good_part_of_its_time_all_are_ranked_warm_and_
         "MXNet": ("200–201 s, n=4", False),
     }
     (first,), _ = tables.tables(table_of([*theano, *other]), TITLES)
-    assert "PyTorch, x: more than 20 % of the time is what only the first step costs" in first.notes[0].text
+    assert "PyTorch, x: more than 20 % of the time goes to the first step" in first.notes[0].text
     assert entries(*rounds("pytorch", 295, 290), *other)["MXNet"][1]  # no good part: ranked as published
     assert entries(*theano, *rounds("mxnet", 200, None))["MXNet"][1]  # nobody knows the other's
 
@@ -514,7 +514,7 @@ def test_a_badge_for_each_field_says_time_and_quality_and_no_more_than_is_known(
 def test_odd_prices_are_refused_by_name(content, tmp_path):
     path = tmp_path / "prices.yaml"
     path.write_text(content)
-    with pytest.raises(MatrixError, match=r"prices.yaml is no list of prices"):
+    with pytest.raises(MatrixError, match=r"prices.yaml is not a list of prices"):
         read_prices(path)
 
 

@@ -38,7 +38,7 @@ def test_a_stale_table_is_found_and_written(tmp_path):
     documents = [tmp_path / document for document in versions.tables()]
     for path in documents:
         path.write_text(f"before\n{versions.BEGIN}\nold\n{versions.END}\nafter\n")
-    with pytest.raises(RosettaError, match=r"README\.md is stale\.\n.*\nRun 'rosetta images table --write'"):
+    with pytest.raises(RosettaError, match=r"README\.md is out of date\.\n.*\nRun 'rosetta images table --write'"):
         versions.check(tmp_path)
     assert [changed for _, changed in versions.write(tmp_path)] == [True, True]
     versions.check(tmp_path)

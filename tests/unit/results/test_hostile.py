@@ -55,7 +55,7 @@ def test_a_decoder_that_dies_costs_the_file_of_which_it_died(tmp_path):
     assert decoder.read(good).table["run"].to_pylist() == ["run-0", "run-1", "run-2"]
     decoder.close()
     refused = decoding.died(good[0])
-    assert "died of it" in refused.refused[0].error.what
+    assert "the decoding process died" in refused.refused[0].error.what
 
 
 def test_a_file_that_went_through_other_programs_is_still_a_result(tmp_path):
@@ -99,7 +99,7 @@ def test_a_run_that_begins_in_the_future_does_not_win(tmp_path):
     found = collect([tmp_path])
     assert found.table["run"].to_pylist() == ["honest", "forged"]
     assert pc.is_null(found.table["started"]).to_pylist() == [False, True]
-    assert "begin in the future" in found.refused[0].error.what
+    assert "start in the future" in found.refused[0].error.what
     assert found.lost == []
 
 

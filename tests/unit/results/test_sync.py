@@ -142,10 +142,10 @@ def test_names_that_no_result_has_are_left_where_they_are(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "truncated or no Parquet file"),
-        (lambda path: path.write_bytes(b"PAR1"), "truncated or no Parquet file"),
-        (lambda path: result(path.parents[4], 0, key="f" * 16), "holds another result"),
-        (lambda path: result(path.parents[4], 0, cell="jax/rnn/cpu"), "which its axes say"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "truncated, or not a Parquet file"),
+        (lambda path: path.write_bytes(b"PAR1"), "truncated, or not a Parquet file"),
+        (lambda path: result(path.parents[4], 0, key="f" * 16), "does not hold the result"),
+        (lambda path: result(path.parents[4], 0, cell="jax/rnn/cpu"), "but its axes say"),
         (lambda path: os.truncate(path, 17 * 2**20), "more than such a file may have"),
     ],
 )
@@ -170,9 +170,9 @@ def test_a_document_that_is_none_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda entry: replace(entry, size=entry.size - 1), "more bytes than its storage says"),
-        (lambda entry: replace(entry, size=entry.size + 1), "other bytes than its storage says"),
-        (lambda entry: replace(entry, md5="0" * 32), "other bytes than its storage says"),
+        (lambda entry: replace(entry, size=entry.size - 1), "more bytes than its storage reports"),
+        (lambda entry: replace(entry, size=entry.size + 1), "does not have the content that its storage reports"),
+        (lambda entry: replace(entry, md5="0" * 32), "does not have the content that its storage reports"),
     ],
 )
 def test_other_bytes_than_were_listed_are_refused(change, said: str, tmp_path: Path) -> None:

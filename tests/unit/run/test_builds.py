@@ -54,9 +54,9 @@ def built(monkeypatch):
 
 
 def test_what_may_pass_is_tried_again(built):
-    builder, said, _ = built(fails(UnreachableError("The network is out of reach.")), lambda: None)
+    builder, said, _ = built(fails(UnreachableError("The network is unreachable.")), lambda: None)
     assert builder.is_ready(IMAGE)
-    assert "Next try" in said[0]
+    assert "Trying again" in said[0]
 
 
 def test_what_stays_as_it_is_is_not(built):
@@ -77,4 +77,4 @@ def test_a_build_past_its_deadline_is_ended(built):
     started = time.monotonic()
     builder, _, _ = built(sleeps, deadline=0.3)
     assert time.monotonic() - started < 30
-    assert "was not built in" in str(builder.error(IMAGE))
+    assert "was not built within" in str(builder.error(IMAGE))

@@ -162,8 +162,8 @@ def test_a_dry_run_on_a_pretended_card_says_what_how_long_and_why(card, tmp_path
     for text in (
         "1 × NVIDIA H200 (h200), driver 580.65",
         "by 2018's figures on a P100",
-        "left out for want of time",
-        "its data is not here: 'rosetta data fetch chestxray14' brings it",
+        "left out for lack of time",
+        "its data is missing: run 'rosetta data fetch chestxray14'",
         "min of 10 min",
     ):
         assert text in said.stdout
@@ -269,7 +269,7 @@ def test_without_time_nothing_begins_and_what_is_left_out_is_named(started):
     (made := started(engine)).told.clear()
     rows, page = ends(made)
     assert len(rows) == 3
-    assert "left out for want of time" not in page
+    assert "left out for lack of time" not in page
 
 
 def test_a_cell_that_fails_ends_nothing_else_and_is_counted(started):

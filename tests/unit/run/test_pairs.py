@@ -149,7 +149,7 @@ def test_under_load_processor_time_counts_unless_somebody_asks_for_the_clock(pit
     (found,), _, _ = pit(engine, "jax")
     assert (found.clock, found.verdict) == (Clock.PROCESSOR, Verdict.SLOWER)
     assert found.ratios[Clock.PROCESSOR] == pytest.approx(1.1, rel=0.02)
-    assert found.reasons[0] == "the load was 3.0 to 3.0 by the core"
+    assert found.reasons[0] == "the load per core was 3.0 to 3.0"
     (by_clock,), _, _ = pit(engine, "jax", limits=Limits(0.05, rounds=4, clock=Clock.WALL))
     assert (by_clock.clock, by_clock.verdict) == (Clock.WALL, Verdict.UNSURE)
 

@@ -104,13 +104,13 @@ def test_a_task_is_claimed_and_told_how_many_steps(go):
 def test_a_cell_that_somebody_else_runs_is_refused(go, tmp_path):
     (planned, *_) = verdicts.plan_cells(CELLS, Engine(), tmp_path, Host())
     claim = Claims(tmp_path).take(planned.key)
-    with pytest.raises(SelectionError, match="is being run by somebody else"):
+    with pytest.raises(SelectionError, match="is running already"):
         go()
     claim.release()
 
 
 def test_what_several_processes_share_is_refused(go):
-    with pytest.raises(SelectionError, match="shared by several processes"):
+    with pytest.raises(SelectionError, match="runs in several processes"):
         go(cells=[Cell("pytorch", "densenet121", n_gpus=2, data="synthetic")])
 
 

@@ -58,14 +58,14 @@ def test_only_what_spreads_gets_further_rounds_up_to_the_limit(steadily):
     assert [cell.repeat for cell in engine.ran] == sorted(cell.repeat for cell in engine.ran)  # rounds over all cells
     assert tally.statuses == {"ok": 10}
     assert said == [
-        *["one more round: times lie more than 5 % apart in 1 cell"] * 2,
-        "still further apart than 5 % after 6 rounds: jax/rnn/cpu",
+        *["one more round: times of 1 cell are more than 5 % apart"] * 2,
+        "still more than 5 % apart after 6 rounds: jax/rnn/cpu",
     ]
 
 
 def test_too_few_rounds_are_said_to_be(steadily):
     said, _ = steadily(timed(STEADY, STEADY), Target(0.05, 1))
-    assert said == ["3 more of 4 rounds before anything can be told: pytorch/rnn/cpu, jax/rnn/cpu"]
+    assert said == ["3 more of 4 rounds needed: pytorch/rnn/cpu, jax/rnn/cpu"]
 
 
 def test_it_ends_when_the_quartiles_are_near_enough(steadily):

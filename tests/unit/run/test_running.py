@@ -270,7 +270,7 @@ def test_what_can_not_be_taken_fails_its_own_cell_and_no_other(go, error):
     assert tally.statuses == {"ok": 5, "failed": 1}
     (failed,) = (row for row in rows if row["status"] == "failed")
     assert failed["cell"] == CELLS[1].id
-    assert failed["reason"].startswith(f"what it said or left could not be taken: {error.__name__}: ")
+    assert failed["reason"].startswith(f"its output or result can't be processed: {error.__name__}: ")
     tally, _ = go(Engine())
     assert tally.statuses == {}, "a restart does not try it again"
 

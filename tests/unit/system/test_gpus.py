@@ -160,7 +160,7 @@ def test_one_cell_has_gpus_of_one_board():
     assert (H100S.most_together("h100"), len(H100S.of_model("h100"))) == (2, 3)
     assert [device.uuid for device in H100S.alike("h100", 2)] == ["GPU-1", "GPU-2"]
     assert machine_reason("cuda12", "h100", H100S, 2) is None
-    said = "3 × H100 on this machine, at most 2 with the same board and memory, 3 are needed"
+    said = "3 × H100 on this machine, at most 2 with the same board and memory, but 3 are needed"
     assert machine_reason("cuda12", "h100", H100S, 3) == said
 
 
@@ -168,19 +168,19 @@ def test_unlike_boards_of_a_model_are_one_line_with_both_and_a_word_of_caution()
     cards, caution = found_on(H100S)
     said = "1 × NVIDIA H100 PCIe and 2 × NVIDIA H100 80GB HBM3 (h100), driver 580.65"
     assert (cards.kind, cards.line, cards.model) == (Kind.CARDS, said, "h100")
-    assert (caution.kind, "gpu_name of its row tells which" in caution.line) == (Kind.BOARDS, True)
+    assert (caution.kind, "gpu_name in its row says which" in caution.line) == (Kind.BOARDS, True)
     same_name = Host(tuple(Device("NVIDIA A100", f"GPU-{size}", size * 2**30) for size in (40, 80)), (580,))
     assert described(same_name)[0].startswith("1 × NVIDIA A100 with 40 GiB and 1 × NVIDIA A100 with 80 GiB (a100)")
 
 
 def test_a_program_sees_one_slice_however_many_there_are():
     assert machine_reason("cuda12", "h100-3g-40gb", SLICES, 1) is None
-    said = "a CUDA program sees one slice of MIG, 2 GPUs are needed"
+    said = "a CUDA program sees only one MIG slice, but 2 GPUs are needed"
     assert machine_reason("cuda12", "h100-3g-40gb", SLICES, 2) == said
 
 
 def test_whoever_is_on_a_slice_is_not_counted_on_its_gpu_again():
-    assert described(SLICES)[-1] == "somebody else's processes are on 1 of them"
+    assert described(SLICES)[-1] == "other processes are using 1 of them"
 
 
 def test_cards_that_share_a_name_and_not_their_capability_are_two_models():
@@ -197,7 +197,7 @@ def test_cards_that_share_a_name_and_not_their_capability_are_two_models():
     assert [machine_reason("cuda12", model, apart) for model in host.models] == [None, None]
 
 
-UNTOUCHED = "1 × NVIDIA A100-SXM4-80GB divided by MIG without slices: 'nvidia-smi mig -cgi PROFILE -C' makes them"
+UNTOUCHED = "1 × NVIDIA A100-SXM4-80GB divided by MIG without slices: create them with 'nvidia-smi mig -cgi PROFILE -C'"
 
 
 def test_a_divided_card_without_slices_is_told_of():
@@ -219,7 +219,7 @@ def test_of_several_machines_the_busy_ones_are_counted():
     lines = [found.line for found in found_on(together([busy, busy, GPULESS]))]
     assert lines == [
         "2 × 1 × Tesla V100 (v100), driver 470",
-        "somebody else's processes are on 1 of them (on 2 nodes)",
+        "other processes are using 1 of them (on 2 nodes)",
         "no GPU: no NVIDIA driver on this machine",
     ]
 

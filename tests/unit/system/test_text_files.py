@@ -55,14 +55,14 @@ def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StorageError, match="sub can't be read or written"):
         write_text(tmp_path / "file" / "sub", "x")
-    with pytest.raises(StorageError, match="no regular file"):
+    with pytest.raises(StorageError, match="not a regular file"):
         write_text(Path("/dev/null"), "x")
 
 
 def test_what_is_no_utf8_is_named_with_its_line(tmp_path):
     path = tmp_path / "latin.md"
     path.write_bytes("a\nb\nstraße\n".encode("latin-1"))
-    with pytest.raises(ResultError, match=r"latin\.md is no text in UTF-8") as error:
+    with pytest.raises(ResultError, match=r"latin\.md is not text in UTF-8") as error:
         read_text(path, ResultError)
     assert "Line 3" in error.value.why
     assert "UTF-8" in error.value.remedy
