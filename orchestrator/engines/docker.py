@@ -290,6 +290,8 @@ class DockerEngine(OnThisHost):
             return Outcome(Status.OOM, "killed by the kernel: out of memory", log=log)
         if exit_code in KILLED and self._was_killed(container):
             return Outcome(Status.HOST_LOST, f"ended from outside by {KILLED[exit_code]}", log=log)
+        if self._keeper_ended(container):
+            return Outcome(Status.HOST_LOST, "its results folder was removed from outside", log=log)
         return failure(log, exit_code)
 
     def _kill_late(self, container: str, late: threading.Event) -> None:
@@ -304,6 +306,16 @@ class DockerEngine(OnThisHost):
         told = {"container": container, "event": "kill"}
         kills = untyped.events(since=int(begin), until=int(end) + self.told_within, filters=told, decode=True)
         return next(iter(kills), None) is not None
+
+    def _keeper_ended(self, container: str) -> bool:
+        """Return whether what holds the cell's results folder no longer runs; the cell itself can't reach it."""
+        for keeper in self.api.inspect_container(container)["HostConfig"].get("VolumesFrom") or []:
+            try:
+                if not self.api.inspect_container(keeper)["State"]["Running"]:
+                    return True
+            except NotFound:
+                return True
+        return False
 
     def _volume(self, data: Path) -> str:
         """Return the volume with a data set, verified once: cells find the data in it on any host of the engine."""

@@ -225,6 +225,20 @@ def test_a_cell_that_is_killed_from_outside_is_told_from_one_that_fails(outcome_
     assert (outcome.status, outcome.reason) == (Status.HOST_LOST, "ended from outside by SIGKILL")
 
 
+@pytest.mark.parametrize("end", ["kill", "remove"])
+def test_a_cell_whose_results_are_taken_from_outside_has_not_failed(outcome_of, engine, end):
+    def take(event) -> None:
+        (keeper,) = engine.containers.list(filters={"label": ["rosetta=keeper", "rosetta.run=run"]})
+        if end == "kill":
+            keeper.kill()
+        else:
+            keeper.remove(force=True)
+
+    said = f'import time; print(\'{{"event": "parity"}}\'); time.sleep(2); {writes(json.dumps(DOCUMENT))}'
+    outcome = outcome_of(said, take)
+    assert (outcome.status, outcome.reason) == (Status.HOST_LOST, "its results folder was removed from outside")
+
+
 def test_what_the_engine_refuses_has_failed_and_an_image_that_is_gone_may_come_back(engine):
     docker_engine = DockerEngine()
     task = Task(CELL, Probe("rosetta/probe:none"), "key", "run", claim="folder/key")
