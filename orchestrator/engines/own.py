@@ -14,7 +14,7 @@ from orchestrator.engines.protocol import Engine, Task
 from orchestrator.errors import InstallationError
 from orchestrator.images import installation
 from orchestrator.images.image import Image
-from orchestrator.images.installation import Facts, Installation, Installed
+from orchestrator.images.installation import Facts, Installed
 from orchestrator.images.installation_probe import VARIABLES
 from orchestrator.system.terminal import Say
 
@@ -72,7 +72,7 @@ class OwnPython(ProcessEngine):
 
     def variables(self, task: Task, folder: Path) -> dict[str, str]:
         """Return a cell's variables and the user's settings for the libraries: they are part of what is judged."""
-        return {**kept_variables(), **super().variables(task, folder), **precision_variables(task)}
+        return {**kept_variables(), **super().variables(task, folder)}
 
     def installed(self) -> Installed:
         """The interpreter and what it can find; raises InstallationError."""
@@ -116,11 +116,6 @@ def own_arguments(task: Task) -> list[str]:
     """Return a cell's arguments; the platform ``own`` does not imply GPUs or none, so ``--gpus 0`` says none."""
     without = ["--gpus", "0"] if task.cell.gpu == "none" else []
     return [*task.arguments, *without]
-
-
-def precision_variables(task: Task) -> Mapping[str, str]:
-    """Return the variables that tell an installation the precision of a cell."""
-    return task.image.variables_for(task.cell) if isinstance(task.image, Installation) else {}
 
 
 def own_variables() -> dict[str, str]:

@@ -12,7 +12,7 @@ from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.engines.copying import put
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.engines.isolation import RESULTS, gpu_request
-from orchestrator.engines.own import own_arguments, own_variables, precision_variables
+from orchestrator.engines.own import own_arguments, own_variables
 from orchestrator.engines.protocol import Task
 from orchestrator.engines.scripts import run_script
 from orchestrator.errors import BuildError, InstallationError
@@ -96,7 +96,6 @@ class OwnImage(DockerEngine):
             "environment": {
                 **super()._invocation(task)["environment"],
                 **own_variables(),
-                **precision_variables(task),
                 "ROSETTA_RESULTS": RESULTS,
             },
         }

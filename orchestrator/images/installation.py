@@ -14,7 +14,6 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from orchestrator.cell.cell import Cell
 from orchestrator.cell.strict import Strict, complaint
 from orchestrator.errors import InstallationError, MatrixError
 from orchestrator.images import installation_probe
@@ -23,9 +22,6 @@ from orchestrator.system.gpus import Version
 from orchestrator.system.terminal import plain
 
 SCRIPT = Path(installation_probe.__file__)
-
-TF32_BY_NAME: Version = (2, 9)
-"""The first PyTorch version in which a script can set the precision by one setting."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 """Valid names of an installation: a folder of its results has that name."""
@@ -132,16 +128,6 @@ class Installation(Image):
     def needs_container(self) -> str:
         """Empty: it is there already."""
         return ""
-
-    def variables_for(self, cell: Cell) -> Mapping[str, str]:
-        """Return variables that make an old version compute in a script's precision, where it lacks a setting for it.
-
-        PyTorch before 2.9 rounds to TF32 in some of its parts unless told otherwise, by a different setting for each.
-        NVIDIA's libraries obey NVIDIA_TF32_OVERRIDE, whatever a framework asks of them: see cuBLAS' documentation.
-        """
-        told = json.loads(self.told)
-        old = told.get("module") == "torch" and numbers(told.get("version") or "") < TF32_BY_NAME
-        return {"NVIDIA_TF32_OVERRIDE": "0"} if old and cell.gpu != "none" and cell.precision == "fp32" else {}
 
     @cached_property
     def recipe(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestrator.cell.cell import OWN, Cell
 from orchestrator.cell.scripts import script_of
 from orchestrator.images.definitions import library_index
-from orchestrator.images.installation import TF32_BY_NAME, Facts, Installation, Installed, numbers, told_of
+from orchestrator.images.installation import Facts, Installation, Installed, numbers, told_of
 from orchestrator.plan.keys import key
 from orchestrator.plan.verdicts import Planned, Verdict, data_reason, parallel_reason, precision_reason
 from orchestrator.results.paths import ResultsFolder
@@ -187,7 +187,7 @@ def planned(
     verdicts = []
     for cell in cells:
         entry = entries[cell.library]
-        reason = cell_reason(cell, entry, host) or script_misfit(cell, installed)
+        reason = cell_reason(cell, host) or script_misfit(cell, installed)
         if reason:
             verdicts.append(Planned(cell, Verdict.INCOMPATIBLE, reason))
             continue
@@ -199,7 +199,7 @@ def planned(
     return verdicts
 
 
-def cell_reason(cell: Cell, entry: Found, host: Host) -> str:
+def cell_reason(cell: Cell, host: Host) -> str:
     """Why a cell can't run in an installation; empty if it can."""
     there = host.most_together(cell.gpu)
     if cell.gpu != "none" and there < cell.n_gpus:
@@ -213,7 +213,6 @@ def cell_reason(cell: Cell, entry: Found, host: Host) -> str:
         or lacks_precision
         or (f"{cell.precision} is measured on GPUs only" if cell.gpu == "none" and cell.precision != "fp32" else "")
         or (parallel_reason(cell.workload) if cell.n_gpus > 1 else "")
-        or tf32_reason(cell, entry)
         or data_reason(cell)
         or ""
     )
@@ -225,9 +224,3 @@ def script_misfit(cell: Cell, installed: Installed) -> str:
     there = numbers(package_version(package, installed) or "") if package else ()
     old = bool(package) and there < oldest
     return f"{package} {gpus.text(there)} is older than {gpus.text(oldest)}, which brought {brought}" if old else ""
-
-
-def tf32_reason(cell: Cell, entry: Found) -> str:
-    """Why TF32 can't be chosen: PyTorch before 2.9 has no name for it in all of its parts; empty if it can."""
-    old = entry.line.module == "torch" and numbers(entry.facts.version or "") < TF32_BY_NAME
-    return "tf32 needs a setting that came with PyTorch 2.9" if old and cell.precision == "tf32" else ""

@@ -48,12 +48,19 @@ def torch(precision, layers=None):
     """PyTorch's; ``layers`` is an autocast, or a policy of Keras on it.
 
     The setting for all, ``torch.backends.fp32_precision``, is not enough: up to 2.10 cuDNN's operators keep tf32.
+    Before 2.9 there were two switches, one for cuDNN and one for matrix products.
     """
     from torch import backends, get_autocast_dtype, is_autocast_enabled
 
-    operators = {"conv": backends.cudnn.conv, "rnn": backends.cudnn.rnn, "matmul": backends.cuda.matmul}
+    if hasattr(backends.cudnn, "conv"):
+        operators = {"conv": backends.cudnn.conv, "rnn": backends.cudnn.rnn, "matmul": backends.cuda.matmul}
+        setting, values = "fp32_precision", {"fp32": "ieee", "tf32": "tf32"}
+    else:
+        operators = {"cudnn": backends.cudnn, "matmul": backends.cuda.matmul}
+        setting, values = "allow_tf32", {"fp32": False, "tf32": True}
+    names = {value: name for name, value in values.items()}
     for operator in operators.values():
-        operator.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        setattr(operator, setting, values["tf32" if precision == "tf32" else "fp32"])
 
     def computed_in():
         if not hasattr(layers, "device"):
@@ -63,8 +70,8 @@ def torch(precision, layers=None):
             return str(get_autocast_dtype(layers.device)).replace("torch.", "") if enabled else "float32"
 
     def read():
-        float32 = {name: operator.fp32_precision.replace("ieee", "fp32") for name, operator in operators.items()}
-        return named(float32, computed_in())
+        float32 = {kind: getattr(operator, setting) for kind, operator in operators.items()}
+        return named({kind: names.get(value, value) for kind, value in float32.items()}, computed_in())
 
     return read
 

@@ -113,7 +113,7 @@ def test_a_cell_is_ready_then_done_and_another_package_makes_it_ready_again(tmp_
     ("changes", "reason"),
     [
         ({"precision": "tf32"}, "measured on GPUs only"),
-        ({"precision": "tf32", "gpu": "h200"}, "came with PyTorch 2.9"),
+        ({"precision": "tf32", "gpu": "h200"}, ""),
         ({"gpu": "v100"}, "0 × V100 on this machine"),
         ({"n_gpus": 2}, "measured on one GPU"),
         ({"n_gpus": 2, "gpu": "h200", "workload": "densenet121"}, "1 × H200 on this machine, but 2 are needed"),

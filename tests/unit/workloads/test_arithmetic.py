@@ -1,6 +1,8 @@
 """The precision of a cell: what NVIDIA's libraries are told before they load, and the name of what is in force."""
 
 import os
+import sys
+from types import SimpleNamespace as Names
 
 import pytest
 
@@ -38,3 +40,24 @@ def test_a_library_without_a_setting_computes_as_the_driver_was_told(monkeypatch
     monkeypatch.delenv(arithmetic.OVERRIDE)
     assert arithmetic.of_driver(gpus=1)() is None
     assert arithmetic.of_driver(gpus=0)() == "fp32"
+
+
+def torch_of(switches: str) -> Names:
+    """What the harness uses of PyTorch: since 2.9 a setting for each kind of operator, before that two switches."""
+    start = {"fp32_precision": "tf32"} if switches == "by operator" else {"allow_tf32": True}
+    operators = {"conv": Names(**start), "rnn": Names(**start)} if switches == "by operator" else {}
+    backends = Names(cudnn=Names(**start, **operators), cuda=Names(matmul=Names(**start)))
+    return Names(backends=backends, get_autocast_dtype=None, is_autocast_enabled=None)
+
+
+@pytest.mark.parametrize("switches", ["by operator", "by part"])
+@pytest.mark.parametrize(("precision", "other"), [("fp32", ("tf32", True)), ("tf32", ("ieee", False))])
+def test_every_release_of_pytorch_computes_as_asked_and_tells_what_is_changed(monkeypatch, switches, precision, other):
+    torch = torch_of(switches)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    read = arithmetic.torch(precision)
+    assert read() == precision
+    matmul = torch.backends.cuda.matmul
+    (setting,) = vars(matmul)
+    setattr(matmul, setting, other[switches == "by part"])
+    assert "matmul" in read()
