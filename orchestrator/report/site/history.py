@@ -129,7 +129,10 @@ def drawn(every: Sequence[Day], found: Sequence[Step]) -> Mapping[str, Any]:
         for place, day in enumerate(every)
     ]
     x = alt.X(
-        "date:T", title=None, axis=alt.Axis(format="%Y-%m-%d", labelAngle=0, tickCount=6), scale=alt.Scale(padding=8)
+        "date:T",
+        title=None,
+        axis=alt.Axis(format="%Y-%m-%d", labelAngle=0, tickCount=6, labelBound=True),
+        scale=alt.Scale(padding=8),
     )
     base = alt.Chart().encode(x=x)
     y = alt.Y("seconds:Q", title="seconds", scale=alt.Scale(zero=False, padding=8))
