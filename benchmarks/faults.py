@@ -174,8 +174,13 @@ class OnRay(Round):
         name = self.dice.choice(NODES)
         self.machines.kill(name)
         time.sleep(self.dice.uniform(0, 2))
-        self.machines.start(name)
-        return True
+        while True:
+            try:
+                self.machines.start(name)
+                return True
+            except Exception as error:  # the SDK has no class for it
+                if "timed out during startup" not in str(error):
+                    raise
 
 
 class Composed(Round):
@@ -286,7 +291,7 @@ def main() -> None:
 
 def told(kills: "Counter[str]") -> str:
     """Kills by what was killed."""
-    return ", ".join(f"{count} × {victim}" for victim, count in sorted(kills.items())) or "nothing"
+    return ", ".join(f"{count} × {victim}" for victim, count in sorted(kills.items()) if count) or "nothing"
 
 
 if __name__ == "__main__":
