@@ -7,6 +7,10 @@ which are made from the names that its libraries ask the driver for and answer "
 its precision flags and how many operations it has registered are read; the loader resolves all of its libraries; its
 machine code is read; and the parity of its libraries runs on the CPU inside it. Prints a line of docs/platforms.md for
 each and removes what it has built. Needs gcc. Ends with 1 if anything is amiss.
+
+The images of 2018 take CUDA from a stage whose sources may be out of reach. They are built on empty files of the right
+names, under another tag, and run with stubs of these libraries too: what their framework computes on a GPU is not
+proved by that, but all else is.
 """
 
 import argparse
@@ -15,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -25,15 +29,21 @@ sys.path[:0] = [str(ROOT)]
 
 from orchestrator.cell.quality import judge_parity
 from orchestrator.images import architectures
-from orchestrator.images.building import build_images, inspect_images
+from orchestrator.images.bakefile import bake
+from orchestrator.images.building import build_images, inspect_images, run_bake
+from orchestrator.images.definitions import cuda
 from orchestrator.images.image import Image, every_image
+from orchestrator.images.sources import Sources
 
 PROBE = Path(__file__).with_name("gpu_probe.py")
-DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 ANSWERS = {
     "cuDriverGetVersion": "int cuDriverGetVersion(int *version) { *version = 13000; return 0; }",
     "nvmlErrorString": 'const char *nvmlErrorString(int code) { return "no device"; }',
+    "cudaGetErrorString": 'const char *cudaGetErrorString(int code) { return "no device"; }',
+    "cudaGetErrorName": 'const char *cudaGetErrorName(int code) { return "cudaErrorNoDevice"; }',
+    "cudnnGetErrorString": 'const char *cudnnGetErrorString(int code) { return "no device"; }',
+    "cudnnGetVersion": "unsigned long cudnnGetVersion(void) { return 7104; }",
 }
 """Stubs that say more: an old driver is another complaint than none of its devices, and a text is no number."""
 STUBS = "/stubs"
@@ -47,6 +57,8 @@ PLUGINS = (
     "nvidia/*/nvshmem_*",
     "nvidia/*/libcufile_rdma.so.*",
     "triton/*/libcupti.so*",
+    "tensorflow/contrib/nccl/*",  # TensorFlow's plugins that no script loads
+    "tensorflow/contrib/tensorrt/*",
     "cupy/cutensor.*",  # an option of CuPy's, which no script asks for
     "cupy_backends/cuda/libs/cutensor.*",
 )
@@ -106,6 +118,8 @@ def main() -> None:
 
 def examined(image: Image, *, keep: bool = True, workloads: Sequence[str] = WORKLOADS) -> Findings:
     """Build an image if it is not there, look at it and, unless ``keep``, remove it where it was built here."""
+    if image.stage:
+        return on_stand_ins(image, workloads)
     was_there = image.tag in inspect_images([image.tag])
     build_images([image], progress=lambda line: print(line, file=sys.stderr, flush=True))
     try:
@@ -115,6 +129,38 @@ def examined(image: Image, *, keep: bool = True, workloads: Sequence[str] = WORK
             subprocess.run(["docker", "image", "rm", image.tag], check=True, stdout=subprocess.DEVNULL)
 
 
+def on_stand_ins(image: Image, workloads: Sequence[str]) -> Findings:
+    """Build an image on stand-ins for its CUDA stage, look at it and remove it."""
+    tag = f"rosetta-test/{image.framework.framework}:{image.platform}"
+    with tempfile.TemporaryDirectory() as folder:
+        build_on(stand_ins(Path(folder) / "cuda"), image, tag)
+    try:
+        return look_at(image, tag, workloads)
+    finally:
+        subprocess.run(["docker", "image", "rm", tag], check=True, stdout=subprocess.DEVNULL)
+
+
+def stand_ins(folder: Path) -> Path:
+    """Make a folder as ROSETTA_CUDA names it, full of empty files."""
+    for platform, stage in cuda().stages.items():
+        (folder / platform).mkdir(parents=True)
+        for name in (*stage.toolkit, *stage.cudnn):
+            (folder / platform / name).touch()
+    return folder
+
+
+def build_on(folder: Path, image: Image, tag: str) -> None:
+    """Build on such a folder under a tag of its own: under its usual one it would pass for an image that works."""
+    file = bake([image], replace(Sources.from_environment(), cuda=folder))
+    file["target"][image.name]["tags"] = [tag]
+    run_bake(file, lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def declared(image: Image) -> list[str]:
+    """The names of the libraries that the image takes from its CUDA stage."""
+    return [name for part in image.spec.cuda for name in getattr(image.stage, part)]
+
+
 def look_at(image: Image, tag: str, workloads: Sequence[str]) -> Findings:
     """All that can be seen of an image that is there."""
     found = Findings(image, size=inspect_images([tag])[tag]["Size"])
@@ -122,7 +168,7 @@ def look_at(image: Image, tag: str, workloads: Sequence[str]) -> Findings:
     with tempfile.TemporaryDirectory() as folder:
         stubs = Path(folder)
         stubs.chmod(0o755)
-        asked = json.loads(inside(tag, PROBE.read_text(), "symbols", packages))
+        asked = json.loads(inside(tag, PROBE.read_text(), "symbols", packages, *declared(image)))
         make_stubs(stubs, asked)
         imported = inside(tag, PROBE.read_text(), "import", image.framework.framework, stubs=stubs)
         found.imported = json.loads(imported.splitlines()[-1])
@@ -148,9 +194,13 @@ def make_stubs(folder: Path, symbols: Mapping[str, Sequence[str]]) -> None:
         source = folder / f"{library}.c"
         plain = (f"int {name}(void) {{ return {NO_DEVICE}; }}" for name in names if name not in ANSWERS)
         source.write_text("\n".join([*plain, *(ANSWERS[name] for name in names if name in ANSWERS)]) + "\n")
-        command = ["gcc", "-shared", "-fPIC", "-w", "-fno-builtin", f"-Wl,-soname,{library}"]
-        subprocess.run([*command, "-o", str(folder / library), str(source)], check=True)
+        options = ["-shared", "-fPIC", "-w", "-fno-builtin", f"-Wl,-soname,{library}"]
+        if "-" not in library:  # CUDA's libraries call the version of their functions by their own names
+            (folder / "versions").write_text(f"{library} {{ *; }};\n")
+            options.append(f"-Wl,--version-script={folder / 'versions'}")
+        subprocess.run(["gcc", *options, "-o", str(folder / library), str(source)], check=True)
         source.unlink()
+    (folder / "versions").unlink(missing_ok=True)
 
 
 def inside(tag: str, script: str, *arguments: str, stubs: Path | None = None) -> str:
@@ -164,10 +214,10 @@ def inside(tag: str, script: str, *arguments: str, stubs: Path | None = None) ->
 
 
 def mounted(tag: str, stubs: Path | None) -> Iterator[str]:
-    """The words that put stubs into a container, beside what its loader looks through anyway."""
+    """The words that put stubs into a container, before all else that its loader looks through."""
     if stubs:
         variables = dict(each.split("=", 1) for each in inspect_images([tag])[tag]["Config"]["Env"])
-        path = ":".join(filter(None, [variables.get("LD_LIBRARY_PATH", ""), STUBS]))
+        path = ":".join(filter(None, [STUBS, variables.get("LD_LIBRARY_PATH", "")]))
         yield from (f"--volume={stubs}:{STUBS}:ro", f"--env=LD_LIBRARY_PATH={path}")
     yield "--env=OMP_NUM_THREADS=1"
 
@@ -175,10 +225,10 @@ def mounted(tag: str, stubs: Path | None) -> Iterator[str]:
 def parity(tag: str, library: str, workload: str, stubs: Path) -> str:
     """How the parity of a library ends on the CPU of its image for GPUs: "same model", or what is wrong.
 
-    As on a machine without a driver; with stubs if the library can't be loaded without one, as MXNet.
+    As on a machine without a driver; with stubs if the library can't be loaded without them, as MXNet.
     """
     said = parity_with(tag, library, workload, None)
-    return parity_with(tag, library, workload, stubs) if any(name in said for name in DRIVER) else said
+    return parity_with(tag, library, workload, stubs) if any(path.name in said for path in stubs.iterdir()) else said
 
 
 def parity_with(tag: str, library: str, workload: str, stubs: Path | None) -> str:
@@ -191,7 +241,7 @@ def parity_with(tag: str, library: str, workload: str, stubs: Path | None) -> st
         documents = list(Path(results).glob("*.json"))
         if done.returncode != 0 or not documents:
             lines = done.stderr.strip().splitlines() or ["–"]  # R's last one says "Execution halted", and no more
-            told = next((line for line in lines if any(name in line for name in DRIVER)), lines[-1])
+            told = next((line for line in lines if ".so" in line), lines[-1])
             return f"ended with {done.returncode}: {told[:300]}"
         return judge_parity(workload, json.loads(documents[0].read_text())["parity"])[1] or "same model"
 

@@ -1,6 +1,7 @@
-"""Run inside an image: what its libraries want of NVIDIA's driver, what they find, and what its framework says.
+"""Run inside an image: what its libraries want of NVIDIA's own, what they find, and what its framework says.
 
-    python - symbols|resolve FOLDER
+    python - symbols FOLDER [LIBRARY...]
+    python - resolve FOLDER
     python - import FRAMEWORK
 
 Python 3.6 and nothing else. Prints JSON, as its last line.
@@ -24,6 +25,13 @@ ASKED = {
     "libnvidia-ml.so.1": ["nvmlInit", "nvmlInit_v2", "nvmlShutdown", "nvmlDeviceGetCount_v2", "nvmlErrorString"],
 }  # fmt: skip
 """What is looked up by name at run time."""
+
+STAGE = {
+    "libcublas": r"cublas", "libcudart": r"(?:cuda[A-Z]|__cuda)", "libcudnn": r"cudnn", "libcufft": r"cufft",
+    "libcurand": r"curand", "libcusolver": r"cusolver", "libcusparse": r"cusparse", "libnvrtc": r"nvrtc",
+    "libnvToolsExt": r"nvtx",
+}  # fmt: skip
+"""How the functions of CUDA's libraries begin, by the library's name without ".so" and version."""
 
 DYNAMIC_SYMBOLS, UNDEFINED, ENTRY = 11, 0, 24
 
@@ -52,14 +60,19 @@ def undefined(data):
                     yield data[table + name : data.find(b"\0", table + name)].decode()
 
 
-def symbols(folder):
-    """What the driver is asked for, by its libraries."""
+def symbols(folder, *stage):
+    """What the driver and the libraries of the ``stage`` are asked for, by library."""
     found = {library: set(names) for library, names in ASKED.items()}
+    wanted = {library: re.compile(STAGE.get(library.split(".so")[0], "$")) for library in stage}
+    found.update((library, set()) for library in wanted)
     for path in libraries(folder):
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for name in undefined(data):
                 for library, pattern in DRIVER.items():
                     if pattern.match(name) and not OWN.match(name):
+                        found[library].add(name)
+                for library, pattern in wanted.items():
+                    if pattern.match(name):
                         found[library].add(name)
     return {library: sorted(names) for library, names in found.items()}
 
@@ -109,9 +122,12 @@ def mxnet():
     """MXNet; all registered operators."""
     import mxnet
 
-    features = mxnet.runtime.Features()
-    precision = {name: features.is_enabled(name) for name in ("CUDA", "CUDNN", "NCCL")}
-    return mxnet.__version__, precision, len(mxnet.operator.get_all_registered_operators())
+    precision = {}
+    if hasattr(mxnet, "runtime"):  # since 1.5
+        features = mxnet.runtime.Features()
+        precision = {name: features.is_enabled(name) for name in ("CUDA", "CUDNN", "NCCL")}
+    operators = getattr(mxnet.operator, "get_all_registered_operators", lambda: dir(mxnet.nd.op))
+    return mxnet.__version__, precision, len(operators())
 
 
 def paddle():
@@ -199,5 +215,5 @@ def imported(framework):
 
 
 if __name__ == "__main__":
-    task, subject = sys.argv[1:]
-    print("\n" + json.dumps({"symbols": symbols, "resolve": resolve, "import": imported}[task](subject)))
+    task, subjects = sys.argv[1], sys.argv[2:]
+    print("\n" + json.dumps({"symbols": symbols, "resolve": resolve, "import": imported}[task](*subjects)))
