@@ -20,7 +20,6 @@ for variable in ("ROSETTA_PROFILE", "ROSETTA_DATA_MIRROR"):
 
 
 HOOK = "nvidia-container-runtime-hook"
-NEEDY = {"container", "browser", "storage"}
 
 
 def pytest_make_parametrize_id(val, argname):
@@ -37,9 +36,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Turn a skip into a failure where what the tests of ``NEEDY`` need is required, as in CI."""
+    """Turn every skip into a failure where all that tests need is required to be there, as in CI."""
     report = yield
-    if NEEDY & set(item.keywords) and report.skipped and os.environ.get("ROSETTA_REQUIRE_ENGINE") == "1":
+    if report.skipped and os.environ.get("ROSETTA_REQUIRE_ENGINE") == "1":
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: skipped although ROSETTA_REQUIRE_ENGINE=1: {call.excinfo.value}"
     return report

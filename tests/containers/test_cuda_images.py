@@ -88,6 +88,12 @@ def test_pins_of_another_cuda_version_are_found(stubbed):
     assert {"libcudart.so.8.0", "libcublas.so.8.0", "libnvrtc.so.8.0"} <= missing
 
 
+def test_it_imports_on_stubs_of_the_driver_and_of_its_stage(stubbed):
+    found = gpu_images.look_at(STUBBED, TAG, ())
+    assert found.amiss == []
+    assert found.imported["precision"]["cuDNN"] == "True"
+
+
 def test_no_compiler_and_no_cache_is_left(stubbed):
     caches = "find /root/.cache /var/lib/apt/lists /tmp -type f 2>/dev/null"
     assert in_image(TAG, "sh", "-c", f"{caches}; command -v gcc cc c++ nvcc conda micromamba; true") == ""
@@ -194,16 +200,16 @@ def test_cuda_comes_from_installers_that_have_their_hashes(tmp_path, engine):
 
 
 # --- Those that are whole -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["pytorch-2018-cuda9"])
-def test_an_image_for_gpus_imports_on_stubs_and_has_all_it_needs(name, engine):
-    """The smallest; `python benchmarks/gpu_images.py` does the same with all of them, and their parity."""
+@pytest.mark.parametrize(("name", "capability"), [("pytorch-2018-cuda9", (7, 0)), ("tensorflow-2018-cuda8", (6, 0))])
+def test_an_image_for_gpus_imports_on_stubs_and_has_all_it_needs(name, capability, engine):
+    """Two small ones; `python benchmarks/gpu_images.py` does the same with all of them, and their parity."""
     image = next(image for image in GPU_IMAGES if image.name == name)
     found = gpu_images.examined(image, workloads=())
     assert found.amiss == []
     assert found.imported["version"] == image.spec.version
     assert found.imported["operations"] > 100
     assert found.scan is not None
-    assert architectures.runs_on(found.scan, (7, 0)).support is architectures.Support.NATIVE
+    assert architectures.runs_on(found.scan, capability).support is architectures.Support.NATIVE
 
 
 def test_whatever_gpu_images_are_on_this_engine(engine):

@@ -124,8 +124,18 @@ RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
  && install --mode=755 --target-directory=/usr/local/cuda/lib64 /from/* \
  && fix_times
 
-RUN --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
+# Unpinned: Debian serves only the newest build of each package. --secret id=apt_mirror: the address of a mirror.
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=ca \
+    --mount=type=secret,id=apt_mirror \
+    --mount=type=bind,source=images/apt-mirror.sh,target=/apt-mirror.sh \
+    --mount=type=tmpfs,target=/run/apt \
+    --mount=type=bind,source=images/fixed-times.sh,target=/fixed-times.sh \
     . /fixed-times.sh \
+ && . /apt-mirror.sh \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/* \
  && install --directory /usr/local/lib/python3.6/site-packages/tensorflow/contrib/cudnn_rnn/python/layers \
  && ln -s ../ops/_cudnn_rnn_ops.so /usr/local/lib/python3.6/site-packages/tensorflow/contrib/cudnn_rnn/python/layers/ \
  && fix_times
