@@ -1,5 +1,8 @@
 """One class and one exit code per kind of failure; every message says what failed, why, and what to do."""
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
 
 class RosettaError(Exception):
     """A failure the user can act on.

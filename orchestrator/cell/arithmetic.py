@@ -98,7 +98,7 @@ def of_times(said: Figures) -> Iterator[str]:
         total += said.phases.get("upload") or 0.0
         ahead = said.phases.get("build") or 0.0
         if is_more(total, said.seconds) or is_more(said.seconds, total + ahead):
-            yield f"{said.seconds:,.6g} s are not the sum of the epochs, {total:,.6g} s"
+            yield f"its time, {said.seconds:,.6g} s, differs from the sum of its epochs, {total:,.6g} s"
     elif abs(said.seconds - total * 1000 / said.samples) > SLACK * said.seconds:
         yield f"{said.seconds:,.6g} s per 1,000 images do not match {total:,.6g} s for {said.samples:,} images"
     if said.warm is not None and is_more(said.warm, 2 * said.seconds):
@@ -112,7 +112,7 @@ def of_clock(said: Figures) -> Iterator[str]:
     phases = sum(seconds or 0.0 for name, seconds in said.phases.items() if name not in INSIDE_OTHERS)
     for what, seconds in (("its epochs", sum(said.epoch_seconds)), ("its phases", phases)):
         if is_more(seconds, said.wall):
-            yield f"{what} took {seconds:,.6g} s in a container that ran for {said.wall:,.6g} s"
+            yield f"{what} add up to {seconds:,.6g} s, more than the {said.wall:,.6g} s its container ran"
 
 
 def is_more(seconds: float, than: float) -> bool:

@@ -7,7 +7,7 @@ import click
 
 from orchestrator.errors import ResultError
 from orchestrator.system.terminal import echo, note
-from orchestrator.system.words import counted
+from orchestrator.system.words import counted, part_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
             echo(f"{one.cell}, run {one.run[:12]}: {one.what}".replace("\n", " "))
         echo(f"{counted(rows.num_rows, 'row')}, {counted(len(found), 'finding')}")
     if found:
-        raise ResultError(f"{len({one.run for one in found})} of {rows.num_rows} rows failed the audit.")
+        raise ResultError(f"{part_of(len({one.run for one in found}), rows.num_rows, 'row')} failed the audit.")
 
 
 def look(table: "pa.Table") -> "list[Finding]":

@@ -26,7 +26,7 @@ def print_commands(
     planned = plan_cells(cells, engine, selection.results, host, selection.unverified)
     possible = [(p.cell, p.image, p.key) for p in planned if p.image and p.verdict is not Verdict.INCOMPATIBLE]
     if not possible:
-        what = f"None of the {len(cells)} selected cells can run here."
+        what = "No selected cell can run here."
         raise SelectionError(what, remedy="Run 'rosetta plan' to see why.")
     command = command_in(form)
     for cell, image, key in possible:

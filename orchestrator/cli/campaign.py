@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli import options
+from orchestrator.cli.apart import only_with
 from orchestrator.cli.campaign_steps import Campaign, carry_out, finish, plan_of
+from orchestrator.cli.kinds import Choice, Duration
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import ENGINES, Installations, Length, Selection, installations, length, own_libraries
-from orchestrator.errors import CellsFailed, SelectionError
+from orchestrator.errors import INTERRUPTED, CellsFailed, SelectionError
 from orchestrator.system.terminal import echo
 
 if TYPE_CHECKING:
@@ -22,14 +24,13 @@ if TYPE_CHECKING:
     from orchestrator.plan.verdicts import Planned
     from orchestrator.run.budget import Fitted
 
-INTERRUPTED = 130
 LONGEST = 600
 
 
 @click.command()
 @click.option(
     "--budget",
-    type=options.Duration(),
+    type=Duration(),
     default="1h",
     show_default=True,
     metavar="TIME",
@@ -41,10 +42,11 @@ LONGEST = 600
 @options.only
 @options.skip
 @options.results_in("results", "Results folder; the file and the page to send in are in DIR/reports.")
-@click.option("--engine", type=click.Choice(ENGINES[:-1]), help="As for 'rosetta run'.")
+@click.option("--engine", type=Choice(ENGINES[:-1]), help="As for 'rosetta run'.")
 @own_libraries
 @installations
 @length
+@only_with("dry_run", "as_json")
 def campaign(
     budget: float,
     cpu: bool,

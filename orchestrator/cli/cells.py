@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import by_hand
+from orchestrator.cli.apart import never_with, only_with
+from orchestrator.cli.kinds import Choice, Whole
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import (
     Installations,
@@ -25,9 +27,9 @@ from orchestrator.cli.options import (
     selection,
     steadiness,
 )
-from orchestrator.errors import CellsFailed, SelectionError
+from orchestrator.errors import INTERRUPTED, CellsFailed, SelectionError
 from orchestrator.system.terminal import echo, note
-from orchestrator.system.words import counted
+from orchestrator.system.words import counted, part_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
 
     Show = Callable[[pa.Table, Console], None]
     Plan = Callable[[list[Cell], Host], list[Planned]]
-
-INTERRUPTED = 130
 
 
 def cells_of(selection: Selection, engine: "Engine", length: Length | None = None) -> "list[Cell]":
@@ -126,14 +126,12 @@ def build(selection: Selection, length: Length, show: bool) -> None:
       rosetta build --only 'cntk/*' --print
     """
     from orchestrator.images.bakefile import printed
-    from orchestrator.images.image import image_for
     from orchestrator.plan import verdicts as planning
 
     engine = engine_of(replace(selection, engine="process") if show else selection)
     cells = cells_of(selection, engine, length)
     if show:
-        shown = [image_for(cell.library, cell.platform) for cell in cells]
-        echo(printed(list(dict.fromkeys(image for image in shown if image))))
+        echo(printed(planning.images_that_exist(cells)))
         return
     wanted = planning.images_of(cells, engine, selection.unverified)
     for tag, digest in engine.prepare(wanted, echo).items():
@@ -150,7 +148,7 @@ def build(selection: Selection, length: Length, show: bool) -> None:
     "show",
     is_flag=False,
     flag_value="docker",
-    type=click.Choice(["docker", "slurm"]),
+    type=Choice(["docker", "slurm"]),
     metavar="[docker|slurm]",
     help="Run nothing; print a 'docker run' for each cell, or write a batch script and print its 'sbatch'.",
 )
@@ -161,6 +159,10 @@ def build(selection: Selection, length: Length, show: bool) -> None:
 )
 @own_weights
 @installations
+@never_with("show", "rerun", "jobs", "as_json", "until_stable", "proof", "python", "image")
+@never_with("python", "weights", "scheduler")
+@never_with("image", "weights", "scheduler")
+@only_with("until_stable", "max_repeats")
 def run(
     selection: Selection,
     length: Length,
@@ -265,8 +267,9 @@ def tell_of_load(planned: "list[Planned]", engine: "Engine") -> None:
 @selection
 @running
 @click.option("--markdown", is_flag=True, help="Run nothing; print the results so far as Markdown.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="How many times.")
+@click.option("--repeats", type=Whole(1), default=3, show_default=True, metavar="N", help="How many times.")
 @own_weights
+@never_with("markdown", "rerun", "jobs", "as_json", "weights", "repeats")
 def parity(selection: Selection, running: Running, markdown: bool, repeats: int, weights: Path | None) -> None:
     """Prove that every library computes the same model: same weights, same batches, no dropout, a few steps.
 
@@ -360,7 +363,7 @@ def raise_unless_good(tally: "Tally") -> None:
         raise tally.error
     if tally.bad:
         raise CellsFailed(
-            f"{tally.bad} of {sum(tally.statuses.values())} cells did not end ok.",
+            f"{part_of(tally.bad, sum(tally.statuses.values()), 'cell')} did not end ok.",
             remedy="Check their logs, next to their results; '--rerun failed' runs them again.",
         )
 
@@ -377,7 +380,7 @@ def set_aside(cells: "list[Cell]", folder: Path, what: str, proof: bool | None =
     chosen = cells if what in ("failed", "all") else list(filter(selector([what], []), cells))
     if not chosen:
         remedy = "Use 'failed', 'all', or a pattern as for --only."
-        raise SelectionError(f"--rerun {what} matches none of the {len(cells):,} selected cells.", remedy=remedy)
+        raise SelectionError(f"--rerun {what} matches none of {counted(len(cells), 'selected cell')}.", remedy=remedy)
     what = "failed" if what == "failed" else "all"
     forget(folder, chosen, what)
     proofs.set_aside(chosen, folder, what, proof)

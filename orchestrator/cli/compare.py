@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import Duration, Length, Selection, length_of_a_round, selection
+from orchestrator.cli.kinds import Choice, Duration, Number, Whole
+from orchestrator.cli.options import Length, Selection, length_of_a_round, selection
 from orchestrator.errors import SlowerError
 from orchestrator.system.terminal import echo
+from orchestrator.system.words import part_of
 
 if TYPE_CHECKING:
     from orchestrator.compare.pairs import Found
@@ -19,12 +21,12 @@ LONGEST = 240
 @click.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--difference", type=click.FloatRange(0.1, 100), default=5.0, show_default=True, metavar="PERCENT",
+@click.option("--difference", type=Number(0.1, 100), default=5.0, show_default=True, metavar="PERCENT",
               help="The smallest difference that matters; anything surely smaller counts as equal.")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(4, LONGEST), default=24, show_default=True, metavar="N",
+@click.option("--rounds", type=Whole(4, LONGEST), default=24, show_default=True, metavar="N",
               help="At most N rounds per side of each cell, in blocks of four.")  # fmt: skip
 @click.option("--budget", type=Duration(), metavar="TIME", help="Start no new run after this time: 30m, 2h.")
-@click.option("--clock", type=click.Choice(["wall", "processor"]),
+@click.option("--clock", type=Choice(["wall", "processor"]),
               help="Which time to compare. Default: wall, or processor on a busy machine.")  # fmt: skip
 @length_of_a_round
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
@@ -92,5 +94,6 @@ def raise_if_slower(found: "list[Found]", names: tuple[str, str]) -> None:
 
     bad = [one.name for one in found if one.verdict in BAD]
     if bad:
-        what = f"In {len(bad)} of {len(found)} comparisons {names[1]} is slower than {names[0]}, or a run failed."
+        many = part_of(len(bad), len(found), "comparison")
+        what = f"In {many} {names[1]} is slower than {names[0]}, or a run failed."
         raise SlowerError(what)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.apart import apart, typed
 from orchestrator.cli.options import (
     Installations,
     Judging,
@@ -19,9 +20,17 @@ from orchestrator.cli.options import (
 )
 from orchestrator.errors import SelectionError, SlowerError
 from orchestrator.system.terminal import echo, note
+from orchestrator.system.words import part_of
 
 if TYPE_CHECKING:
     from orchestrator.compare.comparison import Compared
+
+
+OF_A_RUN = (
+    *("matrix_file", "profile", "only", "skip", "engine", "address", "scheduler", "site", "unverified"),
+    *("data", "epochs", "samples", "repeats"),
+)
+"""The options of 'verify' that only matter where it runs something."""
 
 
 @click.command()
@@ -36,6 +45,8 @@ if TYPE_CHECKING:
 @installations
 @selection
 @length
+@apart("paths", "results")
+@apart("as_json", "as_markdown")
 def verify(
     paths: tuple[Path, ...],
     against: Path | None,
@@ -74,8 +85,9 @@ def verify(
         found, baseline = own.verify(installations, selection, length, against, judging, cells.run_cells)
         tell(found, baseline, judging)
         return
-    if selection.only or selection.skip or length != Length():
-        raise click.UsageError("Options that select cells need --python or --image; without them nothing is run.")
+    if wrong := typed(click.get_current_context(), OF_A_RUN):
+        what = f"Options that select cells need --python or --image; without them nothing is run: {wrong[0]}."
+        raise click.UsageError(what)
     ours = gather(paths, note) if paths else read_results(ResultsFolder(selection.results).merged)
     find = comparison.of_results(gather([against], note), str(against)) if against else comparison.published
     tell(comparison.verify(ours, find, judging.threshold / 100), str(against or "the figures of 2018"), judging)
@@ -86,6 +98,7 @@ def verify(
 @click.argument("new", type=click.Path(path_type=Path, readable=False), metavar="B")
 @results_folder
 @judging
+@apart("as_json", "as_markdown")
 def diff(old: Path, new: Path, results: Path, judging: Judging) -> None:
     """Show what became slower from results A to results B. Exit code 12 if a cell did, or now fails.
 
@@ -107,7 +120,24 @@ def diff(old: Path, new: Path, results: Path, judging: Judging) -> None:
     if gone and not judging.for_programs:
         echo(f"note: only in {old}: {gone}", err=True)
     compared = comparison.verify(after, comparison.of_results(before, str(old)), judging.threshold / 100)
-    tell(compared, str(old), judging)
+    empty = [str(path) for path, rows in ((old, before), (new, after)) if not comparison.grouped(rows)]
+    tell(compared, str(old), judging, nothing_in_common(compared, (old, new), empty))
+
+
+def nothing_in_common(every: "Sequence[Compared]", sides: tuple[Path, Path], empty: Sequence[str]) -> SelectionError:
+    """Return the error of two results of which no cell can be compared, with the reasons."""
+    from orchestrator.compare.comparison import ABSENT
+
+    old, new = sides
+
+    reasons = list(dict.fromkeys(one.reasons[0] for one in every if one.reasons))
+    if set(reasons) <= {ABSENT}:
+        why = f"No cell was measured in {' and in '.join(empty)}." if empty else ""
+        remedy = "Compare results of the same cells: 'rosetta table FILE' shows what a file has."
+        return SelectionError(f"{old} and {new} have no cell in common.", why, remedy)
+    why = f"Cells of both are {'; '.join(reason for reason in reasons if reason != ABSENT)}."
+    what = f"No cell of {new} can be compared with {old}."
+    return SelectionError(what, why, "Measure the same cells at the same length on both sides.")
 
 
 def place_of(named: Path, results: Path) -> Path:
@@ -118,8 +148,8 @@ def place_of(named: Path, results: Path) -> Path:
     return own if not named.exists() and own.is_dir() else named
 
 
-def tell(every: "Sequence[Compared]", baseline: str, judging: Judging) -> None:
-    """Print the comparisons; raises SlowerError if one is bad, SelectionError if there is none."""
+def tell(every: "Sequence[Compared]", baseline: str, judging: Judging, nothing: SelectionError | None = None) -> None:
+    """Print the comparisons; raises SlowerError if one is bad, SelectionError (or ``nothing``) if there is none."""
     from orchestrator.compare.comparison import BAD, Verdict
     from orchestrator.report import comparison as report
     from orchestrator.report import junit
@@ -135,15 +165,26 @@ def tell(every: "Sequence[Compared]", baseline: str, judging: Judging) -> None:
         echo(report.as_markdown(every), nl=False)
     else:
         report.show(every, screen())
-    bad = [one.cell for one in every if one.verdict in BAD]
+    bad = [one for one in every if one.verdict in BAD]
     if bad:
-        raise SlowerError(
-            f"{len(bad)} of {len(every)} cells are slower than {baseline}, or failed.",
-            remedy="See the likely reasons above. First check what else was running on the machine.",
-        )
+        what = f"{part_of(len(bad), len(every), 'cell', 'are')} slower than {baseline}, or failed."
+        raise SlowerError(what, remedy=advice(bad))
     if all(one.verdict is Verdict.NONE for one in every):
+        if nothing:
+            raise nothing
         raise SelectionError(
             f"Nothing could be compared with {baseline}.",
             why="Only the same cells of the same length compare: 'rosetta run' without --samples, --epochs and --data.",
             remedy="The 2018 figures are for GPUs only; for a CPU, use 'rosetta verify --against' with results of one.",
         )
+
+
+def advice(bad: "Sequence[Compared]") -> str:
+    """Return what to do about cells that are slower or failed."""
+    from orchestrator.compare.comparison import Verdict
+
+    slower = [one for one in bad if one.verdict is Verdict.SLOWER]
+    if not slower:
+        return "Read their logs, next to their results."
+    reasons = "See the likely reasons above. " if any(one.reasons for one in slower) else ""
+    return f"{reasons}First check what else was running on the machine."

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.kinds import Choice
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.errors import RosettaError
 from orchestrator.system.terminal import echo
@@ -88,7 +89,7 @@ def workloads(given: Given) -> Iterable[str]:
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print a script with which the shell completes commands, options, cells, profiles and libraries.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.kinds import Choice
 from orchestrator.cli.options import ENGINES, results_folder
 from orchestrator.errors import LackingError
 from orchestrator.system.terminal import echo
@@ -14,7 +15,7 @@ COLOURS = {"ok": "green", "note": "yellow", "lacking": "red"}
 
 @click.command()
 @results_folder
-@click.option("--engine", type=click.Choice(ENGINES), help="As for 'rosetta run'.")
+@click.option("--engine", type=Choice(ENGINES), help="As for 'rosetta run'.")
 @click.option("--address", metavar="HOST:PORT", help="Address of the Ray head node.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def doctor(results: Path, engine: str | None, address: str | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from orchestrator.cli import completion
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import Selection, own_libraries, selection
 from orchestrator.system.terminal import echo
+from orchestrator.system.words import counted
 
 
 @click.group()
@@ -177,9 +178,11 @@ def check_locks(names: Sequence[str], bases: bool) -> None:
     known = [each for each in found if not each.unknown]
     if known:
         remedy = "Lock what is there now: 'rosetta lock --upgrade', 'rosetta lock --bases --upgrade'."
-        raise MovedError(f"Changed since they were locked: {len(known)} packages or base images.", remedy=remedy)
+        many = counted(len(known), "package or base image", "packages or base images")
+        raise MovedError(f"Changed since they were locked: {many}.", remedy=remedy)
     moved.refuse_unknown(found)
-    echo(f"Nothing has changed: {len(moved.pins_of(images)):,} packages{' and the base images' if bases else ''}.")
+    pins = counted(len(moved.pins_of(images)), "package")
+    echo(f"Nothing has changed: {pins}{' and the base images' if bases else ''}.")
 
 
 def registry_asked() -> Callable[[str], str | None]:

@@ -24,9 +24,9 @@ from orchestrator.cli import (
     starting,
     sync,
 )
-from orchestrator.errors import RosettaError
+from orchestrator.errors import INTERRUPTED, DiskError, RosettaError, StorageError
 from orchestrator.system.terminal import echo, lost_output, plain
-from orchestrator.system.text_files import as_ours
+from orchestrator.system.text_files import FULL, ROOM, as_ours
 
 
 class Rosetta(click.Group):
@@ -46,14 +46,20 @@ class Rosetta(click.Group):
             fail(as_ours(error))
         except SystemExit as end:
             if not end.code and (lost := lost_output()):
-                fail(as_ours(lost, "standard output"))
+                fail(not_written(lost))
             raise
         return done
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; click's messages about its arguments go through ``plain``, like all output."""
+        """Run a command; click's messages about its arguments go through ``plain``, like all output.
+
+        Ctrl-C ends every command in the same way, those that say more about it themselves excepted.
+        """
         try:
             return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
         except click.ClickException as error:
             error.message = str(plain(error.message))  # type: ignore[misc]  # it has no other door
             raise
@@ -65,6 +71,13 @@ def see_the_folder() -> None:
         os.getcwd()
     except OSError as error:
         raise as_ours(error, "the current folder", "Change to another folder ('cd').") from None
+
+
+def not_written(error: OSError) -> RosettaError:
+    """Return the error of output that was lost."""
+    if error.errno in FULL:
+        return DiskError("Output could not be written: the disk it goes to is full.", remedy=ROOM)
+    return StorageError("Output could not be written.", f"{error.strerror or error}.", "Send it to another place.")
 
 
 def fail(error: RosettaError) -> NoReturn:

@@ -1,16 +1,15 @@
 """The options that several commands share."""
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
 from orchestrator.cli import completion
+from orchestrator.cli.kinds import Choice, Glob, Number, OutputFile, Whole
 
 Command = Callable[..., None]
 Option = Callable[[Command], Command]
@@ -115,25 +114,7 @@ def grouped(name: str, kind: type[Any], *options: Option) -> Callable[[Command],
 
 def longest(name: str, default: float, text: str) -> Option:
     """An option for a deadline in seconds, after which something is stopped."""
-    return click.option(name, type=click.FloatRange(min=1), default=default, metavar="SECONDS", help=text)
-
-
-class Duration(click.ParamType[float]):
-    """An amount of time as people write it, in seconds: 90, 30m, 1h30m, 2 h, 1d; "none" is no limit."""
-
-    name = "duration"
-    UNITS: ClassVar = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0, "": 1.0}
-    PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s|$)")
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds; zero, and what is no amount of time, is refused."""
-        word = str(value).strip().lower()
-        if word == "none":
-            return math.inf
-        seconds = sum(float(number) * self.UNITS[unit] for number, unit in self.PART.findall(word))
-        if self.PART.sub("", word).strip() or not seconds:
-            self.fail(f"{value!r} is not a duration: use 90s, 30m, 2h, 1d or none", param, ctx)
-        return seconds
+    return click.option(name, type=Number(min=1), default=default, metavar="SECONDS", help=text)
 
 
 def results_in(default: str, text: str) -> Option:
@@ -148,7 +129,7 @@ results_folder = results_in("results", "Results folder.")
 def globs(name: str, text: str) -> Option:
     """A repeatable option for globs over cells."""
     words = f"{text} Repeatable."
-    return click.option(name, multiple=True, shell_complete=completion.cells, metavar="GLOB", help=words)
+    return click.option(name, multiple=True, type=Glob(), shell_complete=completion.cells, metavar="GLOB", help=words)
 
 
 only = globs("--only", "Only cells that match: 'pytorch/rnn/*'.")
@@ -157,7 +138,7 @@ skip = globs("--skip", "Leave out cells that match.")
 
 threshold = click.option(
     "--threshold",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=10.0,
     show_default=True,
     metavar="PERCENT",
@@ -205,7 +186,7 @@ selection = grouped(
     results_folder,
     click.option(
         "--engine",
-        type=click.Choice(ENGINES),
+        type=Choice(ENGINES),
         help="Default: docker if an engine answers, else process. ray: a cluster, see docs/clusters.md.",
     ),
     click.option(
@@ -214,7 +195,7 @@ selection = grouped(
     click.option(
         "--on",
         "scheduler",
-        type=click.Choice(["slurm"]),
+        type=Choice(["slurm"]),
         help="Submit cells as Slurm jobs from this login node; see docs/cluster-slurm.md.",
     ),
     click.option(
@@ -228,9 +209,9 @@ selection = grouped(
 """For plan, build, run and parity: which cells, where they run, and where their results lie."""
 
 DATA_AND_LENGTH = (
-    click.option("--data", type=click.Choice(["real", "synthetic"]), help="Override the axis 'data'."),
-    click.option("--epochs", type=click.IntRange(1), metavar="N", help="Shorten: train N epochs."),
-    click.option("--samples", type=click.IntRange(64), metavar="N", help="Shorten: train on the first N samples."),
+    click.option("--data", type=Choice(["real", "synthetic"]), help="Override the axis 'data'."),
+    click.option("--epochs", type=Whole(1), metavar="N", help="Shorten: train N epochs."),
+    click.option("--samples", type=Whole(64), metavar="N", help="Shorten: train on the first N samples."),
 )
 
 length_of_a_round = grouped("length", Length, *DATA_AND_LENGTH)
@@ -240,7 +221,7 @@ length = grouped(
     "length",
     Length,
     *DATA_AND_LENGTH,
-    click.option("--repeats", type=click.IntRange(1), metavar="N", help="Run N rounds, with seeds 0 to N-1."),
+    click.option("--repeats", type=Whole(1), metavar="N", help="Run N rounds, with seeds 0 to N-1."),
 )
 """For plan, build and run: overrides of the matrix file."""
 
@@ -249,7 +230,7 @@ running = grouped(
     Running,
     click.option(
         "--jobs",
-        type=click.IntRange(1),
+        type=Whole(1),
         default=1,
         show_default=True,
         metavar="N",
@@ -258,7 +239,10 @@ running = grouped(
     longest("--deadline", 24 * 3600.0, "Stop a cell that takes longer.  [default: a day]"),
     longest("--build-deadline", 3 * 3600.0, "Stop a build that takes longer.  [default: three hours]"),
     click.option(
-        "--rerun", metavar="failed|all|GLOB", help="Run again: what failed, everything selected, or what matches."
+        "--rerun",
+        type=Glob(),
+        metavar="failed|all|GLOB",
+        help="Run again: what failed, everything selected, or what matches.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print a JSON object per status change instead of the table."),
 )
@@ -269,7 +253,7 @@ steadiness = grouped(
     Steadiness,
     click.option(
         "--until-stable",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         is_flag=False,
         flag_value=5.0,
         metavar="[PERCENT]",
@@ -277,7 +261,7 @@ steadiness = grouped(
     ),
     click.option(
         "--max-repeats",
-        type=click.IntRange(4),
+        type=Whole(4),
         default=10,
         show_default=True,
         metavar="N",
@@ -312,7 +296,7 @@ judging = grouped(
     click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown, for a job summary or a comment."),
     click.option(
         "--junit",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=OutputFile(),
         metavar="FILE",
         help="Also write JUnit XML, which CI systems show as tests.",
     ),

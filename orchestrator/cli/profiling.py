@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import completion
+from orchestrator.cli.kinds import Choice, Glob, Whole
 from orchestrator.cli.options import Length, Selection, longest, selection
-from orchestrator.errors import CellsFailed, SelectionError
+from orchestrator.errors import INTERRUPTED, CellsFailed, SelectionError
 from orchestrator.system.terminal import echo
+from orchestrator.system.words import part_of
 
 if TYPE_CHECKING:
     from orchestrator.cell.cell import Cell
@@ -18,11 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("cells", nargs=-1, shell_complete=completion.cells, metavar="[SELECTOR]...")
-@click.option("--steps", type=click.IntRange(1), default=5, show_default=True, metavar="N",
+@click.argument("cells", nargs=-1, type=Glob(), shell_complete=completion.cells, metavar="[SELECTOR]...")
+@click.option("--steps", type=Whole(1), default=5, show_default=True, metavar="N",
               help="Steps to record after the warm-up.")  # fmt: skip
-@click.option("--data", type=click.Choice(["real", "synthetic"]), help="Default: real if it is here already.")
-@click.option("--samples", type=click.IntRange(64), metavar="N", help="Use the first N samples.")
+@click.option("--data", type=Choice(["real", "synthetic"]), help="Default: real if it is here already.")
+@click.option("--samples", type=Whole(64), metavar="N", help="Use the first N samples.")
 @longest("--deadline", 3600.0, "Stop a cell that takes longer.  [default: an hour]")
 @selection
 def profile(
@@ -44,7 +46,7 @@ def profile(
     from rich.text import Text
 
     from orchestrator.cell.profile import MOST_STEPS
-    from orchestrator.cli.cells import INTERRUPTED, cells_of, engine_of, machine_of, plan_of_matrix
+    from orchestrator.cli.cells import cells_of, engine_of, machine_of, plan_of_matrix
     from orchestrator.run.profiling import Settings
     from orchestrator.run.profiling import profile as run
     from orchestrator.system.console import screen
@@ -76,7 +78,8 @@ def profile(
     failed = [each.planned.cell.id for each in found if each.trace is None]
     if failed:
         remedy = f"See their logs in {selection.results / 'profiles'}."
-        raise CellsFailed(f"{len(failed)} of {len(found)} cells have no profile: {', '.join(failed)}.", remedy=remedy)
+        what = f"{part_of(len(failed), len(found), 'cell', 'have')} no profile: {', '.join(failed)}."
+        raise CellsFailed(what, remedy=remedy)
 
 
 def on_data(cells: "list[Cell]", data: str | None) -> "list[Cell]":

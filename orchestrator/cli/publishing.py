@@ -9,6 +9,7 @@ from orchestrator.cli import options
 from orchestrator.cli.options import Judging, Running, Selection, running, selection
 from orchestrator.errors import CellsFailed, DeclinedError, DiffersError
 from orchestrator.system.terminal import echo, note
+from orchestrator.system.words import part_of
 
 if TYPE_CHECKING:
     from orchestrator.cell.cell import Cell
@@ -75,7 +76,7 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
     if merged.exists():
         table, count = publishing.with_references(read_results(merged), done)
         write_results(table, output / publishing.RESULTS)
-        echo(f"{output / publishing.RESULTS}: {count} of {table.num_rows:,} rows name a published image")
+        echo(f"{output / publishing.RESULTS}: {part_of(count, table.num_rows, 'row')} with a published image")
 
 
 @click.command()
@@ -141,7 +142,7 @@ def reproduce(
     differ = [pair.cell for pair in pairs if not pair.as_good]
     if differ or not pairs:
         raise DiffersError(
-            f"{len(differ)} of {len(pairs)} runs are not as good as published, or failed.",
+            f"{part_of(len(differ), len(pairs), 'run', 'are')} not as good as published, or failed.",
             remedy="See their logs in DIR/cells, next to their results.",
         )
     baseline = comparison.of_results(published, source)

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.options import results_folder
+from orchestrator.errors import INTERRUPTED
 from orchestrator.system.terminal import echo
-
-INTERRUPTED = 130
 
 
 @click.group()

@@ -241,6 +241,10 @@ def missing_evidence(one: Compared, found: Baseline, change: float | None, compa
         )
 
 
+ABSENT = "not in the baseline"
+"""Why a cell is not compared that other results do not have."""
+
+
 # --- Where baselines come from --------------------------------------------------------------------------------------
 def published(question: Question, rows: Sequence[Row]) -> Baseline | str:
     """Return the figure of 2018 for the same library, workload, GPU model and number of GPUs, or why there is none."""
@@ -271,7 +275,7 @@ def of_results(results: "pa.Table", source: str) -> Finder:
         same = others[of_any_installation(question)]
         theirs = groups.get(question) or (groups[same[0]] if len(same) == 1 else None)
         if not theirs:
-            return "of another length in the baseline" if question[:3] in lengths else "not in the baseline"
+            return "of another length in the baseline" if question[:3] in lengths else ABSENT
         if theirs[0]["shortened"] != rows[0]["shortened"]:
             return "shortened on one side only"
         if theirs[0]["start"] != rows[0]["start"]:

@@ -19,6 +19,14 @@ from orchestrator.compare.noise import CONFIDENCE, ENOUGH
 Run = Mapping[str, Any]
 """A row of the schema."""
 
+FIRST_DAY = "2015-01-01"
+"""No library here ran before it: an earlier date is of a clock that was wrong, as one in the future is."""
+
+
+def is_known(started: str | None) -> bool:
+    """Whether it is known when a run began; ``started`` is text that begins with the date, as in ISO 8601."""
+    return bool(started) and str(started)[: len(FIRST_DAY)] >= FIRST_DAY
+
 
 @dataclass(frozen=True)
 class Day:

@@ -66,36 +66,54 @@ def engine_variables() -> dict[str, str]:
         refuse_malformed(where)
         return rest
     context = context_of_docker()
-    endpoint = context.get("Endpoints", {}).get("docker", {})
+    if context is None:  # without the command there are no contexts
+        return {**rest, "DOCKER_HOST": f"unix://{SOCKET}"}
+    endpoint = part(context, "Endpoints", "docker")
+    if endpoint is None:
+        remedy = "Say which: 'docker context update NAME --docker host=…'; or choose another: 'docker context ls'."
+        raise EngineError(f"{named_context()} names no Docker engine.", "It has no endpoint for docker.", remedy)
     rest["DOCKER_HOST"] = str(endpoint.get("Host") or f"unix://{SOCKET}")
-    if context.get("TLSMaterial", {}).get("docker"):
+    if (part(context, "TLSMaterial") or {}).get("docker"):
         rest["DOCKER_CERT_PATH"] = str(Path(context["Storage"]["TLSPath"], "docker"))
         rest["DOCKER_TLS_VERIFY"] = "" if endpoint.get("SkipTLSVerify") else "1"
     return rest
 
 
-def context_of_docker() -> dict[str, Any]:
-    """Return the current context of docker's command; raises EngineError if docker does not know it."""
+def part(context: Mapping[str, Any], *names: str) -> dict[str, Any] | None:
+    """Return a part of a context; None if it has none of that name, or something else in its place."""
+    found: Any = context
+    for name in names:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, dict) else None
+
+
+def named_context() -> str:
+    """Return what the context in use is to be called in a sentence."""
+    name = os.environ.get("DOCKER_CONTEXT")
+    return f"The Docker context {name}, which DOCKER_CONTEXT names," if name else "The current Docker context"
+
+
+def context_of_docker() -> dict[str, Any] | None:
+    """Return the current context of docker's command, None without that; raises EngineError if docker can't read it."""
     try:
         done = subprocess.run(["docker", "context", "inspect"], capture_output=True, text=True, check=False)
     except OSError:
-        return {}  # without the command there are no contexts
-    name = os.environ.get("DOCKER_CONTEXT")
+        return None
     try:
         (context,) = json.loads(done.stdout)
     except ValueError:
         context = None
-    if not isinstance(context, dict):
-        remedy = "Run 'docker context ls' for a list; " + (
-            "correct DOCKER_CONTEXT, or unset it." if name else "choose one with 'docker context use'."
-        )
-        what = (
-            f"DOCKER_CONTEXT names {name}, which does not exist."
-            if name
-            else "The current Docker context does not exist."
-        )
-        raise EngineError(what, without_secrets(done.stderr.strip())[:300], remedy)
-    return context
+    if isinstance(context, dict):
+        return context
+    name, why = os.environ.get("DOCKER_CONTEXT"), without_secrets(done.stderr.strip())[:300]
+    choose = "correct DOCKER_CONTEXT, or unset it." if name else "choose one with 'docker context use'."
+    if "not found" not in why:
+        remedy = f"Correct its file, or make it anew with 'docker context create'; else {choose}"
+        raise EngineError(f"{named_context()} can't be read.", why, remedy)
+    what = (
+        f"DOCKER_CONTEXT names {name}, which does not exist." if name else "The current Docker context does not exist."
+    )
+    raise EngineError(what, why, f"Run 'docker context ls' for a list; {choose}")
 
 
 def refuse_malformed(where: str) -> None:

@@ -175,7 +175,7 @@ class ClusterSlots:
 
 def labelled(host: Host, label: str) -> Host:
     """Return the host with only the GPUs that Ray's label names: Ray can't tell others apart by model."""
-    devices = host.of_model(model_of(label))
+    devices = host.of_model(label.lower()) or host.of_model(model_of(label))
     if devices or not host.models:
         return replace(host, devices=devices)
     there = ", ".join(host.models)

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict
-from orchestrator.engines.probe import DRIVER, Name, Pair, Uuid, Watts, Whole, first_of, pair
+from orchestrator.engines.probe import Driver, Name, Pair, Uuid, Watts, Whole, first_of, pair
 from orchestrator.errors import GpuError
+from orchestrator.system import json_files
 from orchestrator.system.gpus import version_of
 from orchestrator.system.host import PRETENDED, Device, Host
-from orchestrator.system.regular_files import open_regular
+from orchestrator.system.regular_files import read_regular, resolved
 
 LARGEST = 2**20
 """Bytes of a file; a thousand GPUs take 100,000."""
@@ -37,7 +38,7 @@ class PretendedGpu(Strict):
 class PretendedMachine(Strict):
     """The content of the file."""
 
-    driver: Annotated[str, StringConstraints(pattern=DRIVER)]
+    driver: Driver
     gpus: Annotated[list[PretendedGpu], Field(max_length=1024)]
     architecture: Literal["x86_64", "aarch64"] = "x86_64"
 
@@ -54,8 +55,7 @@ def pretended_host() -> Host | None:
         return None
     remedy = "See docs/running.md."
     try:
-        with open_regular(Path(name).resolve()) as file:
-            told = PretendedMachine.model_validate_json(file.read(LARGEST), strict=True)
+        told = machine_in(read_regular(resolved(Path(name)), LARGEST + 1))
     except ValidationError as error:
         why = first_of(error, "the file")
         raise GpuError(f"ROSETTA_HOST: {name} describes no machine: {why}.", remedy=remedy) from None
@@ -69,4 +69,17 @@ def pretended_host() -> Host | None:
             f"ROSETTA_HOST: {name} names a GPU twice, or with the UUID of a real one.",
             remedy=f"The UUID of a pretended GPU must begin with {PRETENDED[0]}.",
         )
+    if divided := next((device.uuid for device in devices if device.mig and device.is_slice), ""):
+        what = f"ROSETTA_HOST: {name} says of {divided} that it is a slice, and divided itself."
+        raise GpuError(what, remedy='Leave out its "mig": only whole GPUs are divided.')
     return Host(devices, version_of(told.driver), imagined=True, architecture=told.architecture)
+
+
+def machine_in(raw: bytes) -> PretendedMachine:
+    """Return the machine in a file; raises ValueError, and ValidationError, which is one."""
+    if len(raw) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST / 2**20:.0f} MiB")
+    raw = json_files.without_mark(raw)
+    told = PretendedMachine.model_validate_json(raw, strict=True)
+    json_files.refuse_twice(raw)
+    return told

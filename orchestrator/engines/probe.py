@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import docker
 from docker.errors import APIError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from orchestrator.cell.strict import Strict, complaint
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
@@ -45,9 +46,22 @@ def one_line(text: str) -> str:
 Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(one_line)]
 Whole = Annotated[int, Field(ge=0, le=2**62)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(one_line)]
-DRIVER = r"^[0-9]{1,5}(\.[0-9]{1,5}){0,3}$"
-Driver = Annotated[str, StringConstraints(pattern=DRIVER)]
-Uuid = Annotated[str, StringConstraints(pattern=r"^(GPU|MIG)-[A-Za-z0-9/-]{1,120}$")]
+
+
+def like(pattern: str, example: str) -> AfterValidator:
+    """Return a validator for text of a form; its error has an example, which people read better than the form."""
+    form = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise PydanticCustomError("form", "must look like {example}", {"example": example})
+        return text
+
+    return AfterValidator(check)
+
+
+Driver = Annotated[str, like(r"[0-9]{1,5}(\.[0-9]{1,5}){0,3}", "580.65.06")]
+Uuid = Annotated[str, like(r"(GPU|MIG)-[A-Za-z0-9/-]{1,120}", "GPU-8f1c… or MIG-8f1c…, with letters, digits, / and -")]
 Watts = Annotated[float, Field(ge=0, le=1e6)]
 Pair = Annotated[list[Annotated[int, Field(ge=0, le=99)]], Field(min_length=2, max_length=2)]
 """A compute capability: major, minor."""

@@ -31,6 +31,7 @@ from orchestrator.images.image import Image, every_image
 from orchestrator.system import library_folders
 from orchestrator.system.host import Host, machine_reason
 from orchestrator.system.terminal import Say
+from orchestrator.system.words import counted
 
 HERE = "127.0.0.1:6379"
 """The default address of a cluster's head, on its own machine."""
@@ -59,7 +60,7 @@ class RayEngine:
     @property
     def version(self) -> str:
         """The version of Ray, which is the same on all nodes, and the number of nodes."""
-        return f"Ray {ray.__version__}, {len(self.cluster.nodes)} nodes"
+        return f"Ray {ray.__version__}, {counted(len(self.cluster.nodes), 'node')}"
 
     @property
     def image_folder(self) -> Path | None:

@@ -179,8 +179,9 @@ def report_check(api: docker.APIClient, names: Iterable[str], say: Say) -> None:
     except UNREACHABLE as error:
         raise EngineError("The volumes with data sets could not be checked.", explain(error)) from None
     if wrong:
+        hold = "holds" if len(wrong) == 1 else "hold"
         raise DataError(
-            f"{len(wrong)} of the engine's volumes hold something other than their data set.",
+            f"{len(wrong):,} of the engine's volumes {hold} something other than a data set's files.",
             remedy=f"The next run refills them; to remove them now: {quoted('docker', 'volume', 'rm', *wrong)}.",
         )
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from orchestrator.cell.strict import Strict
+from orchestrator.cell.strict import Strict, in_words
 from orchestrator.errors import MatrixError
 from orchestrator.images.cuda_sources import Cuda, File, Line, Name, Quotable
 from orchestrator.system import library_folders, yaml_files
@@ -303,7 +303,7 @@ def read(path: Path, model: type[Model]) -> Model:
         problem = error.errors(include_url=False)[0]
         key = ".".join(map(str, problem["loc"])) or "the file"
         remedy = problem.get("ctx", {}).get("remedy", "")
-        what = problem["msg"].removeprefix("Value error, ")
+        what = in_words(problem)
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(problem["loc"][-1]), KEYS, n=1)
             what, remedy = "unknown key", f"Did you mean '{near[0]}'?" if near else ""

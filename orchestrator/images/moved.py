@@ -18,6 +18,7 @@ from orchestrator.images.pins import digests
 from orchestrator.system.addresses import printable
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.terminal import plain
+from orchestrator.system.words import counted
 
 PYPI = "https://pypi.org/simple"
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
@@ -186,5 +187,5 @@ def files_of(raw: bytes, headers: Mapping[str, str]) -> list[Listed]:
 def refuse_unknown(found: Sequence[Moved]) -> None:
     """Raise UnreachableError if an index could not be asked: no answer does not prove that nothing has changed."""
     if any(each.unknown for each in found):
-        what = f"{len(found)} packages could not be checked."
+        what = f"{counted(len(found), 'package')} could not be checked."
         raise UnreachableError(what, remedy="Check the network, and the index that UV_INDEX_URL names, if it is set.")

@@ -1,21 +1,30 @@
 """matrix.yaml → cells: axes, include and exclude, profiles, cell ids, selectors."""
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, WithJsonSchema
 
 from orchestrator.cell.cell import AXES
-from orchestrator.cell.strict import Strict
+from orchestrator.cell.strict import Strict, in_words
 from orchestrator.errors import MatrixError
+from orchestrator.plan.models import Models
 from orchestrator.system import yaml_files
+from orchestrator.system.words import nearest
 
-Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
+FORM, LONGEST = r"^[a-z0-9][a-z0-9.-]*$", 40
+Word = Annotated[str, StringConstraints(pattern=FORM, max_length=LONGEST)]
+Listed = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    WithJsonSchema({"type": "string", "pattern": FORM, "maxLength": LONGEST}),
+]
+"""A word of an axis whose words are listed: ``check_words`` refuses any other, and says what was meant."""
+
 Count = Annotated[int, Field(ge=1)]
-Values = Annotated[list[Word], Field(min_length=1)]
+Values = Annotated[list[Listed], Field(min_length=1)]
 Folder = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=4096)]
 
 EVERY_IMAGE = "*"
@@ -29,13 +38,13 @@ class Point(Strict):
     """An entry of ``include`` or ``exclude``: some axes with one value each, and in ``include`` parameters of a run."""
 
     library: Word | None = None
-    workload: Word | None = None
-    platform: Word | None = None
-    gpu: Word | None = None
+    workload: Listed | None = None
+    platform: Listed | None = None
+    gpu: Listed | None = None
     n_gpus: Count | None = None
-    precision: Word | None = None
+    precision: Listed | None = None
     variant: Word | None = None
-    data: Word | None = None
+    data: Listed | None = None
     repeat: Annotated[int, Field(ge=0)] | None = None
     epochs: Count | None = None
     samples: Count | None = None
@@ -53,7 +62,7 @@ class Axes(Strict):
     gpu: Values | None = None
     n_gpus: Annotated[list[Count], Field(min_length=1)] | None = None
     precision: Values | None = None
-    variant: Values | None = None
+    variant: Annotated[list[Word], Field(min_length=1)] | None = None
     data: Values | None = None
     repeat: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
 
@@ -153,17 +162,19 @@ class Lines:
             where = [step for step in location[:-1] if isinstance(step, str)]
             return self.complaint(location, f"unknown key '{location[-1]}'", str(location[-1]), known_keys(where))
         said = f"It is {first['input']!r}." if isinstance(first["input"], str | int | float) else ""
-        return MatrixError(f"{self.path}:{self.of(location)}: {key}: {first['msg']}.", said)
+        return MatrixError(f"{self.path}:{self.of(location)}: {key}: {in_words(first)}.", said)
 
     def complaint(self, location: Sequence[str | int], what: str, word: str, known: Iterable[str]) -> MatrixError:
         """An error about a word, with the nearest valid one."""
-        known = sorted(known)
-        near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-        remedy = f"Did you mean '{near[0]}'? " if near else ""
-        return MatrixError(
-            f"{self.path}:{self.of(location)}: {'.'.join(map(str, location))}: {what}.",
-            remedy=f"{remedy}Known: {', '.join(known)}.",
-        )
+        what = f"{self.path}:{self.of(location)}: {'.'.join(map(str, location))}: {what}."
+        return MatrixError(what, remedy=known.advice(word) if isinstance(known, Models) else advice(word, known))
+
+
+def advice(word: str, known: Iterable[str]) -> str:
+    """Return what to write instead of an unknown word: the nearest one that is known, and all of them."""
+    known = sorted(known)
+    near = nearest(word, known, 0.5)
+    return (f"Did you mean '{near}'? " if near else "") + f"Known: {', '.join(known)}."
 
 
 def known_keys(where: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from orchestrator.errors import SelectionError
 from orchestrator.images.definitions import library_index
 from orchestrator.plan.combinations import cells_of_file
 from orchestrator.plan.matrix import HERE, read
+from orchestrator.plan.models import Models
 from orchestrator.system import gpus
 from orchestrator.system.host import Host, described
 
@@ -47,34 +48,12 @@ def select(every: Sequence[Cell], only: Sequence[str], skip: Sequence[str]) -> l
     if not chosen:
         ids = sorted({cell.id for cell in every})
         near = difflib.get_close_matches(only[0], ids, n=3, cutoff=0.3) if only else ids[:3]
+        none = f"None of the {len(every):,} cells matches" if len(every) > 1 else "The only cell does not match"
         raise SelectionError(
-            f"None of the {len(every):,} cells matches --only {' '.join(only) or '*'}"
-            + (f" --skip {' '.join(skip)}." if skip else "."),
+            f"{none} --only {' '.join(only) or '*'}" + (f" --skip {' '.join(skip)}." if skip else "."),
             remedy=f"Cell ids look like: {', '.join(near or ids[:3])}. 'rosetta plan' prints all.",
         )
     return chosen
-
-
-ANY_CARD = re.compile(r"(?=.*[a-z])(?=.*[0-9-])[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
-"""A word that may be the model of any card."""
-
-
-class Models(tuple[str, ...]):
-    """The well-known words for GPUs; besides them, any word with a digit or hyphen may be a card's: titan-v.
-
-    Cards of this machine may have a plain word; ``here`` is called only for a word that is not known otherwise.
-    """
-
-    here: Callable[[], Sequence[str]]
-
-    def __new__(cls, words: Iterable[str], here: Callable[[], Sequence[str]] = tuple) -> "Models":
-        """Make it from the words, and ``here``, which returns the models of this machine's cards."""
-        made = super().__new__(cls, words)
-        made.here = here
-        return made
-
-    def __contains__(self, word: object) -> bool:
-        return super().__contains__(word) or ANY_CARD.fullmatch(str(word)) is not None or word in self.here()
 
 
 def known_words() -> dict[str, Iterable[str]]:
@@ -155,7 +134,9 @@ def ask_for_gpus(patterns: Sequence[str], known: Mapping[str, Iterable[str]] | N
 def names_gpus(word: str, known: Mapping[str, Iterable[str]]) -> bool:
     """Whether a part of a selector names a platform with a GPU, or a card; ``*`` alone names nothing."""
     if not any(sign in word for sign in "*?[!"):
-        return word in known["platform"] or word in known["gpu"] or word.startswith("cuda")
+        cards = known["gpu"]
+        are_named = cards.are_named_by(word) if isinstance(cards, Models) else word in cards
+        return word in known["platform"] or are_named or word.startswith("cuda")
     listed = {*gpus.CUDA, *gpus.KNOWN}
     return bool(word.strip("*")) and any(fnmatch.fnmatchcase(each, word) for each in listed)
 

@@ -123,8 +123,19 @@ def images_of(cells: Sequence[Cell], engine: Place, unverified: bool = False) ->
     reasons = [lasting_reason(cell, image, engine, Host(), unverified) for cell, image in pairs]
     wanted = [image for (_, image), reason in zip(pairs, reasons, strict=True) if image and reason is None]
     if not wanted:
-        raise hopeless(f"None of the {len(cells)} selected cells has an image.", filter(None, reasons))
+        raise hopeless(NO_IMAGE, filter(None, reasons))
     return list(dict.fromkeys(wanted))
+
+
+def images_that_exist(cells: Sequence[Cell]) -> list[Image]:
+    """The images that are defined for cells, whether or not they can be built or run; raises SelectionError if none."""
+    images = [image_for(cell.library, cell.platform) for cell in cells]
+    if not any(images):
+        raise hopeless(NO_IMAGE, filter(None, (library_reason(cell.library, cell.platform) for cell in cells)))
+    return list(dict.fromkeys(filter(None, images)))
+
+
+NO_IMAGE = "No selected cell has an image."
 
 
 def hopeless(what: str, reasons: Iterable[str], kind: type[RosettaError] = SelectionError) -> RosettaError:

@@ -13,7 +13,7 @@ from orchestrator.images.foreign_archives import MAKE, Archived, opened
 from orchestrator.images.image import Image
 from orchestrator.images.saved import SUMS, file_name, sums_of
 from orchestrator.system.terminal import Say, plain
-from orchestrator.system.text_files import write_text
+from orchestrator.system.text_files import refuse_other, write_text
 
 
 def save(api: docker.APIClient, images: Sequence[Image], folder: Path, say: Say) -> None:
@@ -41,8 +41,10 @@ def save(api: docker.APIClient, images: Sequence[Image], folder: Path, say: Say)
 def write_archive(chunks: Iterable[bytes], path: Path) -> str:
     """Write a file, whole or not at all; returns its sha256."""
     partial, digest = path.with_suffix(".partial"), hashlib.sha256()
+    refuse_other(path)
+    partial.unlink(missing_ok=True)  # of a run that was killed
     try:
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             for chunk in chunks:
                 digest.update(chunk)
                 file.write(chunk)

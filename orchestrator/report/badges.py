@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,12 @@ NAMED_BY = ("workload", "library", "column")
 
 
 def badges(every: Sequence[Table]) -> Mapping[str, str]:
-    """SVGs by the name of their file, ``rnn-pytorch-cpu.svg``."""
+    """SVGs by the name of their file, ``rnn-pytorch-cpu.svg``.
+
+    A name stays when other machines join: their runs have files of their own, ``rnn-pytorch-cpu-machine-2.svg``.
+    """
     found: dict[str, str] = {}
-    for record in records(every):
+    for record in records([replace(table, columns=table.names or table.columns) for table in every]):
         name = re.sub(r"[^a-z0-9]+", "-", " ".join(record[part] for part in NAMED_BY).lower()).strip("-")[:150]
         while f"{name}.svg" in found:
             name += "-more"

@@ -8,6 +8,7 @@ from orchestrator.compare.comparison import BAD, Compared, Verdict
 from orchestrator.report.fields import duration
 from orchestrator.report.markdown import escaped
 from orchestrator.system.terminal import plain
+from orchestrator.system.words import part_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +45,7 @@ def as_markdown(every: Sequence[Compared]) -> str:
     """The same as Markdown: the bad ones first, their reasons below the table, what was not compared folded."""
     compared = sorted((one for one in every if one.verdict is not Verdict.NONE), key=lambda one: one.verdict not in BAD)
     bad = sum(one.verdict in BAD for one in compared)
-    blocks = [f"**{bad} of {len(compared)} cells are slower, or failed.**"]
+    blocks = [f"**{part_of(bad, len(compared), 'cell', 'are')} slower, or failed.**"]
     if compared:
         lines = ["| cell | here | baseline | ratio | verdict |", "| --- | ---: | ---: | ---: | --- |"]
         for one in compared:

@@ -1,10 +1,10 @@
 """What a run costs beside its time: time to accuracy, energy, memory, money, share of its card. Columns on request."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -16,6 +16,10 @@ from orchestrator.errors import MatrixError
 from orchestrator.report.fields import Entry, duration
 from orchestrator.results.rows import Row
 from orchestrator.system import yaml_files
+from orchestrator.system.words import nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Prices = Mapping[str, float]
 """Price per hour by GPU model, as in matrix.yaml; ``none`` is a machine without a GPU."""
@@ -27,17 +31,25 @@ Of = Callable[[Row, Prices], float | None]
 
 @dataclass(frozen=True)
 class Cost:
-    """A column: its heading, what it says of a row, and how a number is written."""
+    """A column: its heading, what it says of a row, and how a number is written.
+
+    For programs it is a number of ``unit``, ``factor`` times what is said of a row.
+    """
 
     heading: str
     of: Of
     written: Callable[[float], str]
+    unit: str = ""
+    factor: float = 1.0
 
     def entry(self, rows: Sequence[Row], prices: Prices) -> Entry:
         """Return the median over the rounds that ended ok; empty if none has a value."""
         told = [self.of(row, prices) for row in rows if row["status"] == Status.OK]
         known = [value for value in told if value is not None]
-        return Entry(self.written(statistics.median(known))) if known else Entry()
+        if not known:
+            return Entry()
+        middle = statistics.median(known)
+        return Entry(self.written(middle), value=middle * self.factor, unit=self.unit)
 
 
 def energy(row: Row, prices: Prices) -> float | None:
@@ -72,10 +84,10 @@ def time_to_accuracy(row: Row, prices: Prices) -> float | None:
 
 
 COSTS: Mapping[str, Cost] = {
-    "accuracy": Cost("to accuracy", time_to_accuracy, duration),
-    "peak": Cost("of its peak", lambda row, prices: share_of_peak(row), lambda value: f"{100 * value:.2g} %"),
-    "energy": Cost("J per 1,000", energy, lambda value: f"{value:,.0f} J" if value >= 10 else f"{value:.2g} J"),
-    "memory": Cost("memory", memory, lambda value: f"{value / 1e9:,.2f} GB"),
+    "accuracy": Cost("to accuracy", time_to_accuracy, duration, "s"),
+    "peak": Cost("of its peak", lambda row, prices: share_of_peak(row), lambda value: f"{100 * value:.2g} %", "%", 100),
+    "energy": Cost("J per 1,000", energy, lambda value: f"{value:,.0f} J" if value >= 10 else f"{value:.2g} J", "J"),
+    "memory": Cost("memory", memory, lambda value: f"{value / 1e9:,.2f} GB", "GB", 1e-9),
     "price": Cost("price", price, lambda value: f"{value:.3g}"),
 }
 
@@ -90,3 +102,13 @@ def read_prices(path: Path) -> Prices:
     except ValidationError as error:
         what = f"{path} is not a list of prices: {complaint(error, 'the whole file')}."
         raise MatrixError(what, remedy="Write one line per model: 'v100: 3.06'.") from None
+
+
+def unpriced(results: "pa.Table", prices: Prices, path: Path) -> Iterator[str]:
+    """Yield a note on each GPU model that has times but no price, and the nearest name that has one."""
+    columns = (results[name].to_pylist() for name in ("gpu", "status", "parity"))
+    timed = {gpu for gpu, status, parity in zip(*columns, strict=True) if status == Status.OK and parity is None}
+    for gpu in sorted(timed - prices.keys()):
+        card = "CPUs ('none')" if gpu == "none" else f"'{gpu}'"
+        near = nearest(gpu, prices)
+        yield f"{path} has no price for {card}" + (f"; is it '{near}' there?" if near else ", so none is shown")

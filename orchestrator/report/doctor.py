@@ -15,7 +15,7 @@ from orchestrator.data.catalogue import DATA_SETS
 from orchestrator.engines.protocol import Engine
 from orchestrator.errors import RosettaError
 from orchestrator.images.architectures import Support
-from orchestrator.images.image import every_image
+from orchestrator.images.image import Image, every_image
 from orchestrator.images.proxies import NAMES
 from orchestrator.plan.verdicts import support, support_of_cuda
 from orchestrator.system import file_locks
@@ -184,11 +184,18 @@ def is_supported(platform: str, capability: Capability | None) -> bool:
 
 
 def of_images(engine: Engine, results: Path) -> Iterator[Finding]:
-    """Which of the images for GPUs that are built have code for each card here."""
-    images = [image for image in every_image() if image.platform != "cpu" and engine.machine_code(image)]
+    """Which of the built images for GPUs have code for each card here, and for which card none can have any."""
+    every = [image for image in every_image() if image.platform != "cpu"]
+    images = [image for image in every if engine.machine_code(image)]
     host = engine.machine()
-    for model in host.models if images else ():
+    for model in host.models:
         capability = host.capability_of(model)
+        if capability is not None and (reason := no_code(engine, every, capability)):
+            remedy = "'rosetta plan --all' has the reason for each cell."
+            yield Finding("images", State.NOTE, f"{model}: no image for GPUs has code for it: {reason}", remedy)
+            continue
+        if not images:
+            continue
         if capability is None:
             said = f"{model}: its driver reports no compute capability, so no image is checked"
             yield Finding("images", State.NOTE, said)
@@ -201,6 +208,15 @@ def of_images(engine: Engine, results: Path) -> Iterator[Finding]:
             yield Finding(
                 "images", State.NOTE, f"{model}: {name} has {reason}", "'rosetta plan' lists what runs there."
             )
+
+
+def no_code(engine: Engine, images: Sequence[Image], capability: Capability) -> str:
+    """Return why none of the images runs on a GPU, as the plan says of those for the newest CUDA; empty if one does."""
+    answers = [(image.platform, support(image, engine, capability)) for image in images]
+    if any(answer.support is not Support.MISSING for _, answer in answers):
+        return ""
+    reasons = {platform: answer.reason for platform, answer in answers}
+    return next((reasons[platform] for platform in reversed(list(CUDA)) if platform in reasons), "there is none")
 
 
 def of_disk(engine: Engine, results: Path) -> Iterator[Finding]:
@@ -264,9 +280,8 @@ def of_locks(engine: Engine, results: Path) -> Iterator[Finding]:
     """The folder in which GPUs are locked for all orchestrators of this machine."""
     try:
         yield Finding("locks", State.OK, str(file_locks.host_folder()))
-    except OSError as error:
-        remedy = "Set ROSETTA_LOCKS to a folder that all orchestrators of this machine can write to."
-        yield Finding("locks", State.LACKING, f"GPUs can't be locked: {error}", remedy)
+    except RosettaError as error:
+        yield Finding("locks", State.LACKING, f"{error.what} {error.why}", error.remedy)
 
 
 def of_parts(engine: Engine, results: Path) -> Iterator[Finding]:

@@ -35,6 +35,7 @@ class Entry:
     ``seconds`` is None where the field has no time; ``length`` says how much was trained on. ``rounds`` are the times
     to rank by, none where it is not ranked; ``runs`` are those behind it, the newest last. ``warm`` are the times of
     the rounds without what only the first step costs, where all tell; ``compiles`` says that this was a good part.
+    Where the field has no time but another number, ``value`` is it, in ``unit``.
     """
 
     time: str = ""
@@ -49,6 +50,8 @@ class Entry:
     fastest: bool = False
     warm: tuple[float, ...] = ()
     compiles: bool = False
+    value: float | None = None
+    unit: str = ""
 
 
 def entry(rows: Sequence[Row], incompatible: bool) -> Entry:

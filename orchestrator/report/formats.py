@@ -12,7 +12,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def records(every: Sequence[Table]) -> Iterator[dict[str, Any]]:
-    """Yield a record for each field that is not empty: ``seconds`` as a number, ``time`` as the tables have it."""
+    """Yield a record for each field that is not empty: ``value`` in its ``unit``, ``time`` as the tables have it.
+
+    ``seconds`` has the value where it is a time of runs, which is what is ranked.
+    """
     for table in every:
         for library, entries in table.rows.items():
             for column, entry in zip(table.columns, entries, strict=True):
@@ -22,6 +25,8 @@ def records(every: Sequence[Table]) -> Iterator[dict[str, Any]]:
                         "library": library,
                         "column": " ".join(column),
                         "time": entry.time,
+                        "value": entry.value if entry.seconds is None else entry.seconds,
+                        "unit": entry.unit if entry.seconds is None else "s",
                         "seconds": entry.seconds,
                         "quality": entry.quality,
                         "marks": entry.marks,

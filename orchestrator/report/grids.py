@@ -190,7 +190,8 @@ def gain(reference: Entry, tuned: Entry) -> Entry:
     """How many times as fast a tuned script is, of the same length as its reference."""
     if reference.seconds is None or tuned.seconds is None or reference.length != tuned.length:
         return Entry()
-    return Entry(f"{reference.seconds / tuned.seconds:.2f} ×", marks=marks_of_both(reference, tuned))
+    times = reference.seconds / tuned.seconds
+    return Entry(f"{times:.2f} ×", marks=marks_of_both(reference, tuned), value=times, unit="×")
 
 
 def input_lag(real: Entry, synthetic: Entry) -> Entry:
@@ -198,7 +199,8 @@ def input_lag(real: Entry, synthetic: Entry) -> Entry:
     if real.seconds is None or synthetic.seconds is None:
         return Entry()
     lag = real.seconds - synthetic.seconds
-    return Entry(f"{lag:,.0f} s, {100 * lag / real.seconds:.0f} %", marks=marks_of_both(real, synthetic))
+    said = f"{lag:,.0f} s, {100 * lag / real.seconds:.0f} %"
+    return Entry(said, marks=marks_of_both(real, synthetic), value=lag, unit="s")
 
 
 def scaling(one: Entry, many: Entry, n_gpus: int) -> Entry:
@@ -206,7 +208,8 @@ def scaling(one: Entry, many: Entry, n_gpus: int) -> Entry:
     if one.seconds is None or many.seconds is None:
         return Entry()
     gain = one.seconds / many.seconds
-    return Entry(f"{gain:.2f} ×, {100 * gain / n_gpus:.0f} %", marks=marks_of_both(one, many))
+    said = f"{gain:.2f} ×, {100 * gain / n_gpus:.0f} %"
+    return Entry(said, marks=marks_of_both(one, many), value=gain, unit="×")
 
 
 def marks_of_both(a: Entry, b: Entry) -> str:

@@ -47,12 +47,30 @@ def replaced(path: Path, text: str, begin: str = BEGIN, end: str = END) -> tuple
 
     Raises ResultError where it can't be read or does not have the marks, each once and on a line of its own.
     """
-    old = read_text(path, ResultError)
-    lines = old.split("\n")
-    if [line for line in lines if line in (begin, end)] != [begin, end]:
-        raise ResultError(f"{path} has no place for tables.", remedy=f"Add two lines: {begin} and {end}.")
+    lead = f"two lines, '{begin}' and '{end}'"
+    old = read_text(path, ResultError, f"Name a document with {lead}; the tables go between them.")
+    exact = old.split("\n")
+    lines = [line.removesuffix("\r") for line in exact]
+    if why := misplaced(lines, begin, end):
+        raise ResultError(f"{path} has no place for tables.", why, f"It needs {lead}, in this order and each once.")
     first, last = lines.index(begin), lines.index(end)
-    return old, "\n".join([*lines[: first + 1], "", text.strip("\n"), "", *lines[last:]])
+    cr = exact[first].removeprefix(begin)  # a document of Windows keeps its ends of lines
+    made = [line + cr for line in ("", *text.strip("\n").split("\n"), "")]
+    return old, "\n".join([*exact[: first + 1], *made, *exact[last:]])
+
+
+def misplaced(lines: Sequence[str], begin: str, end: str) -> str:
+    """Say what is wrong with the two marks in a document; empty if they are there, once each and in order."""
+    counts = {mark: lines.count(mark) for mark in (begin, end)}
+    for mark, count in counts.items():
+        if not any(counts.values()):
+            return "Neither of the two lines is in it."
+        if not count:
+            within = any(mark in line for line in lines)
+            return f"It lacks {'a line of nothing but' if within else 'the line'} '{mark}'."
+        if count > 1:
+            return f"It has the line '{mark}' {count} times."
+    return "" if lines.index(begin) < lines.index(end) else f"Its line '{end}' comes first."
 
 
 def blocks(table: Table) -> Iterator[str]:

@@ -68,20 +68,29 @@ def by_reason(impossible: Sequence[Planned]) -> Iterator[str]:
 
 def found(planned: Sequence[Planned], host: Host) -> Iterator[str]:
     """Yield which GPUs there are, and how many cells of which platforms each can run."""
-    able = [p for p in planned if p.verdict is not Verdict.INCOMPATIBLE]
+    by_word: dict[str, list[Planned]] = defaultdict(list)
+    for p in planned:
+        by_word[p.cell.gpu].append(p)
     for each in found_on(host):
         if each.kind is not Kind.CARDS:
             yield f"{'found' if each.kind in (Kind.NONE, Kind.DIVIDED) else 'note:'} {each.line}"
-            continue
-        mine = [p.cell for p in able if is_of(p.cell.gpu, each) and can_run(p.cell, each.machine)]
-        platforms = [name for name in CUDA if any(cell.platform == name for cell in mine)]
-        cells = f"{len(mine):,} cells on {', '.join(platforms)}" if mine else "no cell can run on it"
-        yield f"found {each.line}: {cells}"
+        else:
+            yield f"found {each.line}: {told_of([p for word in words_for(each) for p in by_word.get(word, ())], each)}"
 
 
-def is_of(gpu: str, found: Found) -> bool:
-    """Whether a word for a GPU means this model: a100-sm80 is the a100, too."""
-    return found.model in {gpu, *(device.model for device in found.machine.of_model(gpu))}
+def told_of(planned: Sequence[Planned], found: Found) -> str:
+    """Return how many of the cells that are for a card it can run, and on which platforms."""
+    if not planned:
+        return "none of the selected cells is for it"
+    able = [p.cell for p in planned if p.verdict is not Verdict.INCOMPATIBLE]
+    mine = [cell for cell in able if can_run(cell, found.machine)]
+    platforms = [name for name in CUDA if any(cell.platform == name for cell in mine)]
+    return f"{counted(len(mine), 'cell')} on {', '.join(platforms)}" if mine else "no cell can run on it"
+
+
+def words_for(found: Found) -> set[str]:
+    """Return the words that mean this model where a cell names a GPU: the a100 is a100-sm80, too."""
+    return {found.model, *(device.exact for device in found.machine.of_model(found.model))}
 
 
 def can_run(cell: Cell, machine: Host) -> bool:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
 
 
+NARROWEST = 8
+"""Characters that the libraries' names keep where they have to fold, or a third of a console that is narrower still."""
+
+
 def show(results: "pa.Table", console: "Console", titles: Mapping[str, str] | None = None) -> None:
     """Print the tables of some results for a person."""
     print_tables(*tables(results, titles), console)
@@ -31,7 +35,10 @@ def print_tables(every: Sequence[Table], marks: Sequence[Note], console: "Consol
 
 
 def rendered(table: Table, console: "Console") -> "Iterator[RenderableType]":
-    """The parts of a table, from top to bottom."""
+    """The parts of a table, from top to bottom; nothing is cut.
+
+    Where a single column is too wide, names of libraries fold, and where that is not enough, its fields too.
+    """
     from rich.text import Text
 
     yield Text(f"\n{table.title}", style="bold")
@@ -40,9 +47,11 @@ def rendered(table: Table, console: "Console") -> "Iterator[RenderableType]":
     start = 0
     while start < len(table.columns):
         end = len(table.columns)
-        while end > start + 1 and console.measure(grid(table, start, end), options=unlimited).maximum > console.width:
+        while (over := console.measure(grid(table, start, end), options=unlimited).maximum - console.width) > 0:
+            if end == start + 1:
+                break
             end -= 1
-        yield grid(table, start, end)
+        yield grid(table, start, end, over, min(NARROWEST, console.width // 3)) if over > 0 else grid(table, start, end)
         start = end
     if table.notes:
         yield notes_below(table.notes)
@@ -54,21 +63,30 @@ def notes_below(notes: Sequence[Note]) -> "Grid":
     from rich.text import Text
 
     made = Grid.grid(padding=(0, 1))
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")  # else a word that is longer than the line would be cut
     for note in notes:
         made.add_row(note.mark, Text(note.text), style="red" if note.mark == BAD else "dim")
     return made
 
 
-def grid(table: Table, start: int, end: int) -> "Grid":
-    """The columns from ``start`` to ``end`` of a table."""
+def grid(table: Table, start: int, end: int, over: int = 0, narrowest: int = 0) -> "Grid":
+    """The columns from ``start`` to ``end`` of a table, by ``over`` characters narrower than they are.
+
+    That is taken from the names of libraries, as long as they keep ``narrowest``, and else from the fields.
+    """
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table as Grid
     from rich.text import Text
 
     made = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=True)
-    made.add_column("", no_wrap=True)
+    longest = max(map(cell_len, table.rows), default=0)
+    width = max(longest - over, min(longest, narrowest), 1) if over else None
+    made.add_column("", no_wrap=not over, overflow="fold", width=width)
+    whole = width is None or longest - width >= over
     for heading in table.columns[start:end]:
-        made.add_column(Text("\n".join(heading)), justify="right", no_wrap=True, vertical="top")
+        made.add_column(Text("\n".join(heading)), justify="right", no_wrap=whole, overflow="fold", vertical="top")
     widths = [aligned([entries[index] for entries in table.rows.values()]) for index in range(start, end)]
     for library, entries in table.rows.items():
         made.add_row(Text(library), *map(field_of, entries[start:end], widths))

@@ -5,10 +5,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from orchestrator.cell.contract import Status
 from orchestrator.cell.workloads import heading, workloads
+from orchestrator.compare.history import FIRST_DAY
 from orchestrator.compare.published_2018 import Edition
 from orchestrator.report.fields import Entry
 from orchestrator.report.grids import Costs, Grid, as_published, measured
@@ -20,7 +23,9 @@ from orchestrator.report.rows import (
     library_titles,
     of_edition,
     published_column,
+    records,
 )
+from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """One workload: title, machines, column headings (in lines), the entries of each library, notes."""
+    """One workload: title, machines, column headings (in lines), the entries of each library, notes.
+
+    ``names`` are the columns by what stays as it is when another machine joins, unlike the letters of the headings.
+    """
 
     workload: str
     title: str
@@ -36,6 +44,14 @@ class Table:
     columns: Sequence[tuple[str, ...]]
     rows: Mapping[str, Sequence[Entry]]
     notes: Sequence[Note]
+    names: Sequence[tuple[str, ...]] = ()
+
+
+Places = Mapping[Machine, int]
+"""Machines by the order of their first runs; the first is 1."""
+
+FIRST_SECOND = datetime.fromisoformat(f"{FIRST_DAY}T00:00+00:00").timestamp() * 1e6
+"""What began before it, in microseconds since 1970, began nobody knows when."""
 
 
 def tables(
@@ -48,7 +64,11 @@ def tables(
     With ``costs`` it says beside times what the runs cost.
     """
     titles = library_titles() if titles is None else titles
-    every = [table(rows, measured(rows, costs)) for rows in by_workload(results, titles, published)]
+    places = places_of(results)
+    every = [
+        table(rows, measured(rows, costs), places.get(rows.workload, {}))
+        for rows in by_workload(results, titles, published)
+    ]
     return every, list(legend(field for each in every for fields in each.rows.values() for field in fields))
 
 
@@ -65,12 +85,52 @@ def published_table(workload: str, edition: Edition, titles: Mapping[str, str]) 
     return table(rows, as_published(rows, [titles[library] for library in edition.rows[workload]], columns))
 
 
-def table(rows: WorkloadRows, grid: Grid) -> Table:
-    """A grid with its title, its machines and its notes."""
+def table(rows: WorkloadRows, grid: Grid, places: Places | None = None) -> Table:
+    """A grid with its title, its machines, its notes, and the names of its columns."""
     machines = [
         f"{letter}: {describe(machine)}".removeprefix(": ") for machine, letter in rows.machines.items() if machine
     ]
-    return Table(rows.workload, heading(rows.workload), machines, grid.headings, grid.lines, list(below(rows, grid)))
+    names = names_of(rows, grid, places) if places else []
+    notes = list(below(rows, grid))
+    return Table(rows.workload, heading(rows.workload), machines, grid.headings, grid.lines, notes, names)
+
+
+def places_of(results: "pa.Table") -> Mapping[str, Places]:
+    """The places of the machines of each workload. All rows count: a cell that is run again moves no machine."""
+    wanted = ("workload", "cpu", "cores", "parity", "status", "started")
+    began: dict[str, dict[Machine, float]] = {}
+    for row in records(results, wanted):
+        if row["cpu"] and row["parity"] is None and row["status"] != Status.INCOMPATIBLE:
+            machines = began.setdefault(plain(row["workload"]), {})
+            machine = plain(row["cpu"]), row["cores"]
+            at = row["started"] if (row["started"] or 0) >= FIRST_SECOND else float("inf")
+            machines[machine] = min(at, machines.get(machine, at))
+    ordered = {
+        workload: sorted(machines, key=lambda machine: (machines[machine], str(machine)))
+        for workload, machines in began.items()
+    }
+    return {
+        workload: {machine: place for place, machine in enumerate(machines, 1)}
+        for workload, machines in ordered.items()
+    }
+
+
+def names_of(rows: WorkloadRows, grid: Grid, places: Places) -> list[tuple[str, ...]]:
+    """Each column's heading with "machine 2" for the letter of the second machine, and nothing for that of the first.
+
+    Runs whose machine is not known count as those of one more machine.
+    """
+    numbers = {letter: places.get(machine, len(places) + 1) for machine, letter in rows.machines.items()}
+    named = {}
+    for column in grid.columns:
+        number = numbers.get(column.machine, 1)
+        same = replace(column, machine=f"machine {number}" if number > 1 else "").heading()
+        named[column.heading()] = same
+    found = []
+    for lines in grid.headings:  # a column of costs or gains adds lines to the heading that it belongs to
+        own = max((each for each in named if lines[: len(each)] == each), key=len, default=())
+        found.append((*named.get(own, ()), *lines[len(own) :]))
+    return found
 
 
 def describe(machine: Machine) -> str:

@@ -23,6 +23,7 @@ from orchestrator.results import checking
 from orchestrator.results.decoding import HEAD, LARGEST_FILE
 from orchestrator.results.schema import COLUMNS, LATER, SCHEMA_VERSION, VERSION_KEY, schema
 from orchestrator.system.regular_files import NotRegularError, read_regular
+from orchestrator.system.words import counted
 
 MOST_ROWS = 1_000_000
 """Rows that a file may have: many equal ones take next to no bytes in it."""
@@ -36,6 +37,13 @@ ROW = 4 * 2**20
 AHEAD = timedelta(minutes=10)
 """How far the clock of another machine may be ahead of ours."""
 
+MAGIC = b"PAR1"
+"""How every Parquet file begins, and ends."""
+
+NO_PARQUET = "not a parquet file"
+"""What Arrow says of a file without its end, as if it could also be none at all."""
+
+UPGRADE = "Upgrade this program to read it."
 AGAIN = "Remove it, or make it again with 'rosetta run' or 'rosetta merge'."
 REQUIRED = ("cell", "run", "status", "schema")
 """Columns that identify a file of ours whose metadata another program has left out."""
@@ -50,6 +58,8 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
         content = read_regular(path, LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, the most for a result.")
+        if content and not content.startswith(MAGIC):
+            raise ResultError(f"{path} is not a Parquet file.", remedy="Name a results file or folder.")
         # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
         file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
         refuse_foreign(file, path)
@@ -61,12 +71,19 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
     except MemoryError:
         raise ResultError(f"{path} takes more memory than a result may.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ResultError(f"{path} is truncated, or not a Parquet file of a result.", f"{error}.", AGAIN) from None
+        why = "" if NO_PARQUET in str(error) else f"{error}."
+        raise ResultError(f"{path} is truncated or damaged.", why, AGAIN) from None
     if table.nbytes > min(LARGEST_FILE, ROW * (table.num_rows + 1)):
         raise ResultError(
-            f"{path} has {table.nbytes / 2**20:,.0f} MB in {table.num_rows:,} rows, too much for a result."
+            f"{path} has {table.nbytes / 2**20:,.0f} MB in {counted(table.num_rows, 'row')}, too much for a result."
         )
     return table
+
+
+def newer(what: object, version: object) -> str:
+    """Say that another version of the program wrote a file or a row."""
+    known = f"schema version {version}, this one knows {SCHEMA_VERSION}"
+    return f"{what} was written by a newer version of Rosetta Matrix: it has {known}."
 
 
 class ForeignError(ResultError):
@@ -85,8 +102,8 @@ def refuse_foreign(file: Any, path: Path) -> None:
         raise ForeignError(f"{path} is a Parquet file, but not a result.", remedy="Move it out of the results folder.")
     if version not in (None, str(SCHEMA_VERSION).encode()):
         raise ResultError(
-            f"{path} has schema version {version.decode(errors='replace')[:20]}; this program knows {SCHEMA_VERSION}.",
-            remedy="Use the release of Rosetta Matrix that wrote it.",
+            newer(path, version.decode(errors="replace")[:20]),
+            remedy=UPGRADE,
         )
     size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     if metadata.num_rows > MOST_ROWS or size > LARGEST_FILE:
@@ -181,15 +198,20 @@ def one_by_one(path: Path, table: "pa.Table", refused: list[Refusal]) -> "pa.Tab
         return schema().empty_table()
     names = declared["cell"].to_pylist()
     good, wrong, future = examined(declared)
+    versions = declared["schema"].to_pylist()
     for at, said in list(wrong.items())[:MOST_NAMED]:
         where = f"{path}, row {at + 1} ({str(names[at])[:100]})" if len(names) > 1 else str(path)
-        refused.append(refusal(path, ResultError(f"{where} is refused: {said}.", remedy=AGAIN)))
+        known = (versions[at] or 0) <= SCHEMA_VERSION
+        texts = (f"{where} is refused: {said}.", "", AGAIN) if known else (newer(where, versions[at]), "", UPGRADE)
+        refused.append(refusal(path, ResultError(*texts)))
     if len(wrong) > MOST_NAMED:
-        refused.append(
-            refusal(path, ResultError(f"{path} has {len(wrong) - MOST_NAMED:,} more rows that are refused."))
-        )
+        refused.append(refusal(path, ResultError(f"{path}: {counted(len(wrong) - MOST_NAMED, 'more row')} refused.")))
     if future:
-        note = ResultError(f"{path} has {future:,} rows that start in the future: it is unknown when they ran.")
+        start, they = ("starts", "it") if future == 1 else ("start", "they")
+        note = ResultError(
+            f"{path} has {counted(future, 'row')} that {start} in the future: it is unknown when {they} ran.",
+            "Check that machine's clock.",
+        )
         refused.append(refusal(path, note) | {"kept": True})
     return good
 

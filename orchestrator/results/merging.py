@@ -70,15 +70,25 @@ def gather(paths: Iterable[Path], say: Say = silent) -> "pa.Table":
 
 
 def collect(paths: Iterable[Path], output: Path = Path(MERGED)) -> Gathered:
-    """Results as one sorted table, and what was refused; raises ResultError for a path that is not there.
+    """Results as one sorted table, and what was refused; raises ResultError for a path that is not there, or no result.
 
     ``paths`` are files or folders: cell files, merged files, JSON documents of containers run by hand, of this machine
     or others. A run that is found twice counts once, and not at all where both say something else; an incompatible
     cell gives way to any run of the same cell.
     """
+    paths = list(paths)
     found = read_files(result_files(paths, output))
     table, conflicts = as_one_table([found.table])
-    return Gathered(table, [*found.refused, *conflicts])
+    gathered = Gathered(table, [*found.refused, *conflicts])
+    refuse_nothing(gathered, paths)
+    return gathered
+
+
+def refuse_nothing(gathered: Gathered, paths: Sequence[Path]) -> None:
+    """Raise ResultError where files were named, and none of them is a result: in a folder they would be left alone."""
+    foreign = [refusal.error for refusal in gathered.refused if refusal.foreign]
+    if foreign and not gathered.table.num_rows and all(path.is_file() for path in paths):
+        raise ResultError(foreign[0].what, foreign[0].why, "Name a results file or folder.")
 
 
 class Folder:

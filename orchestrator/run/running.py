@@ -94,7 +94,7 @@ def refuse_hopeless(planned: Sequence[Planned], host: Host) -> None:
     if any(p.verdict is not Verdict.INCOMPATIBLE for p in planned):
         return
     kind = GpuError if any(p.lacks_gpu for p in planned) else SelectionError
-    what = f"None of the {len(planned)} selected cells can run on this machine."
+    what = "No selected cell can run on this machine."
     raise verdicts.hopeless(what, [p.reason for p in planned], kind)
 
 

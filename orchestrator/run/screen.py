@@ -13,6 +13,7 @@ from rich.markup import escape
 from orchestrator.cell.cell import Cell
 from orchestrator.run.progress import Progress
 from orchestrator.system.terminal import clock, echo, number
+from orchestrator.system.words import part_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,7 +74,7 @@ class Live(Progress):
         with self._changing:
             cells, counts = list(self.cells.values()), dict(self.counts)
         so_far = "".join(f", {count:,} {status}" for status, count in counts.items())
-        title = f"{self.done:,} of {self.total:,} cells{so_far}{eta(self.left)}"
+        title = f"{part_of(self.done, self.total, 'cell')}{so_far}{eta(self.left)}"
         now = time.monotonic()
         return board(
             [

@@ -14,6 +14,7 @@ from orchestrator.results.claims import is_of_orchestrator, living, of_folder
 from orchestrator.results.decoding import Refusal
 from orchestrator.results.merging import NAMED
 from orchestrator.results.paths import ResultsFolder, listed, passing_path
+from orchestrator.system.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,7 +123,8 @@ def show(status: Status, console: "Console") -> None:
     if entries:
         console.print(board(entries, ""))
     if status.unattended:
-        console.print(Text(f"{len(status.unattended):,} cells go on by themselves; the next run takes them over:"))
+        many = counted(len(status.unattended), "unattended cell")
+        console.print(Text(f"{many}, which the next run takes over:"))
     for one in status.unattended[:NAMED]:
         console.print(Text(f"{one.cell}, {one.where}, for {clock(now - one.since)}"), soft_wrap=True)
     done = ", ".join(f"{count:,} {name}" for name, count in sorted(status.done.items()))

@@ -1,14 +1,17 @@
 """File locks that the kernel releases when a process dies, however it dies."""
 
+import errno
 import fcntl
 import os
 import stat
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from orchestrator.errors import LackingError
 from orchestrator.system.regular_files import NotRegularError, open_regular
 
 Lock = FileLock
@@ -55,11 +58,43 @@ def host_folder() -> Path:
     """Return the lock folder that all programs on this host share, whoever runs them; ROSETTA_LOCKS names another.
 
     It is in /run/lock if that is world-writable, as on Debian, else in /tmp. TMPDIR is ignored, as users differ in it.
+    Raises LackingError if no lock can be made there.
     """
     shared = Path("/run/lock")
     open_to_all = shared.is_dir() and shared.stat().st_mode & stat.S_IWOTH
-    folder = Path(os.environ.get("ROSETTA_LOCKS") or (shared if open_to_all else Path("/tmp")) / "rosetta")
-    folder.mkdir(parents=True, exist_ok=True)
-    with suppress(PermissionError):  # somebody else has made it
-        folder.chmod(0o1777)  # everybody can lock there, and nobody can remove or replace another's lock
+    named = os.environ.get("ROSETTA_LOCKS")
+    folder = Path(named or (shared if open_to_all else Path("/tmp")) / "rosetta")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if holds_only_locks(folder):
+            with suppress(PermissionError):  # somebody else has made it
+                folder.chmod(0o1777)  # everybody can lock there, and nobody can remove or replace another's lock
+        if folder not in _tried:
+            try_lock(folder)
+            _tried.add(folder)
+    except (OSError, NotImplementedError) as error:
+        raise LackingError(
+            f"GPUs and data sets can't be locked in {folder}{', which ROSETTA_LOCKS names' if named else ''}.",
+            f"{getattr(error, 'strerror', None) or error}.",
+            "Set ROSETTA_LOCKS to a folder that all orchestrators of this machine can write to.",
+        ) from None
     return folder
+
+
+def holds_only_locks(folder: Path) -> bool:
+    """Whether a folder is for locks, or still empty: others that ROSETTA_LOCKS names are not opened to everybody."""
+    return all(name.endswith(".lock") for name in os.listdir(folder))
+
+
+_tried: set[Path] = set()
+"""Folders in which this process has made a lock."""
+
+
+def try_lock(folder: Path) -> None:
+    """Make, take and remove a lock of our own in a folder; raises OSError, or NotImplementedError without locks."""
+    path = folder / f"tried-{uuid.uuid4().hex}.lock"
+    lock = take(path)
+    if lock is None:  # nobody else knows its name
+        raise OSError(errno.ENOLCK, "No lock can be made there", os.fspath(path))
+    path.unlink(missing_ok=True)
+    lock.release()

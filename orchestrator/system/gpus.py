@@ -8,6 +8,7 @@ supported architectures in the toolkits' own release notes.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
@@ -58,7 +59,7 @@ FORM = re.compile(r"pcie|sxm\d*|nvl|hbm\w*|\d+gb", re.ASCII)
 
 LONGEST_MODEL = 40
 DIGITS = 6
-"""How many hex digits of its full name's checksum distinguish a card whose name had to be cut."""
+"""How many hex digits of its full name's checksum distinguish a card whose short name can't say it all."""
 NO_MODELS = ("none", "here")
 """Words that mean something else where a matrix file names a GPU."""
 CAPABILITY = re.compile(r"-sm\d{2,4}$", re.ASCII)
@@ -70,22 +71,51 @@ def model_of(name: str) -> str:
 
     "NVIDIA GeForce RTX 4090" → "rtx-4090"; a slice of a divided card, "NVIDIA A100-SXM4-40GB MIG 3g.20gb", is a model
     of its own, "a100-3g-20gb". Consumer cards keep the size of their memory where it is part of the name: chips differ.
-    A name that is too long keeps its slice's profile, and the card's part ends in digits of the whole's sum.
+    What a short name can't say in full ends, before a slice's profile, in digits of the whole's checksum, so that no
+    two cards share one: letters other than a to z, too many of them, or a word that means something else here.
     """
-    card, _, profile = name.lower().replace("+", " plus ").partition(" mig ")
-    words = [word for word in re.split(r"[^a-z0-9.]+", card) if word and word not in VENDOR]
+    card, _, profile = without_signs(name.lower().replace("+", " plus ")).partition(" mig ")
+    words = [word for word in re.split(r"[^a-z0-9.\x80-\U0010ffff]+", card) if word and word not in VENDOR]
     if "geforce" not in card:
         words = [word for word in words if not FORM.fullmatch(word)] or words
-    model = shortened(*(re.sub(r"[^a-z0-9]+", "-", part).strip("-") for part in ("-".join(words), profile)))
-    return "unnamed" if model in ("", *NO_MODELS) else model
+    told = "-".join(words), profile.strip()
+    card, profile = (re.sub(r"[^a-z0-9]+", "-", part).strip("-") for part in told)
+    plain = joined(card, profile)
+    if plain in ("", *NO_MODELS):
+        card = "unnamed"
+        told = (" ".join(word for word in name.lower().split() if word not in VENDOR), "")
+    elif CAPABILITY.search(plain):
+        card, profile = plain, ""
+    elif "".join(told).isascii():
+        return shortened(card, profile)
+    whole = joined(*told)
+    return shortened(card or "unnamed", profile, checksum(whole)) if whole else card
 
 
-def shortened(card: str, profile: str) -> str:
-    """Join a card and its slice's profile, in at most ``LONGEST_MODEL`` characters; cutting makes no names equal."""
-    full = "-".join(filter(None, (card, profile)))
-    if len(full) <= LONGEST_MODEL:
+def without_signs(name: str) -> str:
+    """Return a name with a space in place of each sign that is no letter, no number, and none of ASCII's: ™, ®, ★."""
+    return "".join(each if each.isascii() or unicodedata.category(each)[0] in "LMN" else " " for each in name)
+
+
+def joined(card: str, profile: str) -> str:
+    """Return the name of a card, or of its slice with this profile."""
+    return "-".join(filter(None, (card, profile)))
+
+
+def checksum(text: str) -> str:
+    """Return the first digits of a text's SHA-256."""
+    return sha256(text.encode(errors="backslashreplace")).hexdigest()[:DIGITS]
+
+
+def shortened(card: str, profile: str, digits: str = "") -> str:
+    """Join a card and its slice's profile, in at most ``LONGEST_MODEL`` characters; cutting makes no names equal.
+
+    ``digits`` are put between them, and those of the whole's checksum if it has to be cut.
+    """
+    full = joined(card, profile)
+    if not digits and len(full) <= LONGEST_MODEL:
         return full
-    digits = sha256(full.encode()).hexdigest()[:DIGITS]
+    digits = digits or checksum(full)
     room = LONGEST_MODEL - len(digits) - 1
     if len(profile) >= room:  # no slice's is so long
         card, profile = full, ""

@@ -102,8 +102,8 @@ class Host:
 
     @cached_property
     def _unlike(self) -> frozenset[str]:
-        """The models that cards of several compute capabilities share."""
-        told = {(device.model, device.capability) for device in self.devices if device.capability}
+        """The models that cards of several compute capabilities share; one that is not known may be another, too."""
+        told = {(device.model, device.capability or KNOWN.get(device.model)) for device in self.devices}
         return frozenset(model for model, count in Counter(model for model, _ in told).items() if count > 1)
 
     def name_of(self, device: Device) -> str:
@@ -239,7 +239,9 @@ def why_none(host: Host) -> str:
     """Return why a machine has no GPU."""
     if host.lacks or not host.driver:
         return host.lacks or "no NVIDIA driver on this machine"
-    shown = f"none of the {len(host.unreadable)} can be read" if host.unreadable else "it shows none"
+    lost = len(host.unreadable)
+    several = f"none of the {lost:,} can be read" if lost > 1 else "its only one can't be read"
+    shown = several if lost else "it shows none"
     return f"driver {driver_text(host.driver)} is there, but {shown}"
 
 

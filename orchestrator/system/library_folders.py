@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.errors import MatrixError
+from orchestrator.system.regular_files import resolved
 
 if TYPE_CHECKING:
     from functools import _lru_cache_wrapper
@@ -65,12 +66,20 @@ def take_in(folders: Iterable[Path]) -> None:
 
     Raises MatrixError for a folder that is missing, has neither images/ nor workloads/, or replaces what all share.
     """
-    own = [LibraryFolder(path) for path in dict.fromkeys(path.resolve() for path in folders)]
+    own = [LibraryFolder(path) for path in dict.fromkeys(map(found, folders))]
     for folder in own:
         check(folder)
     if own != _own:
         _own[:] = own
         forget()
+
+
+def found(path: Path) -> Path:
+    """Return a folder without links; raises MatrixError if they lead in a circle."""
+    try:
+        return resolved(path)
+    except OSError as error:
+        raise MatrixError(f"{path} is no folder: {error.strerror}.", remedy="Correct the link, or its name.") from None
 
 
 @contextmanager
@@ -80,7 +89,7 @@ def of_checkout(path: Path) -> Iterator[None]:
     The running program stays the same: what a cell does is defined by these folders alone.
     """
     global PROGRAM
-    other = LibraryFolder(path.resolve())
+    other = LibraryFolder(found(path))
     if not (other.images.is_dir() and (other.workloads / "harness").is_dir()):
         raise MatrixError(f"{path} is not a checkout: it lacks images/ or workloads/harness/.")
     usual, PROGRAM = PROGRAM, other

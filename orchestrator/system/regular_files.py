@@ -46,6 +46,14 @@ def open_regular(path: Path) -> io.BufferedReader:
     return os.fdopen(number, "rb")
 
 
+def resolved(path: Path) -> Path:
+    """Return a path without links; raises OSError for links in a circle, where Path has an error of another kind."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise OSError(errno.ELOOP, "its links lead in a circle", os.fspath(path)) from None
+
+
 def read_regular(path: Path, most: int = -1) -> bytes:
     """Return the bytes of a regular file, at most ``most`` if given; raises like ``open_regular``."""
     with open_regular(path) as file:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ LARGEST = 64 * 2**20
 """Most bytes of a text file: the path may also be an endless device."""
 
 REMEDY = "Correct its owner or mode, or name another place."
+FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM = "Free some space, and run the command again."
 
 
@@ -46,8 +48,7 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY, lasting: bool 
     with disk_errors(path, remedy):
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_file():
-            raise StorageError(f"{path} is not a regular file.", remedy=remedy)
+        refuse_other(target, remedy, path)
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
             with partial.open("xb") as file:
@@ -63,6 +64,32 @@ def write_bytes(path: Path, content: bytes, remedy: str = REMEDY, lasting: bool 
                 partial.unlink()
 
 
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""What there is beside regular files."""
+
+
+def refuse_other(path: Path, remedy: str = REMEDY, named: Path | None = None) -> None:
+    """Raise StorageError if anything but a regular file is at a path: writing would replace a device, a pipe, a link.
+
+    Every file that a user names to be written is checked by this; ``named`` is how, if not as ``path``.
+    """
+    try:
+        kind = stat.S_IFMT(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise as_ours(error, named or path, remedy) from None
+    if kind != stat.S_IFREG:
+        raise StorageError(f"{named or path} is not a regular file.", f"It is {KINDS.get(kind, 'special')}.", remedy)
+
+
 @contextmanager
 def disk_errors(place: object, remedy: str = REMEDY, full: str = ROOM) -> Iterator[None]:
     """Turn OSError about a place into DiskError if it is full, else StorageError."""
@@ -75,7 +102,7 @@ def disk_errors(place: object, remedy: str = REMEDY, full: str = ROOM) -> Iterat
 def as_ours(error: OSError, place: object = None, remedy: str = REMEDY, full: str = ROOM) -> RosettaError:
     """Convert an OSError into our own error, about ``place``, else about the file that it names."""
     named = place or error.filename or "a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return DiskError(f"There is no room left in {named}.", f"{error.strerror}.", full)
     said = error.strerror or str(error)
     why = f"{said}: {error.filename}." if error.filename and str(error.filename) != str(named) else f"{said}."

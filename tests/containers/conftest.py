@@ -109,6 +109,19 @@ def cells_of(engine) -> Callable[[Path], list]:
     return cells
 
 
+@pytest.fixture
+def no_volume_left(engine, request) -> Iterator[None]:
+    """Fail a test after which the engine has an anonymous volume more than before; it has the engine to itself."""
+    assert request.node.get_closest_marker("alone"), "whoever counts what is on an engine must be alone on it"
+
+    def anonymous() -> set[str]:
+        return {volume.id for volume in engine.volumes.list() if len(volume.id) == 64}
+
+    before = anonymous()
+    yield
+    assert anonymous() <= before
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """A folder with the original files of the data sets."""

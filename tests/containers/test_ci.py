@@ -89,11 +89,11 @@ MAIN = "from orchestrator.cli.main import main; main()"
 def test_a_slower_branch_fails_once_there_are_rounds_enough(checkout, compare, tmp_path):
     base, head = checkout("base", 0.02), checkout("head", 0.2)
     code, summary = compare(base, head, 1)
-    assert (code, summary.splitlines()[0]) == (0, "**0 of 1 cells are slower, or failed.**")
+    assert (code, summary.splitlines()[0]) == (0, "**0 of 1 cell is slower, or failed.**")
     assert "| can't tell |" in summary
     code, both = compare(base, head, 4)  # goes on with the second round
     lines = both.removeprefix(summary).splitlines()  # a job's summary has what each of its steps has added
-    assert (code, lines[0]) == (SlowerError.exit_code, "**1 of 1 cells are slower, or failed.**"), both
+    assert (code, lines[0]) == (SlowerError.exit_code, "**1 of 1 cell is slower, or failed.**"), both
     (row,) = [line for line in lines if line.startswith("| sleepy/rnn/cpu synthetic |")]
     assert row.endswith("| **slower** |")
     (case,) = xml.parse(tmp_path / "rosetta-results" / "diff.xml").getroot()

@@ -109,11 +109,6 @@ def test_a_cell_that_eats_the_memory_is_told_from_one_that_fails(outcome_of):
     assert outcome.status is Status.OOM
 
 
-def anonymous(engine) -> set[str]:
-    """The volumes that somebody's container has made; named ones may come from others on this engine."""
-    return {volume.id for volume in engine.volumes.list() if len(volume.id) == 64}
-
-
 ISOLATED = """
 import os, socket
 def refused(action):
@@ -185,14 +180,14 @@ print('left', made, written)
 """
 
 
-def test_many_files_fill_no_disk_and_are_gone(outcome_of, engine):
-    before = anonymous(engine)
+@pytest.mark.alone
+@pytest.mark.usefixtures("no_volume_left")
+def test_many_files_fill_no_disk_and_are_gone(outcome_of):
     outcome = outcome_of(MANY)
     (said,) = (line.split() for line in outcome.log.splitlines() if line.startswith("left"))
     assert int(said[1]) <= results_volume.MOST_FILES
     assert 0 < int(said[2]) <= results_volume.SIZE
     assert "No space left on device" in outcome.log
-    assert anonymous(engine) <= before
 
 
 def test_the_keeper_does_nothing_and_has_nothing(engine):
@@ -206,13 +201,13 @@ def test_the_keeper_does_nothing_and_has_nothing(engine):
     docker_engine.api.close()
 
 
+@pytest.mark.alone
+@pytest.mark.usefixtures("no_volume_left")
 @pytest.mark.parametrize("folder", ["/tmp", "/results", "/dev/shm"])
-def test_a_cell_that_fills_the_disk_fails_and_what_it_wrote_is_gone(outcome_of, engine, folder):
-    before = anonymous(engine)
+def test_a_cell_that_fills_the_disk_fails_and_what_it_wrote_is_gone(outcome_of, folder):
     outcome = outcome_of(f"file = open('{folder}/full', 'wb')\nwhile True: file.write(bytes(2**24)); file.flush()")
     assert outcome.status is Status.FAILED
     assert ("No space left on device" if folder == "/results" else "File too large") in outcome.log
-    assert anonymous(engine) <= before
 
 
 def test_a_cell_that_is_killed_from_outside_is_told_from_one_that_fails(outcome_of, engine):

@@ -122,12 +122,12 @@ def test_what_a_hostile_image_has_in_data_reaches_no_cell(engine, image_of, revi
     assert "the planted pickle ran" not in log
 
 
-def test_an_image_with_a_place_to_write_of_its_own_is_not_run(engine, image_of, reviews, run):
-    before = {volume.id for volume in engine.volumes.list() if len(volume.id) == 64}
+@pytest.mark.alone
+@pytest.mark.usefixtures("no_volume_left")
+def test_an_image_with_a_place_to_write_of_its_own_is_not_run(image_of, reviews, run):
     log = run(image_of("volumes", 'VOLUME ["/data", "/var/lib", "/results"]'), "print('it', 'ran')", reviews)
     assert "declares writable volumes: /data, /var/lib" in log
     assert "it ran" not in log
-    assert {volume.id for volume in engine.volumes.list() if len(volume.id) == 64} <= before
 
 
 def test_a_cell_can_change_nothing_in_a_volume_of_data(image_of, reviews, run):
@@ -194,7 +194,7 @@ def test_data_check_tells_of_the_volumes(engine, reviews):
     assert f"ok      volume {name}" in said
     engine.volumes.get(name).remove()
     plant(engine, name, reviews, PLANTS["altered"], labels=volumes.LABELS)
-    with pytest.raises(DataError, match="1 of the engine's volumes hold something other"):
+    with pytest.raises(DataError, match="1 of the engine's volumes holds something other"):
         volumes.report_check(engine.api, ["hostile-reviews"], said.append)
     assert f"wrong   volume {name}: it holds another train.words.npy" in said
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from orchestrator.cell.strict import Strict
+from orchestrator.cell.strict import Strict, in_words
 from orchestrator.errors import MatrixError
 from orchestrator.images.definitions import nearest
 from orchestrator.system import yaml_files
@@ -63,6 +63,5 @@ def read(path: Path | None) -> Site:
         if first["type"] == "extra_forbidden":
             known = Slurm.model_fields if len(first["loc"]) > 1 else Site.model_fields
             raise MatrixError(f"{path}: {key}: unknown key.", remedy=nearest(str(first["loc"][-1]), known)) from None
-        raise MatrixError(
-            f"{path}: {key}: {first['msg']}.", remedy="docs/cluster-slurm.md explains every key."
-        ) from None
+        what = f"{path}: {key} {in_words(first)}."
+        raise MatrixError(what, remedy="docs/cluster-slurm.md explains every key.") from None

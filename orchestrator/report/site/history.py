@@ -3,13 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from orchestrator.cell.contract import Status
-from orchestrator.compare.history import Day, Step, days, steps
+from orchestrator.compare.history import FIRST_DAY, Day, Step, days, is_known, steps
 from orchestrator.report.fields import duration, length
 from orchestrator.report.site.charts import specification
 from orchestrator.results.rows import Row
+from orchestrator.system.words import counted
 
 COMPARED = (
     ("framework_version", "version"),
@@ -24,6 +26,9 @@ COMPARED = (
 
 SHOWN = 12
 """Characters shown of a digest or commit."""
+
+LABELS = 9
+"""Dates on the axis at most. Where they don't fit, every other one is left out, down to the first and the last."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,20 @@ class Series:
 
 
 def history(rows: Sequence[Row]) -> list[Series]:
-    """Return a series for each cell that ran ok on more than one day; those with steps first, then by name."""
+    """Return a series for each cell that ran ok on more than one day; those with steps first, then by name.
+
+    Runs before ``FIRST_DAY`` are left out, and their series says so.
+    """
     found: Mapping[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         if row["status"] == Status.OK and row["parity"] is None and row["started"]:
             found[tuple(row[name] for name in ("cell", "data", "epochs", "samples", "cpu", "cores"))].append(row)
-    dated = {key: days_of(here) for key, here in found.items()}
+    dated = {key: days_of([row for row in here if is_known(row["started"])]) for key, here in found.items()}
     several = {key: each for key, each in dated.items() if len(each) > 1}
-    made = [series(each, len(several)) for _, each in sorted(several.items(), key=lambda item: str(item[0]))]
+    made = [
+        series(each, len(several), sum(not is_known(row["started"]) for row in found[key]))
+        for key, each in sorted(several.items(), key=lambda item: str(item[0]))
+    ]
     return sorted(made, key=lambda one: not one.changes)
 
 
@@ -66,8 +77,8 @@ def days_of(rows: Sequence[Row]) -> list[Day]:
     return days([(row["started"][:10], row["seconds"], row) for row in ordered])
 
 
-def series(every: Sequence[Day], count: int) -> Series:
-    """Make one of ``count`` series from its days."""
+def series(every: Sequence[Day], count: int, undated: int = 0) -> Series:
+    """Make one of ``count`` series from its days; ``undated`` runs are left out, since their date can't be right."""
     row = every[-1].runs[-1]
     found = steps([day.median for day in every], count)
     machine = (
@@ -76,6 +87,9 @@ def series(every: Sequence[Day], count: int) -> Series:
     said = f"{length(row)}; {machine}. Points: the median of a day's rounds, with their range."
     if found:
         said += " Dashed lines: where the time changed."
+    if undated:
+        left = "is left out: its" if undated == 1 else "are left out: their"
+        said += f" {counted(undated, 'run')} dated before {FIRST_DAY[:4]} {left} clock was wrong."
     return Series(row["cell"], said, every, [change(every, step) for step in found], drawn(every, found))
 
 
@@ -110,6 +124,17 @@ def shortened(value: Any) -> str:
     return text[:SHOWN] if len(text) > 3 * SHOWN else text
 
 
+PADDING = 8
+"""Pixels between the ends of the axes and the data; the first and last label lie flush with the ends."""
+
+
+def labelled(every: Sequence[Day]) -> Sequence[date]:
+    """Return the dates for the axis: the first day, the last one, and those between them, evenly spaced."""
+    first, last = (date.fromisoformat(day.date) for day in (every[0], every[-1]))
+    count = min(LABELS, (last - first).days + 1)
+    return [first + timedelta(days=round((last - first).days * place / (count - 1))) for place in range(count)]
+
+
 def drawn(every: Sequence[Day], found: Sequence[Step]) -> Mapping[str, Any]:
     """Seconds over the days, with a rule at each step."""
     import altair as alt
@@ -118,6 +143,7 @@ def drawn(every: Sequence[Day], found: Sequence[Step]) -> Mapping[str, Any]:
     data = [
         {
             "date": day.date,
+            "day": day.date,
             "low": day.low,
             "seconds": day.median,
             "high": day.high,
@@ -131,12 +157,29 @@ def drawn(every: Sequence[Day], found: Sequence[Step]) -> Mapping[str, Any]:
     x = alt.X(
         "date:T",
         title=None,
-        axis=alt.Axis(format="%Y-%m-%d", labelAngle=0, tickCount=6, labelBound=True),
-        scale=alt.Scale(padding=8),
+        axis=alt.Axis(
+            format="%Y-%m-%d",
+            labelAngle=0,
+            labelFlush=PADDING + 1,
+            labelOverlap="parity",
+            labelSeparation=6,
+            values=[
+                alt.DateTime(year=each.year, month=each.month, date=each.day, utc=True) for each in labelled(every)
+            ],
+        ),
+        # of UTC, as the dates of the rows are: else a reader west of it would see the day before
+        scale=alt.Scale(type="utc", padding=PADDING),
     )
     base = alt.Chart().encode(x=x)
-    y = alt.Y("seconds:Q", title="seconds", scale=alt.Scale(zero=False, padding=8))
-    tooltip = ["date:T", alt.Tooltip("seconds:Q", format=".4~g"), "rounds:Q", "version:N", "commit:N", "step:N"]
+    y = alt.Y("seconds:Q", title="seconds", scale=alt.Scale(zero=False, padding=PADDING))
+    tooltip = [
+        alt.Tooltip("day:N", title="date"),
+        alt.Tooltip("seconds:Q", format=".4~g"),
+        "rounds:Q",
+        "version:N",
+        "commit:N",
+        "step:N",
+    ]
     points = base.mark_point(filled=True, size=45, opacity=1).encode(y=y, tooltip=tooltip)
     ranges = base.mark_rule(strokeWidth=1).encode(y=alt.Y("low:Q", title="seconds"), y2="high:Q")
     stepped = base.transform_filter("datum.step != ''")

@@ -40,6 +40,7 @@ from orchestrator.system.text_files import disk_errors
 
 if TYPE_CHECKING:
     import jinja2
+    import markupsafe
     import pyarrow as pa
 
 PARTS = files("orchestrator.report.site")
@@ -327,12 +328,19 @@ def templates() -> "jinja2.Environment":
         lstrip_blocks=True,
     )
     environment.globals["short_run"] = GLOSSARY[fields.SHORT]
-    environment.filters["row_id"] = row_id
+    environment.filters.update(row_id=row_id, foldable=foldable)
     environment.filters["trace_of"] = trace_of
     environment.filters.update(lines_of_step=profiles.lines, said_of_profile=profiles.said)
     environment.filters["duration"] = fields.duration
     environment.filters["share"] = fields.share
     return environment
+
+
+def foldable(name: str) -> "markupsafe.Markup":
+    """The name of a cell, which may fold after each slash where it is too long for the page."""
+    import markupsafe
+
+    return markupsafe.escape(name).replace("/", markupsafe.Markup("/<wbr>"))
 
 
 @cache

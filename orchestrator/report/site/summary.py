@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.cell.contract import Status
+from orchestrator.compare.history import is_known
 from orchestrator.report.tables import describe
 from orchestrator.results.rows import Row
 from orchestrator.system.words import counted
@@ -50,7 +51,7 @@ def of_runs(rows: Sequence[Row]) -> Sequence[Row]:
 
 def measured(rows: Sequence[Row]) -> str:
     """The first and the last day on which something was run; empty where nobody knows."""
-    days = sorted({row["started"][:10] for row in rows if row["started"]})
+    days = sorted({row["started"][:10] for row in rows if is_known(row["started"])})
     return f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
 
 

@@ -19,7 +19,7 @@ from tests.unit.results.test_results import document, row
         ({"steps": 1}, "1 steps of 64 are not 3 epochs of 24,960 samples"),
         ({"steps": 585}, "585 steps of 64"),
         ({"samples_tested": 64}, "tested on 64 samples instead of 24,960"),
-        ({"epoch_seconds": [100.0, 100.25, 80.25]}, "300.5 s are not the sum of the epochs, 280.5 s"),
+        ({"epoch_seconds": [100.0, 100.25, 80.25]}, "its time, 300.5 s, differs from the sum of its epochs, 280.5 s"),
         ({"epoch_seconds": [150.0, 150.5]}, "2 times of 3 epochs"),
         ({"epoch_losses": [0.6, 0.5]}, "2 losses of 3 epochs"),
         ({"epoch_losses": [0.6, 0.6, 0.6]}, "the loss is 0.6 in every epoch: nothing was trained"),
@@ -38,7 +38,7 @@ def test_a_document_that_does_not_add_up_is_a_failed_row_with_its_reason(changes
 
 def test_nothing_takes_longer_than_its_container_lived():
     late = Outcome(Status.OK, document=document(), wall_seconds=0.9)
-    assert "in a container that ran for 0.9 s" in row(outcome=late)["reason"]
+    assert "more than the 0.9 s its container ran" in row(outcome=late)["reason"]
 
 
 def test_time_to_build_ahead_of_the_first_step_may_count():

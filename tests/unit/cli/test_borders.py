@@ -26,7 +26,7 @@ def said_by(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         ("run --engine process --profile quick --only pytorch/rnn/cpu --results PLACE", 13),
         ("parity --engine process --only pytorch/rnn/cpu --results PLACE", 13),
         ("profile --engine process --data synthetic pytorch/rnn/cpu --results PLACE", 13),
-        ("merge good.parquet -o PLACE/x.parquet", 8),
+        ("merge good.parquet -o PLACE/x.parquet", 13),
         ("report good.parquet -o PLACE", 13),
         ("status --results PLACE", 8),
         ("table --results PLACE", 8),

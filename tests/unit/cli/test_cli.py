@@ -37,7 +37,7 @@ def test_plan_as_json_has_a_verdict_for_every_cell_and_a_reason_where_it_is_no(t
     assert {cell["verdict"] for cell in cells} <= {"ready", "incompatible"}
     assert all(cell["reason"] for cell in cells if cell["verdict"] == "incompatible")
     by_id = {cell["id"]: cell for cell in cells}
-    assert "no machine code for sm_70 in CUDA 8.0" in by_id["mxnet-2018/rnn/cuda8/v100"]["reason"]
+    assert "no machine code for sm_70 in mxnet-2018 1.5.0" in by_id["mxnet-2018/rnn/cuda8/v100"]["reason"]
     assert by_id["knet/rnn/cpu"]["reason"].startswith("unverified: ")
 
 
@@ -96,7 +96,7 @@ def test_plan_groups_what_cannot_run_by_reason(tmp_path):
             ["run", "--engine", "process", "--only", "mxnet-2018/*/cuda8/v100"],
             {},
             4,
-            "no machine code for sm_70 in CUDA 8.0",
+            "no machine code for sm_70 in mxnet-2018 1.5.0",
         ),
         (
             ["build", "--engine", "process", "--only", "mxnet/*/cuda12/v100"],

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator.cli import sides
+from orchestrator.cli.kinds import Duration
 from orchestrator.cli.main import main
-from orchestrator.cli.options import Duration, Length, Selection
+from orchestrator.cli.options import Length, Selection
 from orchestrator.errors import MatrixError, SelectionError
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.console import screen

@@ -126,4 +126,4 @@ def test_a_file_with_an_impossible_row_is_refused(ours, tmp_path):
     done = CliRunner().invoke(main, ["audit", str(tmp_path / "sent.parquet"), "--json"])
     assert done.exit_code == 8
     assert any("peak rate" in finding["what"] for finding in json.loads(done.stdout))
-    assert "1 of 1 rows failed the audit" in done.stderr
+    assert "1 of 1 row failed the audit" in done.stderr

@@ -62,6 +62,11 @@ def test_a_node_has_the_gpus_that_its_label_names_and_says_if_it_names_none():
     assert labelled(without, "") == without
 
 
+def test_a_label_may_tell_cards_of_one_name_apart():
+    host = Host(tuple(Device("NVIDIA", f"GPU-{one}", capability=(one, 0)) for one in (7, 9)), (580,))
+    assert [each.uuid for each in labelled(host, "UNNAMED-SM90").devices] == ["GPU-9"]
+
+
 def test_gpus_of_unlike_boards_are_refused():
     unlike = Host((Device(V100, "GPU-0"), Device("Tesla V100-PCIE-32GB", "GPU-1")), (470,))
     with pytest.raises(GpuError, match="different boards"), place(order("v100"), ["0", "1"], unlike):

@@ -140,14 +140,14 @@ def test_a_new_library_is_one_file(definitions):
     [
         ({"bases": "debian"}, "toy.yaml: bases: unknown key"),
         ({"platforms": {"cpu": {"cudnn": "7", **TOY["platforms"]["cpu"]}}}, "platforms.cpu.cudnn: unknown key"),
-        ({"cuda": ["nccl"]}, "toy.yaml: cuda.0: Input should be 'toolkit' or 'cudnn'"),
+        ({"cuda": ["nccl"]}, "toy.yaml: cuda.0: must be 'toolkit' or 'cudnn'"),
         (
             {"platforms": {"cuda9": {**TOY["platforms"]["cpu"], "architectures": ["sm_70"]}}},
             "architectures",
         ),
         ({"platforms": {"cuda31": TOY["platforms"]["cpu"]}}, "unknown platform 'cuda31'; known: cpu, cuda8"),
         ({"unavailable": {"cuda31": "no"}}, "unknown platform 'cuda31'"),
-        ({"platforms": {"cpu": {"version": "1.0"}}}, "toy.yaml: platforms.cpu.requirements: Field required"),
+        ({"platforms": {"cpu": {"version": "1.0"}}}, "toy.yaml: platforms.cpu.requirements: is missing"),
         ({"python": "2.7"}, "toy.yaml: python: "),
         ({"environment": {"A": 'say "hi"'}}, "toy.yaml: environment.A: "),
         ({"framework": "doll"}, "toy.yaml: framework: doll must match the file name"),

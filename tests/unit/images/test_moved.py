@@ -100,7 +100,7 @@ def test_what_can_not_be_asked_is_no_proof(index, page):
     assert found.unknown
     assert "did not send a page of an index" in str(found)
     assert "planted" not in str(found)
-    with pytest.raises(UnreachableError, match="1 packages could not be checked"):
+    with pytest.raises(UnreachableError, match="1 package could not be checked"):
         refuse_unknown([found])
 
 

@@ -226,15 +226,79 @@ def test_a_matrix_may_name_any_card_and_a_mistyped_word_is_none(tmp_path):
         cells_of_file(path, None, known_words())
 
 
-def test_a_card_that_is_here_may_be_called_by_one_plain_word(tmp_path):
+RTX = Host(
+    (
+        Device("NVIDIA GeForce RTX 4090", "GPU-1", capability=(8, 9)),
+        Device("NVIDIA A100-SXM4-40GB MIG 3g.20gb", "MIG-1", capability=(8, 0)),
+        Device("NVIDIA None-Such", "GPU-2", capability=(9, 0)),
+    ),
+    (580, 65),
+)
+
+
+def gpus_of(word: str, path: Path, host: Host) -> list[str]:
+    """The GPUs of the cells of a matrix with this word for one."""
     from orchestrator.plan.selection import selected_cells
 
-    path = tmp_path / "matrix.yaml"
-    path.write_text("axes: {library: [pytorch], workload: [rnn], platform: [cuda13], gpu: [thor]}")
-    host = Host((Device("NVIDIA Thor", "GPU-1", capability=(11, 0)),), (580, 65))
-    assert [cell.gpu for cell in selected_cells(path, None, [], [], {}, lambda: host)] == ["thor"]
-    with pytest.raises(MatrixError, match="unknown gpu 'thor'"):
-        selected_cells(path, None, [], [], {}, Host)
+    path.write_text(f"axes: {{library: [jax], workload: [rnn], platform: [cuda13], gpu: [{word!r}]}}")
+    return [cell.gpu for cell in selected_cells(path, None, [], [], {}, lambda: host)]
+
+
+@pytest.mark.parametrize("host", [RTX, Host()])
+@pytest.mark.parametrize(
+    "word",
+    ["thor", "titan", "orin", "titan-v", "k20", "a10", "a10g", "l4", "b200", "gh200", "rtx4090", "gtx75", "a100x"],
+)
+def test_a_card_that_is_not_here_is_a_word_like_one_that_is(word, host, tmp_path):
+    assert gpus_of(word, tmp_path / "matrix.yaml", host) == [word]
+
+
+@pytest.mark.parametrize("host", [RTX, Host()])
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        *((word, "Did you mean 'here'?") for word in ("here-x", "heer", "her", "Here", "*")),
+        *((word, "Did you mean 'none'?") for word in ("none-x", "nune", "nnone", "None")),
+        *((word, "Did you mean 'v100'?") for word in ("v-100", "v1oo", "V100", "v100.", "Tesla V100-SXM2-16GB")),
+        *((word, f"Write gpu: [{word[:-2]}] and n_gpus: [{word[-1]}].") for word in ("rtx-4090x2", "thorx4")),
+        ("RTX 4090", "Did you mean 'rtx-4090'?"),
+        ("geforce-rtx-4090", "Did you mean 'rtx-4090'?"),
+        ("Orin-SM87", "Did you mean 'orin-sm87'?"),
+        ("a100-3g.20gb", "Did you mean 'a100-3g-20gb'?"),
+        ("Thor", "Did you mean 'thor'?"),
+        *(
+            (word, "a card's short name: small letters, digits and hyphens, as k80")
+            for word in ("true", "cpu", "", "8")
+        ),
+    ],
+)
+def test_a_word_that_is_plainly_no_card_says_what_was_meant(word, remedy, host, tmp_path):
+    with pytest.raises(MatrixError) as caught:
+        gpus_of(word, tmp_path / "matrix.yaml", host)
+    assert f"unknown gpu '{word}'" in caught.value.what
+    assert remedy in caught.value.remedy
+
+
+def test_the_cards_that_are_here_are_suggested_and_named(tmp_path):
+    with pytest.raises(MatrixError) as caught:
+        gpus_of("4090", tmp_path / "matrix.yaml", RTX)
+    assert caught.value.remedy.startswith("Did you mean 'rtx-4090'? It may be 'none', 'here' for every model")
+    assert caught.value.remedy.endswith("The cards here are rtx-4090, a100-3g-20gb, none-such.")
+    assert gpus_of("none-such", tmp_path / "matrix.yaml", RTX) == ["none-such"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ("workload: [CNN]", "unknown workload 'CNN'. Did you mean 'cnn'?"),
+        ("workload: [cnn], precision: ['FP 32']", "unknown precision 'FP 32'. Did you mean 'fp32'?"),
+        ("workload: [cnn], variant: ['A B']", "has a form or characters that it may not have. It is 'A B'."),
+    ],
+)
+def test_no_word_is_answered_with_a_regular_expression(axes, said, cells_of):
+    with pytest.raises(MatrixError) as caught:
+        cells_of(f"axes: {{library: [jax], {axes}}}")
+    assert said in str(caught.value).replace("\n", " ")
 
 
 def test_a_missing_file_says_so(tmp_path):

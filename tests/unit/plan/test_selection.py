@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.cell.cell import Cell
-from orchestrator.plan import selection
+from orchestrator.plan.models import Models
 from orchestrator.plan.selection import are_for_cpus, ask_for_gpus, selected_cells
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.host import Device, Host
@@ -55,6 +55,10 @@ def test_digits_and_hyphens_of_libraries_workloads_and_counts_ask_for_none(patte
     assert not ask_for_gpus([pattern])
 
 
+def test_a_plain_word_in_a_selector_may_be_anything_mistyped():
+    assert not ask_for_gpus(["pytroch/rnn/cpuu"])
+
+
 def test_the_same_cells_in_braces_and_one_by_one():
     matrix = ROOT / "matrix.yaml"
     asked = ["pytorch/rnn/cpu/*", "pytorch/rnn/cuda12/*"]
@@ -66,4 +70,4 @@ def test_the_same_cells_in_braces_and_one_by_one():
 
 @pytest.mark.parametrize(("word", "known"), [("titan-v", True), ("rtx4090", True), ("8", False), ("h100-", False)])
 def test_a_word_for_any_card_looks_like_one(word, known):
-    assert (word in selection.Models(("none",))) is known
+    assert (word in Models(("none",))) is known

@@ -74,7 +74,8 @@ def test_the_key_covers_the_engine(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "host", "reason"),
     [
-        (Cell("mxnet-2018", "rnn", "cuda8", "v100"), Host(), "no machine code for sm_70 in CUDA 8.0 (has 20, 30"),
+        (Cell("lasagne", "rnn", "cuda8", "v100"), Host(), "no machine code for sm_70 in CUDA 8.0 (has 20, 30"),
+        (Cell("mxnet-2018", "rnn", "cuda8", "v100"), Host(), "no machine code for sm_70 in mxnet-2018 1.5.0 (has 30"),
         (Cell("chainer-2018", "rnn", "cuda9", "a100"), Host(), "no machine code for sm_80 in chainer-2018 4.5.0"),
         (Cell("mxnet-2018", "cnn", "cuda9", "k80", precision="fp32"), Host(), "no NVIDIA driver on this machine"),
         (Cell("pytorch", "rnn", "cuda8", "v100"), Host(), "PyTorch 2 began with CUDA 11"),
@@ -94,6 +95,31 @@ def test_reasons(cell, host, reason, tmp_path):
     assert planned.verdict is Verdict.INCOMPATIBLE
     assert reason in planned.reason
     assert planned.image is None
+
+
+FERMI = Host((Device("GeForce GTX 480", "GPU-1", capability=(2, 0)),), (390, 157))
+
+
+@pytest.mark.parametrize(
+    "library", ["mxnet-2018", "gluon-2018", "mxnet-r", "tensorflow-2018", "keras-tf-2018", "chainer-2018", "caffe2"]
+)
+def test_what_cuda_8_has_code_for_is_not_what_its_frameworks_have(library, tmp_path):
+    planned = only(Cell(library, "rnn", "cuda8", "gtx-480"), tmp_path, FERMI)
+    assert planned.reason.startswith("no machine code for sm_20 in ")
+    k80 = Host((Device("Tesla K80", "GPU-1", capability=(3, 7)),), (470, 57))
+    assert only(Cell(library, "rnn", "cuda8", "k80"), tmp_path, k80).verdict is Verdict.READY
+
+
+def test_no_image_at_all_is_an_error_also_where_images_are_only_printed():
+    with pytest.raises(SelectionError, match="No selected cell has an image") as caught:
+        verdicts.images_that_exist([Cell("jax", "rnn", "cuda9", "rtx-4090")])
+    assert "jaxlib 0.1.50" in caught.value.why
+    cells = [
+        Cell("jax", "rnn", "cuda9", "k80"),
+        Cell("jax", "rnn", "cuda12", "k80"),
+        Cell("jax", "cnn", "cuda12", "k80"),
+    ]
+    assert [image.name for image in verdicts.images_that_exist(cells)] == ["jax-cuda12"]
 
 
 def test_the_process_engine_adds_its_own_reasons(tmp_path):

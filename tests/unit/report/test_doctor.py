@@ -102,6 +102,24 @@ def test_the_images_that_are_built_are_held_against_each_card(tmp_path):
     ]
 
 
+def test_a_card_for_which_no_image_has_code_is_named_as_in_the_plan(tmp_path):
+    cards = Device("NVIDIA Thor", "GPU-1", capability=(11, 0)), Device("NVIDIA A100", "GPU-2", capability=(8, 0))
+    (found,) = findings(Host(cards, (580, 65)), tmp_path)["images"]
+    said = "thor: no image for GPUs has code for it: no machine code for sm_110 in CUDA 13.0 (has 75, 80, "
+    assert (found.state, found.said.startswith(said)) == (State.NOTE, True)
+
+
+def test_a_folder_in_which_no_lock_can_be_made_is_lacking_and_its_variable_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSETTA_LOCKS", "/proc/self")
+    (found,) = findings(Host(), tmp_path)["locks"]
+    assert found.state is State.LACKING
+    assert found.said.startswith("GPUs and data sets can't be locked in /proc/self, which ROSETTA_LOCKS names. ")
+    assert "Set ROSETTA_LOCKS to a folder" in found.remedy
+    monkeypatch.setenv("ROSETTA_LOCKS", str(tmp_path / "locks"))
+    assert findings(Host(), tmp_path)["locks"][0].state is State.OK
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("lacks", "remedy"),
     [

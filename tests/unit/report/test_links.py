@@ -47,7 +47,7 @@ def test_libraries_share_rules_by_their_name(definitions):
         ([{"calls": "toy", "page": "https://toy.org/{name.upper}"}], r"\{name\.upper\}, which toy does not"),
         ([{"calls": "toy", "page": "https://toy.org/{name!r}"}], r"\{name\}, which toy does not"),
         ([{"calls": "toy", "page": "https://toy.org/{name"}], r"can't be filled in: .*\nClose each brace"),
-        ([{"calls": "toy", "pages": "https://toy.org/"}], r"links\.0\.(page: Field required|pages: unknown key)"),
+        ([{"calls": "toy", "pages": "https://toy.org/"}], r"links\.0\.(page: is missing|pages: unknown key)"),
     ],
 )
 def test_wrong_links_name_file_key_and_remedy(tmp_path, links, complaint):

@@ -26,7 +26,7 @@ def test_cells_are_counted_for_the_machines_that_can_run_them(tmp_path):
     assert below(together([node((470, 57)), node((580, 65)), node((580, 65)), node((525, 60))]), tmp_path) == [
         "found 1 × NVIDIA A100-SXM4-40GB (a100), driver 470.57: no cell can run on it",
         "found 2 × 1 × NVIDIA A100-SXM4-40GB (a100), driver 580.65: 2 cells on cuda12, cuda13",
-        "found 1 × NVIDIA A100-SXM4-40GB (a100), driver 525.60: 1 cells on cuda12",
+        "found 1 × NVIDIA A100-SXM4-40GB (a100), driver 525.60: 1 cell on cuda12",
     ]
 
 
@@ -45,8 +45,42 @@ def test_a_name_in_brackets_counts_no_cells_of_another_card(tmp_path):
         node((580,), Device("Evil (a100)", "GPU-1", capability=(3, 0)), Device("A100", "GPU-2", capability=(8, 0))),
         tmp_path,
     )
-    assert first == "found 1 × Evil (a100) (evil-a100), driver 580: no cell can run on it"
+    assert first == "found 1 × Evil (a100) (evil-a100), driver 580: none of the selected cells is for it"
     assert second.endswith(": 2 cells on cuda12, cuda13")
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([], "none of the selected cells is for it"),
+        ([Cell("jax", "rnn")], "none of the selected cells is for it"),
+        ([Cell("jax", "rnn", "cuda13", "h100")], "none of the selected cells is for it"),
+        ([Cell("jax", "rnn", "cuda9", "a100")], "no cell can run on it"),
+        ([Cell("jax", "rnn", "cuda13", "a100")], "1 cell on cuda13"),
+        ([Cell("jax", "rnn", "cuda13", "a100-sm80"), Cell("jax", "rnn", "cuda9", "a100")], "1 cell on cuda13"),
+    ],
+)
+def test_a_card_for_which_nothing_is_selected_is_not_called_one_that_runs_nothing(cells, said, tmp_path):
+    assert below(node((580, 65)), tmp_path, cells) == [f"found 1 × {A100} (a100), driver 580.65: {said}"]
+
+
+def test_a_thousand_models_are_told_of_at_once(tmp_path):
+    cards = [Device(f"Y{number} Quadro", f"GPU-{number}", capability=(9, 0)) for number in range(1024)]
+    host = node((580, 65), *cards)
+    planned = plan_cells([Cell("jax", "rnn", "cuda13", device.model) for device in cards], ENGINE, tmp_path, host)
+    seen = Counted(planned)
+    assert [line.endswith(": 1 cell on cuda13") for line in found(seen, host)] == [True] * 1024
+    assert seen.times == 1, "a look at all cells for each card takes minutes where both are many"
+
+
+class Counted(list):
+    """A list that counts how often somebody goes through it."""
+
+    times = 0
+
+    def __iter__(self):
+        self.times += 1
+        return super().__iter__()
 
 
 BUSY = Device(A100, "GPU-1", capability=(8, 0), others=2)

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.agreeing import agreeing
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.profile import parse
+from orchestrator.compare.history import Day
 from orchestrator.report import notes
 from orchestrator.report.site import charts, history, pages
 from orchestrator.report.site.downloads import downloads
@@ -206,3 +207,28 @@ def test_the_stone_leads_from_a_reference_to_its_tuned_script_with_the_gain():
     assert '<a href="#pytorch+pytorch-tuned">PyTorch</a>' in html
     assert 'id="pytorch-tuned"' in html
     assert "CPU tuned gain: 2.50 ×" in html
+
+
+def test_runs_of_1970_are_no_days_of_a_history_and_its_caption_counts_them():
+    rows = [
+        {**row, "started": datetime(2026, 1, 1 + n, tzinfo=UTC), "repeat": n, "run": f"day-{n}"}
+        for n, row in enumerate(ran("jax", 100, 3))
+    ]
+    wrong = [{**rows[0], "started": datetime(1970, 1, 1 + n, tzinfo=UTC), "run": f"wrong-{n}"} for n in range(2)]
+    once = {**ran("pytorch", 90, 1)[0], "started": datetime(2026, 1, 1, tzinfo=UTC)}
+    made = site(*rows, *wrong, once, {**once, "started": datetime(2014, 12, 31, tzinfo=UTC), "run": "2014"})
+    (series,) = history.history(made.rows)  # one right day of PyTorch's is no history
+    assert [day.date for day in series.days] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert series.caption.endswith(" 2 runs dated before 2015 are left out: their clock was wrong.")
+    assert "measured 2026-01-01 to 2026-01-03" in made.pages["index.html"]().decode()
+
+
+def test_the_axis_of_a_history_begins_with_its_first_day_and_ends_with_its_last():
+    def labels(*dates: str) -> list[str]:
+        days = [Day(date, [], 1, 1, 1) for date in dates]
+        return [date.isoformat() for date in history.labelled(days)]
+
+    assert labels("2026-01-05", "2026-01-06") == ["2026-01-05", "2026-01-06"]
+    assert labels("2026-02-27", "2026-03-02") == ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
+    year = labels("2026-01-01", "2026-01-02", "2026-12-31")
+    assert (len(year), year[0], year[-1]) == (history.LABELS, "2026-01-01", "2026-12-31")

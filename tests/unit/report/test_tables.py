@@ -15,7 +15,7 @@ from rich.console import Console
 from orchestrator.cell.cell import Cell
 from orchestrator.errors import MatrixError
 from orchestrator.report import badges, formats, markdown, rows, screen, tables
-from orchestrator.report.costs import COSTS, read_prices
+from orchestrator.report.costs import COSTS, read_prices, unpriced
 from orchestrator.report.fields import duration
 from orchestrator.report.grids import Costs
 from orchestrator.results.files import table_of
@@ -521,15 +521,45 @@ def test_odd_prices_are_refused_by_name(content, tmp_path):
 def test_the_tables_for_programs():
     every, _ = tables.tables(table_of([*four("pytorch", 10), ran("mxnet", 20, 0.8), ran("=1+1", 30)]), TITLES)
     found = {record["library"]: record for record in json.loads(formats.as_json(every))}
-    assert found["PyTorch"] | {"seconds": 0} == {
-        "workload": "rnn", "library": "PyTorch", "column": "CPU", "time": "10 s", "seconds": 0, "quality": ".857",
-        "marks": "", "spread": "n=4", "rounds": 4, "fastest": False, "status": "ok",
+    assert found["PyTorch"]["value"] == found["PyTorch"]["seconds"]
+    assert found["PyTorch"] | {"seconds": 0, "value": 0} == {
+        "workload": "rnn", "library": "PyTorch", "column": "CPU", "time": "10 s", "value": 0, "unit": "s", "seconds": 0,
+        "quality": ".857", "marks": "", "spread": "n=4", "rounds": 4, "fastest": False, "status": "ok",
     }  # fmt: skip
     lines = list(csv.DictReader(io.StringIO(formats.as_csv(every))))
     assert [line["library"] for line in lines] == ["'=1+1", "MXNet", "PyTorch"]
     page = formats.as_html(tables.tables(table_of([ran("<b>", 1)]), TITLES)[0])
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
+
+
+def test_what_a_run_costs_is_a_number_with_a_unit_for_programs():
+    facts = {"gpu_peak_memory": 2_500_000_000, "energy": 300_000.0, "epochs": 1, "samples": 25_000}
+    costs = Costs([COSTS[name] for name in ("energy", "memory", "price")], {"v100": 3.6})
+    every, _ = tables.tables(table_of([ran("pytorch", 100, 0.86, "cuda9", "v100", **facts)]), TITLES, costs=costs)
+    lines = {line["column"]: line for line in csv.DictReader(io.StringIO(formats.as_csv(every)))}
+    found = {column.rpartition("V100 ")[2]: (float(line["value"]), line["unit"]) for column, line in lines.items()}
+    assert {name: said for name, said in found.items() if "V100" not in name} == {
+        "J per 1,000": (12_000, "J"), "memory": (2.5, "GB"), "price": (pytest.approx(0.1), ""),
+    }  # fmt: skip
+    dense = {"workload": "densenet121", "metric": "auc"}
+    fake = ran("pytorch", 80, 0.5, "cuda9", "v100", data="synthetic", **dense)
+    every, _ = tables.tables(table_of([ran("pytorch", 100, 0.8, "cuda9", "v100", **dense), fake]), TITLES)
+    (lag,) = [one for one in formats.records(every) if one["column"].endswith("input lag")]
+    assert (lag["value"], lag["unit"], lag["seconds"]) == (20, "s", None)
+
+
+def test_a_card_without_a_price_is_named_with_the_nearest_that_has_one(tmp_path):
+    rows = table_of(
+        [ran("pytorch", 10, 0.86, "cuda9", "v100"), ran("pytorch", 100), cannot("mxnet", "no", "cuda8", "k80")]
+    )
+    path = tmp_path / "prices.yaml"
+    assert list(unpriced(rows, {"V100": 3.06}, path)) == [
+        f"{path} has no price for CPUs ('none'), so none is shown",
+        f"{path} has no price for 'v100'; is it 'V100' there?",
+    ]
+    assert len(list(unpriced(rows, {}, path))) == 2
+    assert list(unpriced(rows, {"v100": 3.06, "none": 0.1}, path)) == []
 
 
 def test_a_row_that_tells_no_cores_stands_beside_those_that_do():

@@ -289,10 +289,11 @@ def with_a_hole(path: Path) -> None:
 
 
 DAMAGE = {
-    foreign: "but not a result", of_version_2: "schema version 2", with_rows_of_version_2: "schema: Input should be 1",
+    foreign: "but not a result", of_version_2: "newer version of Rosetta Matrix: it has schema version 2",
+    with_rows_of_version_2: "it has schema version 2, this one knows 1",
     without_a_column: "quality", with_text_for_a_number: "its types differ", with_null_status: "status: missing",
-    with_bytes_for_text: "not UTF-8", truncated: "truncated", with_a_hole: "truncated, or not a Parquet file",
-    Path.touch: "truncated", lambda path: path.write_text("seconds,12\n" * 9): "truncated, or not a Parquet file",
+    with_bytes_for_text: "not UTF-8", truncated: "truncated", with_a_hole: "truncated or damaged",
+    Path.touch: "truncated", lambda path: path.write_text("seconds,12\n" * 9): "is not a Parquet file",
 }  # fmt: skip
 
 

@@ -142,8 +142,8 @@ def test_names_that_no_result_has_are_left_where_they_are(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "truncated, or not a Parquet file"),
-        (lambda path: path.write_bytes(b"PAR1"), "truncated, or not a Parquet file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "truncated or damaged"),
+        (lambda path: path.write_bytes(b"PAR1"), "truncated or damaged"),
         (lambda path: result(path.parents[4], 0, key="f" * 16), "does not hold the result"),
         (lambda path: result(path.parents[4], 0, cell="jax/rnn/cpu"), "but its axes say"),
         (lambda path: os.truncate(path, 17 * 2**20), "more than such a file may have"),

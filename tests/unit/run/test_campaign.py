@@ -280,4 +280,4 @@ def test_a_cell_that_fails_ends_nothing_else_and_is_counted(started):
         "parity": (1, 0), "fp32": (1, 0), "seeds": (0, 1),
     }  # fmt: skip
     assert sorted(row["status"] for row in rows) == ["failed", "ok", "ok"]
-    assert "1 of 1 cells did not end ok" in page
+    assert "1 of 1 cell did not end ok" in page

@@ -91,7 +91,10 @@ NAMES = [
     ("NVIDIA TITAN V", "titan-v", "Titan V"),
     ("NVIDIA Graphics Device", "graphics-device", "Graphics Device"),
     ("GPU", "unnamed", "Unnamed"),
-    ("NVIDIA None", "unnamed", "Unnamed"),
+    ("NVIDIA None", "unnamed-140bed", "Unnamed 140BED"),
+    ("H100-sm90", "h100-sm90-bf62e1", "H100 SM90 BF62E1"),
+    ("NVIDIA® GeForce® RTX™ 4090", "rtx-4090", "RTX 4090"),
+    ("超级卡 9000 MIG 3g.20gb", "9000-08294d-3g-20gb", "9000 08294D 3g.20gb"),
     ("\x1b]0;title\x07 <b>", "0-title-b", "0 Title B"),
 ]
 
@@ -106,6 +109,24 @@ def test_drivers_names_become_short_ones(name, model, title):
 def test_whatever_a_driver_says_a_model_is_a_word_of_the_matrix(name):
     assert re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,39}", gpus.model_of(name))
     assert gpus.model_of(name) not in gpus.NO_MODELS
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("超级卡", "显卡", "GPU"),
+        ("RTX 超级卡", "RTX 显卡", "RTX"),
+        ("की", "का"),
+        ("here", "None", "NVIDIA"),
+        ("H100-sm90", "H100"),
+        ("***", "???", "★", "☆"),
+        ("卡" * 200, "卡" * 199),
+    ],
+)
+def test_cards_whose_names_a_short_one_can_not_say_stay_apart(names):
+    models = [gpus.model_of(name) for name in names]
+    assert len(set(models)) == len(names)
+    assert models == [gpus.model_of(f"pretended NVIDIA {name}") for name in names]
 
 
 WORDS = st.sampled_from(
@@ -195,6 +216,23 @@ def test_cards_that_share_a_name_and_not_their_capability_are_two_models():
     apart = together([Host((device,), (580,)) for device in host.devices])
     assert [found.model for found in found_on(apart)] == list(host.models)
     assert [machine_reason("cuda12", model, apart) for model in host.models] == [None, None]
+
+
+def test_a_card_of_unknown_capability_is_not_counted_with_those_whose_capability_is_known():
+    cards = [Device("X", f"GPU-{number}", capability=one) for number, one in enumerate([(9, 0), None, (9, 0)])]
+    host = Host(tuple(cards), (580,))
+    assert host.models == ("x-sm90", "x")
+    assert [len(host.of_model(model)) for model in host.models] == [2, 1]
+    assert [line.partition(", driver")[0] for line in described(host)] == ["2 × X (x-sm90)", "1 × X (x)"]
+    known = [Device("Tesla V100", f"GPU-{number}", capability=one) for number, one in enumerate([(7, 0), None])]
+    assert Host(tuple(known), (580,)).models == ("v100",)
+
+
+def test_a_card_that_reads_like_anothers_name_here_is_none_of_it():
+    names = [("H100-sm90", (9, 0)), ("H100", (9, 0)), ("H100", (8, 0))]
+    host = Host(tuple(Device(name, str(number), capability=one) for number, (name, one) in enumerate(names)), (580,))
+    assert host.models == ("h100-sm90-bf62e1", "h100-sm90", "h100-sm80")
+    assert [len(host.of_model(model)) for model in host.models] == [1, 1, 1]
 
 
 UNTOUCHED = "1 × NVIDIA A100-SXM4-80GB divided by MIG without slices: create them with 'nvidia-smi mig -cgi PROFILE -C'"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from orchestrator.engines import pretended
+from orchestrator.errors import LackingError
 from orchestrator.system import file_locks, slots
 from orchestrator.system.gpus import model_of
 from orchestrator.system.host import Device, Host
@@ -30,6 +32,22 @@ def test_a_gpu_belongs_to_one_cell_of_all_orchestrators():
     assert ours.take("v100") is None
     others.give_back(second, "v100")
     assert ours.take("v100").gpus == second.gpus
+
+
+def test_where_no_lock_can_be_made_the_error_names_the_variable(monkeypatch):
+    monkeypatch.setenv("ROSETTA_LOCKS", "/proc/self")
+    with pytest.raises(LackingError, match="GPUs and data sets can't be locked in /proc/self, which ROSETTA_LOCKS"):
+        Slots(HOST, ["v100"], 0).take("v100")
+
+
+def test_a_folder_with_other_things_in_it_is_not_opened_to_everybody(monkeypatch, tmp_path):
+    for name, mode in (("empty", 0o1777), ("full", 0o755)):
+        folder = tmp_path / name
+        folder.mkdir(mode=0o755)
+        if name == "full":
+            (folder / "settings").touch()
+        monkeypatch.setenv("ROSETTA_LOCKS", str(folder))
+        assert stat.S_IMODE(file_locks.host_folder().stat().st_mode) == mode
 
 
 def test_slices_as_drivers_before_470_call_them_have_locks_beside_all_others(tmp_path):

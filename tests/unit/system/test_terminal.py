@@ -84,7 +84,7 @@ def test_a_full_output_is_an_error_of_three_sentences():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(TABLE, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 10
-    assert done.stderr.startswith("error: There is no room left in standard output.\n")
+    assert done.stderr.startswith("error: Output could not be written: the disk it goes to is full.\n")
     assert "Traceback" not in done.stderr
 
 
