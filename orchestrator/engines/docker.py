@@ -16,13 +16,14 @@ from docker.types import Mount
 
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Outcome, Status
-from orchestrator.engines import artifacts, code_scan, kernel_cache, probe, results_volume, volumes
+from orchestrator.engines import artifacts, code_scan, kernel_cache, probe, volumes
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.copying import archive_from, put
 from orchestrator.engines.isolation import RESULTS, USER, gpu_request, isolation, odd_volumes
 from orchestrator.engines.output import Output, failure, too_late
 from orchestrator.engines.pretended_host import pretended_host
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
+from orchestrator.engines.results_volume import KEPT, ResultsFolders, runs
 from orchestrator.errors import BuildError, EngineError, ResultError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, built_on
@@ -33,6 +34,9 @@ from orchestrator.system.terminal import Say
 
 CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 """Labels of a cell's container: its claim, and one for each of its GPUs."""
+
+KEEPER = "rosetta.keeper"
+"""Label of a cell's container with the id of the one that holds its results folder."""
 
 GRACE = 60.0
 """Seconds after a cell's deadline until a hanging engine is given up and the cell counts as lost."""
@@ -76,6 +80,7 @@ class DockerEngine(OnThisHost):
         self._kernels: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._cdi = False
+        self._folders = ResultsFolders(self.api)
 
     @property
     def version(self) -> str:
@@ -182,8 +187,8 @@ class DockerEngine(OnThisHost):
         if reason := odd_volumes(self.api.inspect_image(self._id(task.image))["Config"]):
             raise ResultError(f"The image {reason}.")
         owned = {"rosetta.run": task.run, CLAIM: task.claim}
-        with self._results(owned) as keeper:
-            container = self._created(task, keeper, {"rosetta": "cell", **owned})
+        with self._results_folder(task, owned) as (keeper, volume):
+            container = self._created(task, volume, {"rosetta": "cell", KEEPER: keeper, **owned})
             with self._lock:
                 self._running.add(container)
             try:
@@ -195,9 +200,11 @@ class DockerEngine(OnThisHost):
                     self._running.discard(container)
                 self.remove(container)
 
-    def _results(self, owned: Mapping[str, str]) -> AbstractContextManager[str]:
-        """Return a context manager of a container that holds an empty results folder."""
-        return results_volume.held(self.api, {"rosetta": "keeper", **owned})
+    def _results_folder(self, task: Task, owned: Mapping[str, str]) -> AbstractContextManager[tuple[str, str]]:
+        """Return a context manager of an empty results folder: one of several that the run has, or the cell's own."""
+        if task.owner:
+            return self._folders.one({CLAIM: task.owner}, KEPT)
+        return self._folders.one(owned, 1)
 
     def _denied(self, task: Task) -> dict[str, Any]:
         """Return the host options that isolate a cell, and its cores."""
@@ -205,13 +212,12 @@ class DockerEngine(OnThisHost):
         cores = ",".join(map(str, task.cores or own)) or None
         return {**isolation(task.memory, task.cell.n_gpus), "cpuset_cpus": cores}
 
-    def _created(self, task: Task, keeper: str, labels: Mapping[str, str]) -> str:
-        """Create the container of a cell, with the results folder that the keeper holds, and return its id."""
+    def _created(self, task: Task, results: str, labels: Mapping[str, str]) -> str:
+        """Create the container of a cell, with a volume as its results folder, and return its id."""
         host = self.api.create_host_config(
             **self._denied(task),
-            volumes_from=[keeper],
             **(gpu_request(task.gpus, self._cdi) if task.gpus else {}),
-            mounts=self._mounts(task),
+            mounts=[*self._mounts(task), Mount(RESULTS, results, type="volume", no_copy=True)],
         )
         made = self.api.create_container(
             self._id(task.image),
@@ -309,13 +315,8 @@ class DockerEngine(OnThisHost):
 
     def _keeper_ended(self, container: str) -> bool:
         """Return whether what holds the cell's results folder no longer runs; the cell itself can't reach it."""
-        for keeper in self.api.inspect_container(container)["HostConfig"].get("VolumesFrom") or []:
-            try:
-                if not self.api.inspect_container(keeper)["State"]["Running"]:
-                    return True
-            except NotFound:
-                return True
-        return False
+        keeper = self.api.inspect_container(container)["Config"]["Labels"][KEEPER]
+        return not runs(self.api, keeper)
 
     def _volume(self, data: Path) -> str:
         """Return the volume with a data set, verified once: cells find the data in it on any host of the engine."""

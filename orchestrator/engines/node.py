@@ -147,7 +147,7 @@ def attempt(order: Order, gpus: Sequence[str], on_event: OnEvent) -> Outcome:
             bring_image(order.image, task.image.tag)
             data = datasets.fetch([task.data.name])[task.data.name] if task.data else None
             uuids = tuple(gpu.uuid for gpu in lease.gpus)
-            task = replace(task, gpus=uuids, cores=lease.cores, memory=lease.memory, data=data)
+            task = replace(task, gpus=uuids, cores=lease.cores, memory=lease.memory, data=data, owner="")
             on_event(Placed(engine().host, uuids))
             outcome = engine().run(task, on_event)
     except (RosettaError, RayError) as error:

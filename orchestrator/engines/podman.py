@@ -6,19 +6,20 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from orchestrator.engines import podman_images, probe, results_volume
+from orchestrator.engines import podman_images, probe
 from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock
 from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, VENDOR
 from orchestrator.engines.protocol import Task
+from orchestrator.engines.results_volume import NAMES, ResultsFolders, named
 from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan, scan_in
 from orchestrator.images.image import Image, every_image
@@ -58,6 +59,7 @@ class PodmanEngine(DockerEngine):
     def __init__(self) -> None:
         super().__init__(podman_images.supplied, Connection(engine_variables()))
         self._cdi = True
+        self._folders = ResultsFolders(self.api, named)
 
     @property
     def version(self) -> str:
@@ -107,11 +109,23 @@ class PodmanEngine(DockerEngine):
         there = podman_images.inspected(self.api, [image.tag]).get(image.tag)
         return scan_in(there) if there else None
 
-    @contextmanager
-    def _results(self, owned: Mapping[str, str]) -> Iterator[str]:
-        with ExitStack() as stack:
-            mount = stack.enter_context(results_volume.named(self.api, owned))
-            yield stack.enter_context(results_volume.held(self.api, {"rosetta": "keeper", **owned}, mount))
+    def cells(self) -> Mapping[str, str]:
+        """Return the claims of containers as with Docker, and of the results volumes, which have names with Podman."""
+        return {**super().cells(), **self._results_volumes()}
+
+    def _results_volumes(self) -> dict[str, str]:
+        try:
+            found = self.api.volumes(filters={"label": CLAIM})["Volumes"] or []
+        except UNREACHABLE as error:
+            raise EngineError("The Podman engine does not answer.", explain(error), "Start it again.") from None
+        return {volume["Name"]: volume["Labels"][CLAIM] for volume in found}
+
+    def remove(self, handle: str) -> None:
+        """Remove a container as with Docker, or a results volume."""
+        if not handle.startswith(NAMES):
+            return super().remove(handle)
+        with suppress(*UNREACHABLE):
+            self.api.remove_volume(handle, force=True)
 
     def _denied(self, task: Task) -> dict[str, Any]:
         """Drop the options whose controllers are not delegated; our service's ulimits apply instead."""
@@ -122,10 +136,9 @@ class PodmanEngine(DockerEngine):
     def _remove_orphans(self, task: Task) -> None:
         """Remove orphaned containers as with Docker, then the results volumes, which have names with Podman."""
         super()._remove_orphans(task)
-        if task.claim:
-            for volume in self.api.volumes(filters={"label": f"{CLAIM}={task.claim}"})["Volumes"] or []:
-                with suppress(*UNREACHABLE):
-                    self.api.remove_volume(volume["Name"], force=True)
+        for volume, claim in self._results_volumes().items():
+            if task.claim and claim == task.claim:
+                self.remove(volume)
 
 
 def engine_variables() -> dict[str, str]:

@@ -43,7 +43,8 @@ class Task:
     own starts from, ``cores`` are the numbers of the cores it may use (none: all), ``deadline`` is in seconds,
     ``memory`` in bytes, ``expected`` the seconds that it took before. With ``profile`` it runs that many steps under a
     profiler, and leaves a recording in place of a document. Whoever runs a ``claim`` or uses a GPU holds its lock, so
-    any other cell found running for it is an orphan.
+    any other cell found running for it is an orphan. ``owner`` is the claim of the run, by which is found what its
+    cells share; empty if they share nothing.
     """
 
     cell: Cell
@@ -57,6 +58,7 @@ class Task:
     deadline: float = 24 * 3600
     memory: int = MEMORY
     claim: str = ""
+    owner: str = ""
     expected: float | None = None
     profile: int = 0
 

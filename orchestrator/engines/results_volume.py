@@ -1,7 +1,8 @@
 """The results folder of a cell: a tmpfs of bounded size, so that no cell fills the engine's disk.
 
-Such a folder is gone as soon as no container uses it, but its document is fetched after the cell has ended. So a
-second container keeps it: its image is made here and has one program, which only waits.
+Such a folder is gone as soon as no container uses it, but its document is fetched after the cell has ended. So another
+container keeps it: its image is made here and has one program, which only waits. Starting it takes longer than anything
+else that is done for a cell, and as long for eight folders as for one, so a run has one for eight cells.
 """
 
 import hashlib
@@ -9,9 +10,11 @@ import io
 import json
 import struct
 import tarfile
+import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import docker
@@ -24,7 +27,16 @@ from orchestrator.images import records
 SIZE, MOST_FILES = 2**24, 256
 """Most bytes, and most files and folders, that a cell may leave: a document has up to four million bytes."""
 
+KEPT = 8
+"""Results folders of one keeper: each is used once, and what cells left takes memory until all of them are done."""
+
 REPOSITORY = "rosetta/keeper"
+
+NAMES = "rosetta-results-"
+"""Prefix of results volumes with a name."""
+
+KEEPS = {"rosetta": "keeper"}
+"""Labels of all keepers."""
 
 WAITS = b"\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7"
 """x86-64 machine code: put the number of pause(2) into a register, call the kernel, repeat."""
@@ -73,35 +85,102 @@ def options() -> dict[str, str]:
     return {"type": "tmpfs", "device": "tmpfs", "o": limits}
 
 
-def unnamed() -> docker.types.Mount:
-    """Return an anonymous results volume, which is removed with the last container that uses it."""
+MountOf = Callable[[docker.APIClient, str, Mapping[str, str]], docker.types.Mount]
+"""Returns a new results volume, mounted at a path; one with a name has the labels."""
+
+
+def unnamed(api: docker.APIClient, path: str, labels: Mapping[str, str]) -> docker.types.Mount:
+    """Return an anonymous results volume."""
     driver = docker.types.DriverConfig("local", options())
-    return docker.types.Mount(RESULTS, None, type="volume", no_copy=True, driver_config=driver)
+    return docker.types.Mount(path, None, type="volume", no_copy=True, driver_config=driver)
 
 
-@contextmanager
-def named(api: docker.APIClient, labels: Mapping[str, str]) -> Iterator[docker.types.Mount]:
-    """Yield a named results volume, removed at the end, for engines like Podman that allow options only on those."""
-    name = f"rosetta-results-{uuid.uuid4().hex}"
+def named(api: docker.APIClient, path: str, labels: Mapping[str, str]) -> docker.types.Mount:
+    """Return a named results volume, for engines like Podman that allow options only on those."""
+    name = f"{NAMES}{uuid.uuid4().hex}"
     api.create_volume(name, driver="local", driver_opts=options(), labels=dict(labels))
-    try:
-        yield docker.types.Mount(RESULTS, name, type="volume", no_copy=True)
-    finally:
-        with suppress(*UNREACHABLE):  # the next run removes what is left
-            api.remove_volume(name, force=True)
+    return docker.types.Mount(path, name, type="volume", no_copy=True)
 
 
-@contextmanager
-def held(api: docker.APIClient, labels: Mapping[str, str], mount: docker.types.Mount | None = None) -> Iterator[str]:
-    """Yield a running container with an empty results folder, which a cell shares by ``volumes_from``."""
-    host = api.create_host_config(**{**isolation(2**24), "tmpfs": {}, "init": False}, mounts=[mount or unnamed()])
-    made = api.create_container(
-        image(api), ["/keeper"], user=USER, host_config=host, labels=dict(labels), stop_signal="SIGKILL"
-    )
-    keeper = str(made["Id"])
+@dataclass
+class Keeper:
+    """A container that holds ``volumes``; those that are ``spare`` no cell has had, ``used`` cells have one now."""
+
+    container: str
+    volumes: tuple[str, ...] = ()
+    spare: list[str] = field(default_factory=list)
+    used: int = 0
+
+
+class ResultsFolders:
+    """Hands out empty results folders of one engine, each once; a keeper is removed with the last of its folders."""
+
+    def __init__(self, api: docker.APIClient, mount_of: MountOf = unnamed) -> None:
+        self._api, self._mount_of = api, mount_of
+        self._lock = threading.Lock()
+        self._last: dict[tuple[str, ...], Keeper] = {}
+
+    @contextmanager
+    def one(self, labels: Mapping[str, str], count: int) -> Iterator[tuple[str, str]]:
+        """Yield the ids of a keeper and of a volume of its; cells with the same labels share keepers of ``count``."""
+        with self._lock:
+            keeper = self._with_spare(labels, count)
+            volume = keeper.spare.pop()
+            keeper.used += 1
+        try:
+            yield keeper.container, volume
+        finally:
+            with self._lock:
+                keeper.used -= 1
+                self._remove_done(keeper)
+
+    def _with_spare(self, labels: Mapping[str, str], count: int) -> Keeper:
+        """Return a running keeper that has a spare folder: the last one with these labels, else a new one."""
+        key = tuple(sorted(labels.values()))
+        if (keeper := self._last.get(key)) and keeper.spare:
+            if runs(self._api, keeper.container):
+                return keeper
+            keeper.spare.clear()
+            self._remove_done(keeper)
+        self._last[key] = self._started(labels, count)
+        return self._last[key]
+
+    def _started(self, labels: Mapping[str, str], count: int) -> Keeper:
+        mounts = [self._mount_of(self._api, f"{RESULTS}/{number}", labels) for number in range(count)]
+        host = self._api.create_host_config(**{**isolation(2**24), "tmpfs": {}, "init": False}, mounts=mounts)
+        made = self._api.create_container(
+            image(self._api),
+            ["/keeper"],
+            user=USER,
+            host_config=host,
+            labels={**KEEPS, **labels},
+            stop_signal="SIGKILL",
+        )
+        keeper = Keeper(str(made["Id"]))
+        try:
+            self._api.start(keeper.container)
+            mounted = self._api.inspect_container(keeper.container)["Mounts"]
+            keeper.volumes = tuple(str(one["Name"]) for one in mounted)
+            keeper.spare = list(keeper.volumes)
+        except BaseException:
+            self._remove_done(keeper)
+            raise
+        return keeper
+
+    def _remove_done(self, keeper: Keeper) -> None:
+        """Remove a keeper without folders that are spare or used; what is left the next run removes."""
+        if keeper.spare or keeper.used:
+            return
+        with suppress(*UNREACHABLE):
+            self._api.remove_container(keeper.container, v=True, force=True)
+        for volume in keeper.volumes:  # those with a name stay, and all if somebody else has removed the container
+            with suppress(*UNREACHABLE):
+                self._api.remove_volume(volume, force=True)
+
+
+def runs(api: docker.APIClient, container: str) -> bool:
+    """Return whether a container is there and runs."""
     try:
-        api.start(keeper)
-        yield keeper
-    finally:
-        with suppress(*UNREACHABLE):  # the next run removes what is left
-            api.remove_container(keeper, v=True, force=True)
+        return bool(api.inspect_container(container)["State"]["Running"])
+    except NotFound:
+        return False

@@ -78,6 +78,11 @@ class Claim:
         self._facts: dict[str, Any] = {"started": time.time(), "pid": os.getpid()}
         self._told = 0.0
 
+    @property
+    def name(self) -> str:
+        """What is claimed."""
+        return self._path.stem
+
     def update_now_and_then(self, **facts: Any) -> None:
         """Like ``update``, but at most every ``SELDOM`` seconds; other facts wait for the next update."""
         self._facts |= facts

@@ -45,6 +45,7 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
             deadline=active.settings.deadline,
             memory=lease.memory,
             claim=active.claims.label(planned.key),
+            owner=active.claims.label(active.own_claim.name),
             expected=active.expected(cell),
         )
         facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": active.engine.host, "gpus": gpus}

@@ -72,7 +72,7 @@ def run(
     finally:
         if ready:
             with suppress(EngineError):  # whatever it is, the next run removes what is left
-                remove_orphans(engine, claims)
+                remove_orphans(engine, claims, own_claim.name)
         vanished = not claims.is_there()
         if unmerged:
             with claims.folder_to_itself():
@@ -167,12 +167,16 @@ def cells_in_threads(active: ActiveRun) -> Iterator[Callable[..., "Future[str]"]
     pool.shutdown()
 
 
-def remove_orphans(engine: Engine, claims: Claims) -> None:
-    """End cells of this results folder whose orchestrator is dead, so that nobody holds their claims."""
+def remove_orphans(engine: Engine, claims: Claims, own: str = "") -> None:
+    """End cells of this results folder whose orchestrator is dead, and what dead ones shared among their cells.
+
+    That of one's ``own`` claim goes too.
+    """
     for handle, label in engine.cells().items():
         key = claims.key_of(label)
-        claim = claims.take(key) if key else None
-        if claim is not None:
+        if key and key == own:
+            engine.remove(handle)
+        elif key and (claim := claims.take(key)):
             engine.remove(handle)
             claim.release()
 

@@ -192,7 +192,8 @@ def test_many_files_fill_no_disk_and_are_gone(outcome_of):
 
 def test_the_keeper_does_nothing_and_has_nothing(engine):
     docker_engine = DockerEngine()
-    with results_volume.held(docker_engine.api, {"rosetta": "keeper"}) as keeper:
+    with results_volume.ResultsFolders(docker_engine.api).one({"rosetta.run": "test"}, 1) as (keeper, volume):
+        assert docker_engine.api.inspect_volume(volume)["Options"]["type"] == "tmpfs"
         state = docker_engine.api.inspect_container(keeper)
         assert state["State"]["Running"]
         assert (state["HostConfig"]["NetworkMode"], state["HostConfig"]["CapDrop"]) == ("none", ["ALL"])
@@ -231,6 +232,38 @@ def test_a_cell_whose_results_are_taken_from_outside_has_not_failed(outcome_of, 
     said = f'import time; print(\'{{"event": "parity"}}\'); time.sleep(2); {writes(json.dumps(DOCUMENT))}'
     outcome = outcome_of(said, take)
     assert (outcome.status, outcome.reason) == (Status.HOST_LOST, "its results folder was removed from outside")
+
+
+OWNER = "folder/run-test"
+SEES = 'import os, time; print(\'{"event": "parity"}\'); print("sees", os.listdir("/results")); time.sleep(0.5); '
+
+
+def keepers(engine) -> set[str]:
+    """The ids of the keepers that cells of OWNER share."""
+    return {one.id for one in engine.containers.list(filters={"label": ["rosetta=keeper", f"{CLAIM}={OWNER}"]})}
+
+
+def test_cells_of_a_run_share_keepers_and_each_has_an_empty_folder_of_its_own(outcome_of, engine):
+    seen = []
+    code = SEES + writes(json.dumps(DOCUMENT))
+    for _ in range(results_volume.KEPT + 1):
+        outcome = outcome_of(code, lambda event: seen.append(keepers(engine)), owner=OWNER)
+        assert outcome.status is Status.OK, outcome.reason
+        assert "sees []" in outcome.log
+    assert all(len(one) == 1 for one in seen)
+    assert len(set.union(*seen)) == 2
+    assert keepers(engine) == seen[-1]  # the first went with the last of its folders
+    DockerEngine().remove(*seen[-1])
+
+
+def test_a_keeper_that_is_killed_costs_later_cells_nothing(outcome_of, engine):
+    def kill(event) -> None:
+        engine.containers.get(*keepers(engine)).kill()
+
+    code = SEES + writes(json.dumps(DOCUMENT))
+    assert outcome_of(code, kill, owner=OWNER).status is Status.HOST_LOST
+    assert outcome_of(code, owner=OWNER).status is Status.OK
+    DockerEngine().remove(*keepers(engine))
 
 
 def test_what_the_engine_refuses_has_failed_and_an_image_that_is_gone_may_come_back(engine):
