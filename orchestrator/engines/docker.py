@@ -322,7 +322,7 @@ class DockerEngine(OnThisHost):
         """Return the volume with a data set, verified once: cells find the data in it on any host of the engine."""
         with self._filling:
             if data not in self._volumes:
-                self._volumes[data] = volumes.filled(self.api, data)
+                self._volumes[data] = volumes.filled(self.api, data, lambda: self.stopping)
             return self._volumes[data]
 
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,16 @@ def name_of(folder: Path) -> str:
     return f"rosetta-data-{folder.name}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:16]}"
 
 
-def filled(api: docker.APIClient, folder: Path) -> str:
+def filled(api: docker.APIClient, folder: Path, stopped: Callable[[], bool] = lambda: False) -> str:
     """Return the engine's volume with a cached data set: verified, and filled unless it holds exactly that.
 
-    Raises EngineError if filling it fails; what the SDK raises if the engine does not answer.
+    Somebody else may be filling it, which is waited for until ``stopped()``. Raises EngineError then, or if filling it
+    fails; what the SDK raises if the engine does not answer.
     """
     name, wanted = name_of(folder), datasets.contents(folder)
-    with file_locks.waited_for(file_locks.host_folder() / f"{name}.lock"):
+    with file_locks.waited_for(file_locks.host_folder() / f"{name}.lock", stopped) as held:
+        if not held or stopped():
+            raise EngineError(f"The run was stopped before the volume {name} was ready.")
         if fault(api, name, wanted) is None:
             return name
         with suppress(NotFound):

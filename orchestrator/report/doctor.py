@@ -56,10 +56,20 @@ Check = Callable[[Engine, Path], Iterator[Finding]]
 
 
 def examine(engine: Engine, results: Path) -> Iterator[Finding]:
-    """Yield all findings as they are made; text of an engine or a driver is made harmless."""
-    for check in CHECKS:
-        for found in check(engine, results):
-            yield Finding(found.about, found.state, str(plain(found.said)), found.remedy)
+    """Yield all findings as they are made; text of an engine or a driver is made harmless.
+
+    An error that ends a check would end a run, too, so it is lacking; it is told once, however many checks it ends.
+    """
+    ended = set()
+    for about, check in CHECKS.items():
+        try:
+            for found in check(engine, results):
+                yield Finding(found.about, found.state, str(plain(found.said)), found.remedy)
+        except RosettaError as error:
+            if str(error) not in ended:
+                said = " ".join(filter(None, (error.what, error.why)))
+                yield Finding(about, State.LACKING, str(plain(said)), error.remedy)
+            ended.add(str(error))
 
 
 def of_engine(engine: Engine, results: Path) -> Iterator[Finding]:
@@ -256,14 +266,9 @@ def of_network(engine: Engine, results: Path) -> Iterator[Finding]:
     for name in NAMES:
         if value := os.environ.get(name):
             yield Finding("network", State.OK, f"{name} is {printable(value)}")
-    try:
-        bundle = ca_bundle()
-        said = (
-            f"certificate authorities from {bundle}" if isinstance(bundle, str) else "the usual certificate authorities"
-        )
-        yield Finding("network", State.OK, said)
-    except RosettaError as error:
-        yield Finding("network", State.LACKING, error.what, error.remedy)
+    bundle = ca_bundle()
+    said = f"certificate authorities from {bundle}" if isinstance(bundle, str) else "the usual certificate authorities"
+    yield Finding("network", State.OK, said)
 
 
 def of_data(engine: Engine, results: Path) -> Iterator[Finding]:
@@ -278,10 +283,7 @@ def of_data(engine: Engine, results: Path) -> Iterator[Finding]:
 
 def of_locks(engine: Engine, results: Path) -> Iterator[Finding]:
     """The folder in which GPUs are locked for all orchestrators of this machine."""
-    try:
-        yield Finding("locks", State.OK, str(file_locks.host_folder()))
-    except RosettaError as error:
-        yield Finding("locks", State.LACKING, f"{error.what} {error.why}", error.remedy)
+    yield Finding("locks", State.OK, str(file_locks.host_folder()))
 
 
 def of_parts(engine: Engine, results: Path) -> Iterator[Finding]:
@@ -294,4 +296,15 @@ def of_parts(engine: Engine, results: Path) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check, ...] = (of_engine, of_builds, of_gpus, of_images, of_disk, of_network, of_data, of_locks, of_parts)
+CHECKS: Mapping[str, Check] = {
+    "engine": of_engine,
+    "builds": of_builds,
+    "GPUs": of_gpus,
+    "images": of_images,
+    "disk": of_disk,
+    "network": of_network,
+    "data": of_data,
+    "locks": of_locks,
+    "parts": of_parts,
+}
+"""The checks, by what they are about."""

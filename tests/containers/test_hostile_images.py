@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from orchestrator.engines import volumes
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.engines.protocol import Task
 from orchestrator.errors import DataError, EngineError
+from orchestrator.system import file_locks
 
 pytestmark = pytest.mark.container
 
@@ -185,6 +187,16 @@ def test_a_volume_is_looked_at_and_left_as_it_is(engine, reviews):
     assert engine.api.inspect_volume(name)["CreatedAt"] == made
     assert engine.api.containers(all=True, filters={"label": f"{volumes.OF_VOLUME}={name}"}) == []
     assert engine.api.images(all=True, filters={"label": "rosetta=data"}) == []
+
+
+def test_waiting_for_a_volume_that_somebody_fills_ends_with_the_run(engine, reviews):
+    path, asked = file_locks.host_folder() / f"{volumes.name_of(reviews)}.lock", []
+    with ThreadPoolExecutor(1) as somebody:
+        lock = somebody.submit(file_locks.take, path).result()
+        with pytest.raises(EngineError, match="The run was stopped"):
+            volumes.filled(engine.api, reviews, lambda: asked.append(True) or len(asked) > 2)
+        lock.release()
+    assert len(asked) > 2
 
 
 def test_data_check_tells_of_the_volumes(engine, reviews):

@@ -193,3 +193,12 @@ def test_a_folder_that_can_not_be_made_is_lacking(results, about, tmp_path, monk
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / ("cache" if about == "results" else "file")))
     (lacking,) = [each for each in examine(Somewhere(Host()), tmp_path / results) if each.state is State.LACKING]
     assert (lacking.about, lacking.said) == (about, f"{tmp_path / 'file'} can't be written, or is not a folder")
+
+
+def test_what_keeps_a_check_from_its_end_is_a_finding_and_told_once(tmp_path):
+    (tmp_path / "host.json").write_text("{")
+    done = rosetta("doctor", "--engine", "process", "--json", cwd=tmp_path, ROSETTA_HOST="host.json")
+    assert done.returncode == 19, done.stderr
+    lacking = [each for each in json.loads(done.stdout) if each["state"] == "lacking"]
+    (found,) = [each for each in lacking if "ROSETTA_HOST" in each["said"]]
+    assert (found["about"], found["remedy"]) == ("GPUs", "See docs/running.md.")
