@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.apart import only_with
 from orchestrator.cli.kinds import Choice
-from orchestrator.cli.options import ENGINES, results_folder
+from orchestrator.cli.options import ENGINES, on_scheduler, results_folder, site
 from orchestrator.errors import LackingError
-from orchestrator.system.terminal import echo
+from orchestrator.system.terminal import echo, note
 from orchestrator.system.words import counted
 
 COLOURS = {"ok": "green", "note": "yellow", "lacking": "red"}
@@ -17,22 +18,31 @@ COLOURS = {"ok": "green", "note": "yellow", "lacking": "red"}
 @results_folder
 @click.option("--engine", type=Choice(ENGINES), help="As for 'rosetta run'.")
 @click.option("--address", metavar="HOST:PORT", help="Address of the Ray head node.")
+@on_scheduler
+@site
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-def doctor(results: Path, engine: str | None, address: str | None, as_json: bool) -> None:
+@only_with("scheduler", "site")
+def doctor(
+    results: Path, engine: str | None, address: str | None, scheduler: str | None, site: Path | None, as_json: bool
+) -> None:
     """Check that this machine has what a run needs, with a remedy for what is missing. Exit code 19 if no run can work.
+
+    On a cluster, a short job in each partition with GPUs reads what its cards are.
 
     \b
     examples:
       rosetta doctor
       rosetta doctor --engine docker --json
+      rosetta doctor --on slurm
     """
     import json
 
-    from orchestrator.engines.choice import choose_engine
+    from orchestrator.engines.choice import choose_engine, slurm_engine
     from orchestrator.report.doctor import State, examine
 
+    asked = slurm_engine(engine, results, site, note) if scheduler else choose_engine(engine, address=address)
     found = []
-    for finding in examine(choose_engine(engine, address=address), results):
+    for finding in examine(asked, results):
         found.append(finding)
         if not as_json:
             state = click.style(f"{finding.state:8}", fg=COLOURS[finding.state])

@@ -161,6 +161,20 @@ own_libraries = click.option(
     help="Libraries of your own: DIR/images and DIR/workloads. Repeatable.",
 )
 
+on_scheduler = click.option(
+    "--on",
+    "scheduler",
+    type=Choice(["slurm"]),
+    help="Submit cells as Slurm jobs from this login node; see docs/cluster-slurm.md.",
+)
+
+site = click.option(
+    "--site",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The cluster's job settings.  [default: site.yaml here, if there is one]",
+)
+
 selection = grouped(
     "selection",
     Selection,
@@ -192,18 +206,8 @@ selection = grouped(
     click.option(
         "--address", metavar="HOST:PORT", help="Address of the Ray head node.  [default: RAY_ADDRESS, else this host]"
     ),
-    click.option(
-        "--on",
-        "scheduler",
-        type=Choice(["slurm"]),
-        help="Submit cells as Slurm jobs from this login node; see docs/cluster-slurm.md.",
-    ),
-    click.option(
-        "--site",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        metavar="FILE",
-        help="The cluster's job settings.  [default: site.yaml here, if there is one]",
-    ),
+    on_scheduler,
+    site,
     click.option("--unverified", is_flag=True, help="Include CPU images and variants nobody has verified yet."),
 )
 """For plan, build, run and parity: which cells, where they run, and where their results lie."""

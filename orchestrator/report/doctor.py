@@ -74,11 +74,12 @@ def examine(engine: Engine, results: Path) -> Iterator[Finding]:
 
 def of_engine(engine: Engine, results: Path) -> Iterator[Finding]:
     """Which engine runs the cells."""
+    said = f"{engine.version}, on {engine.host}"
     if engine.name != "process":
-        yield Finding("engine", State.OK, f"{engine.version}, on {engine.host}")
+        yield Finding("engine", State.OK, said)
         return
     remedy = "For containers install and start Docker, or choose another engine: docs/podman.md, docs/apptainer.md."
-    yield Finding("engine", State.NOTE, "cells run as processes, without a container engine", remedy)
+    yield Finding("engine", State.NOTE, said, remedy)
 
 
 BUILT_BY_DOCKER = ("docker", "ray")

@@ -88,6 +88,16 @@ def test_a_matrix_ends_whole_whatever_is_killed(cluster, folder):
     assert {line.split()[1] for log in logs for line in log.splitlines() if line.startswith("record")} <= {"0", "1"}
 
 
+def test_the_doctor_asks_the_cluster(cluster, folder):
+    slurm.checkout(folder, [100])
+    done = rosetta(folder, "doctor", "--on", "slurm", "--engine", "process", "--json")
+    found = {each["about"]: each["said"] for each in json.loads(done.stdout)}
+    assert done.returncode == 0, done.stderr
+    assert found["engine"].startswith("slurm") and found["engine"].endswith("on Slurm cluster")
+    assert "A100" in found["GPUs"]
+    assert cluster.jobs() == []
+
+
 def test_jobs_of_an_orchestrator_that_was_killed_are_seen_and_taken_over(cluster, folder):
     slurm.checkout(folder, [20_000])
     with started(folder):
