@@ -174,8 +174,8 @@ def tell(every: "Sequence[Compared]", baseline: str, judging: Judging, nothing: 
             raise nothing
         raise SelectionError(
             f"Nothing could be compared with {baseline}.",
-            why="Only the same cells of the same length compare: 'rosetta run' without --samples, --epochs and --data.",
-            remedy="The 2018 figures are for GPUs only; for a CPU, use 'rosetta verify --against' with results of one.",
+            why="Only the same cells of the same length compare, and the figures of 2018 are for full runs on GPUs.",
+            remedy="On a CPU, compare with results of one: 'rosetta verify --against FILE'.",
         )
 
 

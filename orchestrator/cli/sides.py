@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.options import Length, Selection
 from orchestrator.errors import SelectionError
+from orchestrator.system.words import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +60,9 @@ def words_of(text: str) -> Words:
             words = replace(words, place=(name, value))
         else:
             known = ", ".join(f"{one}=…" for one in (*SETTINGS, "cores", *filter(None, PLACES)))
-            raise SelectionError(f"{word} is not part of a side.", remedy=f"A side consists of cells and {known}.")
+            near = did_you_mean(name, (*SETTINGS, "cores", *PLACES)) if equals else ""
+            remedy = f"{near} A side consists of cells and {known}.".strip()
+            raise SelectionError(f"{word} is not part of a side.", remedy=remedy)
     return words
 
 

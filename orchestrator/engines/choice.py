@@ -1,5 +1,6 @@
 """Choose the engine that runs the cells."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ from orchestrator.system.terminal import Say, echo
 def choose_engine(name: str | None, say: Say = lambda text: None, address: str | None = None) -> Engine:
     """Return the engine of this name; without a name Docker if it answers, else plain processes (``say`` tells why).
 
-    ``address`` is that of a Ray cluster. Raises EngineError if the named engine can't be used.
+    ``address`` is that of a Ray cluster. Raises EngineError if the named engine can't be used, or if DOCKER_HOST or a
+    context of docker names one elsewhere that can't: this machine is no substitute for another.
     """
     if name == "ray":
         return ray_engine(address, say)
@@ -22,8 +24,20 @@ def choose_engine(name: str | None, say: Say = lambda text: None, address: str |
     try:
         return docker_engine()
     except EngineError as error:
+        if not is_this_machines():
+            raise
         say(f"{error.what} Cells run as plain processes instead.")
         return process_engine()
+
+
+def is_this_machines() -> bool:
+    """Whether the engine that docker's command would use is on this machine; one that a variable misnames is not."""
+    from orchestrator.engines.client import engine_variables
+
+    try:
+        return engine_variables()["DOCKER_HOST"].startswith("unix://")
+    except EngineError:
+        return not (os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"))
 
 
 def docker_engine() -> Engine:

@@ -154,8 +154,9 @@ class Lines:
         return None
 
     def error(self, error: ValidationError) -> MatrixError:
-        """Turn pydantic's first complaint into an error for people."""
-        first = error.errors(include_url=False)[0]
+        """Turn pydantic's first complaint into an error for people: a key that is unknown may be the one missing."""
+        every = error.errors(include_url=False)
+        first = next((one for one in every if one["type"] == "extra_forbidden"), every[0])
         location = [step for step in first["loc"] if step != "[key]"]
         key = ".".join(map(str, location))
         if first["type"] == "extra_forbidden":

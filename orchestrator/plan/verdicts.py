@@ -20,6 +20,7 @@ from orchestrator.system.gpus import Capability
 from orchestrator.system.host import Host, machine_reason
 from orchestrator.system.library_folders import remembered
 from orchestrator.system.terminal import command_line
+from orchestrator.system.words import counted
 
 UNVERIFIED = "unverified: "
 """Prefix of the reason of a cell that is not run only because nobody has seen it work."""
@@ -178,6 +179,7 @@ def lasting_reason(cell: Cell, image: Image | None, engine: Place, host: Host, u
         or precision_reason(cell.library, cell.precision)
         or (card_reason(cell, image, engine, host) if image and cell.gpu != "none" else None)
         or (None if cell.n_gpus == 1 else parallel_reason(cell.workload))
+        or length_reason(cell)
         or script_reason(cell.library, cell.workload, cell.variant)
         or (lock_reason(image) if image else None)
         or (unseen(cell, image) if cell.gpu == "none" and not unverified else None)
@@ -254,6 +256,15 @@ def data_reason(cell: Cell) -> str | None:
 def parallel_reason(workload: str) -> str | None:
     """Why several GPUs can't share a workload."""
     return None if parameters().get(workload, {}).get("parallel") else f"{workload} is measured on one GPU"
+
+
+def length_reason(cell: Cell) -> str | None:
+    """Why a cell has too few samples: less than a batch, or where the set is shared less than one for each worker."""
+    known = parameters().get(cell.workload, {})
+    least = cell.n_gpus if known.get("parallel") else known.get("batch_size", 0)
+    if cell.samples is None or cell.samples >= least:
+        return None
+    return f"{counted(cell.samples, 'sample')}: {cell.workload} takes at least {least:,}"
 
 
 @remembered

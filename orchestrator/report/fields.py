@@ -32,10 +32,10 @@ had one library compile inside its clock and another outside, a difference of 10
 class Entry:
     """One field of a table: a time (or a word instead) and its quality, marks, and the spread over repeats below.
 
-    ``seconds`` is None where the field has no time; ``length`` says how much was trained on. ``rounds`` are the times
-    to rank by, none where it is not ranked; ``runs`` are those behind it, the newest last. ``warm`` are the times of
-    the rounds without what only the first step costs, where all tell; ``compiles`` says that this was a good part.
-    Where the field has no time but another number, ``value`` is it, in ``unit``.
+    ``seconds`` is None where the field has no time; ``length`` says how much was trained on, ``amount`` in short.
+    ``rounds`` are the times to rank by, none where it is not ranked; ``runs`` are those behind it, the newest last.
+    ``warm`` are the times of the rounds without what only the first step costs, where all tell; ``compiles`` says that
+    this was a good part. Where the field has no time but another number, ``value`` is it, in ``unit``.
     """
 
     time: str = ""
@@ -45,6 +45,7 @@ class Entry:
     status: str = ""
     seconds: float | None = None
     length: str = ""
+    amount: str = ""
     rounds: tuple[float, ...] = ()
     runs: tuple[str, ...] = ()
     fastest: bool = False
@@ -80,6 +81,7 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
         Status.OK,
         statistics.median(seconds),
         length(last),
+        f"{last['epochs']} × {last['samples']:,}" if last["epochs"] and last["samples"] else "",
         () if found else tuple(seconds),
         tuple(row["run"] for row in sorted(good, key=started)),
         warm=tuple(warm) if len(warm) == len(good) and not found else (),

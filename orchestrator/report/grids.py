@@ -10,7 +10,7 @@ from orchestrator.cell.workloads import ranks_synthetic
 from orchestrator.compare.evidence import adjusted, compare
 from orchestrator.compare.noise import CONFIDENCE, ENOUGH
 from orchestrator.report.costs import Cost, Prices
-from orchestrator.report.fields import ABSENT, Entry, entry, figure_entry
+from orchestrator.report.fields import ABSENT, SHORT, Entry, entry, figure_entry
 from orchestrator.report.rows import Column, WorkloadRows, form_in
 from orchestrator.results.rows import Row
 
@@ -50,6 +50,7 @@ def measured(rows: WorkloadRows, costs: Costs | None = None) -> Grid:
         title: [entry(fields[title, column], (title, column.anywhere) in missing) for column in columns]
         for title in libraries
     }
+    entries = with_amounts(entries)
     lines = {
         title: [*line, *(figure_entry(rows.figures.get((title, column))) for column in columns_2018)]
         for title, line in with_fastest(entries).items()
@@ -57,6 +58,20 @@ def measured(rows: WorkloadRows, costs: Costs | None = None) -> Grid:
     headings = [column.heading() for column in (*columns, *columns_2018)]
     grid = with_gains(with_derived(rows.workload, Grid(columns, headings, lines), columns), columns)
     return with_costs(grid, fields, costs) if costs else grid
+
+
+def with_amounts(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
+    """Add below each time of a smoke run how much it trained on, where such runs differ in that."""
+    amounts = {entry.amount for line in lines.values() for entry in line if SHORT in entry.marks}
+    if len(amounts) < 2:
+        return {title: list(line) for title, line in lines.items()}
+    return {
+        title: [
+            replace(one, spread=", ".join(filter(None, (one.amount, one.spread)))) if SHORT in one.marks else one
+            for one in line
+        ]
+        for title, line in lines.items()
+    }
 
 
 def with_costs(grid: Grid, fields: Mapping[tuple[str, Column], Sequence[Row]], costs: Costs) -> Grid:

@@ -48,6 +48,6 @@ def clocks(one: Found) -> Iterator[str]:
     """Yield a note if processor time is compared, and B ÷ A by the other clock."""
     other = [clock for clock in one.ratios or {} if clock != one.clock]
     if one.clock is Clock.PROCESSOR:
-        yield "compared by processor time, because the machine was busy or you asked for it"
+        yield "compared by processor time, which other work on the machine changes least"
     for clock in other:
         yield f"{CLOCKS[Clock(clock)]} B ÷ A is {(one.ratios or {})[clock]:.3f}"

@@ -117,7 +117,8 @@ def unfilled_row(cell: Cell) -> dict[str, Any]:
         "n_gpus": cell.n_gpus if cell.gpu != "none" else 0,
         "workers": cell.n_gpus,
         "parity": "{}" if cell.parity else None,
-        **dict(zip(("epochs", "samples"), length, strict=True)),
+        "epochs": length[0],
+        "samples": length[1] or None,  # none, if fewer were asked for than a batch has
         "shortened": quality.is_shorter(cell.workload, length, cell.n_gpus),
         "contract": contract.CONTRACT,
         "schema": SCHEMA_VERSION,

@@ -131,6 +131,7 @@ def compare(contests: Sequence[Contest], limits: Limits, run: Run) -> tuple[list
 
     Returns what is known then of all; the tally says whether it was interrupted.
     """
+    run.progress.open_ended = True
     tally, end = Tally(), time.monotonic() + (limits.budget or float("inf"))
     try:
         for contest in contests:

@@ -66,6 +66,8 @@ class Progress(ABC):
     def __init__(self) -> None:
         self.cells: dict[Cell, Running] = {}
         self.total = self.done = self.slots = 0
+        self.open_ended = False
+        """Whether more cells may follow, as nobody knows yet how many it takes."""
         self.counts: dict[str, int] = {}
         self._ahead: dict[Cell, float | None] = {}
         self._changing = threading.RLock()
@@ -132,7 +134,13 @@ class Progress(ABC):
         with self._changing:
             self._count(cell, str(row["status"]))
             names = ("status", "reason", "seconds", "metric", "quality", "wall_seconds")
-            self.show("finished", cell, done=self.done, total=self.total, **{name: row[name] for name in names})
+            self.show(
+                "finished",
+                cell,
+                done=self.done,
+                total=None if self.open_ended else self.total,
+                **{name: row[name] for name in names},
+            )
 
     def _count(self, cell: Cell, what: str) -> None:
         self.done += 1

@@ -30,6 +30,7 @@ from orchestrator.run.scheduling import Queue
 from orchestrator.system.host import Host
 from orchestrator.system.signals import Interruption
 from orchestrator.system.text_files import disk_errors
+from orchestrator.system.words import counted
 
 LEAST_FREE = 256 * 2**20
 """Bytes that the disk of the results folder must have free before a run starts."""
@@ -56,6 +57,9 @@ def run(
     ready = [p for p in planned if p.verdict is Verdict.READY]
     given_weights.check(p.cell for p in ready)
     prepare_folder(settings.results)
+    if not ready:
+        done = sum(p.verdict is Verdict.DONE for p in planned)
+        progress.say(f"{counted(done, 'cell')} ran before, and none is left; '--rerun all' runs them again")
     claims = Claims(settings.results)
     impossible = [(p.cell, p.reason) for p in planned if p.verdict is Verdict.INCOMPATIBLE]
     with claims.folder_to_itself():

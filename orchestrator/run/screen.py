@@ -121,7 +121,9 @@ WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 def counted(facts: Mapping[str, Any]) -> str:
     """Return how many cells are done, if the change has that number."""
-    return f"[{facts['done']}/{facts['total']}] " if "done" in facts else ""
+    if "done" not in facts:
+        return ""
+    return f"[{facts['done']}] " if facts["total"] is None else f"[{facts['done']}/{facts['total']}] "
 
 
 def repeat(cell: Cell) -> str:

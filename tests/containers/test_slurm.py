@@ -93,7 +93,8 @@ def test_the_doctor_asks_the_cluster(cluster, folder):
     done = rosetta(folder, "doctor", "--on", "slurm", "--engine", "process", "--json")
     found = {each["about"]: each["said"] for each in json.loads(done.stdout)}
     assert done.returncode == 0, done.stderr
-    assert found["engine"].startswith("slurm") and found["engine"].endswith("on Slurm cluster")
+    assert found["engine"].startswith("slurm")
+    assert found["engine"].endswith("on Slurm cluster")
     assert "A100" in found["GPUs"]
     assert cluster.jobs() == []
 

@@ -72,3 +72,25 @@ def test_a_context_that_can_not_be_read_is_not_called_one_that_does_not_exist(wr
     said: list[str] = []
     assert choose_engine(None, said.append).name == "process"
     assert said == [f"The current Docker context {what} Cells run as plain processes instead."]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("DOCKER_HOST", "ssh://me@nowhere.invalid", "nowhere.invalid"),
+        ("DOCKER_HOST", "tcp://127.0.0.1:9", "tcp://127.0.0.1:9"),
+        ("DOCKER_HOST", "gibberish", "DOCKER_HOST"),
+        ("DOCKER_CONTEXT", "nope", "nope"),
+    ],
+)
+def test_this_machine_is_no_substitute_for_an_engine_that_is_named(variable, value, told, docker, monkeypatch):
+    docker(None, GONE)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(EngineError, match=told):
+        choose_engine(None)
+
+
+def test_a_context_of_another_machine_is_not_replaced_either(docker):
+    docker({"Name": "mine", "Endpoints": {"docker": {"Host": "tcp://127.0.0.1:9"}}, "TLSMaterial": None})
+    with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:9"):
+        choose_engine(None)

@@ -15,7 +15,9 @@ from orchestrator.plan import verdicts
 from orchestrator.plan.keys import key
 from orchestrator.plan.verdicts import Verdict
 from orchestrator.report import plan_screen
+from orchestrator.results.files import read_results, write_row
 from orchestrator.results.paths import ResultsFolder
+from orchestrator.results.rows import incompatible_row
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.host import Device, Host
 
@@ -266,3 +268,24 @@ def test_every_library_with_an_image_says_what_became_of_every_platform():
             reason = verdicts.library_reason(library, platform)
             assert bool(reason) == (platform not in framework.platforms), (library, platform)
             assert not (reason or "").startswith("not implemented"), library
+
+
+@pytest.mark.parametrize(
+    ("workload", "samples", "n_gpus", "reason"),
+    [
+        ("rnn", 63, 1, "63 samples: rnn takes at least 64"),
+        ("cnn", 1, 1, "1 sample: cnn takes at least 64"),
+        ("rnn", 64, 1, ""),
+        ("densenet121", 8, 8, ""),
+        ("densenet121", 7, 8, "7 samples: densenet121 takes at least 8"),
+    ],
+)
+def test_a_cell_needs_a_batch_of_samples_or_one_for_each_worker(workload, samples, n_gpus, reason):
+    cell = replace(CELL, workload=workload, samples=samples, n_gpus=n_gpus, data="synthetic")
+    assert (verdicts.length_reason(cell) or "") == reason
+
+
+def test_a_cell_with_too_few_samples_has_a_row_that_is_read(tmp_path):
+    row = incompatible_row(replace(CELL, samples=10), "10 samples: rnn takes at least 64", "docker")
+    write_row(row, tmp_path / "row.parquet")
+    assert read_results(tmp_path / "row.parquet").to_pylist()[0]["samples"] is None

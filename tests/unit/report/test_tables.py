@@ -567,3 +567,13 @@ def test_a_row_that_tells_no_cores_stands_beside_those_that_do():
     assert list(rows.letters_of(machines).values()) == ["A", "B", "C", "D"]
     assert set(rows.letters_of(machines)) == set(machines)
     assert rows.letters_of([("EPYC", None)]) == {("EPYC", None): ""}
+
+
+def test_smoke_runs_say_how_long_they_were_where_that_differs():
+    long, short = ran("mxnet", 9.0, **SHORT), ran("pytorch", 3.0, **{**SHORT, "epochs": 1, "samples": 256})
+    assert fields(long, ran("pytorch", 3.0, **SHORT)) == {"MXNet": ["9.0 s† .857"], "PyTorch": ["3.0 s† .857"]}
+    assert fields(long, short, ran("cntk", 20.0)) == {
+        "CNTK · reset first": ["20 s .857"],
+        "MXNet": ["9.0 s† .857 2 × 1,280"],
+        "PyTorch": ["3.0 s† .857 1 × 256"],
+    }
