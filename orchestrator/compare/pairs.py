@@ -129,8 +129,8 @@ class Found:
             return f"no difference above {100 * self.limit:g} %"
         if self.verdict is not Verdict.UNSURE:
             return str(self.verdict)
-        more = f"more than {sequential.MOST_BLOCKS * PAIRS}" if self.needed is None else str(self.needed)
-        return f"can't tell, {more} more rounds needed"
+        more = f"over {sequential.MOST_BLOCKS * PAIRS}" if self.needed is None else str(self.needed)
+        return f"can't tell: needs {more} more rounds"
 
     def as_json(self) -> dict[str, Any]:
         """The form of ``--json``."""

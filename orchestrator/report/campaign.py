@@ -86,8 +86,7 @@ def step_lines(chosen: Sequence[Planned], left_out: Sequence[Planned], estimate:
     for one in chosen:
         groups["done" if one.verdict is Verdict.DONE else estimate(one)[1]].append(one)
     for source, cells in groups.items():
-        took = "" if source == "done" else f"{total(cells, estimate)} by "
-        yield f"{took}{source}: {named(cells)}"
+        yield f"{source if source == 'done' else f'{total(cells, estimate)} ({source})'}: {named(cells)}"
     if left_out:
         yield f"left out for lack of time, {total(left_out, estimate)}: {named(left_out)}"
 

@@ -65,7 +65,8 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
         refuse_foreign(file, path)
         table = file.read(columns=columns and list(columns), use_threads=False)
     except FileNotFoundError:
-        raise ResultError(f"There is no {path}.", remedy="Run 'rosetta run', or name a file or folder.") from None
+        remedy = "Run 'rosetta run', or name a file, or a results folder while a run fills it."
+        raise ResultError(f"There is no {path}.", remedy=remedy) from None
     except NotRegularError as error:
         raise ResultError(f"{path} can't be read: {error.strerror}.", remedy="Name the file itself.") from None
     except MemoryError:

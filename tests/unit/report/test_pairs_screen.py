@@ -35,8 +35,8 @@ def test_each_verdict_stands_beside_its_numbers():
     lines = shown(SURE, OPEN, HOPELESS, SAME, BROKEN).splitlines()
     told = {name: next(line for line in lines if name in line) for name in ("jax", "mxnet", "gluon", "paddle", "cntk")}
     assert told["jax"].split()[3:] == ["10", "s", "12", "s", "1.200", "(1.10–1.30)", "8", "slower"]
-    assert told["mxnet"].rstrip().endswith("can't tell, 8 more rounds needed")
-    assert told["gluon"].rstrip().endswith("can't tell, more than 60 more rounds needed")
+    assert told["mxnet"].rstrip().endswith("can't tell: needs 8 more rounds")
+    assert told["gluon"].rstrip().endswith("can't tell: needs over 60 more rounds")
     assert told["paddle"].rstrip().endswith("no difference above 5 %")
     assert told["cntk"].split() == ["cntk/cnn/cpu", "0", "failed"]
 

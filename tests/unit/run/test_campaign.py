@@ -161,7 +161,7 @@ def test_a_dry_run_on_a_pretended_card_says_what_how_long_and_why(card, tmp_path
     assert said.exit_code == 0, said.output
     for text in (
         "1 × NVIDIA H200 (h200), driver 580.65",
-        "by 2018's figures on a P100",
+        "(2018's figures on a P100)",
         "left out for lack of time",
         "its data is missing: run 'rosetta data fetch chestxray14'",
         "min of 10 min",

@@ -124,7 +124,7 @@ def test_a_spent_budget_or_too_few_rounds_leave_it_open_and_say_how_many_are_lac
     engine = Timed({"pytorch": 1.0, "jax": 1.02, "mxnet": 1.02})
     found, _, _ = pit(engine, "jax", "mxnet", limits=Limits(0.001, rounds=4))
     assert [one.rounds for one in found] == [4, 4]
-    assert all(one.said.startswith("can't tell, ") for one in found)
+    assert all(one.said.startswith("can't tell: needs ") for one in found)
     assert all(one.needed is None or one.needed >= 4 for one in found)
     before = len(engine.ran)
     found, tally, _ = pit(engine, "jax", limits=Limits(0.001, rounds=24, budget=1e-9))
