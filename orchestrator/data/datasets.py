@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import NotThere
 from orchestrator.system.cache import cache_folder as cache_folder
 from orchestrator.system.terminal import Say, quoted
+from orchestrator.system.words import advice
 
 
 class State(StrEnum):
@@ -167,11 +167,7 @@ def named(names: Iterable[str]) -> list[DataSet]:
     wanted = list(dict.fromkeys(names)) or [name for name, dataset in DATA_SETS.items() if not dataset.large]
     for name in wanted:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise DataError(
-                f"There is no data set {name!r}.",
-                remedy=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.",
-            )
+            raise DataError(f"There is no data set {name!r}.", remedy=advice(name, known))
     return [known[name] for name in wanted]
 
 

@@ -1,8 +1,7 @@
 """The files of images/: what is installed, for which platforms, and which libraries it serves."""
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,6 +24,7 @@ from orchestrator.images.cuda_sources import Cuda, File, Line, Name, Quotable
 from orchestrator.system import library_folders, yaml_files
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.library_folders import LibraryFolder, remembered
+from orchestrator.system.words import advice, did_you_mean
 
 CUDA, DOCUMENTATION = "cuda.yaml", "documentation.yaml"
 """The files of images/ that define no framework."""
@@ -39,13 +39,6 @@ Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
 def complaint(cause: str, remedy: str) -> PydanticCustomError:
     """Return an error for a validator to raise, which ``read`` turns into a MatrixError with file and key."""
     return PydanticCustomError("rosetta", "{cause}", {"cause": cause, "remedy": remedy})
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a remedy for an unknown word: the nearest known one, if any, and a list of all."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return (f"Did you mean '{near[0]}'? " if near else "") + f"Known: {', '.join(known) or 'none'}."
 
 
 class Link(Strict):
@@ -144,7 +137,7 @@ class Library(Strict):
             return links
         shared = documentation()
         if links not in shared:
-            raise complaint(f"{DOCUMENTATION} has no rules '{links}'", nearest(links, shared))
+            raise complaint(f"{DOCUMENTATION} has no rules '{links}'", advice(links, shared))
         return shared[links].rules
 
 
@@ -305,8 +298,7 @@ def read(path: Path, model: type[Model]) -> Model:
         remedy = problem.get("ctx", {}).get("remedy", "")
         what = in_words(problem)
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(problem["loc"][-1]), KEYS, n=1)
-            what, remedy = "unknown key", f"Did you mean '{near[0]}'?" if near else ""
+            what, remedy = "unknown key", did_you_mean(str(problem["loc"][-1]), KEYS)
         raise MatrixError(f"{path}: {key}: {what}.", remedy=remedy) from None
 
 
@@ -341,7 +333,7 @@ def chosen(names: Sequence[str]) -> Sequence[Framework]:
     for name in names:
         if name not in there:
             owner = library_index().get(name)
-            remedy = f"The library {name} is in {owner.framework}." if owner else nearest(name, there)
+            remedy = f"The library {name} is in {owner.framework}." if owner else advice(name, there)
             raise MatrixError(f"images/{name}.yaml does not exist.", remedy=remedy)
     return [there[name] for name in names] if names else list(there.values())
 

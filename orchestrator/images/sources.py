@@ -11,10 +11,10 @@ from orchestrator.errors import BuildError
 from orchestrator.images import cuda_sources, definitions
 from orchestrator.images.bases import SOURCE, Base, bases_of
 from orchestrator.images.cuda_sources import SourceName
-from orchestrator.images.definitions import nearest
 from orchestrator.images.image import Image, packages_of
 from orchestrator.images.pins import pinned
 from orchestrator.images.proxies import NONE, Proxies
+from orchestrator.system.words import advice
 
 APT_MIRROR = "ROSETTA_APT_MIRROR"
 
@@ -152,7 +152,7 @@ def chosen_source() -> SourceName | None:
             return name  # type: ignore[no-any-return]
     if value:
         raise BuildError(
-            "ROSETTA_CUDA_SOURCE is not a known source of CUDA.", remedy=nearest(value, get_args(SourceName))
+            "ROSETTA_CUDA_SOURCE is not a known source of CUDA.", remedy=advice(value, get_args(SourceName))
         )
     return None
 

@@ -1,6 +1,5 @@
 """From the axes of a matrix file to cells: products, includes, excludes, profiles."""
 
-import difflib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from orchestrator.cell.cell import AXES, DEFAULTS, Cell
 from orchestrator.errors import MatrixError
 from orchestrator.plan.matrix import EVERY_IMAGE, HERE, MatrixFile, Profile, check_words, read, values
+from orchestrator.system.words import advice
 
 USUAL = "full"
 """The profile of the command line where none is named."""
@@ -97,12 +97,8 @@ def choose_profile(file: MatrixFile, name: str | None, path: Path) -> Profile:
     if name is None or (name == USUAL and not file.profiles):
         return Profile()
     if name not in file.profiles:
-        near = difflib.get_close_matches(name, file.profiles, n=1, cutoff=0.5)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        there = (
-            f"Available: {', '.join(file.profiles)}." if file.profiles else "It has no profiles: leave out --profile."
-        )
-        raise MatrixError(f"{path} has no profile '{name}'.", remedy=hint + there)
+        remedy = advice(name, file.profiles) if file.profiles else "It has no profiles: leave out --profile."
+        raise MatrixError(f"{path} has no profile '{name}'.", remedy=remedy)
     return file.profiles[name]
 
 

@@ -12,7 +12,7 @@ from orchestrator.cell.strict import Strict, in_words
 from orchestrator.errors import MatrixError
 from orchestrator.plan.models import Models
 from orchestrator.system import yaml_files
-from orchestrator.system.words import nearest
+from orchestrator.system.words import advice
 
 FORM, LONGEST = r"^[a-z0-9][a-z0-9.-]*$", 40
 Word = Annotated[str, StringConstraints(pattern=FORM, max_length=LONGEST)]
@@ -169,13 +169,6 @@ class Lines:
         """An error about a word, with the nearest valid one."""
         what = f"{self.path}:{self.of(location)}: {'.'.join(map(str, location))}: {what}."
         return MatrixError(what, remedy=known.advice(word) if isinstance(known, Models) else advice(word, known))
-
-
-def advice(word: str, known: Iterable[str]) -> str:
-    """Return what to write instead of an unknown word: the nearest one that is known, and all of them."""
-    known = sorted(known)
-    near = nearest(word, known, 0.5)
-    return (f"Did you mean '{near}'? " if near else "") + f"Known: {', '.join(known)}."
 
 
 def known_keys(where: Sequence[str]) -> list[str]:

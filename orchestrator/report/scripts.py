@@ -1,6 +1,5 @@
 """The workload scripts as texts to be read: which there are, and the sections that all of them have."""
 
-import difflib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from orchestrator.cell.scripts import scripts_of
 from orchestrator.errors import MatrixError
 from orchestrator.images.definitions import library_index
 from orchestrator.system.library_folders import PROGRAM, SHARED, LibraryFolder, library_folders
+from orchestrator.system.words import advice
 
 HEADER = re.compile(r"^# --- (.+?) -+\n", re.MULTILINE)
 LANGUAGES = {".py": "python", ".R": "r", ".jl": "julia"}
@@ -106,10 +106,8 @@ def unread(folder: LibraryFolder) -> Iterator[str]:
     known = (*parameters(), *SHARED, "__pycache__")
     for path in sorted(folder.workloads.iterdir()) if folder.workloads.is_dir() else []:
         if path.is_dir() and path.name not in known and not path.name.startswith("."):
-            near = difflib.get_close_matches(path.name, parameters(), n=1)
-            hint = f"Did you mean '{near[0]}'? " if near else ""
-            known_ones = ", ".join(parameters())
-            yield f"{path}: no workload has this name, so its scripts are left out. {hint}Known: {known_ones}"
+            remedy = advice(path.name, parameters())
+            yield f"{path}: no workload has this name, so its scripts are left out. {remedy}"
 
 
 def named(path: Path) -> Path:

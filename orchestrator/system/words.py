@@ -27,7 +27,13 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return by_letters[near[0]] if near else ""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return "Did you mean 'bash'?" for the nearest of the known words; empty if none is near."""
-    near = nearest(word, known)
+    near = nearest(word, known, cutoff)
     return f"Did you mean '{near}'?" if near else ""
+
+
+def advice(word: str, known: Iterable[str]) -> str:
+    """Return what to write instead of an unknown word: the nearest one that is known, if any, and all of them."""
+    known = sorted(known)
+    return f"{did_you_mean(word, known, 0.5)} Known: {', '.join(known) or 'none'}.".lstrip()

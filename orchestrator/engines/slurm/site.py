@@ -7,8 +7,8 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict, in_words
 from orchestrator.errors import MatrixError
-from orchestrator.images.definitions import nearest
 from orchestrator.system import yaml_files
+from orchestrator.system.words import advice
 
 FILE = "site.yaml"
 
@@ -62,6 +62,6 @@ def read(path: Path | None) -> Site:
         key = ".".join(map(str, first["loc"])) or "the file"
         if first["type"] == "extra_forbidden":
             known = Slurm.model_fields if len(first["loc"]) > 1 else Site.model_fields
-            raise MatrixError(f"{path}: {key}: unknown key.", remedy=nearest(str(first["loc"][-1]), known)) from None
+            raise MatrixError(f"{path}: {key}: unknown key.", remedy=advice(str(first["loc"][-1]), known)) from None
         what = f"{path}: {key} {in_words(first)}."
         raise MatrixError(what, remedy="docs/cluster-slurm.md explains every key.") from None

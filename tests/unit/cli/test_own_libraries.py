@@ -135,7 +135,7 @@ def test_what_lies_where_nothing_is_read_is_said_once_each(own, tmp_path):
     assert [line for line in done.stderr.splitlines() if line.startswith("note: ")] == [
         f"note: {own}/images/doll.yml: not read. Rename it to doll.yaml",
         f"note: {own}/workloads/rnm: no workload has this name, so its scripts are left out. Did you mean 'rnn'? "
-        "Known: cnn, rnn, resnet50, densenet121",
+        "Known: cnn, densenet121, resnet50, rnn.",
         f"note: {own}/workloads/cnn/doll.py and 2 more: images/ defines no library doll. "
         "Define it in images/doll.yaml; until then they are left out.",
     ]

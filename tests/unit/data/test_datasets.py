@@ -128,7 +128,7 @@ def test_a_cache_that_can_only_be_read_is_good_enough(reviews: DataSet, site: Si
 def test_names(reviews: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"no data set 'imbd'\.\nDid you mean 'imdb'\?"):
         datasets.fetch(["imbd"])
-    with pytest.raises(DataError, match="Known: cifar-10, imdb, chestxray14, reviews"):
+    with pytest.raises(DataError, match="Known: chestxray14, cifar-10, imdb, resnet50-paddle"):
         datasets.check(["?"])
     assert [dataset.name for dataset in datasets.named(["imdb", "imdb"])] == ["imdb"]
     monkeypatch.setattr(datasets, "DATA_SETS", {"reviews": reviews})
