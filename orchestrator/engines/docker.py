@@ -23,7 +23,7 @@ from orchestrator.engines.isolation import RESULTS, USER, gpu_request, isolation
 from orchestrator.engines.output import Output, failure, too_late
 from orchestrator.engines.pretended_host import pretended_host
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
-from orchestrator.engines.results_volume import KEPT, ResultsFolders, runs
+from orchestrator.engines.results_volume import KEPT, ResultsFolder, ResultsFolders, runs
 from orchestrator.errors import BuildError, EngineError, ResultError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, built_on
@@ -34,9 +34,6 @@ from orchestrator.system.terminal import Say
 
 CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 """Labels of a cell's container: its claim, and one for each of its GPUs."""
-
-KEEPER = "rosetta.keeper"
-"""Label of a cell's container with the id of the one that holds its results folder."""
 
 GRACE = 60.0
 """Seconds after a cell's deadline until a hanging engine is given up and the cell counts as lost."""
@@ -134,8 +131,8 @@ class DockerEngine(OnThisHost):
         started, clock = datetime.now(UTC), time.perf_counter()
         try:
             self.connection.restore()
-            with self._container(task) as container:
-                outcome = self._follow(container, task, on_event)
+            with self._container(task) as (container, folder):
+                outcome = self._follow(container, folder, task, on_event)
         except ResultError as error:
             outcome = Outcome(Status.FAILED, str(error))
         except (EngineError, BuildError) as error:
@@ -181,26 +178,26 @@ class DockerEngine(OnThisHost):
         return self._digests.get(image.tag, image.tag)
 
     @contextmanager
-    def _container(self, task: Task) -> Iterator[str]:
+    def _container(self, task: Task) -> Iterator[tuple[str, ResultsFolder]]:
         """Create a container with its results folder, and remove both at the end whatever happens."""
         self._remove_orphans(task)
         if reason := odd_volumes(self.api.inspect_image(self._id(task.image))["Config"]):
             raise ResultError(f"The image {reason}.")
         owned = {"rosetta.run": task.run, CLAIM: task.claim}
-        with self._results_folder(task, owned) as (keeper, volume):
-            container = self._created(task, volume, {"rosetta": "cell", KEEPER: keeper, **owned})
+        with self._results_folder(task, owned) as folder:
+            container = self._created(task, folder.volume, {"rosetta": "cell", **owned})
             with self._lock:
                 self._running.add(container)
             try:
                 if task.weights:
                     put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
-                yield container
+                yield container, folder
             finally:
                 with self._lock:
                     self._running.discard(container)
                 self.remove(container)
 
-    def _results_folder(self, task: Task, owned: Mapping[str, str]) -> AbstractContextManager[tuple[str, str]]:
+    def _results_folder(self, task: Task, owned: Mapping[str, str]) -> AbstractContextManager[ResultsFolder]:
         """Return a context manager of an empty results folder: one of several that the run has, or the cell's own."""
         if task.owner:
             return self._folders.one({CLAIM: task.owner}, KEPT)
@@ -261,7 +258,7 @@ class DockerEngine(OnThisHost):
             if container["Labels"][CLAIM] == task.claim or gpus & container["Labels"].keys():
                 self.remove(container["Id"])
 
-    def _follow(self, container: str, task: Task, on_event: OnEvent) -> Outcome:
+    def _follow(self, container: str, folder: ResultsFolder, task: Task, on_event: OnEvent) -> Outcome:
         """Start the container, forward its events until it ends or its deadline passes, and judge what it left."""
         output = Output(on_event)
         stream: Any = self.api.attach(container, stdout=True, stderr=True, stream=True)
@@ -287,7 +284,7 @@ class DockerEngine(OnThisHost):
         if late.is_set():
             return too_late(task.deadline, log)
         try:
-            with archive_from(self.api, container, RESULTS) as chunks:
+            with suppress(NotFound), archive_from(self.api, folder.keeper, folder.path) as chunks:
                 if (outcome := artifacts.outcome_of(chunks, task, log)) is not None:
                     return outcome
         except ResultError as error:
@@ -296,7 +293,7 @@ class DockerEngine(OnThisHost):
             return Outcome(Status.OOM, "killed by the kernel: out of memory", log=log)
         if exit_code in KILLED and self._was_killed(container):
             return Outcome(Status.HOST_LOST, f"ended from outside by {KILLED[exit_code]}", log=log)
-        if self._keeper_ended(container):
+        if not runs(self.api, folder.keeper):
             return Outcome(Status.HOST_LOST, "its results folder was removed from outside", log=log)
         return failure(log, exit_code)
 
@@ -312,11 +309,6 @@ class DockerEngine(OnThisHost):
         told = {"container": container, "event": "kill"}
         kills = untyped.events(since=int(begin), until=int(end) + self.told_within, filters=told, decode=True)
         return next(iter(kills), None) is not None
-
-    def _keeper_ended(self, container: str) -> bool:
-        """Return whether what holds the cell's results folder no longer runs; the cell itself can't reach it."""
-        keeper = self.api.inspect_container(container)["Config"]["Labels"][KEEPER]
-        return not runs(self.api, keeper)
 
     def _volume(self, data: Path) -> str:
         """Return the volume with a data set, verified once: cells find the data in it on any host of the engine."""

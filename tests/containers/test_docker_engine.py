@@ -192,9 +192,9 @@ def test_many_files_fill_no_disk_and_are_gone(outcome_of):
 
 def test_the_keeper_does_nothing_and_has_nothing(engine):
     docker_engine = DockerEngine()
-    with results_volume.ResultsFolders(docker_engine.api).one({"rosetta.run": "test"}, 1) as (keeper, volume):
-        assert docker_engine.api.inspect_volume(volume)["Options"]["type"] == "tmpfs"
-        state = docker_engine.api.inspect_container(keeper)
+    with results_volume.ResultsFolders(docker_engine.api).one({"rosetta.run": "test"}, 1) as folder:
+        assert docker_engine.api.inspect_volume(folder.volume)["Options"]["type"] == "tmpfs"
+        state = docker_engine.api.inspect_container(folder.keeper)
         assert state["State"]["Running"]
         assert (state["HostConfig"]["NetworkMode"], state["HostConfig"]["CapDrop"]) == ("none", ["ALL"])
         assert state["Config"]["User"] == "10001:10001"
