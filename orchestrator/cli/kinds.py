@@ -14,6 +14,7 @@ from orchestrator.system.text_files import refuse_other
 from orchestrator.system.words import did_you_mean
 
 NAME_ANOTHER = "Name another file."
+MOST = 10**9
 
 
 class Choice(click.Choice[str]):
@@ -26,9 +27,16 @@ class Choice(click.Choice[str]):
 
 
 class Whole(click.IntRange):
-    """A whole number in a range."""
+    """A whole number in a range; one above ``MOST`` is nowhere meant, and results have no room for it."""
 
     name = "whole number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        number = int(super().convert(value, param, ctx))
+        if number > MOST:
+            self.fail(f"{str(value)!r} is more than {MOST:,}.", param, ctx)
+        return number
 
 
 class Number(click.FloatRange):

@@ -225,7 +225,7 @@ length = grouped(
     "length",
     Length,
     *DATA_AND_LENGTH,
-    click.option("--repeats", type=Whole(1), metavar="N", help="Run N rounds, with seeds 0 to N-1."),
+    click.option("--repeats", type=Whole(1, 10_000), metavar="N", help="Run N rounds, with seeds 0 to N-1."),
 )
 """For plan, build and run: overrides of the matrix file."""
 

@@ -14,8 +14,8 @@ from orchestrator.system.terminal import Say, echo
 def choose_engine(name: str | None, say: Say = lambda text: None, address: str | None = None) -> Engine:
     """Return the engine of this name; without a name Docker if it answers, else plain processes (``say`` tells why).
 
-    ``address`` is that of a Ray cluster. Raises EngineError if the named engine can't be used, or if DOCKER_HOST or a
-    context of docker names one elsewhere that can't: this machine is no substitute for another.
+    ``address`` is that of a Ray cluster. Raises EngineError if the named engine can't be used, or if DOCKER_HOST,
+    DOCKER_CONTEXT or a context of another machine names one that can't: this machine is no substitute for it.
     """
     if name == "ray":
         return ray_engine(address, say)
@@ -31,13 +31,14 @@ def choose_engine(name: str | None, say: Say = lambda text: None, address: str |
 
 
 def is_this_machines() -> bool:
-    """Whether the engine that docker's command would use is on this machine; one that a variable misnames is not."""
+    """Whether docker's command would use an engine of this machine, and no variable asks for a certain one."""
     from orchestrator.engines.client import engine_variables
 
     try:
-        return engine_variables()["DOCKER_HOST"].startswith("unix://")
-    except EngineError:
-        return not (os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"))
+        where = engine_variables()["DOCKER_HOST"]
+    except EngineError:  # a context that can't be read may have meant any machine
+        return False
+    return where.startswith("unix://") and not (os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"))
 
 
 def docker_engine() -> Engine:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import docker
 import requests
@@ -73,6 +73,7 @@ def engine_variables() -> dict[str, str]:
         remedy = "Say which: 'docker context update NAME --docker host=…'; or choose another: 'docker context ls'."
         raise EngineError(f"{named_context()} names no Docker engine.", "It has no endpoint for docker.", remedy)
     rest["DOCKER_HOST"] = str(endpoint.get("Host") or f"unix://{SOCKET}")
+    refuse_malformed(rest["DOCKER_HOST"], named_context())
     if (part(context, "TLSMaterial") or {}).get("docker"):
         rest["DOCKER_CERT_PATH"] = str(Path(context["Storage"]["TLSPath"], "docker"))
         rest["DOCKER_TLS_VERIFY"] = "" if endpoint.get("SkipTLSVerify") else "1"
@@ -116,7 +117,7 @@ def context_of_docker() -> dict[str, Any] | None:
     raise EngineError(what, why, f"Run 'docker context ls' for a list; {choose}")
 
 
-def refuse_malformed(where: str) -> None:
+def refuse_malformed(where: str, named: str = "DOCKER_HOST") -> None:
     """Raise EngineError if this can't be an engine's address; the message omits it, as it may hold a password."""
     try:
         parts = urlsplit(where)
@@ -124,10 +125,16 @@ def refuse_malformed(where: str) -> None:
     except ValueError:
         scheme = ""
     else:
-        scheme = parts.scheme
+        scheme = parts.scheme if where.startswith(f"{parts.scheme}://") and not is_option(parts) else ""
+        scheme = scheme if parts.hostname or scheme == "unix" else ""
     if scheme not in SCHEMES:
         remedy = "Write it like unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST."
-        raise EngineError("DOCKER_HOST is not the address of an engine.", remedy=remedy)
+        raise EngineError(f"{named} is not the address of an engine.", remedy=remedy)
+
+
+def is_option(parts: SplitResult) -> bool:
+    """Whether ssh would take a host or user for one of its options, which can run programs."""
+    return any(word and word.startswith("-") for word in (parts.hostname, parts.username))
 
 
 class Client(docker.APIClient):

@@ -23,7 +23,7 @@ from orchestrator.engines.isolation import RESULTS, USER, gpu_request, isolation
 from orchestrator.engines.output import Output, failure, too_late
 from orchestrator.engines.pretended_host import pretended_host
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
-from orchestrator.engines.results_volume import KEPT, ResultsFolder, ResultsFolders, runs
+from orchestrator.engines.results_volume import KEPT, ResultsFolder, ResultsFolders
 from orchestrator.errors import BuildError, EngineError, ResultError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, built_on
@@ -69,7 +69,7 @@ class DockerEngine(OnThisHost):
         self.connection = connection or Connection()
         self.api = self.connection.api
         self._supply = supply
-        self.host = str(self.api.info()["Name"])
+        self.host = str(self.api.info().get("Name") or "unknown")
         self._running: set[str] = set()
         self.stopping = False
         self._lock, self._filling = threading.Lock(), threading.Lock()
@@ -293,7 +293,7 @@ class DockerEngine(OnThisHost):
             return Outcome(Status.OOM, "killed by the kernel: out of memory", log=log)
         if exit_code in KILLED and self._was_killed(container):
             return Outcome(Status.HOST_LOST, f"ended from outside by {KILLED[exit_code]}", log=log)
-        if not runs(self.api, folder.keeper):
+        if not folder.is_kept(self.api):
             return Outcome(Status.HOST_LOST, "its results folder was removed from outside", log=log)
         return failure(log, exit_code)
 

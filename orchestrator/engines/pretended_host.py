@@ -64,11 +64,11 @@ def pretended_host() -> Host | None:
         raise GpuError(f"ROSETTA_HOST: {name} describes no machine: {why}.", remedy=remedy) from None
     devices = tuple(gpu.device() for gpu in told.gpus)
     wrong = [device.uuid for device in devices if not device.uuid.startswith(PRETENDED)]
-    if wrong or len({device.uuid for device in devices}) < len(devices):
-        raise GpuError(
-            f"ROSETTA_HOST: {name} names a GPU twice, or with the UUID of a real one.",
-            remedy=f"The UUID of a pretended GPU must begin with {PRETENDED[0]}.",
-        )
+    if wrong:
+        remedy = f"The UUID of a pretended GPU must begin with {PRETENDED[0]}, of a slice with {PRETENDED[1]}."
+        raise GpuError(f"ROSETTA_HOST: {name} has {wrong[0]}, which may be the UUID of a real GPU.", remedy=remedy)
+    if len({device.uuid for device in devices}) < len(devices):
+        raise GpuError(f"ROSETTA_HOST: {name} has a UUID twice.", remedy="Give each GPU a UUID of its own.")
     if divided := next((device.uuid for device in devices if device.mig and device.is_slice), ""):
         what = f"ROSETTA_HOST: {name} says of {divided} that it is a slice, and divided itself."
         raise GpuError(what, remedy='Leave out its "mig": only whole GPUs are divided.')

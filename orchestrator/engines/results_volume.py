@@ -103,11 +103,20 @@ def named(api: docker.APIClient, path: str, labels: Mapping[str, str]) -> docker
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """A ``volume``, and its ``path`` in the container ``keeper``."""
+    """A ``volume``, and its ``path`` in the container ``keeper``, which runs since ``started``."""
 
     keeper: str
+    started: str
     volume: str
     path: str
+
+    def is_kept(self, api: docker.APIClient) -> bool:
+        """Return whether it was kept all the time: the keeper runs, and was not started again meanwhile."""
+        try:
+            state = api.inspect_container(self.keeper)["State"]
+        except NotFound:
+            return False
+        return bool(state["Running"]) and state["StartedAt"] == self.started
 
 
 @dataclass
@@ -146,7 +155,7 @@ class ResultsFolders:
         """Return a running keeper that has a spare folder: the last one with these labels, else a new one."""
         key = tuple(sorted(labels.values()))
         if (keeper := self._last.get(key)) and keeper.spare:
-            if runs(self._api, keeper.container):
+            if keeper.spare[-1].is_kept(self._api):
                 return keeper
             keeper.spare.clear()
             self._remove_done(keeper)
@@ -167,8 +176,9 @@ class ResultsFolders:
         keeper = Keeper(str(made["Id"]))
         try:
             self._api.start(keeper.container)
-            mounted = self._api.inspect_container(keeper.container)["Mounts"]
-            keeper.folders = tuple(ResultsFolder(keeper.container, one["Name"], one["Destination"]) for one in mounted)
+            made = self._api.inspect_container(keeper.container)
+            facts = keeper.container, made["State"]["StartedAt"]
+            keeper.folders = tuple(ResultsFolder(*facts, one["Name"], one["Destination"]) for one in made["Mounts"])
             keeper.spare = list(keeper.folders)
         except BaseException:
             self._remove_done(keeper)
@@ -184,11 +194,3 @@ class ResultsFolders:
         for folder in keeper.folders:  # volumes with a name stay, and all if somebody else has removed the container
             with suppress(*UNREACHABLE):
                 self._api.remove_volume(folder.volume, force=True)
-
-
-def runs(api: docker.APIClient, container: str) -> bool:
-    """Return whether a container is there and runs."""
-    try:
-        return bool(api.inspect_container(container)["State"]["Running"])
-    except NotFound:
-        return False

@@ -90,6 +90,6 @@ class Tunnel:
 
     def _command(self) -> list[str]:
         options = [word for option in OPTIONS for word in ("-o", option)]
-        program, *where = self._destination()
+        program, *port, host = self._destination()
         remote = urlsplit(self.address).path.rstrip("/") or REMOTE
-        return [program, *options, "-L", f"{self.socket}:{remote}", *where, "cat"]
+        return [program, *options, "-L", f"{self.socket}:{remote}", *port, "--", host, "cat"]

@@ -23,7 +23,9 @@ Listed = Annotated[
 ]
 """A word of an axis whose words are listed: ``check_words`` refuses any other, and says what was meant."""
 
-Count = Annotated[int, Field(ge=1)]
+MOST = 10**9
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Repeat = Annotated[int, Field(ge=0, le=MOST)]
 Values = Annotated[list[Listed], Field(min_length=1)]
 Folder = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=4096)]
 
@@ -45,7 +47,7 @@ class Point(Strict):
     precision: Listed | None = None
     variant: Word | None = None
     data: Listed | None = None
-    repeat: Annotated[int, Field(ge=0)] | None = None
+    repeat: Repeat | None = None
     epochs: Count | None = None
     samples: Count | None = None
 
@@ -64,7 +66,7 @@ class Axes(Strict):
     precision: Values | None = None
     variant: Annotated[list[Word], Field(min_length=1)] | None = None
     data: Values | None = None
-    repeat: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    repeat: Annotated[list[Repeat], Field(min_length=1)] | None = None
 
 
 assert tuple(Axes.model_fields) == AXES, "the axes of a matrix file are those of a cell"

@@ -27,6 +27,8 @@ def printable(address: str) -> str:
         _ = parts.port  # a slash in a password ends what is taken for the host, and the rest is then no port
     except ValueError:
         return "a malformed address"
+    if not parts.netloc:
+        return f"{parts.scheme}://{parts.path}"  # urlunsplit would leave out the slashes of unix:///PATH
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 

@@ -190,6 +190,19 @@ def test_many_files_fill_no_disk_and_are_gone(outcome_of):
     assert "No space left on device" in outcome.log
 
 
+def test_a_folder_is_not_kept_by_a_keeper_that_was_started_again(engine):
+    docker_engine = DockerEngine()
+    folders = results_volume.ResultsFolders(docker_engine.api)
+    with folders.one({"rosetta.run": "test"}, 2) as first:
+        assert first.is_kept(docker_engine.api)
+        for action in ("kill", "start"):
+            getattr(engine.containers.get(first.keeper), action)()
+        assert not first.is_kept(docker_engine.api)
+        with folders.one({"rosetta.run": "test"}, 1) as second:
+            assert second.keeper != first.keeper
+    docker_engine.api.close()
+
+
 def test_the_keeper_does_nothing_and_has_nothing(engine):
     docker_engine = DockerEngine()
     with results_volume.ResultsFolders(docker_engine.api).one({"rosetta.run": "test"}, 1) as folder:

@@ -58,8 +58,8 @@ MACHINE = {
 
 def test_plan_ends_with_the_cards_that_were_found_and_what_each_can_run(tmp_path):
     (tmp_path / "host.json").write_text(json.dumps(MACHINE))
-    words = ["plan", "--only", "{jax,pytorch}/rnn/*/{rtx-4090,rtx-2080-ti}"]
-    done = rosetta(*words, cwd=tmp_path, ROSETTA_HOST="host.json", DOCKER_HOST="unix:///nonexistent.sock")
+    words = ["plan", "--engine", "process", "--only", "{jax,pytorch}/rnn/*/{rtx-4090,rtx-2080-ti}"]
+    done = rosetta(*words, cwd=tmp_path, ROSETTA_HOST="host.json")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("  ready") == 8
     assert "unverified: " in done.stdout

@@ -69,9 +69,8 @@ def test_a_context_that_can_not_be_read_is_not_called_one_that_does_not_exist(wr
     with pytest.raises(EngineError) as caught:
         engine_variables()
     assert (caught.value.what, caught.value.why) == (f"The current Docker context {what}", wrong)
-    said: list[str] = []
-    assert choose_engine(None, said.append).name == "process"
-    assert said == [f"The current Docker context {what} Cells run as plain processes instead."]
+    with pytest.raises(EngineError, match="The current Docker context"):
+        choose_engine(None)  # it may have meant another machine
 
 
 @pytest.mark.parametrize(
@@ -80,6 +79,7 @@ def test_a_context_that_can_not_be_read_is_not_called_one_that_does_not_exist(wr
         ("DOCKER_HOST", "ssh://me@nowhere.invalid", "nowhere.invalid"),
         ("DOCKER_HOST", "tcp://127.0.0.1:9", "tcp://127.0.0.1:9"),
         ("DOCKER_HOST", "gibberish", "DOCKER_HOST"),
+        ("DOCKER_HOST", "unix:///nonexistent.sock", "nonexistent.sock"),
         ("DOCKER_CONTEXT", "nope", "nope"),
     ],
 )
@@ -94,3 +94,32 @@ def test_a_context_of_another_machine_is_not_replaced_either(docker):
     docker({"Name": "mine", "Endpoints": {"docker": {"Host": "tcp://127.0.0.1:9"}}, "TLSMaterial": None})
     with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:9"):
         choose_engine(None)
+
+
+def test_a_context_of_this_machine_without_an_engine_means_plain_processes(docker, tmp_path):
+    docker({"Name": "mine", "Endpoints": {"docker": {"Host": f"unix://{tmp_path}/none.sock"}}, "TLSMaterial": None})
+    said: list[str] = []
+    assert choose_engine(None, said.append).name == "process"
+    assert said == [f"No Docker engine answers at unix://{tmp_path}/none.sock. Cells run as plain processes instead."]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ssh://-oProxyCommand=touch${IFS}planted",
+        "ssh://-oProxyCommand=touch@host",
+        "ssh://me@-host",
+        "ssh://",
+        "tcp://",
+        "unix:/var/run/docker.sock",
+        "UNIX:///var/run/docker.sock",
+    ],
+)
+def test_what_ssh_would_take_for_an_option_or_names_no_host_is_no_address(address, docker, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", address)
+    with pytest.raises(EngineError, match="DOCKER_HOST is not the address of an engine"):
+        choose_engine("docker")
+    monkeypatch.delenv("DOCKER_HOST")
+    docker({"Name": "mine", "Endpoints": {"docker": {"Host": address}}, "TLSMaterial": None})
+    with pytest.raises(EngineError, match="The current Docker context is not the address of an engine"):
+        choose_engine("docker")

@@ -26,8 +26,8 @@ def test_a_machine_can_be_pretended(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("machine", "said"),
     [
-        ({**MACHINE, "gpus": [{"name": "Tesla V100", "uuid": "GPU-1"}]}, "with the UUID of a real one"),
-        ({**MACHINE, "gpus": MACHINE["gpus"] * 2}, "names a GPU twice"),
+        ({**MACHINE, "gpus": [{"name": "Tesla V100", "uuid": "GPU-1"}]}, "which may be the UUID of a real GPU"),
+        ({**MACHINE, "gpus": MACHINE["gpus"] * 2}, "has a UUID twice"),
         ({**MACHINE, "gpus": [{"name": "Tesla V100"}]}, "describes no machine"),
         ({**MACHINE, "gpus": [{**GPU, "capability": "7.0"}]}, "gpus.0.capability"),
         ({**MACHINE, "gpus": [{**GPU, "capability": [True, False]}]}, "gpus.0.capability.0"),
