@@ -116,12 +116,12 @@ def diff(old: Path, new: Path, results: Path, judging: Judging) -> None:
     from orchestrator.results.merging import gather
 
     before, after = (gather([place_of(one, results)], note) for one in (old, new))
-    gone = ", ".join(comparison.missing(after, before))
-    if gone and not judging.for_programs:
-        echo(f"note: only in {old}: {gone}", err=True)
+    gone = comparison.missing(after, before)
+    if gone:
+        note(f"only in {old}: {', '.join(gone)}")
     compared = comparison.verify(after, comparison.of_results(before, str(old)), judging.threshold / 100)
     empty = [str(path) for path, rows in ((old, before), (new, after)) if not comparison.grouped(rows)]
-    tell(compared, str(old), judging, nothing_in_common(compared, (old, new), empty))
+    tell(compared, str(old), judging, gone, nothing_in_common(compared, (old, new), empty))
 
 
 def nothing_in_common(every: "Sequence[Compared]", sides: tuple[Path, Path], empty: Sequence[str]) -> SelectionError:
@@ -135,7 +135,7 @@ def nothing_in_common(every: "Sequence[Compared]", sides: tuple[Path, Path], emp
         why = f"No cell was measured in {' and in '.join(empty)}." if empty else ""
         remedy = "Compare results of the same cells: 'rosetta table FILE' shows what a file has."
         return SelectionError(f"{old} and {new} have no cell in common.", why, remedy)
-    why = f"Cells of both are {'; '.join(reason for reason in reasons if reason != ABSENT)}."
+    why = f"Cells that both have: {'; '.join(reason for reason in reasons if reason != ABSENT)}."
     what = f"No cell of {new} can be compared with {old}."
     return SelectionError(what, why, "Measure the same cells at the same length on both sides.")
 
@@ -148,8 +148,17 @@ def place_of(named: Path, results: Path) -> Path:
     return own if not named.exists() and own.is_dir() else named
 
 
-def tell(every: "Sequence[Compared]", baseline: str, judging: Judging, nothing: SelectionError | None = None) -> None:
-    """Print the comparisons; raises SlowerError if one is bad, SelectionError (or ``nothing``) if there is none."""
+def tell(
+    every: "Sequence[Compared]",
+    baseline: str,
+    judging: Judging,
+    gone: Sequence[str] = (),
+    nothing: SelectionError | None = None,
+) -> None:
+    """Print the comparisons, and which cells only the baseline has.
+
+    Raises SlowerError if a comparison is bad, SelectionError (or ``nothing``) if there is none.
+    """
     from orchestrator.compare.comparison import BAD, Verdict
     from orchestrator.report import comparison as report
     from orchestrator.report import junit
@@ -162,7 +171,7 @@ def tell(every: "Sequence[Compared]", baseline: str, judging: Judging, nothing: 
 
         echo(json.dumps([one.as_json() for one in every], indent=1))
     elif judging.as_markdown:
-        echo(report.as_markdown(every), nl=False)
+        echo(report.as_markdown(every, gone), nl=False)
     else:
         report.show(every, screen())
     bad = [one for one in every if one.verdict in BAD]

@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.apart import only_with
 from orchestrator.cli.kinds import Choice
 from orchestrator.cli.options import ENGINES, on_scheduler, results_folder, site
-from orchestrator.errors import LackingError
+from orchestrator.errors import LackingError, RosettaError
 from orchestrator.system.terminal import echo, note
 from orchestrator.system.words import counted
 
@@ -38,10 +38,15 @@ def doctor(
     import json
 
     from orchestrator.engines.choice import choose_engine, slurm_engine
-    from orchestrator.report.doctor import State, examine
+    from orchestrator.report.doctor import State, examine, of_error
 
-    asked = slurm_engine(engine, results, site, note) if scheduler else choose_engine(engine, address=address)
     found = []
+    try:
+        asked = slurm_engine(engine, results, site, note) if scheduler else choose_engine(engine, address=address)
+    except RosettaError as error:
+        if as_json:
+            echo(json.dumps([of_error("engine", error).as_json()], indent=1))
+        raise
     for finding in examine(asked, results):
         found.append(finding)
         if not as_json:

@@ -155,13 +155,13 @@ def sides_of(words: Words, place: Place, selection: Selection, length: Length) -
 
 
 def paired(ours: "Sequence[Side]", theirs: "Sequence[Side]") -> "list[tuple[Side, Side]]":
-    """Pair the cells to compare: those that agree on every axis on which the two sides have a value in common."""
+    """Pair the cells to compare: those of one workload that agree on every axis on which both sides share a value."""
     from orchestrator.cell.cell import AXES
 
     def has(sides: "Sequence[Side]", axis: str) -> set[Any]:
         return {getattr(side.cell, axis) for side in sides}
 
-    shared = [axis for axis in AXES if has(ours, axis) & has(theirs, axis)]
+    shared = [axis for axis in AXES if axis == "workload" or has(ours, axis) & has(theirs, axis)]
 
     def question(side: "Side") -> tuple[Any, ...]:
         return tuple(getattr(side.cell, axis) for axis in shared)

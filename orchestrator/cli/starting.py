@@ -1,5 +1,6 @@
 """A matrix file to start from: init."""
 
+import os
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import click
 from orchestrator.cli.libraries import HERE
 from orchestrator.errors import MatrixError
 from orchestrator.system.terminal import echo
+from orchestrator.system.text_files import write_text
 
 STARTER = Path(__file__).parent / "starter.yaml"
 
@@ -20,13 +22,8 @@ def init() -> None:
       rosetta init
       rosetta run --profile quick
     """
-    text = STARTER.read_text(encoding="utf-8")
-    try:
-        with HERE.open("x") as file:
-            file.write(text)
-    except FileExistsError:
+    if os.path.lexists(HERE):
         remedy = "Edit it, or change to another folder."
-        raise MatrixError(f"{HERE} already exists here and was not changed.", remedy=remedy) from None
-    except OSError as error:
-        raise MatrixError(f"{HERE} can't be written.", f"{error.strerror}.") from None
+        raise MatrixError(f"{HERE} already exists here and was not changed.", remedy=remedy)
+    write_text(HERE, STARTER.read_text(encoding="utf-8"))
     echo(f"{HERE}: 'rosetta plan --profile quick' shows what it measures, 'rosetta run --profile quick' runs it")

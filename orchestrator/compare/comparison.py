@@ -4,7 +4,7 @@ All cells of a comparison are judged together: of many that are equal, some look
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -16,6 +16,7 @@ from orchestrator.compare import causes, published_2018
 from orchestrator.compare.causes import Row
 from orchestrator.compare.evidence import adjusted, against_figure, compare, drift, ratio_interval, rounds_for
 from orchestrator.compare.noise import CONFIDENCE, ENOUGH, median
+from orchestrator.system.words import counted, part_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +59,8 @@ class Compared:
     """A cell and how it compares; times are medians in seconds, ``ratio`` is ours over the baseline's.
 
     ``interval`` and ``p`` are None where there are not rounds enough; ``p_of_all`` is ``p`` as it counts among all
-    cells that were compared. ``reasons`` say what may have made the difference, or why it can't be told.
+    cells that were compared. ``reasons`` say what may have made the difference, or why it can't be told. ``length`` is
+    empty unless the same cell was run at several.
     """
 
     cell: str
@@ -75,6 +77,7 @@ class Compared:
     interval: tuple[float, float] | None = None
     p: float | None = None
     p_of_all: float | None = None
+    length: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The form of ``--json``."""
@@ -93,7 +96,11 @@ def verify(results: "pa.Table", find: Finder, tolerance: float) -> list[Compared
     """
     groups = sorted(grouped(results).items())
     measured = [(rows, find(question, rows)) for question, rows in groups]
-    every = [compared(question, *pair) for (question, _), pair in zip(groups, measured, strict=True)]
+    lengths = lengths_of([question for question, _ in groups])
+    every = [
+        replace(compared(question, *pair), length=lengths[question])
+        for (question, _), pair in zip(groups, measured, strict=True)
+    ]
     tested = [place for place, one in enumerate(every) if one.p is not None]
     for place, p in zip(tested, adjusted([every[place].p or 0.0 for place in tested]), strict=True):
         every[place] = replace(every[place], p_of_all=p)
@@ -125,6 +132,17 @@ def question_of(row: Row) -> Question:
     return f"{row['cell']}{installation}", n_gpus, row["data"], row["epochs"] or 0, row["samples"] or 0
 
 
+def lengths_of(questions: Sequence[Question]) -> dict[Question, str]:
+    """Return how long each cell ran; empty for those that ran at one length only."""
+    times = Counter(question[:3] for question in questions)
+    return {
+        question: f"{counted(question[3], 'epoch')}, {counted(question[4], 'sample')}"
+        if times[question[:3]] > 1
+        else ""
+        for question in questions
+    }
+
+
 def of_any_installation(question: Question) -> Question:
     """Return the question without the name of a user's installation."""
     return question[0].partition(" (")[0], *question[1:]
@@ -145,11 +163,12 @@ def compared(question: Question, rows: Sequence[Row], found: Baseline | str) -> 
     """Compare one cell's rounds with its baseline, not judged yet; or say why they are not compared."""
     cell, n_gpus, data, *_ = question
     good = of_one_machine(rows)
+    failures = failed(rows)
     if not good:
-        last = max(rows, key=lambda row: row["repeat"])
-        said = next(iter(last["reason"].splitlines()), "")
-        return Compared(cell, n_gpus, data, Verdict.FAILED, (f"{last['status']}: {said}".removesuffix(": "),))
+        return Compared(cell, n_gpus, data, Verdict.FAILED, (failures or UNTIMED,))
     if isinstance(found, str):
+        if failures:
+            return Compared(cell, n_gpus, data, Verdict.FAILED, (failures, found))
         return Compared(cell, n_gpus, data, Verdict.NONE, (found, *causes.of_cores(good)))
     ours = [row["seconds"] for row in good]
     p, interval = tested(ours, found)
@@ -169,6 +188,16 @@ def compared(question: Question, rows: Sequence[Row], found: Baseline | str) -> 
     )
 
 
+def failed(rows: Sequence[Row]) -> str:
+    """Return how many of some rounds failed, and what the last of them said; empty if all ended ok."""
+    bad = [row for row in rows if row["status"] != Status.OK]
+    if not bad:
+        return ""
+    last = max(bad, key=lambda row: row["repeat"])
+    said = f"{last['status']}: {next(iter(last['reason'].splitlines()), '')}".removesuffix(": ")
+    return said if len(rows) == 1 else f"{part_of(len(bad), len(rows), 'round')} failed: {said}"
+
+
 def tested(ours: Sequence[float], found: Baseline) -> tuple[float | None, tuple[float, float] | None]:
     """Return p and the interval of the ratio; None for both if there are too few rounds."""
     if len(ours) >= ENOUGH and found.published:
@@ -184,10 +213,14 @@ def judged(one: Compared, rows: Sequence[Row], found: Baseline | str, tolerance:
     good = of_one_machine(rows)
     series = [[row["seconds"] for row in good], found.seconds]
     change = None if found.published else drift(series, (one.ratio or 1) - 1)
+    failures = failed(rows)
     verdict = verdict_of(one, tolerance) if change is None else despite(change, one, tolerance)
+    verdict = Verdict.FAILED if failures else verdict
     doubts = list(missing_evidence(one, found, change, comparisons)) if verdict is Verdict.UNSURE else []
     if found.doubt:
         doubts.insert(0, f"the baseline is doubtful: {found.doubt}")
+    if failures:
+        doubts.insert(0, failures)
     suspected = causes.reasons(good, found.row) if verdict is not Verdict.FAST else causes.of_cores(good)
     return replace(one, verdict=verdict, reasons=(*doubts, *suspected))
 
@@ -241,6 +274,9 @@ def missing_evidence(one: Compared, found: Baseline, change: float | None, compa
         )
 
 
+UNTIMED = "no round has a possible time"
+"""Why a cell has failed whose rounds are all said to have ended ok."""
+
 ABSENT = "not in the baseline"
 """Why a cell is not compared that other results do not have."""
 
@@ -264,7 +300,9 @@ def published(question: Question, rows: Sequence[Row]) -> Baseline | str:
 
 def of_results(results: "pa.Table", source: str) -> Finder:
     """Return the function that finds the rounds of the same cell and length in other results."""
-    groups = {question: of_one_machine(rows) for question, rows in grouped(results).items()}
+    every = grouped(results)
+    groups = {question: of_one_machine(rows) for question, rows in every.items()}
+    failures = {question: failed(rows) for question, rows in every.items()}
     lengths = {question[:3] for question, rows in groups.items() if rows}
 
     others: dict[Question, list[Question]] = defaultdict(list)
@@ -273,14 +311,17 @@ def of_results(results: "pa.Table", source: str) -> Finder:
 
     def find(question: Question, rows: Sequence[Row]) -> Baseline | str:
         same = others[of_any_installation(question)]
-        theirs = groups.get(question) or (groups[same[0]] if len(same) == 1 else None)
+        place = question if groups.get(question) or len(same) != 1 else same[0]
+        theirs = groups.get(place)
         if not theirs:
+            if failures.get(place):
+                return f"failed in the baseline: {failures[place]}"
             return "of another length in the baseline" if question[:3] in lengths else ABSENT
         if theirs[0]["shortened"] != rows[0]["shortened"]:
             return "shortened on one side only"
         if theirs[0]["start"] != rows[0]["start"]:
             return "started from other weights in the baseline"
-        return Baseline([row["seconds"] for row in theirs], source, theirs[-1])
+        return Baseline([row["seconds"] for row in theirs], source, theirs[-1], failures[place])
 
     return find
 

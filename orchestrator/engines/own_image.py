@@ -21,7 +21,7 @@ from orchestrator.images.building import build_probe
 from orchestrator.images.image import Image
 from orchestrator.images.installation import Facts, Installed
 from orchestrator.system import library_folders
-from orchestrator.system.terminal import Say, quoted
+from orchestrator.system.terminal import Say, one_line, quoted
 
 PLACE = "/workloads"
 PYTHONS = ("python", "python3")
@@ -63,7 +63,7 @@ class OwnImage(DockerEngine):
         try:
             said = self._said(self._python, module)
         except InstallationError as error:
-            return Facts(module=module, error=installation.one_line(error.why)[:300])
+            return Facts(module=module, error=one_line(error.why)[:300])
         return installation.read_facts(said, module, self.source)
 
     @cached_property

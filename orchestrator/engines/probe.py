@@ -28,7 +28,7 @@ from orchestrator.images.building import build_probe
 from orchestrator.system import library_folders
 from orchestrator.system.gpus import Capability, version_of
 from orchestrator.system.host import Device, Host, Unreadable
-from orchestrator.system.terminal import plain
+from orchestrator.system.terminal import one_line
 
 MODULE = "harness.visible_gpus"
 LARGEST_ANSWER = 2**20
@@ -36,11 +36,6 @@ LARGEST_ANSWER = 2**20
 
 PATIENCE = 60.0
 """Timeout in seconds for the answer; a driver that is loaded for the first time takes some."""
-
-
-def one_line(text: str) -> str:
-    """Return text without terminal control characters, on one line."""
-    return str(plain(text)).replace("\n", " ").replace("\t", " ")
 
 
 Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(one_line)]

@@ -19,7 +19,7 @@ from orchestrator.errors import InstallationError, MatrixError
 from orchestrator.images import installation_probe
 from orchestrator.images.image import Image
 from orchestrator.system.gpus import Version
-from orchestrator.system.terminal import plain
+from orchestrator.system.terminal import one_line
 
 SCRIPT = Path(installation_probe.__file__)
 
@@ -92,11 +92,6 @@ def read(said: bytes, model: type[Model], source: str) -> Model:
     except ValidationError as error:
         why = one_line(complaint(error, "its answer")[:300])
         raise InstallationError(f"{source} did not report what is installed.", why) from None
-
-
-def one_line(text: str) -> str:
-    """Return text without terminal control characters, on one line."""
-    return str(plain(text)).replace("\n", " ")
 
 
 @dataclass(frozen=True)

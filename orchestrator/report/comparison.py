@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from orchestrator.compare.comparison import BAD, Compared, Verdict
 from orchestrator.report.fields import duration
 from orchestrator.report.markdown import escaped
-from orchestrator.system.terminal import plain
+from orchestrator.system.terminal import one_line, plain
 from orchestrator.system.words import part_of
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+NARROWEST = 76
+"""Least width of the table in columns; a terminal that has fewer breaks its lines."""
 
 COLOURS = {Verdict.FAST: "green", Verdict.FASTER: "green", Verdict.UNSURE: "yellow", Verdict.NONE: "bright_black"}
 
@@ -22,15 +25,17 @@ def show(every: Sequence[Compared], console: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=NARROWEST if console.width < NARROWEST else None)
     for heading, right in (("", False), ("here", True), ("baseline", True), ("ratio", True), ("verdict", False)):
         # the cell's id is what folds where the screen is too narrow
-        made.add_column(heading, justify="right" if right else "left", no_wrap=bool(heading), overflow="fold")
+        made.add_column(
+            heading, justify="right" if right else "left", no_wrap=bool(heading), overflow="fold", min_width=12
+        )
     for one in every:
         if one.verdict is not Verdict.NONE:
             made.add_row(*map(Text, (name(one), *numbers(one))), Text(one.verdict, COLOURS.get(one.verdict, "red")))
     if made.row_count:
-        console.print(made)
+        console.print(made, crop=False)
     for one in every:
         for reason in one.reasons[int(one.verdict is Verdict.NONE) :]:
             console.print(Text(f"{name(one)}: {plain(reason)}", style="dim"), soft_wrap=True)
@@ -41,8 +46,11 @@ def show(every: Sequence[Compared], console: "Console") -> None:
         console.print(Text(f"baseline: {source}", style="dim"), soft_wrap=True)
 
 
-def as_markdown(every: Sequence[Compared]) -> str:
-    """The same as Markdown: the bad ones first, their reasons below the table, what was not compared folded."""
+def as_markdown(every: Sequence[Compared], missing: Sequence[str] = ()) -> str:
+    """The same as Markdown: the bad ones first, their reasons below the table, what was not compared folded.
+
+    ``missing`` are cells that only the baseline has.
+    """
     compared = sorted((one for one in every if one.verdict is not Verdict.NONE), key=lambda one: one.verdict not in BAD)
     bad = sum(one.verdict in BAD for one in compared)
     blocks = [f"**{part_of(bad, len(compared), 'cell', 'are')} slower, or failed.**"]
@@ -55,8 +63,9 @@ def as_markdown(every: Sequence[Compared]) -> str:
     reasons = [f"- {escaped(f'{name(one)}: {plain(reason)}')}" for one in compared for reason in one.reasons]
     if reasons:
         blocks.append("\n".join(reasons))
-    for reason, names in by_reason(one for one in every if one.verdict is Verdict.NONE).items():
-        blocks.append(f"<details><summary>Not compared: {html.escape(plain(reason))}</summary>\n")
+    uncompared = by_reason(one for one in every if one.verdict is Verdict.NONE)
+    for reason, names in {**uncompared, **({"only in the baseline": missing} if missing else {})}.items():
+        blocks.append(f"<details><summary>Not compared: {html.escape(one_line(reason))}</summary>\n")
         blocks.append(escaped(", ".join(names)) + "\n\n</details>")
     return "\n\n".join(blocks) + "\n"
 
@@ -64,7 +73,9 @@ def as_markdown(every: Sequence[Compared]) -> str:
 def name(one: Compared) -> str:
     """A cell, and what its id does not say."""
     several = f" × {one.n_gpus}" if one.n_gpus > 1 else ""
-    return f"{plain(one.cell)}{several}{'' if one.data == 'real' else f' {one.data}'}"
+    data = "" if one.data == "real" else f" {one.data}"
+    length = f" ({one.length})" if one.length else ""
+    return f"{one_line(one.cell)}{several}{data}{length}"
 
 
 def numbers(one: Compared) -> tuple[str, str, str]:

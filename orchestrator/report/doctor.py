@@ -67,9 +67,14 @@ def examine(engine: Engine, results: Path) -> Iterator[Finding]:
                 yield Finding(found.about, found.state, str(plain(found.said)), found.remedy)
         except RosettaError as error:
             if str(error) not in ended:
-                said = " ".join(filter(None, (error.what, error.why)))
-                yield Finding(about, State.LACKING, str(plain(said)), error.remedy)
+                yield of_error(about, error)
             ended.add(str(error))
+
+
+def of_error(about: str, error: RosettaError) -> Finding:
+    """Return an error that would end a run as what is lacking."""
+    said = " ".join(filter(None, (error.what, error.why)))
+    return Finding(about, State.LACKING, str(plain(said)), error.remedy)
 
 
 def of_engine(engine: Engine, results: Path) -> Iterator[Finding]:

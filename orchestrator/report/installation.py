@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.images.definitions import library_index
-from orchestrator.images.installation import Facts, Installed, one_line
+from orchestrator.images.installation import Facts, Installed
 from orchestrator.plan.own import Found
+from orchestrator.system.terminal import one_line
 
 
 def lines(
@@ -15,21 +16,20 @@ def lines(
     yield one_line(f"{label}: Python {installed.python}, {installed.executable}, {packages}")
     for module, said in facts.items():
         if said.error:
-            yield one_line(f"  {module} can't be imported: {said.error}")
+            yield "  " + one_line(f"{module} can't be imported: {said.error}")
         else:
-            yield one_line(f"  {module} {said.version}: {', '.join(built(said, cards))}; from {said.file}")
+            yield "  " + one_line(f"{module} {said.version}: {', '.join(built(said, cards))}; from {said.file}")
     set_by_user = [f"{name}={value}" for name, value in installed.variables.items()]
     if set_by_user:
-        yield one_line(f"  variables: {' '.join(set_by_user)}"[:400])
+        yield "  " + one_line(f"variables: {' '.join(set_by_user)}"[:400])
     titles = {name: framework.libraries[name].title for name, framework in library_index().items()}
     for entry in found:
         name = titles.get(entry.line.library, entry.line.library)
         if not entry.reason:
-            yield one_line(
-                f"  measured: {name} {entry.version}, by workloads/*/{entry.line.library.replace('-', '_')}.py"
-            )
+            script = f"workloads/*/{entry.line.library.replace('-', '_')}.py"
+            yield "  " + one_line(f"measured: {name} {entry.version}, by {script}")
         elif not entry.facts.error:
-            yield one_line(f"  not measured: {name}: {entry.reason}")
+            yield "  " + one_line(f"not measured: {name}: {entry.reason}")
 
 
 def built(facts: Facts, cards: int) -> Iterator[str]:

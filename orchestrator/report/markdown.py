@@ -99,5 +99,5 @@ def field(entry: Entry) -> str:
 
 
 def escaped(text: str) -> str:
-    """Escape text for Markdown."""
-    return re.sub(r"([\\`*_|<\[\]])", r"\\\1", text)
+    """Escape text for Markdown, as one line: a line break would begin a heading, a list or a row of its own."""
+    return re.sub(r"([\\`*_|<\[\]])", r"\\\1", " ".join(text.splitlines()))

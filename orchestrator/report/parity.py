@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.report.markdown import escaped
-from orchestrator.report.rows import library_title, library_titles, newest, records
+from orchestrator.report.rows import library_title, library_titles, newest, records, shown
 from orchestrator.results.rows import Row
-from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,8 +53,8 @@ def lines(results: "pa.Table") -> Iterator[Line]:
 def by_cell(results: "pa.Table") -> list[Sequence[Row]]:
     """The newest comparison of each round, those of one cell together, by workload and library."""
     titles = library_titles()
-    rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
-    rows = [{**row, "machine": None} for row in rows if row["parity"] is not None and row["status"] != "incompatible"]
+    rows = [{**shown(row), "machine": None} for row in records(results, COLUMNS)]
+    rows = [row for row in rows if row["parity"] is not None and row["status"] != "incompatible"]
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in sorted(newest(rows), key=lambda row: (row["workload"], library_title(row, titles).casefold())):
         groups[row["cell"], row["data"], row["workers"], row["pretrained"]].append(row)

@@ -8,6 +8,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from orchestrator.cell.cell import OWN, TUNED
@@ -20,7 +22,7 @@ from orchestrator.compare.published_2018 import Edition, Figure
 from orchestrator.images.definitions import library_index
 from orchestrator.results.rows import Row
 from orchestrator.system.gpus import rank_of, title_of
-from orchestrator.system.terminal import plain
+from orchestrator.system.terminal import one_line, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,7 +113,7 @@ def by_workload(results: "pa.Table", titles: Mapping[str, str], published: bool)
 
     With ``published`` it is all workloads of 2018, with the figures of then.
     """
-    rows = [{key: plain(value) for key, value in row.items()} for row in records(results, COLUMNS)]
+    rows = [shown(row) for row in records(results, COLUMNS)]
     known = list(workloads())
     found: dict[str, list[Row]] = defaultdict(list, {name: [] for name in (known if published else ())})
     for row in with_machines(with_proofs(rows)):
@@ -154,6 +156,14 @@ def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], p
         letters,
         placed(figures, titles, workload),
     )
+
+
+def shown(row: Row) -> Row:
+    """Return a row as it may be shown: all text but a reason takes one line."""
+    return {
+        name: one_line(value) if isinstance(value, str) and name != "reason" else plain(value)
+        for name, value in row.items()
+    }
 
 
 def of_edition(workload: str, edition: Edition, titles: Mapping[str, str]) -> WorkloadRows:
@@ -206,9 +216,15 @@ def with_machines(rows: Sequence[Row]) -> list[Row]:
 
 
 def letters_of(machines: Iterable[Machine]) -> dict[Machine, str]:
-    """A letter for each machine; none where there is only one."""
+    """A letter for each machine, two for each of more than 26; none where there is only one."""
     every = sorted(machines, key=lambda machine: (machine is None, *((machine[0], machine[1] or 0) if machine else ())))
-    return {machine: chr(ord("A") + index % 26) if len(every) > 1 else "" for index, machine in enumerate(every)}
+    if len(every) < 2:
+        return dict.fromkeys(every, "")
+    width = 1
+    while len(ascii_uppercase) ** width < len(every):
+        width += 1
+    letters = map("".join, product(ascii_uppercase, repeat=width))
+    return dict(zip(every, letters, strict=False))
 
 
 def distance(row: Row) -> int:

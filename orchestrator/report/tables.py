@@ -24,8 +24,8 @@ from orchestrator.report.rows import (
     of_edition,
     published_column,
     records,
+    shown,
 )
-from orchestrator.system.terminal import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,10 +99,10 @@ def places_of(results: "pa.Table") -> Mapping[str, Places]:
     """The places of the machines of each workload. All rows count: a cell that is run again moves no machine."""
     wanted = ("workload", "cpu", "cores", "parity", "status", "started")
     began: dict[str, dict[Machine, float]] = {}
-    for row in records(results, wanted):
+    for row in map(shown, records(results, wanted)):
         if row["cpu"] and row["parity"] is None and row["status"] != Status.INCOMPATIBLE:
-            machines = began.setdefault(plain(row["workload"]), {})
-            machine = plain(row["cpu"]), row["cores"]
+            machines = began.setdefault(row["workload"], {})
+            machine = row["cpu"], row["cores"]
             at = row["started"] if (row["started"] or 0) >= FIRST_SECOND else float("inf")
             machines[machine] = min(at, machines.get(machine, at))
     ordered = {

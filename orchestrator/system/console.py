@@ -41,8 +41,15 @@ class PlainConsole(Console):
             yield segment if shown == segment.text else Segment(shown, segment.style)
 
 
+NARROWEST = 20
+"""Columns below which nothing fits: a console that is narrower, as for COLUMNS=0, is taken to have as many."""
+
+
 def screen(stderr: bool = False, **options: Any) -> PlainConsole:
     """Return the console on which a command prints; ``options`` are rich's own."""
     stream = sys.stderr if stderr else sys.stdout
     file: Any = Outlet(stream) if stream is not None else None
-    return PlainConsole(file=file, **options)
+    console = PlainConsole(file=file, **options)
+    if console.width < NARROWEST:
+        console.width = NARROWEST
+    return console

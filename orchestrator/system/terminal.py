@@ -35,6 +35,11 @@ def plain(value: Any) -> Any:
     return "".join(letter if letter.isprintable() or letter in KEPT else " " for letter in value)
 
 
+def one_line(text: str) -> str:
+    """Return text as ``plain`` does and on one line: a name with line breaks can't pass for lines of ours."""
+    return " ".join(plain(text).split())
+
+
 def echo(text: object = "", err: bool = False, nl: bool = True, lead: str = "") -> None:
     """Print text from any source as plain text; ``lead`` is our own and may be styled."""
     import click
@@ -58,8 +63,8 @@ def quoted(*words: object) -> str:
 
 
 def note(text: str) -> None:
-    """Print a note, which is not a result, to standard error."""
-    echo(text if text.startswith("note: ") else f"note: {text}", err=True)
+    """Print a note, which is not a result and takes one line, to standard error."""
+    echo(one_line(text if text.startswith("note: ") else f"note: {text}"), err=True)
 
 
 # --- Readers that go away -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict, complaint
 from orchestrator.errors import EngineError, EngineGoneError
-from orchestrator.system.terminal import plain
+from orchestrator.system.terminal import one_line
 
 PATIENCE = 120.0
 """Timeout in seconds for a command."""
@@ -91,7 +91,7 @@ def said_by(*words: str, given: str = "") -> str:
     except subprocess.TimeoutExpired:
         raise EngineGoneError(f"Slurm's {words[0]} did not answer in {PATIENCE:.0f} s.") from None
     if done.returncode:
-        said = " ".join(str(plain(done.stderr[-2000:])).split())
+        said = one_line(done.stderr[-2000:])
         passing = any(word in said.lower() for word in PASSING)
         kind = EngineGoneError if passing else EngineError
         raise kind(f"Slurm's {words[0]} refuses: {said or f'exit code {done.returncode}'}"[:600])
@@ -103,7 +103,7 @@ def submitted(script: str) -> str:
     said = said_by("sbatch", "--parsable", given=script)
     number = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
     if not re.fullmatch(r"[0-9]{1,18}", number):
-        raise EngineError(f"sbatch printed no job ID: {str(plain(said))[:200]!r}.")
+        raise EngineError(f"sbatch printed no job ID: {one_line(said)[:200]!r}.")
     return number
 
 
@@ -166,4 +166,4 @@ def parsed(model: type[Model], fields: Sequence[str], command: str) -> Model:
 
 def version() -> str:
     """Return Slurm's version, as its commands report it; raises EngineError."""
-    return str(plain(said_by("sinfo", "--version").strip()))[:100]
+    return one_line(said_by("sinfo", "--version"))[:100]

@@ -106,6 +106,9 @@ def running(folder: Path) -> list[str]:
 
 def serve(folder: Path, host: str, port: int, say: Callable[[str], None]) -> None:
     """Serve the pages of a folder until Ctrl-C; raises ResultError or AddressError."""
+    if folder.is_file():
+        remedy = "Without --serve, pages are written for a single file."
+        raise ResultError(f"{folder} is a file. Only a results folder can be served.", remedy=remedy)
     if not folder.is_dir():
         raise ResultError(f"There is no folder {folder}.", remedy="Create it, or name the results folder of a run.")
     deque(result_files([folder], ResultsFolder(folder).merged), maxlen=0)  # raises for a folder that can't be read

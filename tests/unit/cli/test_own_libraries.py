@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -193,6 +195,17 @@ def test_init_writes_a_matrix_that_plans_and_never_overwrites(tmp_path):
     again = rosetta("init", cwd=tmp_path)
     assert (again.returncode, "was not changed" in again.stderr) == (3, True)
     assert (tmp_path / "matrix.yaml").read_text().endswith("# mine\n")
+
+
+def test_init_where_there_is_no_room_leaves_no_half_a_matrix(tmp_path):
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    words = [sys.executable, "-c", "from orchestrator.cli.main import main; main()", "init"]
+    done = subprocess.run(words, cwd=tmp_path, preexec_fn=no_room, capture_output=True, text=True)
+    assert done.returncode not in (0, 1), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_starters_commented_lines_are_valid_too(tmp_path):

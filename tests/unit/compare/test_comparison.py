@@ -136,13 +136,45 @@ def test_a_cell_that_failed_is_bad_and_says_why():
     assert found.reasons == ("quality: accuracy .512 lies outside .83–.88",)
 
 
+def with_failures(rows: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """The rounds, and as many more that failed."""
+    lost = {"status": "failed", "reason": "exit code 1\nmore", "seconds": None, "quality": None}
+    return [*rows, *({**rows[0], **lost, "repeat": 100 + n, "run": f"lost {n}"} for n in range(number))]
+
+
+@pytest.mark.parametrize("theirs", ["the same", "nothing"])
+def test_a_cell_of_which_some_rounds_failed_has_failed_however_fast_the_others_were(measured, theirs):
+    good = rounds(measured[0], 100, 101, 99, 102)
+    baseline = good if theirs == "the same" else rounds(measured[1], 100)
+    found = against(with_failures(good, 2), baseline)
+    assert (found.verdict, found.reasons[0]) == (Verdict.FAILED, "2 of 6 rounds failed: failed: exit code 1")
+    assert found.ratio == (1.0 if theirs == "the same" else None)
+
+
+def test_rounds_of_the_baseline_that_failed_are_told(measured):
+    good = rounds(measured[0], 100, 101, 99, 102)
+    found = against(good, with_failures(good, 1))
+    assert (found.verdict, found.baseline_rounds) == (Verdict.FAST, 4)
+    assert found.reasons[0] == "the baseline is doubtful: 1 of 5 rounds failed: failed: exit code 1"
+
+
+def test_cells_that_were_run_at_several_lengths_tell_theirs(measured):
+    short = {**ran("pytorch", 3), "epochs": 1, "samples": 640, "shortened": True}
+    rows = table_of([ran("pytorch", 20), short, ran("mxnet", 20)])
+    found = comparison.verify(rows, comparison.of_results(rows, "same"), 0.1)
+    assert [one.length for one in found if "mxnet" in one.cell] == [""]
+    lengths = [one.length for one in found if "pytorch" in one.cell]
+    assert lengths[0] == "1 epoch, 640 samples"
+    assert len(set(lengths)) == len(lengths) == 2
+
+
 @pytest.mark.parametrize(
     ("theirs", "why"),
     [
         ([ran("mxnet", 20)], "not in the baseline"),
         ([ran("pytorch", 3, epochs=1, shortened=True)], "of another length in the baseline"),
         ([ran("pytorch", 3, **SHORT)], "not in the baseline"),
-        ([failed("pytorch", "oom", "")], "not in the baseline"),
+        ([failed("pytorch", "oom", "")], "failed in the baseline: oom"),
         ([ran("pytorch", 3, shortened=True)], "shortened on one side only"),
     ],
 )

@@ -1,11 +1,14 @@
 """Comparisons as CI systems show them: Markdown for a summary or a comment, JUnit's XML for a list of tests."""
 
+import io
 import xml.etree.ElementTree as xml
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from orchestrator.compare.comparison import Compared, Verdict
-from orchestrator.report import junit
+from orchestrator.report import comparison, junit
 from orchestrator.report.comparison import as_markdown
 
 
@@ -39,6 +42,27 @@ def test_markdown_has_what_is_bad_first_and_folds_what_was_not_compared(every):
     assert rows[2].endswith("| 17 s, n=5 | 10 s, n=5 | 1.70 | **slower** |")
     assert "- pytorch/rnn/cpu: threads: 1, the baseline 2" in lines
     assert lines.index("<details><summary>Not compared: nothing to compare with</summary>") < lines.index("</details>")
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_names_of_cells_are_whole_on_a_narrow_screen(every, width):
+    out = io.StringIO()
+    comparison.show(every, Console(file=out, width=width))
+    assert "…" not in out.getvalue()
+    letters = "".join(out.getvalue().split())
+    assert all(one.cell in letters for one in every)
+    assert "10s,n=5" in letters
+
+
+def test_markdown_tells_which_cells_only_the_baseline_has(every):
+    lines = as_markdown(every, ["gluon/rnn/cpu", "mxnet/rnn/cpu"]).splitlines()
+    at = lines.index("<details><summary>Not compared: only in the baseline</summary>")
+    assert lines[at + 3] == "gluon/rnn/cpu, mxnet/rnn/cpu"
+
+
+def test_a_cell_at_two_lengths_has_two_names(tmp_path):
+    both = [replace(compared("jax/rnn/cpu", Verdict.FAST), length=text) for text in ("1 epoch", "2 epochs")]
+    assert [comparison.name(one) for one in both] == ["jax/rnn/cpu (1 epoch)", "jax/rnn/cpu (2 epochs)"]
 
 
 def test_foreign_text_stays_text_in_markdown_and_in_xml(tmp_path):

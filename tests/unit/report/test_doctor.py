@@ -202,3 +202,12 @@ def test_what_keeps_a_check_from_its_end_is_a_finding_and_told_once(tmp_path):
     lacking = [each for each in json.loads(done.stdout) if each["state"] == "lacking"]
     (found,) = [each for each in lacking if "ROSETTA_HOST" in each["said"]]
     assert (found["about"], found["remedy"]) == ("GPUs", "See docs/running.md.")
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman", "apptainer", "ray"])
+def test_an_engine_that_is_missing_is_a_finding_in_json_too(engine, tmp_path):
+    words = ("doctor", "--engine", engine, "--json")
+    nowhere = {"DOCKER_HOST": "unix:///nowhere", "CONTAINER_HOST": "unix:///nowhere", "RAY_ADDRESS": "127.0.0.1:9"}
+    done = rosetta(*words, cwd=tmp_path, PATH=str(tmp_path), HOME=str(tmp_path), **nowhere)
+    assert done.returncode not in (0, 1), done.stderr
+    assert any(each["state"] == "lacking" and each["said"] for each in json.loads(done.stdout))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.errors import ResultError
 from orchestrator.report.site import serving
 from orchestrator.report.site.serving import Server, Watched, handler, is_named
 
@@ -75,3 +76,11 @@ def test_silent_browsers_keep_nobody_out(port):
     assert status(port, "localhost") == 200
     for each in silent:
         each.close()
+
+
+def test_a_single_file_is_not_served_and_says_what_to_do(tmp_path):
+    file = tmp_path / "merged.parquet"
+    file.touch()
+    with pytest.raises(ResultError, match="Only a results folder can be served") as refused:
+        serving.serve(file, "127.0.0.1", 0, print)
+    assert "Without --serve" in refused.value.remedy

@@ -569,6 +569,33 @@ def test_a_row_that_tells_no_cores_stands_beside_those_that_do():
     assert rows.letters_of([("EPYC", None)]) == {("EPYC", None): ""}
 
 
+@pytest.mark.parametrize("count", [26, 27, 700])
+def test_no_two_machines_share_a_letter_however_many_there_are(count):
+    letters = list(rows.letters_of([(f"CPU {number:03}", 2) for number in range(count)]).values())
+    assert len(set(letters)) == count
+    assert sorted(letters) == letters  # so columns stand in the order of their machines
+
+
+def test_times_of_many_machines_are_not_pooled():
+    many = [ran("pytorch", 10 + number, cpu=f"CPU {number:02}", cores=2) for number in range(30)]
+    (table, *_), _ = tables.tables(table_of(many), TITLES)
+    assert [entry.time for entry in table.rows["PyTorch"]] == [f"{10 + number} s" for number in range(30)]
+    assert len(set(table.columns)) == len(table.machines) == 30
+
+
+@pytest.mark.parametrize("form", ["screen", "markdown"])
+def test_line_breaks_in_the_name_of_a_machine_make_no_lines(form):
+    forged = [ran("pytorch", 10, cpu="EPYC\n\n# Heading\r\n| a | b |", cores=2), ran("mxnet", 11, **XEON)]
+    every, marks = tables.tables(table_of(forged), TITLES)
+    out = io.StringIO()
+    if form == "markdown":
+        out.write(markdown.as_markdown(every, marks))
+    else:
+        screen.print_tables(every, marks, Console(file=out, width=200))
+    assert not any(line.lstrip().startswith(("# Heading", "| a")) for line in out.getvalue().splitlines())
+    assert "EPYC # Heading" in out.getvalue()
+
+
 def test_smoke_runs_say_how_long_they_were_where_that_differs():
     long, short = ran("mxnet", 9.0, **SHORT), ran("pytorch", 3.0, **{**SHORT, "epochs": 1, "samples": 256})
     assert fields(long, ran("pytorch", 3.0, **SHORT)) == {"MXNet": ["9.0 s† .857"], "PyTorch": ["3.0 s† .857"]}

@@ -18,6 +18,7 @@ from orchestrator.publish.reproduction import Pair
 from orchestrator.publish.screen import show as show_pairs
 from orchestrator.results.merging import merge
 from orchestrator.run.screen import Lines, Live
+from orchestrator.system import console
 from orchestrator.system.checkout import ROOT
 from orchestrator.system.console import PlainConsole
 from orchestrator.system.slots import Lease
@@ -119,3 +120,10 @@ def test_a_folder_that_is_gone_is_named(tmp_path):
     assert done.returncode == 13
     assert "error: the current folder can't be read or written." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "19"])
+def test_a_console_of_no_width_prints_all_the_same(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    console.screen().print("twelve words")
+    assert "twelve words" in capsys.readouterr().out
