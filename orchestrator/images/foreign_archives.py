@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from orchestrator.errors import DiskError, ResultError
 from orchestrator.system.regular_files import open_regular
@@ -87,12 +87,25 @@ def opened(path: Path, digest: str) -> Iterator[Archived]:
             raise ResultError(f"{path} does not match SHA256SUMS.", f"Its sha256 is {found}.", "Copy it again.")
         copy.seek(0)
         try:
-            with tarfile.open(fileobj=copy, mode="r:") as archive:
+            with tarfile.open(fileobj=cast(IO[bytes], InPieces(copy)), mode="r:") as archive:
                 yield image_in(archive)
         except (tarfile.TarError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ResultError(
                 f"{path} is not an archive of one image of Rosetta Matrix.", f"{plain(str(error))[:300]}."
             ) from None
+
+
+class InPieces:
+    """A file that is only read in pieces: ``tarfile`` would take a header of gigabytes into memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes; raises ValueError for more than any piece of an image's archive has."""
+        if size > LARGEST_JSON:
+            raise ValueError("it has a header larger than an image may have")
+        return self._read(size)
 
 
 def copied(path: Path, copy: IO[bytes]) -> str:
@@ -154,6 +167,8 @@ def members_of(archive: tarfile.TarFile) -> Mapping[str, tarfile.TarInfo]:
         name = member.name
         if member.type != tarfile.REGTYPE:
             raise ValueError(f"its member {name!r} is not a plain file")
+        if member.issparse() or member.size < 0:  # a few bytes could stand for any number of them
+            raise ValueError(f"its member {name!r} is not as large as it says")
         if name != posixpath.normpath(name) or name.startswith(("/", "..")) or name.lower() in members:
             raise ValueError(f"its member {name!r} could be two files")
         members[name.lower()] = member

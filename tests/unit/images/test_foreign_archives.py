@@ -43,6 +43,13 @@ def written(path: Path, *members, kind=tarfile.REGTYPE) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def described(member: tarfile.TarInfo, content: bytes, **pax: str) -> bytes:
+    """A member of an archive, and before it a header with what tar's other forms say of it."""
+    member.size, member.pax_headers = len(content), pax
+    plain = member.tobuf(tarfile.PAX_FORMAT)
+    return plain + content + b"\0" * (-len(content) % tarfile.BLOCKSIZE)
+
+
 REST = (("c", CONFIG), ("l", LAYER))
 OTHER = manifest([STRANGER])
 TWICE = OTHER[:-2] + b', "RepoTags": ["' + TAG.encode() + b'"]}]'
@@ -94,6 +101,28 @@ def test_an_archive_that_could_mean_another_image_is_refused(tmp_path, members):
     path = tmp_path / "x-1-cpu.tar"
     with pytest.raises(ResultError, match="is not an archive of one image"):
         handed_on(path, written(path, *members, *REST))
+
+
+HOLES = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(2**60)}
+LAYERS = {
+    "holes": (b"1\n0\n0\n".ljust(tarfile.BLOCKSIZE, b"\0"), HOLES),
+    "older holes": (LAYER, {"GNU.sparse.map": "0,512", "GNU.sparse.size": str(2**60)}),
+    "less than nothing": (LAYER, {"size": "-10240"}),
+    "a little less": (LAYER, {"size": "-1"}),
+    "more than a number": (LAYER, {"size": str(10**30)}),
+    "a long header": (LAYER, {"comment": "x" * (foreign_archives.LARGEST_JSON + 1)}),
+}
+
+
+@pytest.mark.parametrize(("content", "pax"), LAYERS.values(), ids=LAYERS.keys())
+def test_a_layer_of_another_size_than_its_bytes_is_refused(tmp_path, content, pax):
+    path = tmp_path / "x-1-cpu.tar"
+    written(path, ("manifest.json", manifest()), ("c", CONFIG))
+    whole = path.read_bytes().rstrip(b"\0")
+    whole += b"\0" * (-len(whole) % tarfile.BLOCKSIZE)
+    path.write_bytes(whole + described(tarfile.TarInfo("l"), content, **pax) + b"\0" * 2 * tarfile.BLOCKSIZE)
+    with pytest.raises(ResultError, match="is not an archive of one image"):
+        handed_on(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def test_what_is_handed_on_has_one_image_under_one_name(tmp_path):
