@@ -3,10 +3,13 @@
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-LOGIN = re.compile(r"\b((?:git\+)?(?:https?|ftps?|socks\w*|tcp|ssh|az):/{1,2})[^/\s\"'<>]*@", re.I)
+SCHEME = r"\b((?:git\+)?(?:https?|ftps?|socks\w*|tcp|ssh|az):/{1,2})"
+"""What an address begins with. One that was normalized as a path has only one slash."""
+
+LOGIN = re.compile(rf"{SCHEME}(?:[^/\s]*|[^/\s:@\[]*:(?!\d+\b)\S*)@", re.I)
 """A user or token, with or without a password, before the host; greedy, as a password may have an @ in it.
 
-An address that was normalized as a path has only one slash.
+It may also have quotes, and a slash, unless what stands before that can be a port.
 """
 
 USER_ALONE = re.compile(r"ssh://[^/\s\"'<>:@]+@", re.I)
@@ -18,15 +21,22 @@ SIGNED = re.compile(
 """Credentials in the query of an address: an Azure SAS, a pre-signed S3 address, an index' token."""
 
 
+MALFORMED = "a malformed address"
+"""What is printed in place of one."""
+
+
 def printable(address: str) -> str:
     """Return an address without possible secrets: user, password, query, fragment; a path is returned unchanged."""
-    if "://" not in address:
-        return address if "/" in address else address.rpartition("@")[2]  # a proxy may come without a scheme
+    if "://" not in address:  # a path, or a proxy without a scheme, whose password may have slashes
+        is_path = "/" in address.removeprefix("//").partition(":")[0]
+        return address if is_path else address.rpartition("@")[2]
     try:
         parts = urlsplit(address)
-        _ = parts.port  # a slash in a password ends what is taken for the host, and the rest is then no port
+        port = parts.port  # a slash in a password ends what is taken for the host, and the rest is then no port
     except ValueError:
-        return "a malformed address"
+        return MALFORMED
+    if port is not None and "@" in parts.path:  # or it is one, of a password that begins with digits
+        return MALFORMED
     if not parts.netloc:
         return f"{parts.scheme}://{parts.path}"  # urlunsplit would leave out the slashes of unix:///PATH
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

@@ -22,6 +22,9 @@ from orchestrator.system.terminal import plain
         ("http://me:sec/ret@host/x", "a malformed address"),
         ("az://me:secret@account/container?sig=secret", "az://account/container"),
         ("me:secret@proxy:3128", "proxy:3128"),
+        ("me:sec/ret@proxy:3128", "proxy:3128"),
+        ("//me:secret@proxy:3128", "proxy:3128"),
+        ("http://me:4711/secret@proxy:3128", "a malformed address"),
         ("/mnt/me@home/x", "/mnt/me@home/x"),
     ],
 )
@@ -38,6 +41,10 @@ def test_no_secret_of_an_address_is_shown(address: str, shown: str) -> None:
         ("https://s3/x?X-Amz-Signature=abc&X-Amz-Date=1", "https://s3/x?X-Amz-Signature=***&X-Amz-Date=***"),
         ("DOCKER_HOST=ssh://me@gpu-machine", "DOCKER_HOST=ssh://me@gpu-machine"),
         ("ssh://me:secret@gpu-machine", "ssh://***@gpu-machine"),
+        ("'http://me:sec'ret\"<x>@host/x'", "'http://***@host/x'"),
+        ("Failed to parse: http://me:sec/ret@host:80/x", "Failed to parse: http://***@host:80/x"),
+        ("https://host:5000/a@sha256:0f", "https://host:5000/a@sha256:0f"),
+        ("git+https://host/a.git@v1.0", "git+https://host/a.git@v1.0"),
         ("docker-image://python:3.11@sha256:0f", "docker-image://python:3.11@sha256:0f"),
         ("https://host/a@b?page=2#key=3", "https://host/a@b?page=2#key=3"),
     ],
@@ -46,7 +53,7 @@ def test_what_others_print_loses_logins_and_signatures_and_nothing_else(text: st
     assert without_secrets(text) == plain(text) == shown
 
 
-WORD = st.text("abcXYZ019-._~%:@", min_size=8, max_size=20).map(lambda text: f"planted{text}")
+WORD = st.text("abcXYZ019-._~%:@!$&'()*+,;=\"<>", min_size=8, max_size=20).map(lambda text: f"planted{text}")
 
 
 @given(WORD, st.sampled_from(["http", "https", "socks5h", "git+https", "tcp"]))
