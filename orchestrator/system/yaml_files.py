@@ -11,6 +11,10 @@ MOST_NODES = 100_000
 """Most keys and values of a file, those behind aliases counted each time: few bytes can stand for billions."""
 
 
+DEEPEST = 100
+"""Most blocks within each other: the parser in C ends the whole program when its stack is full."""
+
+
 def read(path: Path, remedy: str = "") -> tuple[Any, Any]:
     """Return content and root node of a YAML file; the node has line numbers, and both are None for an empty file.
 
@@ -19,8 +23,10 @@ def read(path: Path, remedy: str = "") -> tuple[Any, Any]:
     import yaml
 
     text = read_text(path, MatrixError, remedy)
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)(text)
+    kind = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    loader = kind(text)
     try:
+        refuse_deep(yaml.parse(text, kind), path)
         root = loader.get_single_node()
         if root is None:
             return None, None
@@ -28,10 +34,21 @@ def read(path: Path, remedy: str = "") -> tuple[Any, Any]:
         return loader.construct_document(root), root
     except yaml.YAMLError as error:
         raise MatrixError(f"{path} is not valid YAML: {error}") from None
-    except RecursionError:
-        raise MatrixError(f"{path} is nested too deeply.") from None
     finally:
         loader.dispose()
+
+
+def refuse_deep(events: Iterator[Any], path: Path) -> None:
+    """Raise MatrixError for too many blocks within each other, from the parser's events, which need no stack."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise MatrixError(
+                f"{path} is nested too deeply.", f"Line {event.start_mark.line + 1} is in more than {DEEPEST} blocks."
+            )
 
 
 def check(root: Any, path: Path) -> None:

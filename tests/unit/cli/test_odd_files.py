@@ -10,6 +10,9 @@ MATRICES = {
     "an alias within itself": b"axes: &a {library: *a}\n",
     "a list within itself": b"a: &a [*a]\n",
     "nested without end": b"axes: " + b"[" * 3000 + b"]" * 3000,
+    "nested until the parser's stack is full": b"[" * 200_000,
+    "lists in lists": b"- " * 100_000 + b"x",
+    "blocks in blocks": b"\n".join(b" " * depth + b"a:" for depth in range(3000)),
 }
 
 
