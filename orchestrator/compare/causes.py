@@ -162,5 +162,5 @@ def fact(row: Row, name: str) -> float | None:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """A version to compare by: "580.65.06" → (580, 65, 6)."""
-    return tuple(map(int, re.findall(r"\d+", version)))
+    """A version to compare by: "580.65.06" → (580, 65, 6); a row of others may have any number of digits."""
+    return tuple(map(int, re.findall(r"\d{1,18}", version)))
