@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 LARGEST_INTEGER = 2**63 - 1  # JSON has no limit, a Parquet column has this one
 
-Text = Annotated[str, StringConstraints(max_length=500)]
+ONE_LINE = r"^[^\p{Cc}\x{2028}-\x{202e}\x{2066}-\x{2069}]*$"
+"""The pattern of text that begins no line of its own and steers nothing: no controls, no marks of direction."""
+
+Text = Annotated[str, StringConstraints(max_length=500, pattern=ONE_LINE)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 

@@ -8,19 +8,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Json, StringConstraints, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    Json,
+    RootModel,
+    StringConstraints,
+    ValidationError,
+    create_model,
+)
 
 from orchestrator.cell import arithmetic, quality
 from orchestrator.cell.arithmetic import Figures
 from orchestrator.cell.cell import OWN, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.events import LONGEST
-from orchestrator.cell.strict import LARGEST_INTEGER, complaint
+from orchestrator.cell.strict import LARGEST_INTEGER, ONE_LINE, complaint
 from orchestrator.results.schema import COLUMNS, PHASES, SCHEMA_VERSION
 from orchestrator.system.gpus import PLATFORMS, PRECISIONS
 
 LONGEST_TEXT = 100_000
 """Most characters that any text of a row may have."""
+
+SEVERAL_LINES = ("reason", "proof", "log_tail")
+"""The columns whose text may have several lines: readers of all others put it into a line of their own."""
 
 
 def text(longest: int, pattern: str | None = None) -> Any:
@@ -34,7 +47,8 @@ def one_of(words: Iterable[str]) -> Any:
 
 
 Word = text(100, r"^[a-z0-9][a-z0-9._-]*$")
-Name = Annotated[str, StringConstraints(max_length=200)]
+Line = Annotated[str, StringConstraints(max_length=LONGEST_TEXT, pattern=ONE_LINE)]
+Name = Annotated[str, StringConstraints(max_length=200, pattern=ONE_LINE)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Duration = Annotated[FiniteFloat, Field(ge=0, le=LONGEST)]
 Whole = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
@@ -53,6 +67,10 @@ class GpuState(BaseModel):
     graphics_clock: FiniteFloat | None = None
     memory_clock: FiniteFloat | None = None
     temperature: FiniteFloat | None = None
+
+
+class Said(RootModel["Line | int | float | bool | list[Said] | dict[Line, Said] | None"]):
+    """What JSON of others may have in it: its texts are shown as they are once it is parsed."""
 
 
 States = Json[Annotated[list[GpuState], Field(max_length=64)]]
@@ -77,6 +95,7 @@ RULES: Mapping[str, Any] = {
     "findings": Json[dict[Name, Share | None]],
     "packages": Json[dict[Name, Name]],
     **dict.fromkeys(("gpus_before", "gpus_during", "gpus_after"), States),
+    **dict.fromkeys(("installation", "checks"), Json[dict[Line, Said]]),
     "capability": text(20, r"^\d+\.\d+$"),
     "energy": Annotated[FiniteFloat, Field(ge=0)],
     "key": text(64, r"^[A-Za-z0-9_-]*$"),

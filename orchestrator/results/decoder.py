@@ -139,7 +139,7 @@ def examined(table: "pa.Table") -> "tuple[pa.Table, dict[int, str], int]":
 
     The start of the latter becomes null: a clock was wrong, or somebody wants to be the newest for ever.
     """
-    wrong = dict(too_long(table))
+    wrong = dict(unfit(table))
     for at, row in enumerate(table.select(list(checking.CHECKED)).to_pylist()):
         if at not in wrong and (said := checking.wrong(row)) is not None:
             wrong[at] = said
@@ -154,18 +154,24 @@ def examined(table: "pa.Table") -> "tuple[pa.Table, dict[int, str], int]":
     return table.cast(schema()), wrong, count
 
 
-def too_long(table: "pa.Table") -> Iterator[tuple[int, str]]:
-    """Yield the rows with a text that is too long, or a null where there must be a value."""
+def unfit(table: "pa.Table") -> Iterator[tuple[int, str]]:
+    """Yield the rows with a text that is too long or has too many lines, or a null where there must be a value."""
     for name, kind in COLUMNS.items():
         column = table[name]
         if kind.rstrip("?") == "text":
             longest = pc.max(pc.binary_length(column)).as_py() or 0
             if longest > checking.LONGEST_TEXT:
-                for at in pc.indices_nonzero(pc.greater(pc.binary_length(column), checking.LONGEST_TEXT)).to_pylist():
-                    yield at, f"{name}: more than {checking.LONGEST_TEXT:,} characters"
+                too_long = pc.greater(pc.binary_length(column), checking.LONGEST_TEXT)
+                yield from where(too_long, f"{name}: more than {checking.LONGEST_TEXT:,} characters")
+            if name not in checking.SEVERAL_LINES:
+                yield from where(pc.match_substring_regex(column, r"[\r\n]"), f"{name}: more than one line")
         if kind[-1] != "?" and column.null_count:
-            for at in pc.indices_nonzero(pc.is_null(column)).to_pylist():
-                yield at, f"{name}: missing"
+            yield from where(pc.is_null(column), f"{name}: missing")
+
+
+def where(these: "pa.ChunkedArray", said: str) -> Iterator[tuple[int, str]]:
+    """Yield the places of rows, and what is said of each."""
+    return ((at, said) for at in pc.indices_nonzero(these).to_pylist())
 
 
 def read(paths: Sequence[Path], columns: Sequence[str] | None) -> "tuple[pa.Table, list[int], list[Refusal]]":

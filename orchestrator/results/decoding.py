@@ -59,6 +59,10 @@ class Refusal:
     foreign: bool = False
     kept: bool = False
 
+    def __post_init__(self) -> None:
+        """Keep what is said in a line of its own, whatever a file is called."""
+        self.error.what = self.error.what.replace("\n", " ")
+
     @property
     def is_note(self) -> bool:
         """Whether nothing was lost by it."""

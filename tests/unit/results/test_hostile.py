@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import hostile
+from orchestrator.compare import causes
 from orchestrator.errors import ResultError
 from orchestrator.results import checking, decoding
 from orchestrator.results.files import read_results, table_of, write_results, write_row
@@ -114,6 +115,11 @@ FORGED = {
     "gpus_after": ["[", '{"a": 1}', '[{"throttled": 3}]', "[" * 900],
     "parity": ["{", "[]", '{"scores": "low"}', '{"scores": -1}'],
     "findings": ['{"Mass": 2}'],
+    "installation": ["[]", "{", '{"file": "\\u001b]0;x"}', '{"packages": {"a\\nb": "1"}}'],
+    "checks": ["5", '{"dropout": ["\\u202e"]}'],
+    "packages": ['{"torch": "\\u009b2J"}'],
+    "metric": ["accuracy\nerror: a line of its own"],
+    "cpu": ["EPYC\n# a heading of its own", "EPYC\r\n<!-- end of rosetta table -->"],
     "epochs": [None, 0, -1, 6],
     "steps": [1, None],
     "samples_tested": [64],
@@ -156,3 +162,30 @@ def test_a_forged_document_by_hand_is_refused_by_name(tmp_path):
     found = collect([tmp_path])
     assert found.table.num_rows == 1
     assert "forged.json is refused: 1 steps of 64 are not 3 epochs of 24,960 samples" in found.lost[0].error.what
+
+
+@pytest.mark.parametrize("name", ["cpu", "os", "metric"])
+def test_a_document_whose_machine_begins_lines_of_its_own_is_refused_by_name(name, tmp_path):
+    write_row(row(), tmp_path / "good.parquet")
+    forged = json.loads(json.dumps(DOCUMENT))
+    (forged if name in forged else forged["environment"])[name] = "EPYC\nerror: forged"
+    (tmp_path / "forged.json").write_text(json.dumps(forged))
+    (refusal,) = collect([tmp_path]).lost
+    assert f"{name}: has a form or characters that it may not have" in refusal.error.what
+
+
+def test_a_file_whose_name_begins_a_line_is_told_in_one(tmp_path):
+    write_row(row(), tmp_path / "good.parquet")
+    (tmp_path / "a\nerror: forged\n.parquet").write_text("no Parquet")
+    (tmp_path / "b\nerror: forged\n.json").write_text('{"contract": 1}')
+    heard: list[str] = []
+    assert merge([tmp_path], tmp_path / "merged.parquet", heard.append).table.num_rows == 1
+    assert len(heard) == 2
+    assert not any("\n" in line for line in heard)
+
+
+def test_a_version_of_thousands_of_digits_is_compared_like_any_other():
+    endless = {**row(), "driver": "580", "cuda": "1" * 5000}
+    assert "older driver: 580, the baseline 580.65" in causes.reasons(
+        [endless], {**row(), "driver": "580.65", "cuda": "12.8"}
+    )
