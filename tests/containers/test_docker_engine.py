@@ -1,6 +1,8 @@
 """The Docker engine against containers that behave badly: each ends as what it is, and leaves nothing behind."""
 
+import ast
 import json
+import shlex
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ import pytest
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.events import Parity
-from orchestrator.engines import kernel_cache, results_volume
+from orchestrator.engines import by_hand, kernel_cache, results_volume
 from orchestrator.engines.docker import CLAIM, GPU, DockerEngine, isolation
 from orchestrator.engines.protocol import Task
 from tests.unit.cell.test_contract import DOCUMENT
@@ -77,6 +79,20 @@ def test_events_and_log_come_back(outcome_of):
     assert "words" in outcome.log
 
 
+ONCE_HARMFUL = """
+for loss in ("9" * 400, "[" * 900 + "]" * 900, "NaN"):
+    print('{"event": "epoch", "epoch": 1, "epochs": 2, "loss": %s}' % loss)
+print('{"event": "epoch", "epoch": "a", "epochs": 2, "loss": 0.5}')
+"""
+
+
+def test_lines_that_once_ended_a_run_are_text_of_their_cell(outcome_of):
+    events = []
+    outcome = outcome_of(ONCE_HARMFUL + writes(json.dumps(DOCUMENT)), events.append)
+    assert (outcome.status, events) == (Status.OK, [])
+    assert outcome.log.count('{"event"') == 4
+
+
 @pytest.mark.parametrize(
     ("code", "status", "reason"),
     [
@@ -133,6 +149,22 @@ print("writes to", sorted(folder for folder in folders if takes(folder)))
 def test_a_cell_has_no_network_no_root_and_nothing_to_write_but_results_and_tmp(outcome_of):
     outcome = outcome_of(ISOLATED + 'assert os.getuid() == 10001 and not os.path.exists("/var/run/docker.sock")')
     assert "writes to ['/dev/mqueue', '/dev/shm', '/results', '/tmp']" in outcome.log, outcome.reason
+
+
+def test_a_cell_is_told_no_server_of_the_host(outcome_of):
+    outcome = outcome_of("print(sorted(open('/etc/resolv.conf').read().split()))")
+    words = ast.literal_eval(next(line for line in outcome.log.splitlines() if line.startswith("[")))
+    assert words.count("nameserver") == words.count("127.0.0.1") == 1
+    of_the_host = {line.split()[-1] for line in Path("/etc/resolv.conf").read_text().splitlines() if line.split()}
+    assert not (of_the_host - {"127.0.0.1", "."}) & set(words)
+
+
+def test_a_cell_by_hand_is_denied_what_a_cell_is_denied(probe, tmp_path):
+    line = by_hand.command(CELL, probe.tag, tmp_path, None)
+    line = line.replace(f"{probe.tag} {CELL.library} ", f"{probe.tag} {shlex.quote(ISOLATED)} ")
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert "writes to ['/dev/mqueue', '/dev/shm', '/results', '/tmp']" in done.stdout, done.stderr
+    assert [path.parent.name for path in tmp_path.rglob("x")] == [next((tmp_path / by_hand.FOLDER).iterdir()).name]
 
 
 FORKS = """

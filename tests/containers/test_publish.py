@@ -150,6 +150,13 @@ def test_what_is_published_is_named_by_digest_and_described(place, published):
     purls = [component["purl"] for component in bill["components"]]
     assert "pkg:pypi/chainer@4.5.0" in purls
     assert any(purl.startswith("pkg:deb/debian/libc6@") for purl in purls)
+    parts = {component["name"]: component for component in bill["components"]}
+    assert parts["cpython"]["type"] == "platform"
+    assert {"name": "rosetta:within", "value": "numpy"} in parts["libopenblasp"]["properties"]
+    assert all("hashes" in parts[name] and "licenses" in parts[name] for name in ("cpython", "libopenblasp"))
+    told = bill["metadata"]["component"]["properties"]
+    sizes = {one["name"]: int(one["value"]) for one in told if one["name"].startswith("rosetta:bytes:")}
+    assert sizes["rosetta:bytes:nobody"] < sum(sizes.values()) / 20
     text = (published / "chainer-2018-4.5.0-cpu.md").read_text()
     assert "| pypi | chainer | 4.5.0 |" in text
     assert "## Layers" in text

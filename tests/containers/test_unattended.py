@@ -80,6 +80,18 @@ def test_after_a_kill_the_next_run_removes_what_is_left_and_runs_only_the_rest(w
     assert Counter(row["status"] for row in rows(waiting)) == {"ok": 8}
 
 
+def test_a_terminal_that_is_closed_ends_the_run_like_ctrl_c_and_leaves_no_container(waiting, cells_of):
+    with start(waiting) as run:
+        for line in run.stdout:
+            if "  ok  " in line:
+                break
+        run.send_signal(signal.SIGHUP)
+        run.stdout.read()
+    assert run.returncode == 130
+    assert cells_of(waiting / "results") == []
+    assert "ok" in {row["status"] for row in rows(waiting)}
+
+
 def test_two_orchestrators_share_a_matrix_and_status_sees_both(waiting, cells_of):
     first, second = start(waiting), start(waiting)
     with first, second:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,44 @@ def test_a_folder_that_can_not_be_written_or_read_is_a_message(words, code, plac
     assert "Traceback" not in done.stderr
     assert done.returncode == code, done.stderr
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of the test's own, of 64 KB, with a document that fills most of it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "rosetta-test", str(folder)]
+    if os.getuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root mounts a disk")
+    (folder / "doc.md").write_text("mine\n" * 8000 + "<!-- rosetta table -->\n<!-- end of rosetta table -->\n")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_a_document_stays_as_it_was(disk, tmp_path):
+    write_results(table_of([row()]), tmp_path / "good.parquet")
+    before = (disk / "doc.md").read_bytes()
+    for words in ("table good.parquet --into disk/doc.md", "report good.parquet -o disk/site"):
+        done = said_by(*words.split(), cwd=tmp_path)
+        assert (done.returncode, "Traceback" in done.stderr) == (10, False), done.stderr
+        assert "There is no room left in disk/" in done.stderr
+    assert (disk / "doc.md").read_bytes() == before
+    assert not [path for path in disk.iterdir() if "partial" in path.name]
+
+
+@pytest.mark.parametrize(
+    "words", ["run --profile quick", "parity", "merge disk/r", "table good.parquet --into disk/doc.md"]
+)
+def test_on_a_disk_that_is_only_for_reading_every_command_says_so(words, disk, tmp_path):
+    write_results(table_of([row()]), tmp_path / "good.parquet")
+    write_results(table_of([row()]), disk / "r" / "good.parquet")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    cells = ["--engine", "process", "--only", "pytorch/rnn/cpu", "--results", "disk/r"]
+    done = said_by(*words.split(), *(cells if words[0] in "rp" else []), cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert "Read-only file system" in done.stderr
+    assert done.returncode in (8, 13), done.stderr
 
 
 def test_a_matrix_in_another_encoding_says_which_is_wanted(tmp_path):

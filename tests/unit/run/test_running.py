@@ -15,7 +15,7 @@ from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cell.events import Epoch
 from orchestrator.engines.output import success
 from orchestrator.engines.protocol import OnThisHost, Task
-from orchestrator.errors import BuildError, DiskError, GpuError, SelectionError, StorageError
+from orchestrator.errors import BuildError, DiskError, GpuError, ResultError, SelectionError, StorageError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.claims import Claims
@@ -299,6 +299,20 @@ def test_a_results_folder_that_can_not_be_written_is_named(tmp_path):
     with pytest.raises(StorageError, match="sub can't be read or written") as error:
         running.prepare_folder(tmp_path / "file" / "sub")
     assert "--results DIR" in error.value.remedy
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_results_folder_that_vanishes_during_a_run_is_an_error(go, replaced):
+    def does(task: Task) -> None:
+        if task.cell == CELLS[2]:
+            go.folder.rename(go.folder.with_name(f"{go.folder.name} taken away"))
+            if replaced:
+                go.folder.mkdir()
+
+    tally, rows = go(Engine(does))
+    assert isinstance(tally.error, ResultError)
+    assert "was removed or replaced during the run" in tally.error.what
+    assert len(rows) < len(CELLS)
 
 
 def test_the_live_table_says_what_runs_and_when_it_ends():
