@@ -108,7 +108,10 @@ class ApptainerEngine(SifFiles, ChildProcesses):
             with tempfile.TemporaryDirectory(prefix="rosetta-") as folder, tempfile.TemporaryFile() as left:
                 ended = self._followed(lambda: self._started(task, sif, Path(folder), left), task, on_event)
                 left.seek(0)
-                outcome = replace(judge(task, left, ended), image_digest=sif.id)
+                outcome = judge(task, left, ended)
+            if outcome.status is Status.FAILED and not sif.path.is_file():
+                outcome = replace(outcome, status=Status.HOST_LOST, reason=f"{sif.path} was removed from outside")
+            outcome = replace(outcome, image_digest=sif.id)
         except (BuildError, EngineError) as error:
             outcome = Outcome(Status.HOST_LOST, str(error))
         return replace(outcome, limits=self.limits, started=started, wall_seconds=time.perf_counter() - clock)

@@ -95,6 +95,7 @@ def invocation(
     argv = [
         *limited(limits),
         PROGRAM,
+        "--quiet",  # else the last line of a cell that says nothing is one of Apptainer's
         "run",
         *DENIED,
         *([] if network else NO_NETWORK),

@@ -30,16 +30,27 @@ PACKING = "-Xcompression-level 1"
 
 @dataclass(frozen=True)
 class Sif:
-    """A SIF file: the image's id, its labels, and the checksum of the archive that it was made from."""
+    """A SIF file: the image's id, its labels, the checksum of the archive that it was made from, and its size."""
 
     id: str
     labels: Mapping[str, str]
     sum: str
+    size: int
 
     @property
     def path(self) -> Path:
         """The path of the file."""
-        return sif_folder() / f"{self.id.removeprefix('sha256:')}.sif"
+        return path_of(self.id)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file is here and has its size: others may have removed it, or cut it off on a full disk."""
+        return self.path.is_file() and self.path.stat().st_size == self.size
+
+
+def path_of(image_id: str) -> Path:
+    """Return the path of an image's SIF file."""
+    return sif_folder() / f"{image_id.removeprefix('sha256:')}.sif"
 
 
 def sif_folder() -> Path:
@@ -57,7 +68,7 @@ def current(image: Image) -> Sif | None:
     with suppress(OSError, ValueError, TypeError, BuildError):
         sif = Sif(**json.loads(note_of(image).read_text(encoding="utf-8")))
         of_now = records.made_of(sif.id) == (image.recipe, workloads_digest(image))
-        if of_now and sif.path.is_file() and sum_of(image) in (None, sif.sum):
+        if of_now and sif.is_whole and sum_of(image) in (None, sif.sum):
             return sif
     return None
 
@@ -83,9 +94,9 @@ def sif_of(image: Image, say: Say) -> Sif:
         digest = sum_of(image) or ""
         with archive_of(image) as archived:
             say(f"{image.tag}: making a SIF file from its archive")
-            sif = Sif(archived.id, dict(labels_in(archived)), digest)
-            if not sif.path.is_file():
-                make(archived, sif.path)
+            path = path_of(archived.id)
+            make(archived, path)
+            sif = Sif(archived.id, dict(labels_in(archived)), digest, path.stat().st_size)
         records.note(sif.id, image.recipe, workloads_digest(image))
         partial = note_of(image).with_suffix(".partial")
         partial.write_text(json.dumps(asdict(sif)), encoding="utf-8")

@@ -139,7 +139,10 @@ assert [name for _, name in socket.if_nameindex()] == ["lo"]
 assert refused(lambda: os.setuid(0)) and refused(lambda: os.chroot("/tmp"))
 assert not any(word in name for name in os.environ for word in ("TOKEN", "SECRET", "PASSWORD"))
 status = open("/proc/self/status").read()
-assert "CapEff:\\t0000000000000000" in status and "NoNewPrivs:\\t1" in status
+held = [line for line in status.splitlines() if line.startswith("Cap") and line.split()[1].strip("0")]
+assert not held and "NoNewPrivs:\\t1" in status, held
+assert len([name for name in os.listdir("/proc") if name.isdigit()]) < 10
+assert os.listdir("/home") == [] and not any(map(os.path.exists, ("/scratch", "/checkout", "/var/run/docker.sock")))
 others = [name for name in os.listdir("/") if name not in ("proc", "sys")]
 folders = ["/"] + [folder for top in others for folder, _, _ in os.walk("/" + top)]
 print("writes to", sorted(folder for folder in folders if takes(folder)))
@@ -147,7 +150,7 @@ print("writes to", sorted(folder for folder in folders if takes(folder)))
 
 
 def test_a_cell_has_no_network_no_root_and_nothing_to_write_but_results_and_tmp(outcome_of):
-    outcome = outcome_of(ISOLATED + 'assert os.getuid() == 10001 and not os.path.exists("/var/run/docker.sock")')
+    outcome = outcome_of(ISOLATED + "assert os.getuid() == 10001")
     assert "writes to ['/dev/mqueue', '/dev/shm', '/results', '/tmp']" in outcome.log, outcome.reason
 
 
@@ -254,6 +257,40 @@ def test_a_cell_that_fills_the_disk_fails_and_what_it_wrote_is_gone(outcome_of, 
     outcome = outcome_of(f"file = open('{folder}/full', 'wb')\nwhile True: file.write(bytes(2**24)); file.flush()")
     assert outcome.status is Status.FAILED
     assert ("No space left on device" if folder == "/results" else "File too large") in outcome.log
+
+
+FILLS = """
+import os
+def size(folder):
+    written, largest = 0, 0
+    try:
+        for number in range(100):
+            with open('%s/filling%d' % (folder, number), 'wb', 0) as file:
+                try:
+                    while True: written += file.write(bytes(2**24))
+                except OSError as error:
+                    largest = max(largest, file.tell())
+                    if error.errno == 28: break
+    except OSError: pass
+    for name in os.listdir(folder):
+        if name.startswith('filling'): os.remove(os.path.join(folder, name))
+    return '%d %d' % (written // 2**20, largest // 2**20)
+print('took', size('/tmp'), size('/dev/shm'), size('/var/tmp'), size('/dev'))
+"""
+
+
+def assert_filled(log: str) -> None:
+    """What FILLS says: no file grows over half a gigabyte, and all that a cell may write to is full in time."""
+    (took,) = (list(map(int, line.split()[1:])) for line in log.splitlines() if line.startswith("took"))
+    assert took[1] == took[3] == isolation(memory=0)["ulimits"][0].hard >> 20
+    assert 1024 < took[0] <= 2048
+    assert 512 < took[2] <= 1024 + 64
+    assert took[4] <= 64  # nothing but with Apptainer
+    assert took[6] <= 64
+
+
+def test_tmp_and_shared_memory_are_bounded(outcome_of):
+    assert_filled(outcome_of(FILLS, memory=4 * 2**30).log)
 
 
 def test_a_cell_that_is_killed_from_outside_is_told_from_one_that_fails(outcome_of, engine):

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.engines.results_volume import MOST_FILES, SIZE
 from tests.containers.node import PYTHON, running_node
-from tests.containers.test_docker_engine import ISOLATED, MANY
+from tests.containers.test_docker_engine import FILLS, ISOLATED, MANY, assert_filled
 from tests.unit.cell.test_contract import DOCUMENT
 
 pytestmark = pytest.mark.container
@@ -25,12 +25,6 @@ SHORT = ["--epochs", "1", "--samples", "256"]
 
 MEMORY = 2**30
 
-ALONE = """
-assert not os.path.exists("/scratch") and not os.path.exists("/checkout") and os.listdir("/home") == []
-assert len([name for name in os.listdir("/proc") if name.isdigit()]) < 10
-"""
-"""What is beyond Docker's isolation, on a node whose user may start cells without a daemon."""
-
 FORKS = """
 import os, time
 children = 0
@@ -42,19 +36,9 @@ while children < 4000:
 print("forks refused after", children)
 """
 
-FILLS = """
-import os
-def size(folder):
-    written = 0
-    try:
-        for number in range(100):
-            with open('%s/full%d' % (folder, number), 'wb') as file:
-                for _ in range(16): file.write(bytes(2**24)); written += 2**24
-    except OSError as error: pass
-    for name in os.listdir(folder):
-        if name.startswith('full'): os.remove(os.path.join(folder, name))
-    return written
-print('took', size('/tmp') // 2**20, size('/dev/shm') // 2**20)
+DATA = """
+assert open("/data/words").read() == "read me"
+assert refused(lambda: open("/data/x", "w")) and refused(lambda: os.remove("/data/words")) # with data
 """
 
 VALID = f"open('/results/a.json', 'w').write({json.dumps(DOCUMENT)!r})"
@@ -62,7 +46,7 @@ EVENT = 'import time; print(\'{"event": "parity", "epoch": 1}\')'
 
 CELLS = {
     "valid": (f"{EVENT}; {VALID}; sys.exit(3)", {}),
-    "isolated": (ISOLATED + ALONE, {}),
+    "isolated": (ISOLATED + DATA, {}),
     "forks": (FORKS, {}),
     "many": (MANY, {}),
     "fills": (FILLS, {"memory": 4 * MEMORY}),
@@ -70,7 +54,12 @@ CELLS = {
     "late": ("import time; time.sleep(600)", {"deadline": 2.0}),
     "killed": (f"{EVENT}; time.sleep(600) # kill me", {}),
     "stopped": (f"{EVENT}; time.sleep(600) # stop me", {}),
+    "stopped at its start": ("import time; time.sleep(600) # stop at my start", {"deadline": 60.0}),
+    "taken": (f"{EVENT}; time.sleep(2); {VALID} # take mine", {}),
     "kills itself": ("import os; os.kill(os.getpid(), 9)", {}),
+    "orphans": (f"{VALID} # left behind", {}),
+    "no image": ("pass # no image", {}),
+    "talks": ("print(('x' * 999 + '\\n') * 20000); raise ValueError('no such layer')", {}),
     "link": ("import os; os.symlink('/etc/passwd', '/results/a.json')", {}),
     "pipe": ("import os; os.mkfifo('/results/a.json')", {}),
     "two": ("[open('/results/%s.json' % name, 'w').write('{}') for name in 'ab']", {}),
@@ -142,13 +131,17 @@ def test_a_cell_has_no_network_no_root_no_home_and_few_places_to_write_to(ended)
     assert f"writes to {places[ended['engine']]}" in ended["isolated"]["log"], ended["isolated"]
 
 
+def test_a_cell_is_an_unprivileged_user_outside_too(ended):
+    """A subordinate id of the user, whose first is root inside, or else the user himself."""
+    assert ended["taken"]["owners"] == [{"podman": 100000 + 10001 - 1, "apptainer": 1000}[ended["engine"]]]
+
+
 def test_what_a_cell_writes_to_is_bounded(ended):
     (left,) = (line.split() for line in ended["many"]["log"].splitlines() if line.startswith("left"))
     assert int(left[1]) <= MOST_FILES
     assert 0 < int(left[2]) <= SIZE
-    (took,) = (line.split() for line in ended["fills"]["log"].splitlines() if line.startswith("took"))
-    assert 1024 <= int(took[1]) <= 2048
-    assert 512 <= int(took[2]) <= 1024 + 64
+    assert "No space left on device" in ended["many"]["log"]
+    assert_filled(ended["fills"]["log"])
 
 
 def test_a_fork_bomb_stops_at_a_limit(ended):
@@ -173,13 +166,33 @@ def test_cores_are_held_by_apptainer_and_a_row_says_where_they_are_not(ended):
         assert "cores: not held" in ended["cores"]["limits"]
 
 
-def test_deadline_stop_and_a_kill_from_outside_are_told_apart_and_leave_nothing(ended):
+def test_deadline_stop_and_a_kill_from_outside_are_told_apart(ended):
     assert ended["late"]["status"] == "timeout"
     assert ended["killed"]["status"] == "host_lost"
     assert ended["killed"]["reason"].endswith("SIGKILL")
-    assert ended["stopped"]["status"] == "host_lost"
-    assert ended["kills itself"]["status"] == "failed"
-    assert all(how["left"] == [] for name, how in ended.items() if name != "engine")
+    assert ended["stopped"]["status"] == ended["stopped at its start"]["status"] == "host_lost"
+    assert (ended["kills itself"]["status"], ended["kills itself"]["reason"]) == ("failed", "exit code 137")
+
+
+def test_what_is_gone_may_come_back(ended):
+    assert ended["no image"]["status"] == "host_lost"
+    if ended["engine"] == "podman":
+        assert (ended["taken"]["status"], ended["taken"]["quality"]) == ("host_lost", None)
+    else:  # what its cell leaves nobody else can reach
+        assert ended["taken"]["status"] == "ok"
+
+
+def test_a_cell_leaves_nothing_and_one_removes_what_was_left_of_it(ended):
+    cells = {name: how for name, how in ended.items() if name != "engine"}
+    assert {name for name, how in cells.items() if how["processes"]} == set()
+    assert cells["orphans"]["status"] == "ok"
+    assert set(cells["orphans"]["before"]) == {"folder/key", "folder/other"}
+    assert {name: how["left"] for name, how in cells.items() if how["left"]} == {"orphans": ["folder/other"]}
+
+
+def test_a_long_log_is_cut_and_its_end_is_the_reason(ended):
+    assert ended["talks"]["reason"] == "exit code 1: ValueError: no such layer"
+    assert 0 < ended["talks"]["logged"] < 2**20
 
 
 @pytest.mark.parametrize("name", ["link", "pipe", "two", "holes"])
