@@ -5,6 +5,7 @@ all its processes end with the first of them.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -32,6 +33,9 @@ from orchestrator.errors import BuildError, EngineError, ResultError
 from orchestrator.system.cache import cache_folder
 from orchestrator.system.gpus import text
 from orchestrator.system.host import Host
+
+NEEDED = ("unshare", "mount", "prlimit", "taskset", "setpriv", "tar", "head")
+"""Programs that start a cell; some distributions have them in packages of their own."""
 
 NAMESPACES: Sequence[str] = (
     *("unshare", "--user", "--map-current-user", "--keep-caps", "--mount"),
@@ -69,6 +73,10 @@ class ApptainerEngine(SifFiles, ChildProcesses):
         self._version = asked([PROGRAM, "--version"])
         if self._version is None:
             raise EngineError("The command 'apptainer' is missing.", remedy="Install Apptainer 1.1 or newer.")
+        if missing := [name for name in NEEDED if shutil.which(name) is None]:
+            raise EngineError(
+                f"Programs are missing: {', '.join(missing)}.", remedy="Install util-linux 2.38 or newer."
+            )
         if asked([*NAMESPACES, "true"]) is None:
             remedy = (
                 "Ask its administrator for user namespaces (user.max_user_namespaces) and util-linux 2.38 or newer."
@@ -105,7 +113,10 @@ class ApptainerEngine(SifFiles, ChildProcesses):
         self._remove_orphans(task.claim)
         try:
             sif = self.sif(task.image)
-            with tempfile.TemporaryDirectory(prefix="rosetta-") as folder, tempfile.TemporaryFile() as left:
+            with (
+                tempfile.TemporaryDirectory(prefix="rosetta-", dir=place()) as folder,
+                tempfile.TemporaryFile() as left,
+            ):
                 ended = self._followed(lambda: self._started(task, sif, Path(folder), left), task, on_event)
                 left.seek(0)
                 outcome = judge(task, left, ended)
@@ -169,6 +180,11 @@ def judge(task: Task, archive: IO[bytes], ended: Ended | None) -> Outcome:
         killer = signal.Signals(-ended.exit_code).name
         return Outcome(Status.HOST_LOST, f"ended from outside by {killer}", log=ended.log)
     return failure(ended.log, ended.exit_code)
+
+
+def place() -> str:
+    """Return where a cell's folders are made: Apptainer takes no home with a colon in its path."""
+    return "/tmp" if ":" in tempfile.gettempdir() else tempfile.gettempdir()
 
 
 def asked(command: Sequence[str]) -> str | None:

@@ -17,7 +17,7 @@ import yaml
 from orchestrator.engines import podman_images, probe
 from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock
 from orchestrator.engines.docker import CLAIM, DockerEngine
-from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, VENDOR
+from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, USER, VENDOR
 from orchestrator.engines.protocol import Task
 from orchestrator.engines.results_volume import NAMES, ResultsFolders, named
 from orchestrator.errors import EngineError
@@ -32,6 +32,9 @@ CONTROLLERS: Mapping[str, tuple[str, ...]] = {
     "cpuset": ("cpuset_cpus",),
 }
 """The options of ``isolation`` that need each cgroup controller; a rootless user has only those delegated to him."""
+
+OF_CELLS = int(USER.partition(":")[0])
+"""The number of the user of cells: a container needs more users than that."""
 
 DEVICE_LISTS = (Path("/etc/cdi"), Path("/var/run/cdi"))
 """Folders in which engines look for device lists (CDI)."""
@@ -60,6 +63,9 @@ class PodmanEngine(DockerEngine):
         super().__init__(podman_images.supplied, Connection(engine_variables()))
         self._cdi = True
         self._folders = ResultsFolders(self.api, named)
+        if self._info["security"]["rootless"] and ids_in(self._info) <= OF_CELLS:
+            remedy = "Ask for a range of 65,536 in /etc/subuid and /etc/subgid, then 'podman system migrate'."
+            raise EngineError("Podman has too few subordinate ids of yours to run a cell.", remedy=remedy)
 
     @property
     def version(self) -> str:
@@ -141,13 +147,35 @@ class PodmanEngine(DockerEngine):
                 self.remove(volume)
 
 
+def ids_in(info: Mapping[str, Any]) -> int:
+    """Return how many users, or groups if those are fewer, a container can have by Podman's information."""
+    maps = (info.get("idMappings") or {}).values()
+    return min((sum(part["size"] for part in ranges or ()) for ranges in maps), default=OF_CELLS + 1)
+
+
 def engine_variables() -> dict[str, str]:
     """Return this process's environment with DOCKER_HOST set to the Podman to use; raises EngineError.
 
     That is ``CONTAINER_HOST``, else a socket opened here.
     """
+    host, connection = os.environ.get("CONTAINER_HOST"), os.environ.get("CONTAINER_CONNECTION")
+    if connection and not host:
+        remedy = "Set CONTAINER_HOST to its address, which 'podman system connection list' prints."
+        raise EngineError(
+            f"CONTAINER_CONNECTION={connection} names a Podman by a name that is not read.", remedy=remedy
+        )
     rest = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
-    return {**rest, "DOCKER_HOST": os.environ.get("CONTAINER_HOST") or f"unix://{opened_socket()}"}
+    return {**(rest if host else local(rest)), "DOCKER_HOST": host or f"unix://{opened_socket()}"}
+
+
+def local(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables with which podman's command works on this machine.
+
+    With a variable that names another, even one set to nothing, it opens no socket; and it loads no archive where the
+    path of its temporary folder has a colon.
+    """
+    kept = {name: value for name, value in variables.items() if name not in ("CONTAINER_HOST", "CONTAINER_CONNECTION")}
+    return {name: value for name, value in kept.items() if name != "TMPDIR" or ":" not in value}
 
 
 def opened_socket() -> Path:
@@ -164,7 +192,7 @@ def opened_socket() -> Path:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "CONTAINERS_CONF_OVERRIDE": str(settings)},
+                env={**local(os.environ), "CONTAINERS_CONF_OVERRIDE": str(settings)},
             )
     except OSError:
         shutil.rmtree(folder)

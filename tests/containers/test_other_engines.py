@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.engines.results_volume import MOST_FILES, SIZE
-from tests.containers.node import PYTHON, running_node
+from tests.containers.node import PYTHON, USER, running_node
 from tests.containers.test_docker_engine import FILLS, ISOLATED, MANY, assert_filled
 from tests.unit.cell.test_contract import DOCUMENT
 
@@ -216,6 +216,38 @@ def test_an_ordinary_user_gets_the_qualities_of_docker(docker_run, node, engine_
         assert (row["status"], row["image_digest"], row["base"]) == (status, digest, base)
         assert row["quality"] == pytest.approx(of_docker, abs=0.02)
         assert row["limits"]
+
+
+LACKING = [
+    ("apptainer", {"PATH": "/nowhere"}, "The command 'apptainer' is missing."),
+    ("apptainer", {"PATH": "/scratch/few"}, "Programs are missing: unshare, mount, prlimit, taskset, setpriv."),
+    ("podman", {"PATH": "/nowhere"}, "The command 'podman' is missing."),
+    ("podman", {"CONTAINER_CONNECTION": "far"}, "CONTAINER_CONNECTION=far names a Podman by a name"),
+    ("podman", {"CONTAINER_HOST": "unix:///nowhere"}, "No Podman engine answers at unix:///nowhere."),
+    ("podman", {"XDG_RUNTIME_DIR": "/nowhere"}, "Podman did not open a socket."),
+    ("podman", {"CONTAINER_HOST": ""}, ""),
+]
+
+
+def chosen(node, engine_name, user=USER, **variables):
+    """What is said when an engine is chosen on the node."""
+    words = [PYTHON, "-c", f"from orchestrator.engines.choice import choose_engine; choose_engine({engine_name!r})"]
+    return node.run(*words, user=user, **variables).stderr
+
+
+@pytest.mark.parametrize(("engine_name", "variables", "said"), LACKING)
+def test_what_a_node_lacks_is_said(node, engine_name, variables, said):
+    few = "mkdir -p /scratch/few; ln -sf /usr/bin/apptainer /usr/bin/tar /usr/bin/head /scratch/few"
+    node.run("sh", "-c", few)
+    told = chosen(node, engine_name, **variables)
+    assert said in told
+    assert bool(told) == bool(said)
+
+
+def test_a_user_without_subordinate_ids_is_told_so(node):
+    node.run("install", "--directory", "--owner=games", "--mode=700", "/scratch/games", user="root")
+    told = chosen(node, "podman", "games", HOME="/scratch/games", XDG_RUNTIME_DIR="/scratch/games")
+    assert "Podman has too few subordinate ids of yours" in told
 
 
 def test_docker_s_way_to_podman_is_told_by_its_name(node):
