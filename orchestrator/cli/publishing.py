@@ -46,10 +46,10 @@ def publish(selection: Selection, registry: str, output: Path, dry_run: bool, mo
 
     from orchestrator.cli.cells import cells_of
     from orchestrator.engines.docker import DockerEngine
+    from orchestrator.images.image_names import checked_registry
     from orchestrator.plan import verdicts as planning
     from orchestrator.publish import publishing
     from orchestrator.publish.examination import notes_of
-    from orchestrator.publish.image_names import checked_registry
     from orchestrator.results.files import read_results, write_results
     from orchestrator.results.paths import ResultsFolder
 

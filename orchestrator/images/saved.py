@@ -86,4 +86,4 @@ def labels_in(archived: Archived) -> Mapping[str, str]:
 def absent() -> str:
     """Return why no archive was found."""
     folder = saved_folder()
-    return f"{folder} has none." if folder else f"{FOLDER} is not a folder with archives of 'rosetta images save'."
+    return f"{folder} has none." if folder else f"{FOLDER} names no folder of 'rosetta images save' or 'publish'."

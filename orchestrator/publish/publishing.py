@@ -21,9 +21,10 @@ from orchestrator.errors import BuildError, ConflictError, RefusedError, Registr
 from orchestrator.images import records
 from orchestrator.images.building import add_labels
 from orchestrator.images.image import Image
+from orchestrator.images.image_names import ImageName, checked_registry, is_local
+from orchestrator.images.published import LOCK
 from orchestrator.publish import registry
 from orchestrator.publish.examination import Examined, examine, labels_of, notes_of, page_about
-from orchestrator.publish.image_names import ImageName, checked_registry, is_local
 from orchestrator.publish.sbom import cyclonedx
 from orchestrator.system.checkout import commit
 from orchestrator.system.terminal import Say
@@ -32,7 +33,7 @@ from orchestrator.system.text_files import write_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LOCK, RESULTS = "images.json", "results.parquet"
+RESULTS = "results.parquet"
 SBOM = "sbom.cdx.json"
 STAND_IN = "rosetta.stand-in"
 """The label of base images that stand in for official ones in tests; what is made of them is not for others."""

@@ -9,7 +9,7 @@ from docker.errors import DockerException, ImageNotFound, NotFound
 
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.errors import RefusedError, RegistryError
-from orchestrator.publish.image_names import ImageName
+from orchestrator.images.image_names import ImageName
 
 REFUSED = re.compile(r"\bdenied\b|unauthorized|forbidden|insufficient_scope|authenticat|credential|password", re.I)
 """What registries say to a login that they don't know, or that may not do this."""

@@ -23,14 +23,15 @@ from orchestrator.engines.client import Connection
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.engines.isolation import odd_volumes
 from orchestrator.errors import BuildError, ResultError, SelectionError
+from orchestrator.images import image_names
 from orchestrator.images.definitions import Framework
 from orchestrator.images.image import Image
+from orchestrator.images.image_names import ImageName
 from orchestrator.plan.keys import key_in
 from orchestrator.plan.matrix import Point
 from orchestrator.plan.selection import known_words, select
 from orchestrator.plan.verdicts import Planned, Verdict
-from orchestrator.publish import image_names, registry
-from orchestrator.publish.image_names import ImageName
+from orchestrator.publish import registry
 from orchestrator.results.decoding import LARGEST_FILE
 from orchestrator.results.merging import gather
 from orchestrator.results.paths import ResultsFolder

@@ -48,9 +48,15 @@ class Node:
         command = ["docker", "exec", "--interactive", "--user", user, "--workdir", "/scratch", *given, self.container]
         return subprocess.run([*command, *words], input=stdin, capture_output=True, text=True, check=False)
 
-    def rosetta(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def rosetta(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run this program there."""
-        return self.run(*ROSETTA, *words)
+        return self.run(*ROSETTA, *words, **variables)
+
+    @property
+    def process(self) -> int:
+        """Its first process, as this machine numbers it."""
+        command = ["docker", "inspect", "--format={{.State.Pid}}", self.container]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     def read(self, path: str) -> bytes:
         """A file of the node."""

@@ -1,4 +1,4 @@
-"""A real registry with a password, which a private engine reaches at localhost: both have a network of their own."""
+"""A real registry with a password, which a private engine or a node reaches at localhost, in its own network."""
 
 import os
 import socket
@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from benchmarks.private_engine import PrivateEngine
 
 PROGRAM = Path("/usr/bin/docker-registry")
 CONFIG = """\
@@ -33,16 +31,16 @@ class Registry:
 
 
 @contextmanager
-def registry(engine: PrivateEngine | None, folder: Path) -> Iterator[Registry]:
-    """A registry with nothing in it, in the network of a private engine, or else in this machine's."""
+def registry(process: int | None, folder: Path) -> Iterator[Registry]:
+    """A registry with nothing in it, in the network of a process, or else in this machine's."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder.mkdir()
     (folder / "htpasswd").write_text(f"{USER}:{HTPASSWD}\n")
     (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port))
-    inside = ["nsenter", f"--net=/proc/{engine.daemon.pid}/ns/net"] if engine else []
-    if engine:
+    inside = ["nsenter", f"--net=/proc/{process}/ns/net"] if process else []
+    if process:
         subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*inside, PROGRAM, "serve", folder / "config.yml"], stdout=log, stderr=log)

@@ -5,13 +5,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.engines.results_volume import MOST_FILES, SIZE
+from orchestrator.images.bakefile import workloads_digest
+from orchestrator.images.image import image_for
+from orchestrator.publish.publishing import Published
 from tests.containers.node import PYTHON, USER, running_node
+from tests.containers.registry import PASSWORD, PROGRAM, registry
+from tests.containers.registry import USER as USER_OF_REGISTRY
 from tests.containers.test_docker_engine import FILLS, ISOLATED, MANY, assert_filled
 from tests.unit.cell.test_contract import DOCUMENT
 
@@ -216,6 +222,40 @@ def test_an_ordinary_user_gets_the_qualities_of_docker(docker_run, node, engine_
         assert (row["status"], row["image_digest"], row["base"]) == (status, digest, base)
         assert row["quality"] == pytest.approx(of_docker, abs=0.02)
         assert row["limits"]
+
+
+PUBLISHES = """
+set -e
+mkdir -p /scratch/small /scratch/published
+printf 'FROM scratch\\nCOPY Dockerfile /\\n' >/scratch/small/Dockerfile
+podman build --quiet --tag "$1" --label "rosetta.recipe=$2" --label "rosetta.workloads=$3" /scratch/small >/dev/null
+podman push --quiet --tls-verify=false --creds="$4" --digestfile=/scratch/digest "$1"
+cat /scratch/digest
+"""
+LISTED = "0" * 64
+"""The id of the built image in a lock file: its published copy has more labels, and an id of its own."""
+
+
+def test_apptainer_takes_published_images_by_digest_with_its_own_login(node, tmp_path):
+    if not PROGRAM.exists():
+        pytest.skip("no docker-registry; .ci/tools installs it")
+    image = image_for("chainer-2018", "cpu")
+    made_of = image.recipe, workloads_digest(image)
+    build = "build", "--engine", "apptainer", "--only", "chainer-2018/rnn/cpu"
+    places = {"ROSETTA_CACHE": "/scratch/other, cache", "ROSETTA_IMAGES": "/scratch/published"}
+    login = {"APPTAINER_DOCKER_USERNAME": USER_OF_REGISTRY, "APPTAINER_DOCKER_PASSWORD": PASSWORD}
+    with registry(node.process, tmp_path / "registry") as server:
+        name = f"{server.host}/me/{image.tag.removeprefix('rosetta/')}"
+        words = ["sh", "-c", PUBLISHES, "sh", name, *made_of, f"{USER_OF_REGISTRY}:{PASSWORD}"]
+        pushed = node.run(*words)
+        assert pushed.returncode == 0, pushed.stderr
+        lock = Published(f"{name}@{pushed.stdout.strip()}", f"sha256:{LISTED}", "", *made_of, None)
+        node.run("tee", "/scratch/published/images.json", stdin=json.dumps([asdict(lock)]))
+        refused = node.rosetta(*build, **places)
+        done = node.rosetta(*build, **places, **login)
+    assert (refused.returncode, "authentication required" in refused.stderr) == (6, True), refused.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == [image.tag, f"sha256:{LISTED}"]
 
 
 LACKING = [

@@ -83,7 +83,7 @@ def place(engine, tmp_path_factory) -> Iterator[Place]:
     work.mkdir()
     with PrivateEngine() as private:
         private.take_image(TAG)
-        with registry(private, folder / "registry") as server:
+        with registry(private.daemon.pid, folder / "registry") as server:
             variables = {
                 "DOCKER_HOST": private.socket,
                 "DOCKER_CONFIG": str(folder / "docker"),

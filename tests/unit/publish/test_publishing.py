@@ -16,12 +16,12 @@ from orchestrator.cell import contract, quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.errors import RefusedError, RegistryError, ResultError, SelectionError
-from orchestrator.images import cuda_sources
+from orchestrator.images import cuda_sources, image_names
 from orchestrator.images.bakefile import bake
 from orchestrator.images.definitions import cuda
 from orchestrator.images.image import dockerfile, image_for
 from orchestrator.images.sources import Sources
-from orchestrator.publish import archives, examination, image_names, inventory, registry, reproduction, sbom
+from orchestrator.publish import archives, examination, inventory, registry, reproduction, sbom
 from orchestrator.publish.examination import Examined, Inventory, Package
 from orchestrator.publish.publishing import LOCK, Published, digest_there, with_references, write_lock
 from orchestrator.results.files import read_results, table_of
