@@ -36,8 +36,8 @@ def published(image: Image) -> InRegistry | None:
         if not ID.fullmatch(found["built"]):
             raise ValueError(f"{found['built'][:100]!r} is not an image ID")
         return InRegistry(parse(found["image"]), *(str(found[key]) for key in ("built", "recipe", "workloads")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ResultError(f"{folder / LOCK} is not a lock file of images.", f"{error!s:.300}.") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, ResultError) as error:
+        raise ResultError(f"{folder / LOCK} is not a lock file of images.", str(error)[:300]) from None
 
 
 def name_in(reference: str) -> str:

@@ -88,7 +88,7 @@ def test_what_another_version_published_is_not_taken(listed):
 def test_an_odd_line_about_an_image_is_refused(listed, key):
     image, line, write = listed
     write({**line, key: line[key].replace("sha256:", "--sha1:")})
-    with pytest.raises(ResultError, match="is not a lock file|is not an image in a registry"):
+    with pytest.raises(ResultError, match=r"images\.json is not a lock file"):
         published(image)
 
 
