@@ -14,13 +14,13 @@ from orchestrator.system.text_files import read_text
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 IN_CONFIG: Mapping[str, str] = {
-    "httpProxy": "HTTP_PROXY",
-    "httpsProxy": "HTTPS_PROXY",
-    "noProxy": "NO_PROXY",
-    "ftpProxy": "FTP_PROXY",
-    "allProxy": "ALL_PROXY",
+    "httpproxy": "HTTP_PROXY",
+    "httpsproxy": "HTTPS_PROXY",
+    "noproxy": "NO_PROXY",
+    "ftpproxy": "FTP_PROXY",
+    "allproxy": "ALL_PROXY",
 }
-"""Their names in the settings of docker's command, which makes build arguments of them by itself."""
+"""Their names in the settings of docker's command, which takes them in any case and makes build arguments of them."""
 
 SECRET = "proxies"
 VARIABLE = "ROSETTA_BUILD_PROXIES"
@@ -69,11 +69,12 @@ def of_docker() -> dict[str, str]:
     """Return the proxies in the settings of docker's command: the default ones and those for single engines."""
     path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:
-        told = json.loads(read_text(path, BuildError)).get("proxies") or {}
-        settings = [one for one in told.values() if isinstance(one, dict)]
+        every = json.loads(read_text(path, BuildError)).items()
+        told = [one for name, proxies in every if name.lower() == "proxies" and proxies for one in proxies.values()]
+        settings = [(key.lower(), value) for one in told if isinstance(one, dict) for key, value in one.items()]
     except (BuildError, ValueError, AttributeError, RecursionError):
         return {}  # docker's command itself reports what is wrong with its file
-    return {IN_CONFIG[key]: str(value) for one in settings for key, value in one.items() if value and key in IN_CONFIG}
+    return {IN_CONFIG[key]: str(value) for key, value in settings if value and key in IN_CONFIG}
 
 
 STEP = re.compile(r"(?m)^RUN (--mount=type=secret,id=ca \\\n)((?:    --mount=[^\n]*\\\n)*)    ")

@@ -84,6 +84,12 @@ def test_the_settings_of_dockers_command_are_a_secret_too(dockers: Path) -> None
     assert "HTTP_PROXY" in bake([image_for("jax", "cpu")], Sources.from_environment())["target"]["jax-cpu"]["args"]
 
 
+def test_settings_in_another_case_are_those_of_dockers_command_too(dockers: Path) -> None:
+    dockers.write_text(json.dumps({"PROXIES": {"default": {"HTTPPROXY": SECRET_ONE}}}))
+    assert Proxies.here().are_secret
+    assert SECRET_ONE not in json.dumps(Proxies.here().arguments)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"proxies": 3}', '{"proxies": {"default": 3}}', "[" * 9000, "\udcff"])
 def test_settings_that_are_none_name_no_proxy(text: str, dockers: Path) -> None:
     dockers.write_bytes(text.encode(errors="surrogateescape"))
