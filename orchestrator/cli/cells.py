@@ -241,7 +241,10 @@ def with_weights(cells: "list[Cell]", weights: Path | None, engine: "Engine") ->
         raise SelectionError("--weights works with one workload only.", remedy="Choose one: --only '*/rnn/cpu'.")
     if engine.name == "ray":
         raise SelectionError("--weights does not work on a cluster.", remedy="Run it on one machine.")
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if not weights.is_file():
+        raise SelectionError(f"{weights} is not a regular file.", remedy="Name a file of numpy's, such as weights.npz.")
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return [replace(cell, weights=digest) for cell in cells]
 
 

@@ -18,6 +18,7 @@ from orchestrator.data.files import Content, File, checksum
 from orchestrator.errors import DataError, DiskError
 from orchestrator.storage.location import storage_at
 from orchestrator.storage.protocol import NotThere
+from orchestrator.system.addresses import printable
 from orchestrator.system.cache import cache_folder as cache_folder
 from orchestrator.system.terminal import Say, quoted
 from orchestrator.system.words import advice
@@ -310,7 +311,7 @@ def ways(shelf: Shelf, wanted: list[File], mirror: str | None) -> list[Way]:
             storage_at(mirror).close()  # is it a location at all?
         elif not is_url(mirror) and not Path(mirror).expanduser().is_dir():
             raise DataError(
-                f"The mirror {mirror} is neither a folder nor a URL with http, https, az or file.",
+                f"The mirror {printable(mirror)} is neither a folder nor a URL with http, https, az or file.",
                 remedy="Correct or unset ROSETTA_DATA_MIRROR.",
             )
         found.insert(0, [(file, below(mirror, file.path)) for file in wanted])

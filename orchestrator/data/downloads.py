@@ -158,7 +158,7 @@ def download(incoming: Incoming, say: Say) -> None:
         for pause in (*BACK_OFF, None):
             try:
                 return receive(incoming, show)
-            except (requests.RequestException, HTTPError, Broken) as error:
+            except (requests.RequestException, HTTPError, ValueError, Broken) as error:
                 inner = cause(error)
                 nameless = isinstance(inner, NameResolutionError) and not incoming.size  # else the network may be back
                 wrong = isinstance(inner, ValueError)  # the URL or the certificate
@@ -277,6 +277,14 @@ def cause(error: BaseException) -> BaseException:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error's message, without the connection object that urllib3 puts in front."""
+    """Return an error's message, without the connection object that urllib3 puts in front.
+
+    That of a malformed address would have a part of it, which may be of a proxy's password.
+    """
+    from requests.exceptions import InvalidURL
+    from urllib3.exceptions import LocationValueError
+
+    if isinstance(error, InvalidURL | LocationValueError):
+        return "the address, or that of a proxy, is malformed"
     text = str(error)
     return text.partition("): ")[2] if text.startswith("HTTP") and "): " in text else text

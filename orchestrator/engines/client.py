@@ -190,6 +190,11 @@ def client_of(variables: Mapping[str, str], engine: str = "Docker") -> docker.AP
             f"No permission to use the {engine} engine's socket {where.removeprefix('unix://')}.",
             remedy=PERMISSION[engine],
         ) from None
+    except (AttributeError, TypeError):  # of the SDK's own reading
+        raise EngineError(
+            "The settings of docker's command have another form than they should.",
+            remedy="Correct ~/.docker/config.json, or the one in the folder that DOCKER_CONFIG names.",
+        ) from None
     except (OSError, DockerException, ValueError) as error:
         why = "There is no such socket." if isinstance(error, FileNotFoundError) else explain(error)
         raise EngineError(

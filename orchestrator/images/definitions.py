@@ -289,6 +289,8 @@ def normal(package: str) -> str:
 
 def read(path: Path, model: type[Model]) -> Model:
     """Read and validate a YAML file; raises MatrixError with file and key."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise MatrixError(f"{path} can't be read.", "It is not a regular file.")
     content, _ = yaml_files.read(path)
     try:
         return model.model_validate(content)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from orchestrator.errors import RegistryError, ResultError
+from orchestrator.system.addresses import printable
 
 LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 HOST = rf"(?:localhost|{LABEL}(?:\.{LABEL})+|{LABEL}(?=:))(?::\d{{1,5}})?"
@@ -44,7 +45,7 @@ def checked_registry(text: str) -> str:
     """Return HOST/NAMESPACE as it is; raises RegistryError for anything else."""
     if len(text) > LONGEST // 2 or not REGISTRY.fullmatch(text):
         raise RegistryError(
-            f"{text[:100]!r} is not a registry.", remedy="Write it like ghcr.io/me or localhost:5000/me."
+            f"{printable(text)[:100]!r} is not a registry.", remedy="Write it like ghcr.io/me or localhost:5000/me."
         )
     return text
 

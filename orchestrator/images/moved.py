@@ -10,6 +10,7 @@ from itertools import chain
 
 import requests
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from urllib3.exceptions import HTTPError
 
 from orchestrator.errors import UnreachableError
 from orchestrator.images.definitions import normal
@@ -171,7 +172,7 @@ def listed(session: requests.Session, index: str, name: str) -> Sequence[Listed]
         return f"{printable(index)} answered with HTTP status {error.response.status_code}"
     except ValidationError:
         return f"{printable(index)} did not send a page of an index"
-    except (requests.RequestException, OSError) as error:
+    except (requests.RequestException, HTTPError, OSError, ValueError) as error:  # the last for a malformed proxy
         return f"{printable(index)} can't be reached ({type(error).__name__})"
 
 

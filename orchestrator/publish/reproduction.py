@@ -162,7 +162,7 @@ def download(url: str, path: Path) -> None:
                     raise ResultError(f"{printable(url)} is larger than a result may be.")
     except requests.HTTPError as error:
         raise ResultError(f"{printable(url)} can't be downloaded: HTTP status {error.response.status_code}.") from None
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:  # the latter for a malformed proxy
         raise ResultError(f"{printable(url)} can't be downloaded: {type(error).__name__}.") from None
 
 

@@ -1,5 +1,7 @@
 """Files that are no text, or refer to themselves: one message that names the file, and never a traceback."""
 
+import os
+
 import pytest
 
 from tests.unit.cli.test_cli import rosetta
@@ -35,8 +37,14 @@ def dangling(path):
 
 @pytest.mark.parametrize(
     ("make", "said"),
-    [(broken, "is not text in UTF-8"), (dangling, "can't be read"), (lambda path: path.mkdir(), "can't be read")],
-    ids=["bytes", "dangling", "folder"],
+    [
+        (broken, "is not text in UTF-8"),
+        (dangling, "can't be read"),
+        (lambda path: path.mkdir(), "can't be read"),
+        (os.mkfifo, "can't be read"),
+        (lambda path: path.symlink_to("/dev/zero"), "can't be read"),
+    ],
+    ids=["bytes", "dangling", "folder", "pipe", "device"],
 )
 def test_an_odd_definition_is_named(tmp_path, make, said):
     (tmp_path / "own" / "images").mkdir(parents=True)
@@ -52,4 +60,19 @@ def test_the_home_of_nobody_is_no_folder(tmp_path):
     (tmp_path / "matrix.yaml").write_text(text)
     done = rosetta("plan", "--engine", "process", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_weights_of_endless_size_are_none(tmp_path):
+    done = rosetta("parity", "--engine", "process", "--only", "pytorch/rnn/cpu", "--weights", "/dev/zero", cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert "/dev/zero is not a regular file." in done.stderr
+
+
+@pytest.mark.parametrize("settings", ["[]", '{"proxies": {"default": "x"}}', '{"auths": 5}'])
+def test_odd_settings_of_dockers_command_are_an_error_of_ours(settings, tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text(settings)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    done = rosetta("plan", "--engine", "docker", "--only", "jax/rnn/cpu", cwd=tmp_path)
+    assert done.returncode == 5, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
