@@ -62,6 +62,7 @@ def test_no_password_is_left_of_any_address(password: str, scheme: str) -> None:
     assert "planted" not in without_secrets(f"failed: {address}, see above") + printable(address)
 
 
+NOWHERE = {"ROSETTA_DATA_MIRROR": "https://host.invalid/"}
 MALFORMED = "http://me:planted-4711@[::1/x?sig=planted-4711"
 
 
@@ -84,6 +85,13 @@ MALFORMED = "http://me:planted-4711@[::1/x?sig=planted-4711"
         (["lock", "--check", "jax"], {"UV_INDEX_URL": MALFORMED}),
         (["lock", "--check", "jax"], {"UV_INDEX_URL": MALFORMED.replace("[", "")}),
         (["publish", "--registry", MALFORMED], {}),
+        (["publish", "--registry", "me:planted-4711@host/me"], {}),
+        (["data", "fetch", "imdb"], {"ROSETTA_DATA_MIRROR": "http:me:planted-4711@host"}),
+        (["data", "fetch", "imdb"], {**NOWHERE, "https_proxy": "http://me:planted-4711/x@127.0.0.1:9"}),
+        (["data", "fetch", "imdb"], {**NOWHERE, "https_proxy": "http://me:planted-4711]@127.0.0.1:9"}),
+        (["reproduce", "https://host.invalid/x"], {"https_proxy": "http://me:planted-4711]@127.0.0.1:9"}),
+        (["lock", "--check", "jax"], {"https_proxy": "http://me:planted-4711]@127.0.0.1:9"}),
+        (["doctor", "--engine", "process"], {"HTTPS_PROXY": "me:planted/4711@proxy:3128"}),
         (["doctor", "--engine", "process"], {"HTTPS_PROXY": MALFORMED, "ROSETTA_DATA_MIRROR": MALFORMED}),
     ],
 )
