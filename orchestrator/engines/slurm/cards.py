@@ -102,6 +102,14 @@ def minutes(text: str) -> int | None:
     return days * 1440 + hours * 60 + rest
 
 
+def asked_minutes(text: str) -> int | None:
+    """Convert a time limit as one asks Slurm for it (90, 12:00:00, 1-12) to minutes; None for 0, which is no limit."""
+    days, _, rest = text.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    hours, whole, seconds = [*parts, 0, 0][:3] if days or len(parts) == 3 else [0, *parts, 0][:3]
+    return int(days or 0) * 1440 + hours * 60 + whole + (seconds > 0) or None
+
+
 def share_of(cell: Cell, kinds: Sequence[Kind], site: Slurm, jobs: int) -> Share | None:
     """Return what a cell requests: its GPUs and an equal share of all else, or without GPU one of ``jobs`` shares.
 

@@ -21,7 +21,7 @@ from orchestrator.engines.output import Output, failure, stopped, success, too_l
 from orchestrator.engines.pretended import pretend
 from orchestrator.engines.protocol import Leases, OnEvent, Placed, Queued, Task
 from orchestrator.engines.slurm import commands
-from orchestrator.engines.slurm.cards import Cards, Share, share_of
+from orchestrator.engines.slurm.cards import Cards, Share, asked_minutes, share_of
 from orchestrator.engines.slurm.folders import Began, Ended, JobFolder, JobFolders, Order
 from orchestrator.engines.slurm.inside import Way
 from orchestrator.engines.slurm.script import MARK, Wanted, script
@@ -60,7 +60,7 @@ class SlurmEngine:
         self._version = commands.version()
         self.host = "Slurm cluster"
         self.watch = Watch()
-        self.folders = JobFolders(results)
+        self.folders = JobFolders(writable_by_slurm(results))
         self.cards = Cards(self.folders, site, self.watch, say)
         self.stopping = self._leaving = self._accepted = False
         self._jobs = 1
@@ -207,10 +207,11 @@ class SlurmEngine:
         return order
 
     def wanted(self, task: Task, seconds: float) -> Wanted:
-        """Return what a cell's job requests; raises EngineGoneError if no node has it now."""
+        """Return what a cell's job requests; raises EngineGoneError if no node has it now, EngineError if none will."""
         share = self.share(task.cell)
         if share is None:
             raise EngineGoneError(f"no node has {task.cell.n_gpus} × {task.cell.gpu}")
+        refuse_endless(self.site.time, share)
         cpus = len(task.cores) or share.cpus
         comment = f"{MARK}:{task.claim}:{task.key}:{task.run}"
         name = f"{MARK}:{task.cell.id}"
@@ -241,7 +242,7 @@ class SlurmEngine:
                 break
             time.sleep(OFTEN)
         state = job.state if job is not None else ""
-        ended = folder.appear(VISIBLE if state in ("COMPLETED", "") else 0.0)
+        ended = folder.appear(VISIBLE if state in ("COMPLETED", "") else 0.0, lambda: self.stopping)
         for chunk in iter(folder.output, b""):
             output.feed(chunk)
         return self._judged(order, folder, task, state, ended, output.close())
@@ -265,6 +266,23 @@ class SlurmEngine:
         seconds = max(0.0, ended.at - began.at) if ended else 0.0
         started = datetime.fromtimestamp(began.at, UTC)
         return replace(outcome, started=started, wall_seconds=seconds, host=began.host)
+
+
+def refuse_endless(time: str | None, share: Share) -> None:
+    """Raise EngineError for a time limit that no partition gives: such a job would be queued for ever."""
+    asked = asked_minutes(time) if time else 0
+    if share.limit is not None and (asked is None or asked > share.limit):
+        where = ", ".join(share.partitions)
+        what = f"Jobs would never start: partition {where} gives them {share.limit:,} minutes at most."
+        raise EngineError(what, f"site.yaml asks for {time}.", "Leave out time, or name another partition.")
+
+
+def writable_by_slurm(results: Path) -> Path:
+    """Return the results folder; raises EngineError where Slurm would write a job's output to another place."""
+    if not set(str(results.absolute())).isdisjoint("\\\n"):
+        remedy = "Name another with --results."
+        raise EngineError(f"Slurm can't write below {str(results)!r}: backslash or line break.", remedy=remedy)
+    return results
 
 
 def question(jobs: int) -> str:
@@ -291,7 +309,9 @@ def judged(
     if status is Status.FAILED and state == "FAILED":
         reason = failure(log, 1).reason.partition(": ")[2]
         return Outcome(status, f"{said}: {reason}" if reason else f"{said}, before its cell began", log=log)
-    return Outcome(Status.HOST_LOST, said if state != "COMPLETED" else f"{said}, but left no result", log=log)
+    if state == "COMPLETED":
+        said += ", but left no result" if began else ", but found no order: does its node see the results folder?"
+    return Outcome(Status.HOST_LOST, said, log=log)
 
 
 class JobSlots:

@@ -6,6 +6,7 @@ A job's files are untrusted until parsed into a model, and no more is read than 
 import re
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,10 +115,13 @@ class JobFolder:
                 raise ResultError(f"{source} has {len(names)} documents.")
         return None
 
-    def appear(self, patience: float) -> Ended | None:
-        """Wait up to ``patience`` seconds for the note on the cell's end, which a shared file system may show late."""
+    def appear(self, patience: float, stopped: Callable[[], bool] = lambda: False) -> Ended | None:
+        """Wait for the note on the cell's end, which a shared file system may show late.
+
+        For up to ``patience`` seconds, or until ``stopped()``.
+        """
         until = time.monotonic() + patience
-        while (ended := self.ended) is None and time.monotonic() < until:
+        while (ended := self.ended) is None and time.monotonic() < until and not stopped():
             with suppress(OSError):
                 list(self.path.iterdir())  # makes an NFS client refresh
             time.sleep(0.5)

@@ -51,7 +51,7 @@ def options(wanted: Wanted, site: Slurm, folder: Path) -> Iterator[str]:
     """Yield the options of ``sbatch``."""
     yield f"--job-name={wanted.name}"
     yield from [f"--comment={wanted.comment}"] if wanted.comment else []
-    yield f"--output={folder / OUTPUT}"
+    yield f"--output={str(folder / OUTPUT).replace('%', '%%')}"  # Slurm replaces %j and the like
     yield "--open-mode=append"
     yield "--no-requeue"  # the orchestrator does its own retries
     yield "--export=NIL"  # nothing from the submitter's environment, above all no credentials

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict, in_words
 from orchestrator.errors import MatrixError
@@ -13,7 +13,21 @@ from orchestrator.system.words import advice
 FILE = "site.yaml"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/+-]*$", max_length=200)]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000)]
+OURS = ("--array", "-a", "--comment", "--export", "--open-mode", "--output", "-o", "--requeue")
+"""Options by which a job is followed, found and tried again."""
+
+
+def is_the_sites(line: str) -> str:
+    """Return a line for every job; raises ValueError for an option that is ours, also if abbreviated."""
+    for word in line.split()[1:] if line.startswith("#SBATCH") else ():
+        name = word.partition("=")[0]
+        meant = [each for each in OURS if each.startswith(name) and (len(name) > 2 or each == name)]
+        if meant:
+            raise ValueError(f"can't set {meant[0]}, by which 'rosetta run' follows its jobs")
+    return line
+
+
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000), AfterValidator(is_the_sites)]
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,9}[KMGT]$")]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(-[0-9]{1,2})?(:[0-9]{2}){0,2}$")]
 

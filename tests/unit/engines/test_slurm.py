@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.engines.slurm import commands, site
-from orchestrator.engines.slurm.cards import GPU, Kind, card_in, kinds_of, minutes, share_of
-from orchestrator.engines.slurm.engine import COMMENT, JobSlots, judged
+from orchestrator.engines.slurm.cards import GPU, Kind, Share, asked_minutes, card_in, kinds_of, minutes, share_of
+from orchestrator.engines.slurm.engine import COMMENT, JobSlots, judged, refuse_endless, writable_by_slurm
 from orchestrator.engines.slurm.folders import Began, Ended, JobFolder, JobFolders, Order
 from orchestrator.engines.slurm.inside import way
 from orchestrator.engines.slurm.script import BEGAN, ENDED, ORDER, SCRATCH, Inside, Wanted, script
@@ -261,6 +262,68 @@ def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
     with pytest.raises(MatrixError, match="unknown key") as error:
         site.read(path)
     assert error.value.remedy.startswith("Did you mean 'partitions'?")
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("--array=1-3", "--array"),
+        ("-a 1-3", "-a"),
+        ("--outp=x", "--output"),
+        ("--mail-type=END --comment x", "--comment"),
+    ],
+)
+def test_what_a_job_is_followed_by_is_not_the_sites(line, option, tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text(f"slurm: {{lines: ['#SBATCH {line}']}}\n")
+    with pytest.raises(MatrixError, match=f"can't set {option},"):
+        site.read(path)
+
+
+def test_other_lines_are_the_sites(tmp_path):
+    path = tmp_path / "site.yaml"
+    lines = ["#SBATCH --mail-type=FAIL", "#SBATCH --exclude=n1 -C ib", "echo --output"]
+    path.write_text(f"slurm: {{lines: {lines}}}\n")
+    assert site.read(path).slurm.lines == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("0", None),
+        ("90", 90),
+        ("90:00", 90),
+        ("90:01", 91),
+        ("12:00:00", 720),
+        ("1-12", 2160),
+        ("1-12:30", 2190),
+        ("2-00:00:01", 2881),
+    ],
+)
+def test_time_limits_that_one_asks_for_in_minutes(text, limit):
+    assert asked_minutes(text) == limit
+
+
+@pytest.mark.parametrize(
+    ("time", "most", "ends"),
+    [("0", 60, False), ("61", 60, False), ("60", 60, True), ("0", None, True), (None, 60, True)],
+)
+def test_a_time_that_no_partition_gives_is_refused(time, most, ends):
+    share = Share(("short",), "", 1, None, most)
+    with nullcontext() if ends else pytest.raises(EngineError, match="never start: partition short gives them 60"):
+        refuse_endless(time, share)
+
+
+@pytest.mark.parametrize(("name", "written"), [("a%j", "a%%j"), ("a b", "a b")])
+def test_slurm_replaces_nothing_in_a_path(name, written, tmp_path):
+    text = script(Wanted("a", ""), Slurm(), tmp_path / name, Inside(["true"]))
+    assert f"--output={tmp_path}/{written}/output" in text
+
+
+def test_a_path_that_slurm_changes_is_refused(tmp_path):
+    with pytest.raises(EngineError, match="backslash or line break"):
+        writable_by_slurm(tmp_path / "a\\b")
+    assert writable_by_slurm(tmp_path / "a: 'b', #c") == tmp_path / "a: 'b', #c"
 
 
 @pytest.mark.parametrize("text", ["account: 'a b'", "lines: ['a\x07']", "memory: lots", "constraint: 'a;b'", "cpus: 0"])
