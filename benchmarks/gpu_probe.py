@@ -33,7 +33,10 @@ STAGE = {
 }  # fmt: skip
 """How the functions of CUDA's libraries begin, by the library's name without ".so" and version."""
 
-DYNAMIC_SYMBOLS, UNDEFINED, ENTRY = 11, 0, 24
+LOADED, DYNAMIC = 1, 2
+NAMES, SYMBOLS, HASHES, GNU_HASHES = 5, 6, 4, 0x6FFFFEF5
+UNDEFINED, ENTRY = 0, 24
+"""Kinds of segments, tags of the dynamic one, and a symbol's section and size."""
 
 
 def libraries(folder):
@@ -48,16 +51,26 @@ def libraries(folder):
 
 
 def undefined(data):
-    """The names that a 64-bit little-endian ELF file expects others to define."""
-    (offset,), (size, count) = struct.unpack_from("<Q", data, 40), struct.unpack_from("<HH", data, 58)
-    sections = [struct.unpack_from("<IIQQQQIIQQ", data, offset + size * number) for number in range(count)]
-    for _, kind, _, _, start, length, link, _, _, _ in sections:
-        if kind == DYNAMIC_SYMBOLS:
-            table = sections[link][4]
-            for place in range(start, start + length, ENTRY):
-                name, _, _, section = struct.unpack_from("<IBBH", data, place)
+    """The names that a 64-bit little-endian ELF file expects others to define, found as the loader finds them.
+
+    A packed file has no sections, which say the same. Those that others define come first, without a hash.
+    """
+    (offset,), (size, count) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
+    segments = [struct.unpack_from("<IIQQQQ", data, offset + size * number) for number in range(count)]
+
+    def place_of(address):
+        loaded = ((place, start, length) for kind, _, place, start, _, length in segments if kind == LOADED)
+        return next(place + address - start for place, start, length in loaded if start <= address < start + length)
+
+    for kind, _, place, _, _, length in segments:
+        if kind == DYNAMIC:
+            tags = dict(struct.unpack_from("<QQ", data, entry) for entry in range(place, place + length, 16))
+            table, names = place_of(tags[SYMBOLS]), place_of(tags[NAMES])
+            (end,) = struct.unpack_from("<I", data, place_of(tags.get(HASHES) or tags[GNU_HASHES]) + 4)
+            for entry in range(table, table + end * ENTRY, ENTRY):
+                name, _, _, section = struct.unpack_from("<IBBH", data, entry)
                 if section == UNDEFINED and name:
-                    yield data[table + name : data.find(b"\0", table + name)].decode()
+                    yield data[names + name : data.find(b"\0", names + name)].decode()
 
 
 def symbols(folder, *stage):
