@@ -1,12 +1,20 @@
 """DenseNet-121 on chest X-rays in Gluon, MXNet's imperative API, a context for each GPU."""
 
-import mxnet as mx
+# ruff: noqa: E402, since OpenMP reads its variable when MXNet is imported
+
+import os
+
 import numpy as np
+
+from harness import Cell, Weights, arguments
+
+asked = arguments.parse(arguments.command_line())
+if asked.workers > 1 and not asked.gpus:  # then each worker computes in a thread of its own, and in no more: where two
+    os.environ["OMP_NUM_THREADS"] = "1"  # of them split a product at the same time, MXNet's OpenBLAS waits forever
+import mxnet as mx
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
-
-from harness import Cell, Weights
 
 cell = Cell(mx.__version__)  # MXNet does not tell its CUDA and cuDNN
 params = cell.params

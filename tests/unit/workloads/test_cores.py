@@ -62,6 +62,23 @@ def test_a_quota_narrows_the_affinity_which_is_what_other_libraries_ask():
     assert told(SEEN, folder="limited") == [1, "1"]
 
 
+@pytest.mark.parametrize("library", ["gluon", "gluon-2018"])
+@pytest.mark.parametrize(
+    ("options", "threads"), [([], "64"), (["--workers=1"], "64"), (["--workers=2"], "1"), (["--gpus=2"], "64")]
+)
+def test_several_workers_of_gluon_on_cpus_have_a_thread_each_before_mxnet_is_there(library, options, threads, tmp_path):
+    """Its OpenBLAS waits forever where two of MXNet's threads split a product at the same time."""
+    (tmp_path / "mxnet.py").write_text("import os, sys\nsys.exit(print(os.environ['OMP_NUM_THREADS']))")
+    script = f"workloads/densenet121/{library.replace('-', '_')}.py"
+    done = subprocess.run(
+        [sys.executable, script, library, "densenet121", *options],
+        env={**os.environ, "PYTHONPATH": f"workloads:{tmp_path}", "OMP_NUM_THREADS": "64"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [threads], done.stderr
+
+
 def test_what_a_busy_and_an_idle_process_use(monkeypatch):
     monkeypatch.setenv("ROSETTA_RESULTS", "/nowhere")  # as in a cell without a container of its own
     meter = cores.Meter()
