@@ -85,13 +85,13 @@ class Findings:
         told += [f"{seen['operations']:,} operations"] if seen.get("operations") else []
         code = self.scan.libraries if self.scan else {}
         own = max(code, key=lambda path: (not architectures.NVIDIA.match(Path(path).name), code[path].size), default="")
-        read = f"{len(code)}: {Path(own).name} {', '.join(code[own].binaries)}" if own else "none"
-        read += f"; PTX {', '.join(code[own].ptx)}" if own and code[own].ptx else ""
+        read = [f"{len(code)}: {Path(own).name} {', '.join(code[own].binaries)}"] if own else []
+        read += [f"PTX {', '.join(code[own].ptx)}"] if own and code[own].ptx else []
         unread = [Path(path).name for path in self.scan.unreadable] if self.scan else []
-        read += f"; not read: {', '.join(unread)}" if unread else ""
+        read += [f"not read: {', '.join(unread)}"] if unread else []
         parity = ", ".join(f"{cell} {what}" for cell, what in self.parity.items()) or "–"
         cells = [self.image.name.replace("-cuda", " cuda"), f"{self.size / 1e9:.2f} GB", "; ".join(told)]
-        return f"| {' | '.join([*cells, f'{self.files:,} files', read, parity])} |"
+        return f"| {' | '.join([*cells, f'{self.files:,} files', '; '.join(read) or 'none', parity])} |"
 
 
 HEADER = """| image | size | imported | libraries resolved | machine code | parity on the CPU |
