@@ -109,7 +109,7 @@ def test_what_no_plan_needs_hides_no_gpu(odd):
 def test_what_the_driver_could_not_read_is_told_once_for_each_reason():
     lost = [{"index": number, "reason": "GPU is \x1b[2Jlost\n"} for number in (3, 5)]
     host = said(gpus=[IDLE], unreadable=lost)
-    assert described(host)[1:] == ["GPUs 3, 5 can't be read: GPU is  [2Jlost "]
+    assert described(host)[1:] == ["GPUs 3, 5 can't be read: GPU is [2Jlost"]
     none = said(gpus=[], unreadable=lost)
     assert described(none)[0] == "no GPU: driver 535.104.05 is there, but none of the 2 can be read"
     assert described(said(gpus=[])) == ["no GPU: driver 535.104.05 is there, but it shows none"]
