@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -80,6 +81,15 @@ def test_after_a_kill_the_next_run_removes_what_is_left_and_runs_only_the_rest(w
     assert Counter(row["status"] for row in rows(waiting)) == {"ok": 8}
 
 
+@pytest.fixture
+def not_under_nohup() -> Iterator[None]:
+    """Restore what SIGHUP does by default, which what is started inherits: the tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("not_under_nohup")
 def test_a_terminal_that_is_closed_ends_the_run_like_ctrl_c_and_leaves_no_container(waiting, cells_of):
     with start(waiting) as run:
         for line in run.stdout:
