@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,10 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
     except (pa.ArrowException, OSError, ValueError) as error:
         why = "" if NO_PARQUET in str(error) else f"{error}."
         raise ResultError(f"{path} is truncated or damaged.", why, AGAIN) from None
-    if table.nbytes > min(LARGEST_FILE, ROW * (table.num_rows + 1)):
+    size = table.get_total_buffer_size()
+    if size > min(LARGEST_FILE, ROW * (table.num_rows + 1)):
         raise ResultError(
-            f"{path} has {table.nbytes / 2**20:,.0f} MB in {counted(table.num_rows, 'row')}, too much for a result."
+            f"{path} has {size / 2**20:,.0f} MB in {counted(table.num_rows, 'row')}, too much for a result."
         )
     return table
 
@@ -114,21 +116,27 @@ def refuse_foreign(file: Any, path: Path) -> None:
 
 
 def as_declared(table: "pa.Table", path: Path) -> "pa.Table":
-    """A table with the columns of the schema and their types; raises ResultError."""
+    """A table with the columns of the schema and their types, nulls anywhere; raises ResultError."""
+    if table.schema.equals(schema()):  # as we write it: a cast would take as long as reading it
+        return pa.Table.from_arrays(table.columns, schema=loose())
     for field in schema():
         if field.name in LATER and field.name not in table.schema.names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     try:
-        table = table.select(list(COLUMNS)).cast(loose()).combine_chunks()
-        table.validate(full=True)
+        return table.select(list(COLUMNS)).cast(loose())
     except KeyError as error:
         raise ResultError(f"{path} lacks a column.", f"{error.args[0]}.", AGAIN) from None
     except (pa.ArrowException, ValueError, MemoryError) as error:
-        what = f"{path} is damaged: its types differ from the schema, or its text is not UTF-8."
-        raise ResultError(what, f"{error}.", AGAIN) from None
-    return table
+        raise damaged(path, error) from None
 
 
+def damaged(path: Path, error: Exception) -> ResultError:
+    """Return the error for a file whose columns are not what they should be."""
+    what = f"{path} is damaged: its types differ from the schema, or its text is not UTF-8."
+    return ResultError(what, f"{error}.", AGAIN)
+
+
+@cache
 def loose() -> "pa.Schema":
     """Return the schema with every column nullable; nulls are checked row by row."""
     return pa.schema([field.with_nullable(True) for field in schema()])
@@ -180,13 +188,13 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None) -> "tuple[pa.Tabl
     for path in paths:
         try:
             table = load(path, columns)
-            tables.append(table if columns or table.schema.equals(schema()) else as_declared(table, path))
+            tables.append(table if columns else as_declared(table, path))
         except ResultError as error:
             refused.append(refusal(path, error))
-            tables.append(schema().empty_table() if columns is None else None)
+            tables.append(loose().empty_table() if columns is None else None)
     if columns is not None:
         return pa.concat_tables([each for each in tables if each is not None] or [pa.table({})]), [], refused
-    together = pa.concat_tables([table.cast(loose()) for table in tables]).combine_chunks()
+    together = pa.concat_tables(tables).combine_chunks()
     with suppress(pa.ArrowInvalid):  # all together, since looking at each would take as long as reading it
         together.validate(full=True)
         good, wrong, future = examined(together)
@@ -199,13 +207,13 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None) -> "tuple[pa.Tabl
 def one_by_one(path: Path, table: "pa.Table", refused: list[Refusal]) -> "pa.Table":
     """Return the valid rows of one file; what is wrong with the others goes to ``refused``."""
     try:
-        declared = as_declared(table, path)
-    except ResultError as error:
-        refused.append(refusal(path, error))
+        table.validate(full=True)
+    except (pa.ArrowException, ValueError, MemoryError) as error:
+        refused.append(refusal(path, damaged(path, error)))
         return schema().empty_table()
-    names = declared["cell"].to_pylist()
-    good, wrong, future = examined(declared)
-    versions = declared["schema"].to_pylist()
+    names = table["cell"].to_pylist()
+    good, wrong, future = examined(table)
+    versions = table["schema"].to_pylist()
     for at, said in list(wrong.items())[:MOST_NAMED]:
         where = f"{path}, row {at + 1} ({str(names[at])[:100]})" if len(names) > 1 else str(path)
         known = (versions[at] or 0) <= SCHEMA_VERSION
