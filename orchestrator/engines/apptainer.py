@@ -114,7 +114,7 @@ class ApptainerEngine(SifFiles, ChildProcesses):
         try:
             sif = self.sif(task.image)
             with (
-                tempfile.TemporaryDirectory(prefix="rosetta-", dir=place()) as folder,
+                tempfile.TemporaryDirectory(prefix="rosetta-", dir=temporary_folder()) as folder,
                 tempfile.TemporaryFile() as left,
             ):
                 ended = self._followed(lambda: self._started(task, sif, Path(folder), left), task, on_event)
@@ -182,8 +182,8 @@ def judge(task: Task, archive: IO[bytes], ended: Ended | None) -> Outcome:
     return failure(ended.log, ended.exit_code)
 
 
-def place() -> str:
-    """Return where a cell's folders are made: Apptainer takes no home with a colon in its path."""
+def temporary_folder() -> str:
+    """Return the folder for temporary ones of cells: Apptainer takes no home with a colon in its path."""
     return "/tmp" if ":" in tempfile.gettempdir() else tempfile.gettempdir()
 
 

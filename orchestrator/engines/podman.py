@@ -33,8 +33,8 @@ CONTROLLERS: Mapping[str, tuple[str, ...]] = {
 }
 """The options of ``isolation`` that need each cgroup controller; a rootless user has only those delegated to him."""
 
-OF_CELLS = int(USER.partition(":")[0])
-"""The number of the user of cells: a container needs more users than that."""
+CELLS_USER = int(USER.partition(":")[0])
+"""The user of cells: a container must have more users than his number."""
 
 DEVICE_LISTS = (Path("/etc/cdi"), Path("/var/run/cdi"))
 """Folders in which engines look for device lists (CDI)."""
@@ -63,7 +63,7 @@ class PodmanEngine(DockerEngine):
         super().__init__(podman_images.supplied, Connection(engine_variables()))
         self._cdi = True
         self._folders = ResultsFolders(self.api, named)
-        if self._info["security"]["rootless"] and ids_in(self._info) <= OF_CELLS:
+        if self._info["security"]["rootless"] and ids_in(self._info) <= CELLS_USER:
             remedy = "Ask for a range of 65,536 in /etc/subuid and /etc/subgid, then 'podman system migrate'."
             raise EngineError("Podman has too few subordinate ids of yours to run a cell.", remedy=remedy)
 
@@ -150,7 +150,7 @@ class PodmanEngine(DockerEngine):
 def ids_in(info: Mapping[str, Any]) -> int:
     """Return how many users, or groups if those are fewer, a container can have by Podman's information."""
     maps = (info.get("idMappings") or {}).values()
-    return min((sum(part["size"] for part in ranges or ()) for ranges in maps), default=OF_CELLS + 1)
+    return min((sum(part["size"] for part in ranges or ()) for ranges in maps), default=CELLS_USER + 1)
 
 
 def engine_variables() -> dict[str, str]:
@@ -165,10 +165,10 @@ def engine_variables() -> dict[str, str]:
             f"CONTAINER_CONNECTION={connection} names a Podman by a name that is not read.", remedy=remedy
         )
     rest = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
-    return {**(rest if host else local(rest)), "DOCKER_HOST": host or f"unix://{opened_socket()}"}
+    return {**(rest if host else of_this_machine(rest)), "DOCKER_HOST": host or f"unix://{opened_socket()}"}
 
 
-def local(variables: Mapping[str, str]) -> dict[str, str]:
+def of_this_machine(variables: Mapping[str, str]) -> dict[str, str]:
     """Return variables with which podman's command works on this machine.
 
     With a variable that names another, even one set to nothing, it opens no socket; and it loads no archive where the
@@ -192,7 +192,7 @@ def opened_socket() -> Path:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**local(os.environ), "CONTAINERS_CONF_OVERRIDE": str(settings)},
+                env={**of_this_machine(os.environ), "CONTAINERS_CONF_OVERRIDE": str(settings)},
             )
     except OSError:
         shutil.rmtree(folder)

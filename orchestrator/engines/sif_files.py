@@ -36,14 +36,11 @@ ARCHIVE, SIF = "image.tar", "image.sif"
 
 @dataclass(frozen=True)
 class Sif:
-    """A SIF file: the image's id, its labels, the checksum of what it was made from, and its size.
-
-    That is the sha256 of an archive, or the digest of a published image.
-    """
+    """A SIF file: the image's id, its labels, its size, and its source: an archive's sha256 or an image's digest."""
 
     id: str
     labels: Mapping[str, str]
-    sum: str
+    source: str
     size: int
 
     @property
@@ -72,7 +69,7 @@ def current(image: Image) -> Sif | None:
     with suppress(OSError, ValueError, TypeError, BuildError):
         sif = Sif(**json.loads(note_of(image).read_text(encoding="utf-8")))
         of_now = records.made_of(sif.id) == (image.recipe, workloads_digest(image))
-        if of_now and sif.is_whole and source_of(image) in (None, sif.sum):
+        if of_now and sif.is_whole and source_of(image) in (None, sif.source):
             return sif
     return None
 

@@ -37,6 +37,9 @@ PROBE, ANSWER = "probe", "answer"
 GPU = re.compile(r"(?:^|,)gpu(?::(?P<type>[A-Za-z_][A-Za-z0-9_.-]*))?:(?P<count>[0-9]{1,4})(?:\([^)]*\))?(?=,|$)")
 """A kind of GPU in the GRES field of ``sinfo``: gpu:2, gpu:a100:4(S:0-1)."""
 
+LIMIT = re.compile(r"(?:(?P<days>[0-9]{1,4})-)?(?P<rest>[0-9]{1,4}(?::[0-9]{1,4}){0,2})")
+"""A time limit: minutes, minutes:seconds, hours:minutes:seconds, and after days hours first."""
+
 LEFT = 7 / 8
 """The part of a node's memory for cells; the rest is for the system, as on a single machine."""
 
@@ -94,20 +97,16 @@ def kind_of(told: NodeKind) -> Kind:
 
 
 def minutes(text: str) -> int | None:
-    """Convert a time limit as Slurm writes it (30:00, 12:00:00, 7-00:00:00) to minutes; None if there is none."""
-    found = re.fullmatch(r"(?:(\d{1,4})-)?(?:(\d{1,4}):)?(\d{1,4}):(\d{2})", text)
+    """Convert a time limit as Slurm takes and writes it (90, 30:00, 12:00:00, 1-12) to minutes, rounded up.
+
+    None if there is none, which Slurm also says by 0.
+    """
+    found = LIMIT.fullmatch(text)
     if found is None:
         return None
-    days, hours, rest, _ = (int(part or 0) for part in found.groups())
-    return days * 1440 + hours * 60 + rest
-
-
-def asked_minutes(text: str) -> int | None:
-    """Convert a time limit as one asks Slurm for it (90, 12:00:00, 1-12) to minutes; None for 0, which is no limit."""
-    days, _, rest = text.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    hours, whole, seconds = [*parts, 0, 0][:3] if days or len(parts) == 3 else [0, *parts, 0][:3]
-    return int(days or 0) * 1440 + hours * 60 + whole + (seconds > 0) or None
+    days, parts = int(found["days"] or 0), [int(part) for part in found["rest"].split(":")]
+    hours, whole, seconds = [*parts, 0, 0][:3] if found["days"] or len(parts) == 3 else [0, *parts, 0][:3]
+    return days * 1440 + hours * 60 + whole + (seconds > 0) or None
 
 
 def share_of(cell: Cell, kinds: Sequence[Kind], site: Slurm, jobs: int) -> Share | None:

@@ -21,7 +21,7 @@ from orchestrator.engines.output import Output, failure, stopped, success, too_l
 from orchestrator.engines.pretended import pretend
 from orchestrator.engines.protocol import Leases, OnEvent, Placed, Queued, Task
 from orchestrator.engines.slurm import commands
-from orchestrator.engines.slurm.cards import Cards, Share, asked_minutes, share_of
+from orchestrator.engines.slurm.cards import Cards, Share, minutes, share_of
 from orchestrator.engines.slurm.folders import Began, Ended, JobFolder, JobFolders, Order
 from orchestrator.engines.slurm.inside import Way
 from orchestrator.engines.slurm.script import MARK, Wanted, script
@@ -270,7 +270,7 @@ class SlurmEngine:
 
 def refuse_endless(time: str | None, share: Share) -> None:
     """Raise EngineError for a time limit that no partition gives: such a job would be queued for ever."""
-    asked = asked_minutes(time) if time else 0
+    asked = minutes(time) if time else 0
     if share.limit is not None and (asked is None or asked > share.limit):
         where = ", ".join(share.partitions)
         what = f"Jobs would never start: partition {where} gives them {share.limit:,} minutes at most."

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.engines.slurm import commands, site
-from orchestrator.engines.slurm.cards import GPU, Kind, Share, asked_minutes, card_in, kinds_of, minutes, share_of
+from orchestrator.engines.slurm.cards import GPU, Kind, Share, card_in, kinds_of, minutes, share_of
 from orchestrator.engines.slurm.engine import COMMENT, JobSlots, judged, refuse_endless, writable_by_slurm
 from orchestrator.engines.slurm.folders import Began, Ended, JobFolder, JobFolders, Order
 from orchestrator.engines.slurm.inside import way
@@ -164,7 +164,19 @@ def test_gpus_among_the_resources_of_a_node(gres, found):
 
 @pytest.mark.parametrize(
     ("text", "limit"),
-    [("infinite", None), ("30:00", 30), ("12:00:00", 720), ("1-12:30:00", 2190), ("n/a", None)],
+    [
+        ("infinite", None),
+        ("n/a", None),
+        ("0", None),
+        ("90", 90),
+        ("30:00", 30),
+        ("90:01", 91),
+        ("12:00:00", 720),
+        ("1-12", 2160),
+        ("1-12:30", 2190),
+        ("1-12:30:00", 2190),
+        ("2-00:00:01", 2881),
+    ],
 )
 def test_time_limits_in_minutes(text, limit):
     assert minutes(text) == limit
@@ -285,23 +297,6 @@ def test_other_lines_are_the_sites(tmp_path):
     lines = ["#SBATCH --mail-type=FAIL", "#SBATCH --exclude=n1 -C ib", "echo --output"]
     path.write_text(f"slurm: {{lines: {lines}}}\n")
     assert site.read(path).slurm.lines == lines
-
-
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [
-        ("0", None),
-        ("90", 90),
-        ("90:00", 90),
-        ("90:01", 91),
-        ("12:00:00", 720),
-        ("1-12", 2160),
-        ("1-12:30", 2190),
-        ("2-00:00:01", 2881),
-    ],
-)
-def test_time_limits_that_one_asks_for_in_minutes(text, limit):
-    assert asked_minutes(text) == limit
 
 
 @pytest.mark.parametrize(
