@@ -46,6 +46,8 @@ ANSWERS = {
     "cudnnGetVersion": "unsigned long cudnnGetVersion(void) { return 7104; }",
 }
 """Stubs that say more: an old driver is another complaint than none of its devices, and a text is no number."""
+ON_A_CPU = {"ROSETTA_PLATFORM": "cpu", "THEANO_FLAGS": "device=cpu,openmp=True,blas.ldflags=-lopenblas"}
+"""Variables by which libraries compute without a card: all but Theano find out themselves that there is none."""
 STUBS = "/stubs"
 WORKLOADS = ("cnn", "rnn")
 PLUGINS = (
@@ -235,7 +237,8 @@ def parity_with(tag: str, library: str, workload: str, stubs: Path | None) -> st
     """The same, with stubs or without."""
     with tempfile.TemporaryDirectory() as results:
         Path(results).chmod(0o777)
-        words = ["docker", "run", "--rm", "--network=none", "--env=ROSETTA_PLATFORM=cpu", *mounted(tag, stubs)]
+        variables = [f"--env={name}={value}" for name, value in ON_A_CPU.items()]
+        words = ["docker", "run", "--rm", "--network=none", *variables, *mounted(tag, stubs)]
         words += [f"--volume={results}:/results", tag, library, workload, "--parity", "--data=synthetic"]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         documents = list(Path(results).glob("*.json"))

@@ -10,6 +10,7 @@ from docker.errors import DockerException, ImageNotFound, NotFound
 from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.errors import RefusedError, RegistryError
 from orchestrator.images.image_names import ImageName
+from orchestrator.system.terminal import one_line
 
 REFUSED = re.compile(r"\bdenied\b|unauthorized|forbidden|insufficient_scope|authenticat|credential|password", re.I)
 """What registries say to a login that they don't know, or that may not do this."""
@@ -73,7 +74,7 @@ def followed(name: str, start: Any) -> Iterable[Mapping[str, Any]]:
 
 def failed(name: str, error: Exception) -> RegistryError:
     """The error for a registry that did not do what it was asked to."""
-    why = " ".join(explain(error).split())
+    why = one_line(explain(error))
     if REFUSED.search(why):
         remedy = "Run 'docker login HOST' with an account that may do it; Docker keeps the credentials."
         return RefusedError(f"The registry refuses {name} to this login.", f"It says: {why}.", remedy)

@@ -117,7 +117,7 @@ RUN --mount=type=secret,id=ca \
     --mount=type=cache,target=/root/.cache/pip \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca CURL_CA_BUNDLE=/run/secrets/ca; fi \
  && if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi \
- && curl --fail --silent --show-error --location --output /source.tar.gz https://snapshot.debian.org/archive/debian/20210814T212851Z/pool/main/libg/libgpuarray/libgpuarray_0.7.6.orig.tar.gz \
+ && curl --fail --silent --show-error --location --output /source.tar.gz https://archive.ubuntu.com/ubuntu/pool/universe/libg/libgpuarray/libgpuarray_0.7.6.orig.tar.gz \
  && echo "ad1c00dd47c3d36ee1708e5167377edbfcdb7226e837ef9c68b841afbb4a4f6a  /source.tar.gz" | sha256sum --check --strict \
  && tar --extract --gzip --strip-components=1 --file=/source.tar.gz \
  && pip --disable-pip-version-check install --no-compile --require-hashes --no-deps --requirement=/locks/theano-cuda8.build.txt --only-binary=:all: \
