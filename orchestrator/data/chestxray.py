@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ NAME = "chestxray14"
 TERMS = "free to use; cite X. Wang et al.: ChestX-ray8, CVPR 2017, and acknowledge the NIH Clinical Center"
 FOLDER = "ChestX-ray14"
 """The folder in a mirror with ``Data_Entry_2017.csv`` and ``images/``, or the archives as the NIH names them."""
+
+PRETRAINED = "pretrained"
+"""The folder beside the arrays for ImageNet weights of the libraries' hubs, where scripts look for them."""
 
 IMAGES, PATIENTS = 112_120, 30_805
 SPLIT = {"train": 21_563, "validation": 21_563 + 3_080, "test": PATIENTS}
@@ -116,6 +120,27 @@ def sums(folder: Path) -> dict[str, str]:
     """Return the sha256 that each array had when it was made, by file name; empty if there are none."""
     index = folder / "index.json"
     return dict(json.loads(index.read_text(encoding="utf-8"))["sha256"]) if index.is_file() else {}
+
+
+def weights(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file of ImageNet weights that the user has put beside the arrays, by its path there.
+
+    A run that finds its library's starts from it: so these files belong to what a cell reads, like the arrays.
+    """
+    found = sorted(path for path in (folder / PRETRAINED).glob("[!.]*") if path.is_file())
+    return {f"{PRETRAINED}/{path.name}": sum_of(path, *stamp(path)) for path in found}
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Return a file's size and the time of its last change."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@cache
+def sum_of(path: Path, _size: int, _changed: int) -> str:
+    """Return the sha256 of a file, which is hashed once while its stamp stays the same."""
+    return checksum(path)
 
 
 def read_list(source: Path | None) -> tuple[Mapping[str, tuple[int, tuple[str, ...]]], bytes]:

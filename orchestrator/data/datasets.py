@@ -52,10 +52,11 @@ def digest(name: str) -> str:
     """Return one sha256, in hex, of a data set's content, from its publisher's checksums: no data is read or hashed.
 
     Copies that are packed differently but hold the same data have the same digest. For a set that is converted here it
-    is the digest of its index, and empty before that exists.
+    is the digest of its index, and empty before that exists; weights beside it change it.
     """
     if name == chestxray.NAME:
-        return chestxray.digest(folder(name))
+        arrays, weights = chestxray.digest(folder(name)), chestxray.weights(folder(name))
+        return hashlib.sha256(json.dumps([arrays, weights]).encode()).hexdigest() if arrays and weights else arrays
     lines = sorted(f"{file.path} {file.sums[0]}\n" for file in named([name])[0].published)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -73,12 +74,12 @@ def is_declared(name: str) -> bool:
 def contents(folder: Path) -> dict[str, File]:
     """Return the files, by path, that a cell must find at ``/data``, for the data set in a ``folder`` of the cache.
 
-    For a set converted here these are the files that its index names, and the index. Raises DataError for an unknown
-    name.
+    For a set converted here these are the files that its index names, the index, and the weights beside them. Raises
+    DataError for an unknown name.
     """
     if folder.name != chestxray.NAME:
         return {file.path: file for file in named([folder.name])[0].files}
-    sums = {**chestxray.sums(folder), "index.json": chestxray.digest(folder)}
+    sums = {**chestxray.sums(folder), "index.json": chestxray.digest(folder), **chestxray.weights(folder)}
     return {name: File(name, (Content(sum, (folder / name).stat().st_size),)) for name, sum in sums.items()}
 
 

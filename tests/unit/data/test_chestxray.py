@@ -1,5 +1,6 @@
 """Some originals become arrays that cells can map; no patient is in two parts; what is wrong is named."""
 
+import hashlib
 import io
 import json
 
@@ -63,6 +64,26 @@ def test_a_folder_of_originals_becomes_arrays(mirror):
     said.clear()
     datasets.fetch([chestxray.NAME], say=said.append)
     assert said == []
+
+
+def test_weights_beside_the_arrays_reach_the_cells_and_change_what_a_run_is(mirror):
+    folder = datasets.fetch([chestxray.NAME], mirror=str(mirror))[chestxray.NAME]
+    before, digest = datasets.contents(folder), datasets.digest(chestxray.NAME)
+    weights = folder / "pretrained" / "densenet121-a639ec97.pth"
+    weights.parent.mkdir()
+    (weights.parent / ".part").write_bytes(b"half a download")
+    assert datasets.contents(folder) == before
+    assert datasets.digest(chestxray.NAME) == digest
+    weights.write_bytes(b"trained on ImageNet")
+    (added,) = datasets.contents(folder).keys() - before.keys()
+    assert added == "pretrained/densenet121-a639ec97.pth"
+    assert datasets.contents(folder)[added].sums == (hashlib.sha256(b"trained on ImageNet").hexdigest(),)
+    with_weights = datasets.digest(chestxray.NAME)
+    assert with_weights != digest
+    weights.write_bytes(b"trained on something else")
+    assert datasets.digest(chestxray.NAME) not in (digest, with_weights)
+    weights.unlink()
+    assert datasets.digest(chestxray.NAME) == digest
 
 
 def test_a_check_names_the_arrays_that_are_missing_or_wrong_and_how_to_have_them_again(mirror):
