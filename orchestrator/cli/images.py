@@ -183,6 +183,8 @@ def check_locks(names: Sequence[str], bases: bool) -> None:
     moved.refuse_unknown(found)
     pins = counted(len(moved.pins_of(images)), "package")
     echo(f"Nothing has changed: {pins}{' and the base images' if bases else ''}.")
+    if unlocked := sorted({pin for image in images for pin in image.spec.unlocked_pins}):
+        echo(f"Not checked, since no hash is known: {', '.join(unlocked)}.")
 
 
 def registry_asked() -> Callable[[str], str | None]:

@@ -7,16 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from itertools import chain
+from pathlib import Path
 
 import requests
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from urllib3.exceptions import HTTPError
 
-from orchestrator.errors import UnreachableError
+from orchestrator.errors import BuildError, UnreachableError
 from orchestrator.images.definitions import normal
 from orchestrator.images.image import Image, read_lock
 from orchestrator.images.pins import digests
-from orchestrator.system.addresses import printable
+from orchestrator.system.addresses import printable, without_secrets
 from orchestrator.system.certificates import ca_bundle
 from orchestrator.system.terminal import plain
 from orchestrator.system.words import counted
@@ -27,6 +28,10 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 
 LARGEST_PAGE = 64 * 2**20
 """Bytes that a page of an index may have; the largest of PyPI has 20 million."""
+
+PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[\w, .-]*\])?={2,3}(?P<version>[\w.!+-]+)(?=[\s;\\]|$)")
+HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})\b")
+"""A package in a lock, and the sum of one of its files."""
 
 AT_A_TIME = 8
 TIMEOUTS = (10.0, 60.0)
@@ -97,17 +102,31 @@ class HtmlPage(HTMLParser):
 
 
 def pins_of(images: Iterable[Image]) -> dict[Pin, set[str]]:
-    """Return all packages pinned by the images' locks, with the indexes besides the main one that may have them."""
+    """Return all packages pinned by the images' locks, with the indexes besides the main one that may have them.
+
+    Raises BuildError for a lock with something else in it, or with nothing.
+    """
     found: dict[Pin, set[str]] = {}
     for image in images:
         for path in image.locks:
-            lines = (line for line in read_lock(path) if not line.lstrip().startswith("#"))
-            for block in "\n".join(lines).replace("\\\n", " ").splitlines():
-                name, _, version = block.split()[0].partition("==") if block.strip() else ("", "", "")
-                if version:
-                    pin = Pin(normal(name), version, frozenset(re.findall(r"--hash=sha256:(\w+)", block)))
-                    found.setdefault(pin, set()).update([image.spec.extra_index] if image.spec.extra_index else [])
+            pins = list(pins_in(path))
+            if not pins:
+                raise BuildError(f"{path} has no packages.", remedy=f"Run 'rosetta lock {image.framework.framework}'.")
+            for pin in pins:
+                found.setdefault(pin, set()).update([image.spec.extra_index] if image.spec.extra_index else [])
     return found
+
+
+def pins_in(path: Path) -> Iterator[Pin]:
+    """Yield the packages of a lock; raises BuildError for a line that is none with its version."""
+    lines = (line for line in read_lock(path) if not line.lstrip().startswith("#"))
+    for block in "\n".join(lines).replace("\\\n", " ").splitlines():
+        if block.strip():
+            match = PACKAGE.match(block)
+            if match is None:
+                what = f"{path}: {without_secrets(block.strip())[:100]!r} is not a package with its version."
+                raise BuildError(what, remedy="Make the lock anew: remove it, then run 'rosetta lock'.")
+            yield Pin(normal(match["name"]), match["version"], frozenset(HASH.findall(block)))
 
 
 def moved_packages(images: Iterable[Image]) -> Iterator[Moved]:
@@ -125,6 +144,8 @@ def moved_packages(images: Iterable[Image]) -> Iterator[Moved]:
 
 def moved(pin: Pin, answers: Sequence[Sequence[Listed] | str]) -> Moved | None:
     """Return what became of a package by its indexes' listings or refusals; None if it is unchanged."""
+    if not pin.sums:
+        return Moved(str(pin), "its lock has no hashes, so that a build refuses it: run 'rosetta lock'")
     files = [file for file in chain.from_iterable(a for a in answers if not isinstance(a, str)) if file.sum in pin.sums]
     if any(file.yanked is None for file in files):
         return None

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import pytest
 
-from orchestrator.errors import MovedError, UnreachableError
+from orchestrator.errors import BuildError, MovedError, UnreachableError
+from orchestrator.images.image import every_image
 from orchestrator.images.moved import Moved, moved_bases, moved_packages, pins_of, refuse_unknown
 from orchestrator.system import library_folders
 from tests.unit.images.toy import TOY, toy, written
@@ -86,6 +87,34 @@ def test_a_lock_is_read_with_its_sums(index):
 def test_what_has_moved_is_said_in_both_forms_of_an_index(index, page, files, said):
     index |= {"toy": page(*files), "marble": page((KEPT, False))}
     assert [str(each) for each in moved_packages([toy()])] == said
+
+
+def test_a_package_without_hashes_is_not_called_withdrawn(index, definitions):
+    index["toy"] = as_json((KEPT, False))
+    (definitions / "locks" / "toy-cpu.txt").write_text("toy==1.0\n")
+    (found,) = moved_packages([toy()])
+    assert "has no hashes" in str(found)
+
+
+@pytest.mark.parametrize(
+    "line", ["toy>=1.0", "toy", "toy == 1.0", "toy @ https://me:planted@example.org/toy.whl", "-r more", "<<<<<<< HEAD"]
+)
+def test_a_lock_with_another_line_is_not_passed_over(definitions, line):
+    (definitions / "locks" / "toy-cpu.txt").write_text(f"marble==1.0 --hash=sha256:{KEPT}\n{line}\n")
+    with pytest.raises(BuildError, match=r"toy-cpu\.txt: .* is not a package with its version") as error:
+        pins_of([toy()])
+    assert "planted" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "# made by hand\n"])
+def test_a_lock_without_packages_is_not_passed_over(definitions, text):
+    (definitions / "locks" / "toy-cpu.txt").write_text(text)
+    with pytest.raises(BuildError, match=r"toy-cpu\.txt has no packages"):
+        pins_of([toy()])
+
+
+def test_every_lock_of_ours_can_be_checked():
+    assert len(pins_of(every_image())) > 100
 
 
 def test_a_package_that_is_gone_altogether_is_withdrawn(index):
