@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import StringConstraints, field_validator
+from pydantic import AfterValidator, StringConstraints, field_validator
 
 from orchestrator.cell.strict import Strict
 
@@ -12,10 +12,24 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Soname = Annotated[str, StringConstraints(pattern=r"^lib[\w.+-]+\.so[\d.]*$")]
 
 
+ADDRESS = r"https?://[^\s\"'$`\\\\@]+"
+"""An address as a Dockerfile takes it."""
+
+
+def without_login(text: str) -> str:
+    """Return a text that has no login; raises ValueError for one, which would stay in the history of an image."""
+    if "@" in text:
+        raise ValueError("may have no login, which would stay in the image: a pip.conf may (ROSETTA_PIP_CONF)")
+    return text
+
+
+Address = Annotated[str, AfterValidator(without_login), StringConstraints(pattern=rf"^{ADDRESS}$")]
+
+
 class File(Strict):
     """A file to download, and its SHA-256."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")]
+    url: Address
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -48,7 +62,7 @@ class CudaSource(Strict):
     """A source of CUDA: the image that downloads it, signed package archives, conda channels."""
 
     base: Line
-    archives: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'$`\\\\]+$")], ...] = ()
+    archives: tuple[Address, ...] = ()
     keys: tuple[Key, ...] = ()
     channels: tuple[Line, ...] = ()
 

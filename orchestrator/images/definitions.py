@@ -7,6 +7,7 @@ from string import Formatter
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
     PrivateAttr,
@@ -20,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.cell.strict import Strict, in_words
 from orchestrator.errors import MatrixError
-from orchestrator.images.cuda_sources import Cuda, File, Line, Name, Quotable
+from orchestrator.images.cuda_sources import ADDRESS, Cuda, File, Line, Name, Quotable, without_login
 from orchestrator.system import library_folders, yaml_files
 from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.library_folders import LibraryFolder, remembered
@@ -31,6 +32,11 @@ CUDA, DOCUMENTATION = "cuda.yaml", "documentation.yaml"
 
 Architecture = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,2}[af]?$")]
 """A compute capability in one word: 75, 90a."""
+
+Unlocked = Annotated[
+    str, AfterValidator(without_login), StringConstraints(pattern=rf"^([\w.-]+==[\w.+!]+|{ADDRESS}\.whl)$")
+]
+"""A package by its version, or the address of its wheel."""
 
 Part = Literal["toolkit", "cudnn"]
 Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
@@ -196,8 +202,8 @@ class Platform(Recipe):
 
     version: Annotated[str, StringConstraints(pattern=r"^[0-9][0-9a-z.+]*$")]
     requirements: Annotated[tuple[Line, ...], Field(min_length=1)]
-    extra_index: str = ""
-    unlocked: tuple[Line, ...] = ()
+    extra_index: Annotated[str, AfterValidator(without_login), StringConstraints(pattern=rf"^({ADDRESS})?$")] = ""
+    unlocked: tuple[Unlocked, ...] = ()
     architectures: tuple[Architecture, ...] = ()
     ptx: tuple[Architecture, ...] = ()
 
