@@ -87,6 +87,7 @@ class Sources:
             if not folder.is_dir():
                 remedy = f"Put {', '.join(image.stage.toolkit[:2])} … into {folder}, or unset ROSETTA_CUDA."
                 raise BuildError(f"ROSETTA_CUDA names {self.cuda}, which has no folder {image.platform}.", "", remedy)
+            refuse_links_out_of(folder)
             contexts["cuda"] = str(folder)
         return contexts
 
@@ -121,6 +122,15 @@ class Sources:
         return self.pip_conf is not None and bool(
             re.search(r"(?m)^\s*extra-index-url", self.pip_conf.read_text(encoding="utf-8"))
         )
+
+
+def refuse_links_out_of(folder: Path) -> None:
+    """Raise BuildError if a library in a folder is a link that leads out of it: a build sees the folder alone."""
+    for path in (path for path in sorted(folder.glob("lib*.so*")) if path.is_symlink()):
+        within = path.is_file() and path.resolve().is_relative_to(folder.resolve())
+        if path.readlink().is_absolute() or not within:
+            what = f"{path} leads to no file within its folder, and a build sees no other."
+            raise BuildError(what, remedy="Copy the library there, or link it relatively.")
 
 
 def mirror() -> str:

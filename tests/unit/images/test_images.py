@@ -255,6 +255,25 @@ def test_a_folder_stands_in_for_the_stage(tmp_path, monkeypatch):
         bake([image_for("mxnet-2018", "cuda8")])
 
 
+def test_a_library_that_the_folder_only_links_to_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSETTA_CUDA", str(tmp_path / "mine"))
+    folder, elsewhere = tmp_path / "elsewhere", tmp_path / "away" / "libnvrtc.so.9.0"
+    for path in (folder / "libcudart.so.9.0.176", elsewhere):
+        path.parent.mkdir()
+        path.touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "cuda9").symlink_to(folder)  # where CUDA is installed, say
+    (folder / "libcudart.so.9.0").symlink_to("libcudart.so.9.0.176")
+    image = image_for("mxnet-2018", "cuda9")
+    assert "cuda" in Sources.from_environment().contexts(image, {})
+    link = folder / "libnvrtc.so.9.0"
+    for target in (elsewhere, Path("../away/libnvrtc.so.9.0"), Path("gone"), folder / "libcudart.so.9.0.176"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        with pytest.raises(BuildError, match=r"libnvrtc\.so\.9\.0 leads to no file within its folder"):
+            Sources.from_environment().contexts(image, {})
+
+
 def test_a_platform_without_a_stage_is_an_error():
     image = Image(toy(platforms={"cuda12": TOY_CUDA}).framework, "cuda12")
     with pytest.raises(MatrixError, match=r"cuda\.yaml has no stage cuda12, which toy-cuda12 needs"):
