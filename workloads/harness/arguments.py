@@ -22,6 +22,14 @@ def positive(text):
     return number
 
 
+def not_negative(text):
+    """An integer of zero or more, or argparse's usual complaint."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("%s is negative" % text)
+    return number
+
+
 def read_params():
     """All hyper-parameters, by workload, from ``params.json``."""
     with open(str(WORKLOADS / "params.json")) as file:
@@ -65,7 +73,7 @@ def parse(argv):
     parser.add_argument("--parity", action="store_true", help="prove the model: given weights, no dropout, five steps")
     parser.add_argument("--profile", type=positive, metavar="N", help="N steps under a profiler, and no result")
     parser.add_argument("--weights", metavar="FILE", help="start from these, an .npz in the folder /weights")
-    parser.add_argument("--gpus", type=int, metavar="N", help="default: 0 on platform cpu, else 1")
+    parser.add_argument("--gpus", type=not_negative, metavar="N", help="default: 0 on platform cpu, else 1")
     parser.add_argument("--workers", type=positive, metavar="N", help="on platform cpu, processes in place of GPUs")
     arguments = parser.parse_args(argv)
     arguments.platform = os.environ.get("ROSETTA_PLATFORM", "cpu")

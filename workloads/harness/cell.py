@@ -47,6 +47,8 @@ class Cell(ResidentRuns, StreamRuns):
             )
         self.team = Workers(self.arguments.workers, processes, arguments.command_line())
         self.workers, self.rank, self.meeting = self.team.count, self.team.rank, self.team.meeting
+        # On a CPU, the cores of each process: more threads than that would wait for each other. Who uses fewer says so.
+        self.threads = max(1, cores.count() // self.team.processes)
         self.params = SimpleNamespace(**arguments.read_params()[self.arguments.workload])
         self.versions = {
             "framework": str(version),
@@ -81,11 +83,6 @@ class Cell(ResidentRuns, StreamRuns):
         self.seconds[name] = now - self._mark
         self._mark = now
         document.event("phase", phase=name, seconds=self.seconds[name])
-
-    @property
-    def threads(self):
-        """Cores for each process on a CPU: more threads than that would wait for each other."""
-        return max(1, cores.count() // self.team.processes)
 
     def settle_precision(self, library, layers=None):
         """Set the library's own arithmetic to what was asked for, see ``arithmetic``; to be called before the model."""

@@ -62,13 +62,29 @@ def test_a_quota_narrows_the_affinity_which_is_what_other_libraries_ask():
     assert told(SEEN, folder="limited") == [1, "1"]
 
 
+MXNET = """
+import os, sys
+
+print(os.environ["OMP_NUM_THREADS"])
+__version__, autograd, nd = "1", None, None
+
+class random:
+    @staticmethod
+    def seed(_):
+        sys.exit(print("the document says", sys._getframe(1).f_globals["cell"].threads))
+"""
+
+
 @pytest.mark.parametrize("library", ["gluon", "gluon-2018"])
 @pytest.mark.parametrize(
     ("options", "threads"), [([], "64"), (["--workers=1"], "64"), (["--workers=2"], "1"), (["--gpus=2"], "64")]
 )
 def test_several_workers_of_gluon_on_cpus_have_a_thread_each_before_mxnet_is_there(library, options, threads, tmp_path):
     """Its OpenBLAS waits forever where two of MXNet's threads split a product at the same time."""
-    (tmp_path / "mxnet.py").write_text("import os, sys\nsys.exit(print(os.environ['OMP_NUM_THREADS']))")
+    (tmp_path / "mxnet" / "gluon").mkdir(parents=True)
+    (tmp_path / "mxnet" / "__init__.py").write_text(MXNET)
+    (tmp_path / "mxnet" / "gluon" / "__init__.py").write_text("nn = None")
+    (tmp_path / "mxnet" / "gluon" / "model_zoo.py").write_text("vision = None")
     script = f"workloads/densenet121/{library.replace('-', '_')}.py"
     done = subprocess.run(
         [sys.executable, script, library, "densenet121", *options],
@@ -76,7 +92,20 @@ def test_several_workers_of_gluon_on_cpus_have_a_thread_each_before_mxnet_is_the
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == [threads], done.stderr
+    said = done.stdout.splitlines()
+    assert said[0] == threads, done.stderr
+    if "--gpus=2" not in options:
+        assert said[-1] == f"the document says {threads}", done.stderr
+
+
+@pytest.mark.parametrize(("gpus", "said"), [("-1", "-1 is negative"), ("x", "invalid"), ("1.5", "invalid")])
+def test_a_wrong_number_of_gpus_is_refused(gpus, said):
+    words = ["pytorch", "cnn", f"--gpus={gpus}"]
+    code = f"from harness import arguments; arguments.parse({words})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": "workloads"}, capture_output=True, text=True
+    )
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
 def test_what_a_busy_and_an_idle_process_use(monkeypatch):
