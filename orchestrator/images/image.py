@@ -19,6 +19,7 @@ from orchestrator.images.pins import pinned
 from orchestrator.system import library_folders
 from orchestrator.system.library_folders import LibraryFolder, remembered
 from orchestrator.system.terminal import quoted
+from orchestrator.system.text_files import read_text
 
 EPOCH = 1_577_836_800
 """The timestamp of images and of all files that their layers add, in seconds since 1970: 2020-01-01. It never changes,
@@ -149,12 +150,11 @@ def every_image() -> list[Image]:
 
 
 def read_lock(path: Path) -> list[str]:
-    """The lines of a lock; raises BuildError if there is none."""
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    """The lines of a lock; raises BuildError if there is none, or it is no text."""
+    if not path.exists():
         name = path.name.rsplit("-", 1)[0]
-        raise BuildError(f"{path} is missing.", remedy=f"Make it with {quoted('rosetta', 'lock', name)}.") from None
+        raise BuildError(f"{path} is missing.", remedy=f"Make it with {quoted('rosetta', 'lock', name)}.")
+    return read_text(path, BuildError).splitlines()
 
 
 def packages_of(image: Image) -> list[str]:

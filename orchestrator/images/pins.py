@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.errors import BuildError
 from orchestrator.system import library_folders
 from orchestrator.system.library_folders import remembered
+from orchestrator.system.text_files import read_text
 
 FILE = "bases.txt"
 LINE = re.compile(r"(?P<name>[a-z0-9][\w./:-]*)@(?P<digest>sha256:[0-9a-f]{64})")
@@ -23,7 +24,7 @@ def digests() -> Mapping[str, str]:
 
 def read_digests(path: Path) -> dict[str, str]:
     """A lock of base images; empty if there is none. Raises BuildError for a line that is no image by digest."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = read_text(path, BuildError) if path.is_file() else ""
     found = {}
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
@@ -31,7 +32,7 @@ def read_digests(path: Path) -> dict[str, str]:
             if match is None:
                 raise BuildError(
                     f"{path}: {line[:100]!r} is not an image with a digest.",
-                    remedy="Run 'rosetta lock --bases --upgrade'.",
+                    remedy="Remove that line, then run 'rosetta lock --bases'.",
                 )
             found[match["name"]] = match["digest"]
     return found

@@ -112,8 +112,17 @@ def test_repositories_have_neither_tag_nor_digest(name, repository):
 @pytest.mark.parametrize("line", [f"{PYTHON}@sha256:12", f"{PYTHON}", f"{PYTHON}@{FIRST} rm -rf", f"-x@{FIRST}"])
 def test_a_line_that_is_no_image_by_digest_is_an_error(definitions, line):
     lock(definitions, f"{line}\n")
-    with pytest.raises(BuildError, match=r"bases\.txt: .* is not an image with a digest"):
+    with pytest.raises(BuildError, match=r"bases\.txt: .* is not an image with a digest\.\nRemove that line"):
         pinned(PYTHON)
+
+
+@pytest.mark.parametrize("name", ["bases.txt", "toy-cpu.txt"])
+def test_a_lock_that_is_no_text_is_an_error(definitions, name):
+    written(definitions, TOY)
+    (definitions / "locks" / "toy-cpu.txt").write_text("toy==1.0 --hash=sha256:00\n")
+    (definitions / "locks" / name).write_bytes(b"# one line\n\xff\xfe\n")
+    with pytest.raises(BuildError, match=rf"{name} is not text in UTF-8.\n?.*Line 2"):
+        toy().recipe  # noqa: B018
 
 
 def test_bases_are_locked_once_and_renewed_when_asked(definitions):
