@@ -13,6 +13,9 @@ from orchestrator.images.sources import APT_MIRROR, Sources
 from orchestrator.system import library_folders
 from orchestrator.system.addresses import without_secrets
 
+WITHOUT_HIDDEN = r"find . -mindepth 1 \( -name '.*' -o -name __pycache__ \) -prune -exec rm -r {} +"
+"""Removes what ``files_in`` leaves out, from the user's own scripts; for the program's, .dockerignore does."""
+
 
 def bake(
     images: Sequence[Image], sources: Sources | None = None, bases: Mapping[str, Base] = MappingProxyType({})
@@ -36,7 +39,7 @@ def target(image: Image, sources: Sources, bases: Mapping[str, Base]) -> dict[st
     if sources.proxies.are_secret:
         secrets.append(f"id={proxies.SECRET},env={proxies.VARIABLE}")
     own = own_workloads(image)
-    steps = [workloads_step(f"from={name}") for name in own]
+    steps = [workloads_step(f"from={name}", f"{WITHOUT_HIDDEN} && ") for name in own]
     text = proxies.with_secret(dockerfile(image)) if sources.proxies.are_secret else dockerfile(image)
     locks = {"locks": str(image.framework.folder.locks)} if image.framework.is_own else {}
     return {
@@ -85,7 +88,7 @@ def workloads_digest(image: Image) -> str:
 
 
 def files_in(workloads: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the files of a workloads folder with their relative names, without caches and hidden files."""
+    """Yield the relative names of a workloads folder's files, with the files, without caches and hidden ones."""
     for path in sorted(workloads.rglob("*")):
         name = path.relative_to(workloads)
         if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in name.parts):

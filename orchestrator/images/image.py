@@ -243,12 +243,12 @@ def pip_steps(image: Image) -> list[str]:
     return ["take_over_packages", *installs, "compile_python"]
 
 
-def workloads_step(source: str) -> str:
+def workloads_step(source: str, then: str = "") -> str:
     """Return the step that adds scripts. A COPY would keep the checkout's file times."""
     return f"""\
 RUN --mount=type=bind,source=images/{FIXED_TIMES},target=/{FIXED_TIMES} \\
     --mount=type=bind,{source},target=/from \\
-    . /{FIXED_TIMES} && cp --recursive /from/. . && chmod --recursive 755 . && fix_times
+    . /{FIXED_TIMES} && cp --recursive /from/. . && {then}chmod --recursive 755 . && fix_times
 """
 
 

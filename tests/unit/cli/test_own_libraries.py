@@ -17,7 +17,7 @@ from orchestrator.cell.scripts import script_of, sources
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.engines.process import workloads_for
 from orchestrator.errors import BuildError, MatrixError
-from orchestrator.images.bakefile import bake, workloads_digest
+from orchestrator.images.bakefile import WITHOUT_HIDDEN, bake, files_in, workloads_digest
 from orchestrator.images.definitions import frameworks, library_index
 from orchestrator.images.image import every_image, image_for
 from orchestrator.images.locks import make_writable
@@ -80,6 +80,20 @@ def test_its_image_is_built_from_both_folders(own):
     last = toy["dockerfile-inline"].rpartition("\nRUN ")[2]
     assert "--mount=type=bind,from=workloads1,target=/from" in last
     assert (pytorch["contexts"], "workloads1" in pytorch["dockerfile-inline"]) == ({}, False)
+
+
+def test_what_counts_for_no_digest_comes_into_no_image(own, tmp_path):
+    take_in([own])
+    assert WITHOUT_HIDDEN in bake([image_for("toy", "cpu")], Sources())["target"]["toy-cpu"]["dockerfile-inline"]
+    assert {"**/.*", "**/__pycache__"} <= set((ROOT / ".dockerignore").read_text().splitlines())
+    names = (".env", ".git/config", "cnn/.toy.py.swp", "cnn/__pycache__/toy.pyc", "cnn/toy.py", "notes")
+    for path in (tmp_path / "copied" / name for name in names):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    subprocess.run(["sh", "-ec", WITHOUT_HIDDEN], cwd=tmp_path / "copied", check=True)
+    left = [path for path in (tmp_path / "copied").rglob("*") if path.is_file()]
+    assert sorted(left) == [path for _, path in files_in(tmp_path / "copied")]
+    assert [path.name for path in sorted(left)] == ["toy.py", "notes"]
 
 
 def test_a_variant_of_the_programs_library_comes_into_its_image_alone(own):
