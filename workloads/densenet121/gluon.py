@@ -18,7 +18,6 @@ from mxnet.gluon.model_zoo import vision
 
 cell = Cell(mx.__version__)  # MXNet does not tell its CUDA and cuDNN
 cell.threads = int(os.environ["OMP_NUM_THREADS"])
-cell.threads = int(os.environ["OMP_NUM_THREADS"])
 params = cell.params
 mx.random.seed(cell.seed)
 contexts = [mx.gpu(n) if cell.gpus else mx.cpu(n) for n in range(cell.workers)]  # CPUs by number: the same cores
