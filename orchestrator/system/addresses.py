@@ -12,7 +12,7 @@ LOGIN = re.compile(rf"{SCHEME}(?:[^/\s]*|[^/\s:@\[]*:(?!\d+\b)\S*)@", re.I)
 It may also have quotes, and a slash, unless what stands before that can be a port.
 """
 
-USER_ALONE = re.compile(r"ssh://[^/\s\"'<>:@]+@", re.I)
+USER_ALONE = re.compile(r"(?:git\+)?ssh://[^/\s\"'<>:@]+@", re.I)
 """A user without password in an ssh address: needed to reach the host, and no secret."""
 
 SIGNED = re.compile(
@@ -44,7 +44,12 @@ def printable(address: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Return a text with ``***`` in place of logins and signatures in its addresses."""
-    if "://" not in text and "=" not in text:
-        return text
-    shown = LOGIN.sub(lambda found: found[0] if USER_ALONE.fullmatch(found[0]) else f"{found[1]}***@", text)
-    return SIGNED.sub(r"\1***", shown)
+    if ":/" in text:
+        text = re.sub(r"\S+", lambda word: without_logins(word[0]), text)
+    return SIGNED.sub(r"\1***", text) if "=" in text else text
+
+
+def without_logins(word: str) -> str:
+    """Return a word with ``***`` in place of logins; LOGIN would search what follows the last @ once per address."""
+    head, at, rest = word.rpartition("@")
+    return LOGIN.sub(lambda found: found[0] if USER_ALONE.fullmatch(found[0]) else f"{found[1]}***@", head + at) + rest
