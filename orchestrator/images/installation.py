@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
-from orchestrator.cell.strict import Strict, complaint
+from orchestrator.cell.strict import Strict, complaint, harmless
 from orchestrator.errors import InstallationError, MatrixError
 from orchestrator.images import installation_probe
 from orchestrator.images.image import Image
@@ -27,7 +27,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 """Valid names of an installation: a folder of its results has that name."""
 
 Model = TypeVar("Model", bound=Strict)
-Text = Annotated[str, StringConstraints(max_length=installation_probe.LONGEST)]
+Text = Annotated[str, StringConstraints(max_length=installation_probe.LONGEST), AfterValidator(harmless)]
 Whole = Annotated[int, Field(ge=0, le=2**31)]
 Table = Annotated[dict[Text, Text], Field(max_length=installation_probe.MOST_PACKAGES)]
 

@@ -41,8 +41,8 @@ def told(ask: Callable[..., Any], *about: Any) -> Any:
 
 
 def text(value: Any) -> Optional[str]:
-    """A value as text of bounded length; None stays None."""
-    return None if value is None else str(value)[:LONGEST]
+    """A value as text of bounded length, with "?" for bytes that are not UTF-8; None stays None."""
+    return None if value is None else str(value)[:LONGEST].encode("utf-8", "replace").decode("utf-8")
 
 
 def packages() -> Dict[str, str]:

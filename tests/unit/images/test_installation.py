@@ -4,11 +4,14 @@ import json
 
 import pytest
 
-from orchestrator.cell.cell import OWN
+from orchestrator.cell.cell import OWN, Cell
+from orchestrator.cell.contract import Outcome, Status
 from orchestrator.errors import InstallationError, MatrixError
-from orchestrator.images import installation
+from orchestrator.images import installation, installation_probe
 from orchestrator.images.definitions import library_index
 from orchestrator.images.installation import Facts, Installation, Installed
+from orchestrator.results import checking
+from orchestrator.results.rows import row_of
 
 INSTALLED = {
     "python": "3.11.7", "executable": "/opt/venv/bin/python", "prefix": "/opt/venv", "cores": 2,
@@ -55,6 +58,18 @@ def test_an_answer_neither_steers_a_terminal_nor_begins_a_line():
     found = installation.read_facts(b'{"module": "\\u001b[2J\\n"}', "torch", "here")
     assert "\x1b" not in found.error
     assert "\n" not in found.error
+
+
+def test_no_run_is_lost_for_an_odd_character_in_a_variable_or_a_path():
+    found = image(installed(variables={"XLA_FLAGS": "--a=1\n\t--b=2"}), facts(device="Card\u202e", file="/é/日本"))
+    assert json.loads(found.told)["variables"] == {"XLA_FLAGS": "--a=1  --b=2"}
+    cell = Cell("pytorch", "rnn", platform=OWN)
+    row = row_of(cell, Outcome(Status.FAILED), key="k", run="r", engine="process", image=found.columns, host="here")
+    assert checking.wrong(row) is None
+
+
+def test_bytes_that_are_no_text_are_told_as_question_marks():
+    assert installation_probe.text(b"/caf\xe9".decode(errors="surrogateescape")) == "/caf?"
 
 
 def test_results_are_named_by_what_is_installed_and_set_and_not_by_where_it_lies():

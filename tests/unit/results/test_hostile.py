@@ -164,14 +164,22 @@ def test_a_forged_document_by_hand_is_refused_by_name(tmp_path):
     assert "forged.json is refused: 1 steps of 64 are not 3 epochs of 24,960 samples" in found.lost[0].error.what
 
 
-@pytest.mark.parametrize("name", ["cpu", "os", "metric"])
-def test_a_document_whose_machine_begins_lines_of_its_own_is_refused_by_name(name, tmp_path):
-    write_row(row(), tmp_path / "good.parquet")
-    forged = json.loads(json.dumps(DOCUMENT))
-    (forged if name in forged else forged["environment"])[name] = "EPYC\nerror: forged"
-    (tmp_path / "forged.json").write_text(json.dumps(forged))
-    (refusal,) = collect([tmp_path]).lost
-    assert f"{name}: has a form or characters that it may not have" in refusal.error.what
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("EPYC\nerror: forged", "EPYC error: forged"),
+        ("EPYC\t\x1b[2J", "EPYC  [2J"),
+        ("é 日本\u00a0🚀  ", "é 日本\u00a0🚀  "),
+    ],
+    ids=["a line of its own", "controls", "names of all scripts"],
+)
+def test_a_document_whose_machine_has_an_odd_name_counts_and_the_name_is_harmless(name, shown, tmp_path):
+    machine = {**DOCUMENT["environment"], "cpu": name, "os": name}
+    versions = {**DOCUMENT["versions"], "device": name, "packages": {name: name}}
+    document = {**DOCUMENT, "environment": machine, "versions": versions}
+    (tmp_path / "by-hand.json").write_text(json.dumps(document))
+    (found,) = collect([tmp_path]).table.to_pylist()
+    assert (found["cpu"], found["os"], found["device"], json.loads(found["packages"])) == (*[shown] * 3, {shown: shown})
 
 
 def test_a_file_whose_name_begins_a_line_is_told_in_one(tmp_path):
