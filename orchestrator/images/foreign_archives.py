@@ -99,7 +99,13 @@ class InPieces:
     """A file that is only read in pieces: ``tarfile`` would take a header of gigabytes into memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._read, self.seek, self.tell = file.read, file.seek, file.tell
+        self._read, self._seek, self.tell = file.read, file.seek, file.tell
+
+    def seek(self, place: int) -> int:
+        """Go to a place; raises ValueError for one that no archive has, at which the system would fail."""
+        if place > LARGEST_ARCHIVE:
+            raise ValueError("it has a member larger than an image may have")
+        return self._seek(place)
 
     def read(self, size: int) -> bytes:
         """Return the next bytes; raises ValueError for more than any piece of an image's archive has."""

@@ -109,6 +109,7 @@ LAYERS = {
     "older holes": (LAYER, {"GNU.sparse.map": "0,512", "GNU.sparse.size": str(2**60)}),
     "less than nothing": (LAYER, {"size": "-10240"}),
     "a little less": (LAYER, {"size": "-1"}),
+    "more than a disk": (LAYER, {"size": str(10**18)}),
     "more than a number": (LAYER, {"size": str(10**30)}),
     "a long header": (LAYER, {"comment": "x" * (foreign_archives.LARGEST_JSON + 1)}),
 }
