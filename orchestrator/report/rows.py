@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from string import ascii_uppercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell.cell import OWN, TUNED
 from orchestrator.cell.contract import OWN_WEIGHTS, Status
@@ -20,6 +20,7 @@ from orchestrator.compare import published_2018
 from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Edition, Figure
 from orchestrator.images.definitions import library_index
+from orchestrator.results.checking import SEVERAL_LINES
 from orchestrator.results.rows import Row
 from orchestrator.system.gpus import rank_of, title_of
 from orchestrator.system.terminal import one_line, plain
@@ -158,12 +159,18 @@ def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], p
     )
 
 
+OBJECTS = ("parity", "findings", "packages", "gpus_before", "gpus_during", "gpus_after", "installation", "checks")
+"""The columns of JSON. What is in them is made plain once it is parsed: two of its texts may look like one address."""
+
+
 def shown(row: Row) -> Row:
-    """Return a row as it may be shown: all text but a reason takes one line."""
-    return {
-        name: one_line(value) if isinstance(value, str) and name != "reason" else plain(value)
-        for name, value in row.items()
-    }
+    """Return a row as it may be shown, which is how tables and pages know it: most text takes one line."""
+    return {name: value if name in OBJECTS else shown_text(name, value) for name, value in row.items()}
+
+
+def shown_text(column: str, value: Any) -> Any:
+    """Return what a column has as plain text; other values stay as they are."""
+    return one_line(value) if isinstance(value, str) and column not in SEVERAL_LINES else plain(value)
 
 
 def of_edition(workload: str, edition: Edition, titles: Mapping[str, str]) -> WorkloadRows:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.report.costs import COSTS
 from orchestrator.results.rows import Row
+from orchestrator.system.terminal import one_line
 
 
 class Line(NamedTuple):
@@ -81,7 +82,7 @@ def in_words(value: str) -> str:
     if not value.startswith(("{", "[")):
         return value
     try:
-        return said(json.loads(value))
+        return one_line(said(json.loads(value)))
     except (ValueError, RecursionError):
         return value
 

@@ -23,7 +23,7 @@ from orchestrator.report import fields, parity, profiles, tables
 from orchestrator.report.fields import Entry
 from orchestrator.report.grids import GAIN, Grid, measured
 from orchestrator.report.notes import GLOSSARY, legend
-from orchestrator.report.rows import WorkloadRows, by_workload, library_titles
+from orchestrator.report.rows import WorkloadRows, by_workload, library_titles, shown
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import charts, history, picture, stone
 from orchestrator.report.site.downloads import downloads
@@ -68,8 +68,7 @@ class Site:
     def __init__(self, rows: "pa.Table", source: str, live: bool = False, folder: Path | None = None) -> None:
         self.source, self.live, self._folder = plain(source), live, folder
         self.made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        every = [{key: plain(value) for key, value in row.items()} for row in records(rows)]
-        self.rows: Sequence[Row] = [{**row, "page": page_of(row)} for row in every]
+        self.rows: Sequence[Row] = [{**row, "page": page_of(row)} for row in map(shown, records(rows))]
         self.by_run: Mapping[str, Row] = {row["run"]: row for row in self.rows}
         self._table = rows
 

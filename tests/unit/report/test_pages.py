@@ -19,6 +19,7 @@ from orchestrator.images.definitions import library_index
 from orchestrator.report import notebook
 from orchestrator.report.scripts import scripts
 from orchestrator.report.site import calls, facts, pages
+from orchestrator.report.tables import tables
 from orchestrator.results.files import read_results, table_of, write_results, write_row
 from orchestrator.results.merging import Folder
 from orchestrator.system.checkout import ROOT
@@ -160,6 +161,24 @@ def test_hostile_text_stays_within_the_folder(tmp_path):
         text = path.read_text()
         assert "<script>/x" not in text
         assert not {"\x1b", "\u202e", "\0"} & set(text)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"run": "a  run\u00a0\0 "},
+        dict.fromkeys(("gpus_before", "gpus_during"), '[{"uuid":"http://a","throttled":["@"]}]'),
+        {"packages": '{"a":"http://me:secret@host"}'},
+    ],
+    ids=["blanks in the run", "two texts like one address", "a login"],
+)
+def test_a_row_of_odd_texts_costs_no_table_and_no_page(odd, tmp_path):
+    row = {**ROWS[0], **odd}
+    write_results(table_of([row]), tmp_path / "a.parquet")
+    assert pages.write(tmp_path / "a.parquet", tmp_path / "site")
+    assert tables(table_of([row]))[0]
+    (page,) = (tmp_path / "site" / "cells").iterdir()
+    assert "secret" not in page.read_text()
 
 
 def test_a_folder_is_read_again_as_its_files_come_change_and_go(tmp_path):
