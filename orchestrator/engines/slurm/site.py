@@ -18,10 +18,10 @@ OURS = ("--array", "-a", "--comment", "--export", "--open-mode", "--output", "-o
 
 
 def is_the_sites(line: str) -> str:
-    """Return a line for every job; raises ValueError for an option that is ours, also if abbreviated."""
+    """Return a line for every job; raises ValueError for an option that is ours: --output, --out or -oFILE."""
     for word in line.split()[1:] if line.startswith("#SBATCH") else ():
         name = word.partition("=")[0]
-        meant = [each for each in OURS if each.startswith(name) and (len(name) > 2 or each == name)]
+        meant = [each for each in OURS if name[:2] == each or (len(name) > 2 and each.startswith(name))]
         if meant:
             raise ValueError(f"can't set {meant[0]}, by which 'rosetta run' follows its jobs")
     return line

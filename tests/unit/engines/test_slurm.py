@@ -281,6 +281,7 @@ def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
     [
         ("--array=1-3", "--array"),
         ("-a 1-3", "-a"),
+        ("-A us -o/tmp/x", "-o"),
         ("--outp=x", "--output"),
         ("--mail-type=END --comment x", "--comment"),
     ],
