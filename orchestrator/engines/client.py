@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import docker
 import requests
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, InvalidConfigFile
 from docker.utils import kwargs_from_env
 
 from orchestrator.engines.tunnel import Tunnel
@@ -190,7 +190,7 @@ def client_of(variables: Mapping[str, str], engine: str = "Docker") -> docker.AP
             f"No permission to use the {engine} engine's socket {where.removeprefix('unix://')}.",
             remedy=PERMISSION[engine],
         ) from None
-    except (AttributeError, TypeError):  # of the SDK's own reading
+    except (AttributeError, TypeError, RecursionError, InvalidConfigFile):  # of the SDK's own reading
         raise EngineError(
             "The settings of docker's command have another form than they should.",
             remedy="Correct ~/.docker/config.json, or the one in the folder that DOCKER_CONFIG names.",

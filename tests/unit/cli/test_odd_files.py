@@ -69,7 +69,9 @@ def test_weights_of_endless_size_are_none(tmp_path):
     assert "/dev/zero is not a regular file." in done.stderr
 
 
-@pytest.mark.parametrize("settings", ["[]", '{"proxies": {"default": "x"}}', '{"auths": 5}'])
+@pytest.mark.parametrize(
+    "settings", ["[]", '{"proxies": {"default": "x"}}', '{"auths": 5}', '{"auths": {"x": 5}}', "[" * 9000]
+)
 def test_odd_settings_of_dockers_command_are_an_error_of_ours(settings, tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text(settings)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
