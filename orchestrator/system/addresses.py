@@ -44,7 +44,7 @@ def printable(address: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Return a text with ``***`` in place of logins and signatures in its addresses."""
-    if ":/" in text:
+    if ":/" in text and "@" in text:
         text = re.sub(r"\S+", lambda word: without_logins(word[0]), text)
     return SIGNED.sub(r"\1***", text) if "=" in text else text
 
