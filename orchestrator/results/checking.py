@@ -99,7 +99,7 @@ RULES: Mapping[str, Any] = {
     "capability": text(20, r"^\d+\.\d+$"),
     "energy": Annotated[FiniteFloat, Field(ge=0)],
     "key": text(64, r"^[A-Za-z0-9_-]*$"),
-    "run": Annotated[str, StringConstraints(min_length=1, max_length=500)],
+    "run": Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=ONE_LINE)],
     "schema": Literal[SCHEMA_VERSION],
 }
 """The rules for columns beyond their types."""

@@ -119,6 +119,7 @@ FORGED = {
     "checks": ["5", '{"dropout": ["\\u202e"]}'],
     "packages": ['{"torch": "\\u009b2J"}'],
     "metric": ["accuracy\nerror: a line of its own"],
+    "run": ["", "one\x1b]0;title"],
     "cpu": ["EPYC\n# a heading of its own", "EPYC\r\n<!-- end of rosetta table -->"],
     "epochs": [None, 0, -1, 6],
     "steps": [1, None],
