@@ -30,20 +30,25 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from orchestrator.results.merging import gather
+    from orchestrator.compare.audit import Finding
+    from orchestrator.results.merging import collect
 
-    rows = gather(paths, note)
+    gathered = collect(paths)
+    rows, lost = gathered.tell(note), gathered.lost
+    refused = [Finding("", "", " ".join(filter(None, (one.error.what, one.error.why)))) for one in lost]
     found = look(rows)
     if as_json:
         import json
 
-        echo(json.dumps([asdict(one) for one in found], indent=1))
+        echo(json.dumps([asdict(one) for one in (*refused, *found)], indent=1))
     else:
         for one in found:
             echo(f"{one.cell}, run {one.run[:12]}: {one.what}".replace("\n", " "))
-        echo(f"{counted(rows.num_rows, 'row')}, {counted(len(found), 'finding')}")
-    if found:
-        raise ResultError(f"{part_of(len({one.run for one in found}), rows.num_rows, 'row')} failed the audit.")
+        echo(f"{counted(rows.num_rows, 'row')}, {counted(len(found) + len(refused), 'finding')}")
+    bad = [part_of(len({one.run for one in found}), rows.num_rows, "row")] if found else []
+    bad += [counted(len(refused), "refusal")] if refused else []
+    if bad:
+        raise ResultError(f"{' and '.join(bad)} failed the audit.")
 
 
 def look(table: "pa.Table") -> "list[Finding]":

@@ -1,6 +1,7 @@
 """The audit of others' rows before publication: contradictions, missing proof, and times that no machine can reach."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,10 @@ from orchestrator.cell.cell import AXES, OWN, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import trains
+from orchestrator.compare import installations
 from orchestrator.compare.limits import least_seconds
 from orchestrator.system import gpus
+from orchestrator.system.words import counted
 
 Row = Mapping[str, Any]
 Rule = Callable[[Row], str | None]
@@ -20,10 +23,13 @@ ROUNDING = 1e-6
 CLOCKS = 0.05
 """Seconds by which two clocks of one run may differ, in addition to a thousandth."""
 
+PRETENDED = "pretended"
+"""What stands for a driver in the rows of a pretended card."""
+
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a row, which is named by its cell and its run."""
+    """What is wrong with a row, which is named by its cell and its run; both are empty for what can't be read."""
 
     cell: str
     run: str
@@ -49,14 +55,16 @@ def findings(row: Row) -> Iterator[str]:
 
 
 def copies(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Yield the rows whose time and losses are those of another run to the last digit."""
+    """Yield the rows whose time and losses are those of another run to the last digit; without losses, both times."""
     seen: dict[tuple[Any, ...], str] = {}
     for row in rows:
         losses = tuple(row["epoch_losses"] or ())
-        if row["status"] == Status.OK and row["seconds"] and losses:
-            first = seen.setdefault((row["seconds"], *losses), row["run"])
+        others = losses or tuple(filter(None, [row["wall_seconds"]]))
+        if row["status"] == Status.OK and row["seconds"] and others:
+            first = seen.setdefault((row["seconds"], *others), row["run"])
             if first != row["run"]:
-                yield Finding(row["cell"], row["run"], f"time and losses are those of run {first}")
+                what = "time and losses are those" if losses else "both times are those"
+                yield Finding(row["cell"], row["run"], f"{what} of run {first}")
 
 
 def same(a: float, b: float, tolerance: float = ROUNDING) -> bool:
@@ -79,24 +87,58 @@ def platform_and_card(row: Row) -> str | None:
         return "a CPU's row names a card" if row["n_gpus"] else None
     if not row["gpu_name"] or not gpus.is_named(row["gpu"], row["gpu_name"]):
         return f"the card is {row['gpu_name']}, not a {row['gpu']}"
-    return None if row["n_gpus"] else "a GPU's row used no card"
+    if not row["n_gpus"]:
+        return "a GPU's row used no card"
+    workers = row["workers"] or row["n_gpus"]
+    return None if workers == row["n_gpus"] else f"{counted(row['n_gpus'], 'card')}, but {counted(workers, 'worker')}"
+
+
+def real_card(row: Row) -> str | None:
+    """A card that was only pretended can't be measured."""
+    return "its card is pretended" if row["driver"] == PRETENDED else None
 
 
 def driver_and_cuda(row: Row) -> str | None:
     """No driver runs a CUDA that is newer than itself."""
-    if row["platform"] not in gpus.CUDA or not row["driver"]:
+    if row["platform"] not in gpus.CUDA or row["driver"] == PRETENDED:
         return None
+    if not row["driver"]:
+        return "a GPU's row names no driver"
     oldest = gpus.CUDA[row["platform"]].oldest_driver
     old = gpus.version_of(row["driver"]) < oldest
     needed = gpus.driver_text(oldest)
     return f"driver {row['driver']} can't run {row['platform']}, which needs {needed}" if old else None
 
 
+def cuda_and_platform(row: Row) -> str | None:
+    """The library was built with the platform's CUDA; some tell it as 13.0, others as 13000."""
+    told = re.match(r"\d+", row["cuda"] or "")
+    if row["platform"] not in gpus.CUDA or not told:
+        return None
+    number = int(told[0])
+    right = (number // 1000 or number) == gpus.CUDA[row["platform"]].version[0]
+    return None if right else f"the platform {row['platform']} with CUDA {row['cuda']}"
+
+
+def capability_of_the_card(row: Row) -> str | None:
+    """The card is as capable as its model is, and not older than all that its CUDA version has machine code for."""
+    known, toolkit = gpus.KNOWN.get(row["gpu"]), gpus.CUDA.get(row["platform"])
+    told = gpus.version_of(row["capability"]) if row["capability"] else known
+    if known and told != known:
+        return f"a {gpus.title_of(row['gpu'])} of capability {row['capability']}, which is {gpus.text(known)}"
+    old = told and toolkit and int("".join(map(str, told))) < min(map(int, toolkit.architectures))
+    return f"{row['platform']} has no machine code for a {gpus.title_of(row['gpu'])}" if old else None
+
+
 def precision_of_the_card(row: Row) -> str | None:
-    """A card computes in the precisions that it has."""
+    """A card computes in the precisions that it has, a CPU in fp32; and the library tells of no other one."""
     capability = gpus.KNOWN.get(row["gpu"])
     if row["precision"] not in gpus.PRECISIONS:
         return f"{row['precision']} is not a precision"
+    if row["effective_precision"] not in (None, row["precision"]):
+        return f"it was measured in {row['effective_precision']}, not in {row['precision']}"
+    if row["gpu"] == "none" and row["precision"] != "fp32":
+        return f"a CPU's row in {row['precision']}"
     return gpus.precision_reason(row["gpu"], capability, row["precision"]) if capability else None
 
 
@@ -203,9 +245,15 @@ def parts_within_the_whole(row: Row) -> str | None:
 
 
 def memory_of_the_machine(row: Row) -> str | None:
-    """No process holds more than the machine has."""
-    more = row["peak_memory"] and row["memory"] and row["peak_memory"] > row["memory"]
-    return f"it held {row['peak_memory']:,} bytes of {row['memory']:,}" if more else None
+    """Neither a process nor its container holds more than the machine has."""
+    held = max(row["peak_memory"] or 0, row["container_memory"] or 0)
+    return f"it held {held:,} bytes of {row['memory']:,}" if row["memory"] and held > row["memory"] else None
+
+
+def cores_of_the_machine(row: Row) -> str | None:
+    """A run uses at most the cores that it has; less than twice as many where a quota is rounded down to whole ones."""
+    used = row["cpu_used"]
+    return None if used is None or 0 <= used < 2 else f"it used {100 * used:,.0f} % of its cores"
 
 
 # --- What proves nothing, and what no machine can do ----------------------------------------------------------------
@@ -214,6 +262,11 @@ def proved(row: Row) -> str | None:
     if row["gpu"] == "none" and row["platform"] != OWN:
         return None
     return None if (row["proof"] or "").startswith("parity") else "its parity was not proved before it was timed"
+
+
+def of_a_described_installation(row: Row) -> str | None:
+    """A row of an installation that is not ours says what is installed there."""
+    return "its installation is unknown" if row["platform"] == OWN and not installations.told(row) else None
 
 
 def on_a_named_machine(row: Row) -> str | None:
@@ -245,7 +298,10 @@ ALWAYS: Sequence[Rule] = (named_by_its_axes, not_from_tomorrow)
 RULES: Sequence[Rule] = (
     *ALWAYS,
     platform_and_card,
+    real_card,
     driver_and_cuda,
+    cuda_and_platform,
+    capability_of_the_card,
     precision_of_the_card,
     times_are_times,
     an_entry_per_epoch,
@@ -258,7 +314,9 @@ RULES: Sequence[Rule] = (
     quality_in_its_band,
     parts_within_the_whole,
     memory_of_the_machine,
+    cores_of_the_machine,
     proved,
+    of_a_described_installation,
     on_a_named_machine,
     by_a_known_release,
     faster_than_the_machine,

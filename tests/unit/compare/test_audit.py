@@ -44,6 +44,21 @@ PLANTED: list[tuple[dict[str, Any], str]] = [
         ({**CARD, "gpu": "t4-sm90", "cell": "pytorch/rnn/cuda13/t4-sm90"}, "not a t4-sm90"),
         ({**CARD, "n_gpus": 0}, "a GPU's row used no card"),
         ({**CARD, "driver": "470.57"}, "driver 470.57 can't run cuda13, which needs 580"),
+        ({**CARD, "driver": None}, "names no driver"),
+        ({**CARD, "driver": "pretended", "gpu_name": "pretended NVIDIA H200"}, "its card is pretended"),
+        ({**CARD, "n_gpus": 8}, "8 cards, but 1 worker"),
+        ({**CARD, "cuda": "9.0.176"}, "the platform cuda13 with CUDA 9.0.176"),
+        ({**CARD, "cuda": "12080"}, "the platform cuda13 with CUDA 12080"),
+        ({**CARD, "capability": "3.7"}, "a H200 of capability 3.7, which is 9.0"),
+        ({**CARD, "gpu": "k80", "gpu_name": "Tesla K80", "cell": "pytorch/rnn/cuda13/k80"},
+         "cuda13 has no machine code for a K80"),
+        ({"precision": "amp-bf16", "cell": "pytorch/rnn/cpu/amp-bf16"}, "a CPU's row in amp-bf16"),
+        ({**CARD, "effective_precision": "tf32"}, "it was measured in tf32, not in fp32"),
+        ({"platform": "own", "cell": "pytorch/rnn/own", "proof": "parity in this installation, run 1"},
+         "its installation is unknown"),
+        ({"container_memory": 2**50}, "it held"),
+        ({"cpu_used": 40.0}, "it used 4,000 % of its cores"),
+        ({"cpu_used": -1.0}, "it used -100 % of its cores"),
         ({**CARD, "proof": None}, "its parity was not proved"),
         ({**CARD, "gpu": "v100", "gpu_name": "Tesla V100-SXM2-16GB", "cell": "pytorch/rnn/cuda13/v100/amp-bf16",
           "precision": "amp-bf16"}, "V100 has no amp-bf16"),
@@ -111,6 +126,27 @@ def test_a_copied_row_is_found(ours):
     assert said(ours, {**ours, "repeat": 7, "run": "another"}) == [f"time and losses are those of run {ours['run']}"]
 
 
+def test_a_copied_row_without_losses_is_found_by_both_of_its_times(ours):
+    predicts = {**ours, "epoch_losses": None}
+    assert f"both times are those of run {ours['run']}" in said(predicts, {**predicts, "run": "another"})
+    assert not any("both times" in each for each in said(predicts, {**predicts, "run": "b", "wall_seconds": 150.0}))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"gpu": "b300", "gpu_name": "NVIDIA B300", "capability": "10.3", "cell": "pytorch/rnn/cuda13/b300"},
+        {"gpu": "h200-1g-18gb", "gpu_name": "NVIDIA H200 MIG 1g.18gb", "cell": "pytorch/rnn/cuda13/h200-1g-18gb"},
+        {"n_gpus": 1, "workers": None},
+        {"capability": "9.0", "cuda": "13000", "effective_precision": "fp32", "cpu_used": 1.4},
+        {"platform": "own", "cell": "pytorch/rnn/own/h200", "cuda": "12.9", "installation": '{"module": "torch"}'},
+        {"status": "failed", "seconds": None, "epoch_seconds": None, "quality": None, "driver": None},
+    ],
+)
+def test_honest_rows_of_odd_machines_pass(ours, odd):
+    assert said({**ours, **CARD, **odd}) == []
+
+
 def test_rows_that_claim_nothing_are_left_alone(ours):
     assert not said({**ours, "status": "failed", "seconds": None, "epoch_seconds": None, "quality": None})
 
@@ -127,3 +163,18 @@ def test_a_file_with_an_impossible_row_is_refused(ours, tmp_path):
     assert done.exit_code == 8
     assert any("peak rate" in finding["what"] for finding in json.loads(done.stdout))
     assert "1 of 1 row failed the audit" in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_file_that_can_not_be_read_is_a_finding_beside_sound_ones(ours, tmp_path, words):
+    write_results(table_of([ours]), tmp_path / "sound.parquet")
+    write_results(table_of([{**ours, "run": "another", "samples": -640}]), tmp_path / "sent.parquet")
+    done = CliRunner().invoke(main, ["audit", str(tmp_path), *words])
+    assert done.exit_code == 8
+    assert "1 refusal failed the audit" in done.stderr
+    if words:
+        assert [finding["what"].partition(" is ")[2] for finding in json.loads(done.stdout)] == [
+            "refused: samples: must be 1 or more."
+        ]
+    else:
+        assert done.stdout == "1 row, 1 finding\n"
