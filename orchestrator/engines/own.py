@@ -6,17 +6,18 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from orchestrator.cell.cell import OWN
+from orchestrator.engines.child_processes import kill_session
 from orchestrator.engines.process import ProcessEngine
 from orchestrator.engines.protocol import Engine, Task
 from orchestrator.errors import InstallationError
 from orchestrator.images import installation
 from orchestrator.images.image import Image
 from orchestrator.images.installation import Facts, Installed
-from orchestrator.images.installation_probe import VARIABLES
-from orchestrator.system.terminal import Say
+from orchestrator.images.installation_probe import LONGEST, VARIABLES
+from orchestrator.system.terminal import Say, one_line
 
 PATIENCE = 300.0
 """Timeout in seconds for an answer; TensorFlow's first import from a cold network disk takes a minute or two."""
@@ -80,31 +81,55 @@ class OwnPython(ProcessEngine):
 
     def facts(self, module: str) -> Facts:
         """Import a module there, with the variables of a cell, and return what it reports about itself."""
-        return installation.read_facts(self._said(module), module, self.source)
+        try:
+            said = self._said(module)
+        except InstallationError as error:
+            return Facts(module=module, error=one_line(error.why)[:LONGEST])
+        return installation.read_facts(said, module, self.source)
 
     def _said(self, *words: str) -> bytes:
-        """Return the probe's answer; raises InstallationError on a timeout or if it can't be run."""
-        with tempfile.TemporaryDirectory(prefix="rosetta-") as folder, tempfile.TemporaryFile() as answer:
-            variables = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-            try:
-                subprocess.run(
-                    [str(self.python), "-B", "-c", installation.SCRIPT.read_text(encoding="utf-8"), *words],
-                    cwd=folder,
-                    env={**variables, **kept_variables(), "HOME": folder, "TMPDIR": folder},
-                    stdin=subprocess.DEVNULL,
-                    stdout=answer,
-                    stderr=subprocess.DEVNULL,
-                    timeout=PATIENCE,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                why = f"It did not answer within {PATIENCE:,.0f} s."
-                raise InstallationError(f"{self.source} did not report what is installed.", why) from None
-            except OSError as error:
-                remedy = "Give the path of an interpreter, such as /opt/venv/bin/python."
-                raise InstallationError(f"{self.source} can't be run.", f"{error.strerror}.", remedy) from None
+        """Return the probe's answer; raises InstallationError on a timeout, if it can't be run, or if there is none."""
+        temporary = tempfile.TemporaryFile
+        with tempfile.TemporaryDirectory(prefix="rosetta-") as folder, temporary() as answer, temporary() as complaint:
+            self._ask(words, folder, answer, complaint)
             answer.seek(0)
-            return answer.read(LARGEST_ANSWER)
+            said, last = answer.read(LARGEST_ANSWER), last_line(complaint)
+        if last and not said.strip():
+            why = f"It ended without any output but this complaint: {last}"
+            raise InstallationError(f"{self.source} did not report what is installed.", why)
+        return said
+
+    def _ask(self, words: Sequence[str], folder: str, answer: IO[bytes], complaint: IO[bytes]) -> None:
+        """Run the probe in a folder, and end it with all that it has started."""
+        variables = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        try:
+            process = subprocess.Popen(
+                [str(self.python), "-B", "-c", installation.SCRIPT.read_text(encoding="utf-8"), *words],
+                cwd=folder,
+                env={**variables, **kept_variables(), "HOME": folder, "TMPDIR": folder},
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=complaint,
+                start_new_session=True,
+            )
+        except OSError as error:
+            remedy = "Give the path of an interpreter, such as /opt/venv/bin/python."
+            raise InstallationError(f"{self.source} can't be run.", f"{error.strerror}.", remedy) from None
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            why = f"It did not answer within {PATIENCE:,.0f} s."
+            raise InstallationError(f"{self.source} did not report what is installed.", why) from None
+        finally:
+            kill_session(process.pid)
+            process.wait()
+
+
+def last_line(file: IO[bytes]) -> str:
+    """Return the last line that was written into a file, of bounded length; empty if there is none."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST))
+    lines = file.read(LONGEST).decode(errors="replace").split("\n")
+    return next((one_line(line) for line in reversed(lines) if line.strip()), "")
 
 
 def kept_variables() -> dict[str, str]:

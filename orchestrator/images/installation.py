@@ -84,11 +84,12 @@ def read_facts(said: bytes, module: str, source: str) -> Facts:
 
 
 def read(said: bytes, model: type[Model], source: str) -> Model:
-    """Parse an answer as a model; raises InstallationError."""
+    """Parse an answer as a model, leaving out what a start-up script printed around it; raises InstallationError."""
     if not said.strip():
         raise InstallationError(f"{source} did not report what is installed.", "It ended without any output.")
+    answer = next((line for line in reversed(said.splitlines()) if line.startswith(b"{")), said)
     try:
-        return model.model_validate_json(said, strict=True)
+        return model.model_validate_json(answer, strict=True)
     except ValidationError as error:
         why = one_line(complaint(error, "its answer")[:300])
         raise InstallationError(f"{source} did not report what is installed.", why) from None

@@ -41,8 +41,8 @@ def told(ask: Callable[..., Any], *about: Any) -> Any:
 
 
 def text(value: Any) -> Optional[str]:
-    """A value as text of bounded length, with "?" for bytes that are not UTF-8; None stays None."""
-    return None if value is None else str(value)[:LONGEST].encode("utf-8", "replace").decode("utf-8")
+    """A value as text of bounded length, bytes of a path that are no UTF-8 in hexadecimal."""
+    return None if value is None else str(value).encode("utf-8", "backslashreplace").decode("utf-8")[:LONGEST]
 
 
 def packages() -> Dict[str, str]:
@@ -250,7 +250,8 @@ def imported(name: str) -> Dict[str, Any]:
 
 
 def main(words: List[str], answer: TextIO) -> None:
-    """Write the answer to what was asked."""
+    """Write the answer to what was asked, as a line of its own."""
+    answer.write("\n")
     json.dump(imported(words[0]) if words else installed(), answer)
     answer.write("\n")
     answer.flush()

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.cell.cell import OWN, Cell
 from orchestrator.cell.contract import Status
+from orchestrator.engines import own
 from orchestrator.engines.own import OwnPython
 from orchestrator.engines.protocol import Task
 from orchestrator.errors import InstallationError
@@ -91,6 +92,44 @@ def test_what_is_no_python_is_refused(tmp_path, script):
     program.chmod(0o755)
     with pytest.raises(InstallationError, match="did not report"):
         OwnPython(program).installed()
+
+
+@pytest.mark.parametrize("around", ["echo loading; {}", "{}; echo done", "printf 'loading… '; {}"])
+def test_what_a_start_up_script_prints_is_no_part_of_the_answer(tmp_path, around):
+    program = tmp_path / "python"
+    run = shlex.quote(sys.executable) + ' "$@"'
+    program.write_text(f"#!/bin/bash\n{around.format(run)}\n")
+    program.chmod(0o755)
+    assert OwnPython(program).installed().executable == sys.executable
+
+
+def test_an_interpreter_that_does_not_start_says_why(tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/bash\necho 'libpython3.11.so.1.0: cannot open shared object file' >&2; exit 127\n")
+    program.chmod(0o755)
+    with pytest.raises(InstallationError) as raised:
+        OwnPython(program).installed()
+    assert (
+        raised.value.why
+        == "It ended without any output but this complaint: libpython3.11.so.1.0: cannot open shared object file"
+    )
+
+
+def test_a_module_that_hangs_is_ended_with_its_children_and_leaves_the_others(stub, monkeypatch, tmp_path):
+    (stub / "torch.py").write_text(
+        "import os, pathlib, subprocess, time\n"
+        f"pathlib.Path({str(tmp_path / 'child')!r}).write_text(str(subprocess.Popen(['sleep', '600']).pid))\n"
+        "time.sleep(600)\n"
+    )
+    monkeypatch.setattr(own, "PATIENCE", 3.0)
+    assert OwnPython(Path(sys.executable)).facts("torch").error == "It did not answer within 3 s."
+    state = Path("/proc", (tmp_path / "child").read_text(), "stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_a_variable_need_not_be_text(monkeypatch):
+    monkeypatch.setenv("OMP_PLACES", "\udcff")
+    assert OwnPython(Path(sys.executable)).installed().variables["OMP_PLACES"] == "\\udcff"
 
 
 def test_what_is_not_there_is_refused(tmp_path):
