@@ -61,7 +61,7 @@ def run(
     target: "Target | None",
     run_cells: RunCells,
 ) -> None:
-    """Measure installations one after the other, and show their columns; raises CellsFailed at the end."""
+    """Ask installations, measure one after the other, and show their columns; raises CellsFailed at the end."""
     from orchestrator.report import screen
     from orchestrator.results.files import read_results
     from orchestrator.results.merging import merge
@@ -69,9 +69,9 @@ def run(
     from orchestrator.system.console import screen as console_on
 
     console, failed = console_on(stderr=running.as_json), None
-    for label, engine in engines(installations):
+    for asked in [ask(label, engine, selection, console) for label, engine in engines(installations)]:
         try:
-            measure(ask(label, engine, selection, console), selection, length, running, console, run_cells, target)
+            measure(asked, selection, length, running, console, run_cells, target)
         except CellsFailed as error:
             failed = error
     merged = ResultsFolder(selection.results).merged
@@ -99,18 +99,17 @@ def verify(
 
     console = console_on(stderr=judging.for_programs)
     sources, compared = list(sources_of(selection, against)), []
-    for label, engine in engines(installations):
-        asked = ask(label, engine, selection, console)
+    for asked in [ask(label, engine, selection, console) for label, engine in engines(installations)]:
         with suppress(CellsFailed):  # a cell that failed is a verdict, as is one that is slower
             measure(asked, selection, length, USUAL, console, run_cells)
         results = chosen(gather([asked.folder.path], note), asked, selection, length)
-        find = own.baselines(sources, engine.machine().models)
+        find = own.baselines(sources, asked.engine.machine().models)
         found = comparison.verify(results, find, judging.threshold / 100)
         compared += found
         said = {reason for one in found for reason in one.reasons}
         warnings = [line for line in dict.fromkeys(own.warnings(results)) if line not in said]
         for line in (*warnings, *own.beside(results)):
-            console.print(f"{label}: {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{asked.label}: {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
     return compared, " or ".join(source.name for source in sources) or "the figures of 2018"
 
 
@@ -133,9 +132,8 @@ def sources_of(selection: Selection, against: Path | None) -> "Iterator[Source]"
         yield source_of("published results", gather([published], note))
 
 
-def engines(installations: Installations) -> "Iterator[tuple[str, OwnEngine]]":
+def engines(installations: Installations) -> "list[tuple[str, OwnEngine]]":
     """An engine for each installation, by its name; raises MatrixError for a name twice or none, InstallationError."""
-    from orchestrator.engines.own import OwnPython
     from orchestrator.errors import MatrixError
     from orchestrator.images.installation import checked_name
 
@@ -145,13 +143,18 @@ def engines(installations: Installations) -> "Iterator[tuple[str, OwnEngine]]":
     if twice := next((name for name in names if names.count(name) > 1), None):
         remedy = f"Give them names: --python {twice}-a=… --python {twice}-b=…"
         raise MatrixError(f"Two installations have the name {twice}.", remedy=remedy)
-    for name, place, kind in named:
-        if kind == "python":
-            yield name, OwnPython(Path(place))
-        else:
-            from orchestrator.engines.own_image import OwnImage
+    return [(name, engine_of(place, kind)) for name, place, kind in named]
 
-            yield name, OwnImage(place)
+
+def engine_of(place: str, kind: str) -> "OwnEngine":
+    """The engine of a Python or an image; raises InstallationError if it is not there."""
+    from orchestrator.engines.own import OwnPython
+
+    if kind == "python":
+        return OwnPython(Path(place))
+    from orchestrator.engines.own_image import OwnImage
+
+    return OwnImage(place)
 
 
 def split(text: str, usual: "type[str] | object") -> tuple[str, str]:
@@ -234,7 +237,9 @@ def measure(
         if one.verdict is Verdict.INCOMPATIBLE:
             reasons.setdefault(one.reason, []).append(one.cell.id)
     for reason, ids in reasons.items():
-        console.print(f"  left out, {reason}: {', '.join(ids)}", style="dim", markup=False, highlight=False)
+        console.print(
+            f"{asked.label}: left out, {reason}: {', '.join(ids)}", style="dim", markup=False, highlight=False
+        )
     ready = [one.cell for one in every if one.verdict is not Verdict.INCOMPATIBLE]
     if not ready:
         raise InstallationError(f"None of the selected cells can run in {asked.engine.source}.", "; ".join(reasons))
