@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from orchestrator.system.terminal import echo
 if TYPE_CHECKING:
     from orchestrator.cell.cell import Cell
     from orchestrator.engines.protocol import Engine
-    from orchestrator.plan.campaign import Step, Wanted
+    from orchestrator.plan.campaign import Part, Step, Wanted
     from orchestrator.plan.verdicts import Planned
     from orchestrator.run.budget import Fitted
 
@@ -123,13 +124,19 @@ def campaign_of(selection: Selection, installations: Installations, wanted: "Wan
 
     parts = planning.parts(matrix, host, wanted, adapt, plan)
     if not any(part.planned for part in parts):
-        why = "; ".join(dict.fromkeys(reason for part in parts for reason in part.impossible))
-        raise SelectionError(
-            "The campaign has nothing to run here.", why[:LONGEST], "Run 'rosetta plan --all' to see every reason."
-        )
+        raise nothing_to_run(parts, asked is not None and bool(host.models) and not wanted.cpu)
     estimates = Estimates(folder, published_rows(), len(os.sched_getaffinity(0)))
     command = shlex.join(["rosetta", *sys.argv[1:]])
     return Campaign(selection, engine, asked, host, parts, estimates, console, command)
+
+
+def nothing_to_run(parts: "Iterable[Part]", cpu_may_do: bool) -> SelectionError:
+    """Return the error of a campaign without cells; ``cpu_may_do``: an installation that was to use a GPU."""
+    what = "The campaign has nothing to run here."
+    if why := "; ".join(dict.fromkeys(reason for part in parts for reason in part.impossible)):
+        return SelectionError(what, why[:LONGEST], "Run 'rosetta plan --all' to see every reason.")
+    remedy = "If the installation does not use this machine's GPUs, measure its CPU: --cpu." if cpu_may_do else ""
+    return SelectionError(what, "None of its cells is selected.", remedy)
 
 
 def published_rows() -> "list[dict[str, Any]]":

@@ -13,6 +13,7 @@ from orchestrator.report.doctor import Finding
 from orchestrator.report.grids import Costs
 from orchestrator.report.markdown import escaped
 from orchestrator.report.tables import tables
+from orchestrator.system import gpus
 from orchestrator.system.terminal import plain
 from orchestrator.system.words import counted
 
@@ -65,13 +66,15 @@ def minutes(seconds: float) -> str:
 
 
 def named(planned: Iterable[Planned]) -> str:
-    """Cells in a sentence: "cnn: jax, pytorch; cnn tf32 seeds 1, 2: jax"."""
+    """Cells in a sentence: "cnn: jax, pytorch; cnn tf32 seeds 1, 2: jax"; with the card if there are several."""
     seeds: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for one in planned:
-        cell = one.cell
+    cells = [one.cell for one in planned]
+    several = len({cell.gpu for cell in cells}) > 1
+    for cell in cells:
+        card = gpus.title_of(cell.gpu) if several else ""
         many = f"{cell.n_gpus} GPUs" if cell.n_gpus > 1 else ""
         precision = cell.precision if cell.precision != DEFAULTS["precision"] else ""
-        seeds[cell.workload, " ".join(filter(None, [precision, many]))][cell.library].append(cell.repeat)
+        seeds[cell.workload, " ".join(filter(None, [card, precision, many]))][cell.library].append(cell.repeat)
     groups: dict[str, list[str]] = defaultdict(list)
     for (workload, form), libraries in seeds.items():
         for library, numbers in libraries.items():

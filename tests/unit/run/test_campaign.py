@@ -10,6 +10,7 @@ from rich.console import Console
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cli import campaign_steps
+from orchestrator.cli.campaign import nothing_to_run
 from orchestrator.cli.main import main
 from orchestrator.cli.options import Selection
 from orchestrator.engines.output import success
@@ -17,6 +18,7 @@ from orchestrator.engines.protocol import Task
 from orchestrator.plan import campaign
 from orchestrator.plan.campaign import STEPS, Kind, Part, Wanted
 from orchestrator.plan.verdicts import Planned, Verdict
+from orchestrator.report.campaign import named
 from orchestrator.results.files import read_results, table_of, write_results
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.run import opponents
@@ -181,6 +183,17 @@ def test_a_selection_of_nothing_is_refused(tmp_path):
     said = dry(tmp_path, "--only", "no-such/*")
     assert said.exit_code == 4
     assert "nothing to run here" in said.stderr
+
+
+def test_an_installation_without_the_machines_cards_is_sent_to_its_cpu():
+    assert "--cpu" in nothing_to_run([], cpu_may_do=True).remedy
+    assert not nothing_to_run([], cpu_may_do=False).remedy
+
+
+def test_the_same_cells_on_two_cards_are_told_apart():
+    both = [Planned(Cell("jax", "rnn", gpu=gpu), Verdict.READY) for gpu in ("h200", "t4")]
+    assert named(both) == "rnn H200: jax; rnn T4: jax"
+    assert named(both[:1]) == "rnn: jax"
 
 
 def test_an_installed_package_says_that_it_has_no_opponents(monkeypatch):
