@@ -12,7 +12,7 @@ from orchestrator.engines.client import UNREACHABLE, explain
 from orchestrator.engines.copying import put
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.engines.isolation import RESULTS, gpu_request
-from orchestrator.engines.own import own_arguments, own_variables
+from orchestrator.engines.own import PATIENCE, own_arguments, own_variables
 from orchestrator.engines.protocol import Task
 from orchestrator.engines.scripts import run_script
 from orchestrator.errors import BuildError, InstallationError
@@ -69,21 +69,22 @@ class OwnImage(DockerEngine):
     @cached_property
     def _python(self) -> str:
         """The name of the image's interpreter; raises InstallationError if it has none."""
+        last = ""
         for name in PYTHONS:
             try:
                 if self._said(name):
                     return name
-            except InstallationError:
-                continue
-        why = f"Neither {' nor '.join(PYTHONS)} on its PATH runs."
+            except InstallationError as error:
+                last = one_line(error.why)
+        why = f"Neither {' nor '.join(PYTHONS)} on its PATH runs. {last}".rstrip()
         raise InstallationError(f"{self.source} has no Python.", why)
 
     def _said(self, python: str, *words: str) -> bytes:
         gpus = gpu_request(None, self._cdi) if self.machine().devices and not self.machine().imagined else None
         try:
-            return run_script(self.api, self.digest, installation.SCRIPT, words, python, MEMORY, gpus)
+            return run_script(self.api, self.digest, installation.SCRIPT, words, python, MEMORY, gpus, PATIENCE)
         except BuildError as error:
-            raise InstallationError(error.what, error.why) from None
+            raise InstallationError(f"{self.source} did not report what is installed.", error.why) from None
 
     def _mounts(self, task: Task) -> list[Mount]:
         return [*super()._mounts(task), Mount(PLACE, self._workloads, type="volume", read_only=True, no_copy=True)]

@@ -1,6 +1,8 @@
 """Run a script of ours inside an untrusted image, in a container isolated like a cell."""
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ def run_script(
     python: str = "python",
     memory: int = 2**30,
     gpus: Mapping[str, Any] | None = None,
+    patience: float = threading.TIMEOUT_MAX,
 ) -> bytes:
     """Return the output of a Python script in a container of an image; raises BuildError if the engine can't run one.
 
-    ``words`` are its arguments, ``memory`` is in bytes, ``gpus`` a request from ``isolation.gpu_request``.
+    ``words`` are its arguments, ``memory`` is in bytes, ``gpus`` a request from ``isolation.gpu_request``. After
+    ``patience`` seconds it is killed.
     """
     host = api.create_host_config(**isolation(memory), **(gpus or {}))
     try:
@@ -38,18 +42,24 @@ def run_script(
             environment={"HOME": "/tmp"},
             labels={"rosetta": "script"},
         )["Id"]
-        return printed(api, container, LARGEST_ANSWER)
+        return printed(api, container, LARGEST_ANSWER, patience)
     except UNREACHABLE as error:
         raise BuildError(f"{image} could not be inspected.", explain(error)) from None
 
 
-def printed(api: docker.APIClient, container: str, most: int) -> bytes:
-    """Start a created container and return its output, up to ``most`` bytes; it is removed whatever happens."""
-    said = bytearray()
+def printed(api: docker.APIClient, container: str, most: int, patience: float = threading.TIMEOUT_MAX) -> bytes:
+    """Start a created container and return its output, up to ``most`` bytes; it is removed whatever happens.
+
+    Raises BuildError if it was killed, after ``patience`` seconds.
+    """
+    said, late = bytearray(), threading.Event()
+    deadline = threading.Timer(patience, kill_late, (api, container, late))
+    deadline.daemon = True
     try:
         stream: Any = api.attach(container, stdout=True, stderr=False, stream=True)
         try:
             api.start(container)
+            deadline.start()
             for chunk in stream:
                 said += chunk
                 if len(said) > most:
@@ -57,5 +67,15 @@ def printed(api: docker.APIClient, container: str, most: int) -> bytes:
         finally:
             stream._response.close()  # else the engine waits for somebody to read on, and removes nothing
     finally:
+        deadline.cancel()
         api.remove_container(container, v=True, force=True)
+    if late.is_set():
+        raise BuildError("The container was killed.", f"It did not answer within {patience:,.0f} s.")
     return bytes(said[:most])
+
+
+def kill_late(api: docker.APIClient, container: str, late: threading.Event) -> None:
+    """Kill a container whose time is over, and set ``late``."""
+    late.set()
+    with suppress(*UNREACHABLE):
+        api.kill(container)
