@@ -311,6 +311,8 @@ def of_results(results: "pa.Table", source: str) -> Finder:
 
     def find(question: Question, rows: Sequence[Row]) -> Baseline | str:
         same = others[of_any_installation(question)]
+        if question not in groups and len(same) > 1:
+            return f"of several installations in the baseline: {', '.join(sorted(each[0] for each in same))}"
         place = question if groups.get(question) or len(same) != 1 else same[0]
         theirs = groups.get(place)
         if not theirs:

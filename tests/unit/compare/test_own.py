@@ -205,6 +205,12 @@ def test_two_installations_in_one_file_are_not_taken_for_rounds_of_one(ours, tmp
     }
 
 
+def test_of_several_installations_in_the_baseline_none_is_taken(ours):
+    rows = table_of([theirs(ours, "a", 100), theirs(ours, "b", 300)])
+    (found,) = comparison.verify(table_of([theirs(ours, "c", 100)]), comparison.of_results(rows, "there"), 0.1)
+    assert found.reasons == ("of several installations in the baseline: pytorch/rnn/own (a), pytorch/rnn/own (b)",)
+
+
 def test_each_installation_has_a_column_by_its_name_and_is_not_ranked_with_ours(ours, tmp_path):
     ours = {**ours, "proof": "parity of this script and image, run 1"}
     chainer = {**in_time(ours, 1000.0), "library": "chainer", "cell": "chainer/rnn/cpu", "run": "chainer"}
