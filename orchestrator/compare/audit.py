@@ -79,6 +79,14 @@ def named_by_its_axes(row: Row) -> str | None:
     return None if cell.id == row["cell"] else f"it is named {row['cell']}, but its columns say {cell.id}"
 
 
+def of_a_known_workload(row: Row) -> str | None:
+    """The workload is one of ours, and its quality is told in its metric: else no limit and no band applies."""
+    metric = parameters().get(row["workload"], {}).get("metric")
+    if metric is None:
+        return f"there is no workload {row['workload']}"
+    return None if row["metric"] == metric else f"its quality is told as {row['metric']}, not as {metric}"
+
+
 def platform_and_card(row: Row) -> str | None:
     """A CPU's row has no GPU; a GPU's row has a driver's name that fits the model."""
     if row["platform"] != OWN and (row["platform"] == "cpu") != (row["gpu"] == "none"):
@@ -297,6 +305,7 @@ def not_from_tomorrow(row: Row) -> str | None:
 ALWAYS: Sequence[Rule] = (named_by_its_axes, not_from_tomorrow)
 RULES: Sequence[Rule] = (
     *ALWAYS,
+    of_a_known_workload,
     platform_and_card,
     real_card,
     driver_and_cuda,

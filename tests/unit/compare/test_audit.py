@@ -56,6 +56,8 @@ PLANTED: list[tuple[dict[str, Any], str]] = [
         ({**CARD, "effective_precision": "tf32"}, "it was measured in tf32, not in fp32"),
         ({"platform": "own", "cell": "pytorch/rnn/own", "proof": "parity in this installation, run 1"},
          "its installation is unknown"),
+        ({"workload": "mnist", "cell": "pytorch/mnist/cpu"}, "there is no workload mnist"),
+        ({"metric": "auc", "quality": 0.85001}, "its quality is told as auc, not as accuracy"),
         ({"container_memory": 2**50}, "it held"),
         ({"cpu_used": 40.0}, "it used 4,000 % of its cores"),
         ({"cpu_used": -1.0}, "it used -100 % of its cores"),
