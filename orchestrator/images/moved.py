@@ -19,7 +19,7 @@ from orchestrator.images.image import Image, read_lock
 from orchestrator.images.pins import digests
 from orchestrator.system.addresses import printable, without_secrets
 from orchestrator.system.certificates import ca_bundle
-from orchestrator.system.terminal import plain
+from orchestrator.system.terminal import plain, quoted
 from orchestrator.system.words import counted
 
 PYPI = "https://pypi.org/simple"
@@ -111,7 +111,8 @@ def pins_of(images: Iterable[Image]) -> dict[Pin, set[str]]:
         for path in image.locks:
             pins = list(pins_in(path))
             if not pins:
-                raise BuildError(f"{path} has no packages.", remedy=f"Run 'rosetta lock {image.framework.framework}'.")
+                remedy = f"Run {quoted('rosetta', 'lock', image.framework.framework)}."
+                raise BuildError(f"{path} has no packages.", remedy=remedy)
             for pin in pins:
                 found.setdefault(pin, set()).update([image.spec.extra_index] if image.spec.extra_index else [])
     return found

@@ -68,8 +68,8 @@ def test_no_run_is_lost_for_an_odd_character_in_a_variable_or_a_path():
     assert checking.wrong(row) is None
 
 
-def test_bytes_that_are_no_text_are_told_as_question_marks():
-    assert installation_probe.text(b"/caf\xe9".decode(errors="surrogateescape")) == "/caf?"
+def test_bytes_that_are_no_text_are_told_in_hexadecimal():
+    assert installation_probe.text(b"/caf\xe9".decode(errors="surrogateescape")) == "/caf\\udce9"
 
 
 def test_results_are_named_by_what_is_installed_and_set_and_not_by_where_it_lies():

@@ -166,7 +166,7 @@ def test_hostile_text_stays_within_the_folder(tmp_path):
 @pytest.mark.parametrize(
     "odd",
     [
-        {"run": "a  run\u00a0\0 "},
+        {"run": "a  run\u00a0 "},
         dict.fromkeys(("gpus_before", "gpus_during"), '[{"uuid":"http://a","throttled":["@"]}]'),
         {"packages": '{"a":"http://me:secret@host"}'},
     ],
