@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,6 +107,8 @@ def leave_behind(engine):
             engine.api.create_container(TAG, ["-"], labels={CLAIM: claim})
         else:
             subprocess.Popen(["sleep", "600"], env={"ROSETTA_CLAIM": claim, "PATH": os.environ["PATH"]})
+            while claim not in engine.cells().values():  # a process has no environment yet while it is being started
+                time.sleep(0.01)
     return sorted(engine.cells().values())
 
 
