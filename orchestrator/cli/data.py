@@ -22,6 +22,7 @@ def fetch(names: tuple[str, ...]) -> None:
     \b
     examples:
       rosetta data fetch
+      rosetta data fetch densenet121-torchvision densenet121-keras
       ROSETTA_DATA_MIRROR=/mnt/originals rosetta data fetch imdb
       ROSETTA_DATA_MIRROR=az://account/originals rosetta data fetch
     """

@@ -12,7 +12,8 @@ class DataSet:
     """A data set: its ``files`` as the workloads read them below ``/data``, and the ``archive`` if they come in one.
 
     If it is not published as plain arrays, ``convert`` makes the files from the ``originals``. ``terms`` are the
-    licence and what to cite. ``extras`` are members of the archive that no workload reads; any other member is
+    licence and what to cite. ``beside`` is the folder of another set within the cache, for weights that its cells look
+    for. ``extras`` are members of the archive that no workload reads; any other member is
     refused. A ``large`` one is fetched only by name.
     """
 
@@ -24,6 +25,7 @@ class DataSet:
     large: bool = False
     originals: tuple[File, ...] = ()
     convert: Convert | None = None
+    beside: str = ""
 
     @property
     def published(self) -> tuple[File, ...]:
@@ -128,5 +130,58 @@ PADDLE = DataSet(
 )
 """ResNet-50, trained on ImageNet, by PaddlePaddle's own hub: version 1.5, as a state_dict."""
 
-WEIGHTS = {weights.name: weights for weights in (TORCHVISION, PADDLE)}
-"""Weights from the libraries' hubs, as ``pretrained`` in workloads/params.json names them: fetched where asked for."""
+DENSENET = f"{chestxray.NAME}/{chestxray.PRETRAINED}"
+"""Where cells on X-rays look for ImageNet weights."""
+
+DENSENET_TORCHVISION = DataSet(
+    name="densenet121-torchvision",
+    terms=TORCHVISION.terms,
+    files=(
+        File(
+            "densenet121-a639ec97.pth",
+            # As for ResNet-50: the first digits are in its name, the rest and the size are published by its users.
+            (Content("a639ec97d7c33b07ae66f0b5fb7d0192f95a3b11b7576c66c0126c2a727c4395", 32_342_954),),
+            "https://download.pytorch.org/models/densenet121-a639ec97.pth",
+        ),
+    ),
+    beside=DENSENET,
+)
+"""DenseNet-121, trained on ImageNet, by PyTorch's own hub; Chainer and JAX, which have none, start from it too."""
+
+DENSENET_KERAS = DataSet(
+    name="densenet121-keras",
+    terms="Keras' code is Apache-2.0; the weights were trained on ImageNet, whose terms are for research",
+    files=(
+        File(
+            "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            # The MD5 checksum stands in Keras' own code, the size in its users' logs.
+            (Content("30ee3e1110167f948a6b9946edeeb738", 29_084_464),),
+            "https://storage.googleapis.com/tensorflow/keras-applications/densenet/"
+            "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        ),
+    ),
+    beside=DENSENET,
+)
+"""DenseNet-121 without its classifier, trained on ImageNet, by Keras' own hub; TensorFlow starts from it too."""
+
+DENSENET_GLUON = DataSet(
+    name="densenet121-gluon",
+    terms="MXNet's code is Apache-2.0; the weights were trained on ImageNet, whose terms are for research",
+    archive=File(
+        "densenet121-f27dbf2d.zip",
+        (Content("", 40_000_000),),
+        "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/gluon/models/densenet121-f27dbf2d.zip",
+    ),
+    # Gluon's own code has the SHA-1 checksum of the file in the archive, none of the archive, and no size.
+    files=(File("densenet121-f27dbf2d.params", (Content("f27dbf2dbd5ce9a80b102d89c7483342cd33cb31", 40_000_000),)),),
+    beside=DENSENET,
+)
+"""DenseNet-121, trained on ImageNet, by Gluon's own hub."""
+
+WEIGHTS = {
+    weights.name: weights for weights in (TORCHVISION, PADDLE, DENSENET_TORCHVISION, DENSENET_KERAS, DENSENET_GLUON)
+}
+"""Weights from the libraries' hubs: fetched where asked for.
+
+Those of ResNet-50 are named in workloads/params.json, as ``pretrained``; those of DenseNet-121 lie beside its X-rays.
+"""

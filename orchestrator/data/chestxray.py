@@ -123,7 +123,7 @@ def sums(folder: Path) -> dict[str, str]:
 
 
 def weights(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file of ImageNet weights that the user has put beside the arrays, by its path there.
+    """Return the sha256 of each file of ImageNet weights that lie beside the arrays, by its path there.
 
     A run that finds its library's starts from it: so these files belong to what a cell reads, like the arrays.
     """

@@ -61,9 +61,12 @@ def digest(name: str) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def names() -> list[str]:
-    """Return the names of all data sets and weights."""
-    return [*DATA_SETS, *WEIGHTS]
+def mounted(names: Iterable[str] = ()) -> list[Path]:
+    """Return the folders of these data sets that a cell finds at /data: not those of weights beside another's arrays.
+
+    No names: all known ones, weights included.
+    """
+    return [folder(dataset.name) for dataset in named(names or [*DATA_SETS, *WEIGHTS]) if not dataset.beside]
 
 
 def is_declared(name: str) -> bool:
@@ -176,13 +179,14 @@ def named(names: Iterable[str]) -> list[DataSet]:
 class Shelf:
     """The place of one data set in the cache: ``folder`` with only its files, and beside it ``desk``.
 
-    The desk holds the lock, the note of what was verified, and in ``incoming`` partial downloads.
+    Weights ``beside`` another set lie in its folder. The desk holds the lock, the note of what was verified, and in
+    ``incoming`` partial downloads.
     """
 
     def __init__(self, dataset: DataSet, cache: Path | None) -> None:
         data = (cache or cache_folder()) / "data"
         self.dataset = dataset
-        self.folder, self.desk = data / dataset.name, data / f".{dataset.name}"
+        self.folder, self.desk = data / (dataset.beside or dataset.name), data / f".{dataset.name}"
         self.incoming, self.note = self.desk / "incoming", self.desk / "verified.json"
 
     def lacking(self) -> list[File]:
@@ -340,8 +344,10 @@ def gather(shelf: Shelf, way: Way, wanted: list[File], say: Say) -> None:
     for (file, address), path in zip(way, paths, strict=True):
         bring(file, path, address, say)
     if packed:
-        from orchestrator.data.unpacking import unpack
+        from orchestrator.data.unpacking import unpack, unzip
 
+        if paths[0].suffix == ".zip":
+            return unzip(paths[0], shelf.incoming, wanted)
         unpack(paths[0], shelf.incoming, wanted, shelf.dataset.published, shelf.dataset.extras)
 
 

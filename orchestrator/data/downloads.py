@@ -60,7 +60,8 @@ class Incoming:
         while chunk := self.stream.read(CHUNK):
             self.hash.update(chunk)
             self.size += len(chunk)
-        if not self.complete and (origin != self.address or self.size >= self.file.largest):
+        usable = self.file.is_declared and origin == self.address and self.size < self.file.largest
+        if not self.complete and not usable:
             self.restart()
 
     @property
@@ -84,7 +85,7 @@ class Incoming:
 
     def verify(self) -> None:
         """Remove the file and raise DataError if it is not an accepted content."""
-        if not self.complete:
+        if self.file.is_declared and not self.complete:
             self.refuse(
                 f"Its {self.file.algorithm} is {self.hash.hexdigest()} ({self.size:,} bytes); "
                 f"it should be {self.file.sums[0]} ({self.file.size:,} bytes)."

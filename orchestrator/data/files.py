@@ -9,7 +9,8 @@ from pathlib import Path
 class Content:
     """The bytes of a file: their sha256 in hex, and how many there are.
 
-    If a publisher gives an MD5 and no size, they are that MD5 (told by its length) and more bytes than it can have.
+    If a publisher gives an MD5 or SHA-1 and no size, they are that one (told by its length) and more bytes than it can
+    have. An archive of which no checksum is published has an empty one: then its members are verified, and only they.
     """
 
     sha256: str
@@ -41,7 +42,12 @@ class File:
     @property
     def algorithm(self) -> str:
         """The checksum's algorithm."""
-        return "md5" if len(self.contents[0].sha256) == 32 else "sha256"
+        return {32: "md5", 40: "sha1"}.get(len(self.contents[0].sha256), "sha256")
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether a checksum of the whole file is known."""
+        return bool(self.contents[0].sha256)
 
     @property
     def sums(self) -> tuple[str, ...]:

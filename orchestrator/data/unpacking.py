@@ -2,6 +2,7 @@
 
 import gzip
 import tarfile
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -50,6 +51,27 @@ def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, .
         raise DataError(f"The archive {archive.name} can't be unpacked.", f"{error}.", OFFLINE) from None
     if lacking:
         raise DataError(f"The archive {archive.name} lacks {', '.join(lacking)}.", remedy=OFFLINE)
+
+
+def unzip(archive: Path, folder: Path, wanted: list[File]) -> None:
+    """Write the ``wanted`` members of a zip archive below ``folder``, and verify each; anything else in it is left.
+
+    Raises DataError for one that is missing, damaged, or larger than it should be.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for file in wanted:
+                with (
+                    opened.open(file.path) as source,
+                    receiving(file, folder / file.path, f"{archive.name}/{file.path}") as incoming,
+                ):
+                    incoming.restart()
+                    while chunk := source.read(CHUNK):
+                        incoming.write(chunk)
+    except KeyError:
+        raise DataError(f"The archive {archive.name} lacks {file.path}.", remedy=OFFLINE) from None
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
+        raise DataError(f"The archive {archive.name} can't be unpacked.", f"{error}.", OFFLINE) from None
 
 
 def kind(member: tarfile.TarInfo) -> str:

@@ -170,13 +170,13 @@ def report_check(api: docker.APIClient, names: Iterable[str], say: Say) -> None:
     wrong = []
     try:
         there = {found["Name"] for found in api.volumes(filters={"label": "rosetta=data"})["Volumes"] or []}
-        known = {name_of(folder): folder for folder in map(datasets.folder, names) if is_known(folder)}
+        known = {name_of(folder): folder for folder in datasets.mounted(names) if is_known(folder)}
         for name in sorted(there & known.keys()):
             with file_locks.waited_for(file_locks.host_folder() / f"{name}.lock"):
                 found = fault(api, name, datasets.contents(known[name]))
             say(f"{'wrong' if found else 'ok':<8}volume {name}{f': it {found}' if found else ''}")
             wrong += [name] if found else []
-        every = {name_of(folder) for folder in map(datasets.folder, datasets.names()) if is_known(folder)}
+        every = {name_of(folder) for folder in datasets.mounted() if is_known(folder)}
         for name in sorted(there - every):
             say(f"unused  volume {plain(name)}: no cell reads it; remove it with 'docker volume rm'")
     except UNREACHABLE as error:

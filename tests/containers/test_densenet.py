@@ -4,12 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from math import log
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 
 from harness.crew import bytes_of_ring, loaders_per_worker
+from harness.weights import given
+from orchestrator.cell.parameters import parameters
+from tests.unit.workloads.saved_by_pytorch import in_a_row, published, saved
 
 pytestmark = [pytest.mark.container, pytest.mark.alone]  # on one core its workers mostly wait for each other
 
@@ -28,10 +33,15 @@ def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
 def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(library, engine, real_data, tmp_path):
     env = {"ROSETTA_DATA_MIRROR": str(real_data), "ROSETTA_CACHE": str(tmp_path / "cache")}
     assert rosetta("data", "fetch", "chestxray14", cwd=tmp_path, **env).returncode == 0
+    start = {"pytorch": None, "chainer": "densenet121-a639ec97.pth"}[library]
+    if start:
+        put_weights_of_torchvision(tmp_path / "cache" / "data" / "chestxray14" / "pretrained" / start)
     words = ["--profile", "workers", "--only", f"{library}/densenet121/cpu/x2"]
     done = rosetta("run", *words, cwd=tmp_path, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     for row in pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist():
+        assert (row["pretrained"], row["start"]) == (start, "imagenet" if start else "random")
+        assert (row["epoch_losses"][0] == pytest.approx(log(2), abs=1e-6)) == (start is not None)
         assert (row["status"], row["workers"], row["n_gpus"], row["shortened"]) == ("ok", 2, 0, True)
         assert row["epoch_losses"][-1] < row["epoch_losses"][0]
         findings = json.loads(row["findings"])
@@ -39,6 +49,14 @@ def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(library,
         assert any(value is None for value in findings.values())
         there = [value for value in findings.values() if value is not None]
         assert row["quality"] == pytest.approx(sum(there) / len(there))
+
+
+def put_weights_of_torchvision(path: Path) -> None:
+    """A file like torchvision's, with which every logit is the classifier's bias, 0, and the first loss log 2."""
+    pairs = given("densenet121", SimpleNamespace(**parameters()["densenet121"]))[:-2]
+    state = published((array, value * (not array.name.startswith("norm5"))) for array, value in pairs)
+    path.parent.mkdir()
+    path.write_bytes(in_a_row(saved(state)))
 
 
 def test_eight_workers_have_as_many_loaders_each_and_room_for_their_batches(engine, real_data, tmp_path):

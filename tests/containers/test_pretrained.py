@@ -77,3 +77,29 @@ def test_a_hubs_file_gives_the_features_of_the_reference(library, tmp_path):
     done = inside(tag, folders, *run)
     assert done.returncode != 0
     assert REFUSED[library] in done.stderr
+
+
+SAVE = """
+import torch
+from harness import state_dict
+
+state = {"a.weight": torch.rand(3, 2, 5), "b.running_mean": torch.rand(7).half()}
+state["b.num_batches_tracked"] = torch.tensor(3)
+state["shared"] = torch.arange(12.0)[4:8]
+state["parameter"] = torch.nn.Parameter(torch.rand(2))
+for zipped in (True, False):
+    torch.save(state, "/data/a.pth", _use_new_zipfile_serialization=zipped)
+    found = state_dict.read("/data/a.pth")
+    assert list(found) == list(state)
+    for name, value in state.items():
+        assert (found[name] == value.detach().numpy()).all() and found[name].dtype == value.detach().numpy().dtype, name
+    print("read", len(found))
+torch.save({"a": torch.rand(2, 3).T}, "/data/a.pth")
+state_dict.read("/data/a.pth")
+"""
+
+
+def test_what_pytorch_saves_is_read_without_it(tmp_path):
+    done = inside(tag_of("pytorch"), {tmp_path: "/data"}, "-c", SAVE)
+    assert done.stdout == "read 5\nread 5\n"
+    assert "a tensor does not lie in one piece" in done.stderr

@@ -78,7 +78,7 @@ class Network(chainer.Chain):
         return self.dense(F.average(x, axis=(2, 3)))
 
 
-model = Network()  # no DenseNet is among the networks whose weights Chainer fetches
+model = Network()
 for link in model.links():
     if isinstance(link, L.BatchNormalization):
         link.avg_var[...] = 1  # Chainer 4 begins with 0, by whose root the first predictions would be divided
@@ -151,5 +151,10 @@ def set_weights(arrays):
         value[...] = xp.asarray(array)
 
 
-weights = Weights(lambda: [cuda.to_cpu(value) for value in state()], set_weights, epsilon="uncorrected")
+def get_weights():
+    return [cuda.to_cpu(value) for value in state()]
+
+
+imagenet = cell.pretrained("densenet121-a639ec97.pth")  # torchvision's: Chainer fetches weights of no DenseNet
+weights = Weights(get_weights, set_weights, epsilon="uncorrected", torchvision=imagenet)
 cell.run(data, predict, train_step, synchronize=synchronize, weights=weights)

@@ -77,7 +77,7 @@ class Network(nnx.Module):
         return self.dense(nnx.relu(self.last_norm(x)).mean(axis=(1, 2), dtype=jnp.float32))
 
 
-model = Network(nnx.Rngs(cell.seed))  # Flax has no hub: it begins with random weights
+model = Network(nnx.Rngs(cell.seed))
 training_model = nnx.view(model, use_running_average=False)  # two views of the same weights
 testing_model = nnx.view(model, use_running_average=True)
 
@@ -148,7 +148,8 @@ def replicas():  # the copies as they lie on the devices
     return [jax.device_get([copies[worker].data for copies in shards]) for worker in range(cell.workers)]
 
 
-weights = Weights(get_weights, set_weights, conv="HWIO", dense="IO", replicas=replicas)
+imagenet = cell.pretrained("densenet121-a639ec97.pth")  # torchvision's: Flax has no hub
+weights = Weights(get_weights, set_weights, conv="HWIO", dense="IO", replicas=replicas, torchvision=imagenet)
 cell.run(  # synchronize: calls return at once
     data, predict, train_step, synchronize=lambda: jax.block_until_ready(nnx.state(model)), weights=weights
 )

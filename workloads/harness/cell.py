@@ -112,10 +112,11 @@ class Cell(ResidentRuns, StreamRuns):
     def pretrained(self, name):
         """Path of the ImageNet weights that the library's own hub publishes under this name; None if not fetched.
 
-        Given weights and synthetic data need none.
+        Given weights, those of the user's own and synthetic data need none.
         """
         path = os.path.join(data.folder(), "pretrained", name)
-        if self.arguments.parity or self.arguments.data != "real" or not os.path.exists(path):
+        asked = self.arguments
+        if asked.parity or asked.weights or asked.data != "real" or not os.path.exists(path):
             return None
         self.began_with = name
         return path
@@ -157,6 +158,8 @@ class Cell(ResidentRuns, StreamRuns):
             raise SystemExit("the cell is to run in %s, but in force is %s" % (self.precision, self.read_precision()))
         if self.gpus and self.device is not None:
             self.versions["device"] = str(self.device() if callable(self.device) else self.device)
+        if self.params.weights_file and weights is None:
+            raise SystemExit("this script can't start from given weights: it passes no Weights to cell.run")
         self._phase("build")
         if self.arguments.profile:
             if upload:
@@ -172,7 +175,7 @@ class Cell(ResidentRuns, StreamRuns):
         elif self.arguments.parity:
             self._prove(arrays, predict, self._stepwise_proof(arrays, train_step, train_epoch), weights)
         elif isinstance(arrays, batches.Stream):
-            self._train_together(arrays, predict, train_step, train_epoch)
+            self._train_together(arrays, predict, weights, train_step, train_epoch)
         else:
             self._train(arrays, predict, weights, train_step, train_epoch, upload, train_indices)
 

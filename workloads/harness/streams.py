@@ -2,16 +2,21 @@
 
 import numpy as np
 
+from harness import state_dict
 from harness.auc import by_finding
 from harness.measures import read_scalar, warm_seconds
+from harness.weights import given as given_weights
 from reference.layers import binary_cross_entropy
 
 
 class StreamRuns:
     """The part of a Cell that trains on a ``batches.Stream``."""
 
-    def _train_together(self, stream, predict, train_step, train_epoch):
+    def _train_together(self, stream, predict, weights, train_step, train_epoch):
         """All epochs, each with its validation as published, then the AUC of every finding over the test set."""
+        if self.params.weights_file or (weights and weights.torchvision):
+            predict(np.zeros((stream.count, stream.size, stream.size), np.uint8))  # some make their parameters only now
+            weights.give(self._start(weights))
         with self.meter:
             epochs = [self._epoch(stream, predict, train_step, train_epoch, n) for n in range(1, self.epochs + 1)]
         validation_losses = [epoch["validation_loss"] for epoch in epochs if epoch["validation_loss"] is not None]
@@ -38,6 +43,15 @@ class StreamRuns:
             epoch_losses=[epoch["loss"] for epoch in epochs],
             validation_losses=validation_losses,
         )
+
+    def _start(self, weights):
+        """Pairs of an Array and its value: the user's own, or torchvision's below the classifier that is there."""
+        given = given_weights(self.arguments.workload, self.params)
+        if self.params.weights_file:
+            return given
+        arrays = [array for array, _ in given]
+        start = dict(weights.take(given), **state_dict.densenet121(weights.torchvision, arrays))
+        return [(array, start[array.name]) for array in arrays]
 
     def _epoch(self, stream, predict, train_step, train_epoch, number):
         """One epoch of all workers and its validation."""

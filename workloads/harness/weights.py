@@ -26,7 +26,8 @@ class Weights:
     "hard" tell which GRU it is. ``epsilon`` tells to the root of which second moment Adam adds it, "corrected" or
     "uncorrected", and ``head_start`` how many steps Adam believes to be done before the first. ``scores`` tells
     whether predict returns "logits" or "probabilities", ``pretrained`` the file of weights of its library's hub that
-    the script has loaded, and which stay. ``replicas()``, for libraries that train several workers in one process,
+    the script has loaded, and which stay; ``torchvision`` torchvision's, with which the harness begins where a library
+    has no hub. ``replicas()``, for libraries that train several workers in one process,
     returns for each of them what ``get`` would.
     """
 
@@ -42,13 +43,15 @@ class Weights:
         head_start=0,
         scores="logits",
         pretrained=None,
+        torchvision=None,
         replicas=None,
         **layout,
     ):
         self._get, self._set = get, set
         self.replicas = replicas or (lambda: [[np.array(value) for value in get()]])
         self.reset, self.sigmoid, self.epsilon = reset, sigmoid, epsilon
-        self.head_start, self.scores, self.pretrained = head_start, scores, pretrained
+        self.head_start, self.scores = head_start, scores
+        self.pretrained, self.torchvision = pretrained, torchvision
         self.layout = dict(LAYOUT, **layout)
 
     def give(self, given):

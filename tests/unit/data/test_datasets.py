@@ -1,7 +1,9 @@
 """Data sets: from a publisher on loopback and from mirrors, real archives, and the originals where they are."""
 
 import gzip
+import hashlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +22,7 @@ import pytest
 from orchestrator.data import catalogue, datasets
 from orchestrator.data.catalogue import DataSet
 from orchestrator.data.datasets import State
-from orchestrator.data.files import Content
+from orchestrator.data.files import Content, File
 from orchestrator.errors import DataError, DiskError
 from tests.unit.data.publisher import (
     ARCHIVE,
@@ -128,7 +131,7 @@ def test_a_cache_that_can_only_be_read_is_good_enough(reviews: DataSet, site: Si
 def test_names(reviews: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"no data set 'imbd'\.\nDid you mean 'imdb'\?"):
         datasets.fetch(["imbd"])
-    with pytest.raises(DataError, match="Known: chestxray14, cifar-10, imdb, resnet50-paddle"):
+    with pytest.raises(DataError, match=r"Known: chestxray14, cifar-10, densenet121-gluon, .*, imdb, resnet50-paddle"):
         datasets.check(["?"])
     assert [dataset.name for dataset in datasets.named(["imdb", "imdb"])] == ["imdb"]
     monkeypatch.setattr(datasets, "DATA_SETS", {"reviews": reviews})
@@ -209,6 +212,75 @@ def test_a_damaged_archive_is_an_error_with_its_name(publish: Callable[[bytes], 
     with pytest.raises(DataError, match=r"archive images\.tar\.gz"):
         datasets.fetch(["images"])
     assert files_in(datasets.folder("images")) == []
+
+
+# --- weights beside another set --------------------------------------------------------------------------------------
+
+
+def zip_of(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def weights(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], DataSet]:
+    """Publishes a zip archive without a checksum, whose member has a SHA-1."""
+
+    def publish(archive: bytes) -> DataSet:
+        site.pages["/net.zip"] = archive
+        member = File("net.params", (Content(hashlib.sha1(REVIEWS).hexdigest(), 2 * len(REVIEWS)),))
+        packed = File("net.zip", (Content("", 1_000_000),), f"{site.url}/net.zip")
+        beside = DataSet("net", "free", (member,), packed, beside=catalogue.DENSENET)
+        monkeypatch.setitem(catalogue.WEIGHTS, "net", beside)
+        return beside
+
+    return publish
+
+
+def test_weights_come_out_of_an_archive_to_where_the_cells_of_another_set_look(
+    weights: Callable[[bytes], DataSet], site: Site
+) -> None:
+    weights(zip_of({"net.params": REVIEWS, "README": b"more", "../evil": b"x"}))
+    folder = datasets.fetch(["net"])["net"]
+    assert folder == datasets.folder("chestxray14") / "pretrained"
+    assert files_in(datasets.cache_folder() / "data") == [
+        ".net/lock",
+        ".net/verified.json",
+        "chestxray14/pretrained/net.params",
+    ]
+    assert (folder / "net.params").read_bytes() == REVIEWS
+    asked = len(site.requests)
+    datasets.fetch(["net"])
+    assert len(site.requests) == asked
+    assert [(file.state, file.path.name) for file in datasets.check(["net"])] == [(State.OK, "net.params")]
+    assert folder not in datasets.mounted()
+    assert datasets.mounted(["net", "cifar-10"]) == [datasets.folder("cifar-10")]
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"),
+    [
+        (zip_of({"net.params": REVIEWS[:-1]}), "is not the file its publisher made"),
+        (zip_of({"net.params": bytes(50_000_000)}), "more than"),
+        (zip_of({"other": REVIEWS}), r"net\.zip lacks net\.params"),
+        (zip_of({"net.params": REVIEWS})[:-30], r"net\.zip can't be unpacked"),
+        (zip_of({"net.params": REVIEWS})[:99] + bytes(99) + zip_of({"net.params": REVIEWS})[198:], "can't be unpacked"),
+        (b"<html>gone</html>", "can't be unpacked"),
+    ],
+    ids=["another", "bomb", "lacks", "cut off", "damaged", "page"],
+)
+def test_of_an_archive_without_a_checksum_the_members_are_verified(
+    weights: Callable[[bytes], DataSet], archive: bytes, message: str
+) -> None:
+    weights(archive)
+    with pytest.raises(DataError, match=message):
+        datasets.fetch(["net"])
+    assert not (datasets.folder("net") / "net.params").exists()
+    weights(zip_of({"net.params": REVIEWS}))
+    assert (datasets.fetch(["net"])["net"] / "net.params").read_bytes() == REVIEWS
 
 
 # --- mirrors ---------------------------------------------------------------------------------------------------------
@@ -376,7 +448,7 @@ def test_the_table_names_all_data_sets_of_the_workloads() -> None:
     parameters = json.loads((ROOT / "workloads/params.json").read_text())
     assert {workload["dataset"] for workload in parameters.values()} - {None} <= catalogue.DATA_SETS.keys()
     weights = {name for workload in parameters.values() for name in workload.get("pretrained", {}).values()}
-    assert weights == catalogue.WEIGHTS.keys()
+    assert weights == {name for name, dataset in catalogue.WEIGHTS.items() if not dataset.beside}
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -421,6 +493,13 @@ def test_every_file_of_the_table_can_be_had_and_proved() -> None:
         for one in (*published, *dataset.files):
             assert all(re.fullmatch("[0-9a-f]{64}", sum) for sum in one.sums)
             assert one.size > 0
+
+
+def test_the_weights_of_densenet_have_the_names_that_the_scripts_ask_for() -> None:
+    asked = set()
+    for script in (ROOT / "workloads/densenet121").glob("*.py"):
+        asked |= set(re.findall(r'"(densenet121\S*\.(?:pth|h5|params))"', script.read_text()))
+    assert asked == {f.path for weights in catalogue.WEIGHTS.values() if weights.beside for f in weights.files}
 
 
 def test_digests_are_pinned() -> None:
