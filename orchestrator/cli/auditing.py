@@ -35,6 +35,8 @@ def audit(paths: tuple[Path, ...], as_json: bool) -> None:
 
     gathered = collect(paths)
     rows, lost = gathered.tell(note), gathered.lost
+    if not rows.num_rows and not lost:
+        raise ResultError("There is nothing to audit.", "No rows were found.", "Name a results folder or its files.")
     refused = [Finding("", "", " ".join(filter(None, (one.error.what, one.error.why)))) for one in lost]
     found = look(rows)
     if as_json:

@@ -158,10 +158,14 @@ def engine_of(place: str, kind: str) -> "OwnEngine":
 
 
 def split(text: str, usual: "type[str] | object") -> tuple[str, str]:
-    """Name and place in ``NAME=PLACE``, or the usual name for a place alone."""
+    """Name and place in ``NAME=PLACE``, or the usual name for a place alone; raises InstallationError for odd names."""
     found = NAMED.fullmatch(text)
     if found:
         return found["name"], found["place"]
+    name, named, place = text.partition("=")
+    if named and "/" not in name and "/" in place:
+        remedy = f"Call it {as_name(name)}={place}."
+        raise InstallationError(f"{name!r} is no name: it may have letters, digits and '.', '_', '-'.", remedy=remedy)
     assert callable(usual)
     return str(usual(text)), text
 

@@ -202,3 +202,10 @@ def test_ctrl_c_ends_every_command_with_130_and_a_line(words, tmp_path):
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
     assert (running.returncode, said.strip()) == (INTERRUPTED, "interrupted")
+
+
+def test_an_installation_with_an_odd_name_is_told_a_valid_one():
+    done = CliRunner().invoke(main, ["verify", "--python", "my env=/usr/bin/python3", "--only", "pytorch/cnn/cpu"])
+    assert done.exit_code == 22
+    assert "'my env' is no name" in done.stderr
+    assert "Call it my-env=/usr/bin/python3." in done.stderr

@@ -180,3 +180,9 @@ def test_a_file_that_can_not_be_read_is_a_finding_beside_sound_ones(ours, tmp_pa
         ]
     else:
         assert done.stdout == "1 row, 1 finding\n"
+
+
+def test_nothing_is_no_success(tmp_path):
+    done = CliRunner().invoke(main, ["audit", str(tmp_path)])
+    assert done.exit_code == 8
+    assert "There is nothing to audit." in done.stderr
