@@ -15,7 +15,7 @@ from harness.nvml import Nvml, NvmlError
 def first_match(path, pattern):
     """The first group of ``pattern`` in a file, or None if either is missing."""
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8", errors="replace") as file:  # some boards' names are odd bytes
             found = re.search(pattern, file.read())
     except OSError:
         return None
