@@ -11,7 +11,7 @@ TUNED = "tuned"
 """The variant that uses all that today's library offers: measured beside the reference, never against it."""
 
 RESIZED_CROP = "resized-crop"
-"""The variant of DenseNet-121 that trains on parts of the images of any size and shape, as two notebooks of 2018 did."""
+"""The variant of DenseNet-121 that trains on parts of images of any size and shape, as two notebooks of 2018 did."""
 
 PROVED_BY_REFERENCE = ("pretrained", RESIZED_CROP)
 """Variants that differ from the reference in nothing that parity looks at: in their weights, or in what they train on.

@@ -44,7 +44,10 @@ def test_the_logarithm_of_the_ratio_is_even(drawn):
     _, _, height, width = drawn
     small = height * width < 0.7 * SIDE**2
     ratio = np.log(width[small] / height[small])
-    assert (ratio.min(), ratio.max()) == (pytest.approx(-math.log(4 / 3), abs=0.02), pytest.approx(math.log(4 / 3), abs=0.02))
+    assert (ratio.min(), ratio.max()) == (
+        pytest.approx(-math.log(4 / 3), abs=0.02),
+        pytest.approx(math.log(4 / 3), abs=0.02),
+    )
     shares, _ = np.histogram(ratio, np.linspace(-math.log(4 / 3), math.log(4 / 3), 9))
     assert shares / shares.sum() == pytest.approx(1 / 8, abs=0.015)
 
