@@ -58,8 +58,8 @@ def resized(window, size):
 def weights(length, size):
     """What each of ``length`` pixels in a row gives to each of ``size``: float32 (size, length), in units of 1 / UNIT.
 
-    Bilinear with antialiasing, the centres of pixels aligned: a triangle around the centre of each new pixel, which
-    reaches as far as the next one, or if that is nearer the next old one. So a smaller image averages all old pixels.
+    Bilinear with antialiasing, the centres of pixels aligned: a triangle around the centre of each new pixel, as far as
+    the next centre in the coarser of both grids. So to shrink averages over all old pixels, and to enlarge mixes two.
     """
     scale = length / size
     centres = (np.arange(size)[:, None] + 0.5) * scale
