@@ -10,6 +10,15 @@ OWN = "own"
 TUNED = "tuned"
 """The variant that uses all that today's library offers: measured beside the reference, never against it."""
 
+RESIZED_CROP = "resized-crop"
+"""The variant of DenseNet-121 that trains on parts of images of any size and shape, as two notebooks of 2018 did."""
+
+PROVED_BY_REFERENCE = ("pretrained", RESIZED_CROP)
+"""Variants that differ from the reference in nothing that parity looks at: in their weights, or in what they train on.
+
+The reference's proof stands for them.
+"""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -56,3 +65,8 @@ AXES = tuple(field.name for field in fields(Cell) if field.name not in ("epochs"
 
 DEFAULTS: Mapping[str, Any] = {axis: vars(Cell)[axis] for axis in AXES if axis in vars(Cell)}
 """The default value of each axis."""
+
+
+def proved_as(variant: str) -> str:
+    """Return the variant whose comparison with the reference stands for one: its own, or that of the reference."""
+    return str(DEFAULTS["variant"]) if variant in PROVED_BY_REFERENCE else variant

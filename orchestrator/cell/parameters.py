@@ -18,6 +18,18 @@ def parameters() -> Mapping[str, Mapping[str, Any]]:
     return content
 
 
+def parameters_of(workload: str, variant: str) -> Mapping[str, Any]:
+    """Return the parameters of a workload, with what a variant changes of them; see harness/arguments.py."""
+    own = dict(parameters()[workload])
+    changes = own.pop("variants", {}).get(variant, {})
+    return {**own, **changes}
+
+
+def changes_parameters_alone(workload: str, variant: str) -> bool:
+    """Whether a variant of a workload has the reference's script."""
+    return variant in parameters().get(workload, {}).get("variants", {})
+
+
 def dataset_of(cell: Cell) -> str | None:
     """Return the data set, or the weights, that a cell needs; None if it makes its data itself."""
     known = parameters()[cell.workload]

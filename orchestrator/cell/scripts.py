@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.cell.parameters import parameters
+from orchestrator.cell.cell import DEFAULTS
+from orchestrator.cell.parameters import changes_parameters_alone, parameters_of
 from orchestrator.cell.workloads import workloads
 from orchestrator.errors import MatrixError
 from orchestrator.system import library_folders
@@ -16,8 +17,12 @@ SUFFIXES = (".py", ".R", ".jl")
 
 
 def script_of(library: str, workload: str, variant: str = "reference") -> Path:
-    """Return the script of a library for a workload: ``workloads/cnn/keras_tf.py``; see harness/arguments.py."""
-    name = library if variant == "reference" else f"{library}_{variant}"
+    """Return the script of a library for a workload: ``workloads/cnn/keras_tf.py``; see harness/arguments.py.
+
+    A variant that only changes parameters has the script of the reference.
+    """
+    same = variant == DEFAULTS["variant"] or changes_parameters_alone(workload, variant)
+    name = library if same else f"{library}_{variant}"
     files = [f"{name.replace('-', '_')}{suffix}" for suffix in SUFFIXES]
     paths = [folder.workloads / workload / file for folder in library_folders.library_folders() for file in files]
     return next((path for path in paths if path.is_file()), paths[0])
@@ -44,7 +49,7 @@ def check_names() -> None:
 @remembered
 def sources(library: str, workload: str, variant: str) -> str:
     """Return a hash of what runs inside the cell: the script, the harness, the workload's parameters."""
-    digest = hashlib.sha256(json.dumps(parameters()[workload], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(parameters_of(workload, variant), sort_keys=True).encode())
     workloads = library_folders.PROGRAM.workloads
     shared = [path for folder in ("harness", "reference") for path in sorted((workloads / folder).glob("*.py"))]
     for path in (script_of(library, workload, variant), *shared):

@@ -193,7 +193,7 @@ selection = grouped(
         envvar="ROSETTA_PROFILE",
         default="full",
         show_default=True,
-        help="A profile of the matrix file: quick, try, precisions, tuned, scaling, workers, full.",
+        help="A profile of the matrix file: quick, try, precisions, tuned, resized-crop, scaling, workers, full.",
     ),
     only,
     skip,

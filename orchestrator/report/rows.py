@@ -12,7 +12,7 @@ from itertools import product
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cell.cell import OWN, TUNED
+from orchestrator.cell.cell import OWN, TUNED, proved_as
 from orchestrator.cell.contract import OWN_WEIGHTS, Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import STARTS, form_of, ranks_synthetic, workloads
@@ -133,8 +133,14 @@ def with_proofs(rows: Sequence[Row]) -> list[Row]:
         {**row, "proof": row["proof"] or (f"parity of this script and image, run {run}" if run else None)}
         for row in rows
         if row["parity"] is None
-        for run in [proved.get(made_of(row)) if row["image_digest"] and row["gpu"] == "none" else None]
+        for run in [proof_among(proved, row) if row["image_digest"] and row["gpu"] == "none" else None]
     ]
+
+
+def proof_among(proved: Mapping[tuple[str, ...], str], row: Row) -> str | None:
+    """Return the run that proves a row: that of its variant, or of the one whose proof stands for it."""
+    of_variant = {**row, "variant": proved_as(row["variant"])}
+    return proved.get(made_of(row)) or proved.get(made_of(of_variant))
 
 
 def made_of(row: Row) -> tuple[str, ...]:

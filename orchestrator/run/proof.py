@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cell.cell import DEFAULTS, OWN, Cell
+from orchestrator.cell.cell import OWN, Cell, proved_as
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines.output import stopped
 from orchestrator.engines.protocol import Task
@@ -28,9 +28,6 @@ from orchestrator.system.gpus import Version, driver_text
 
 LONGEST = 3600.0
 """Seconds that a proof may take, whatever its cell may: a few steps, and what the library compiles before them."""
-
-UNPROVED_VARIANTS = ("pretrained",)
-"""Variants that differ from the reference in nothing but their weights: the reference stands for them."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def is_asked(cell: Cell, decided: bool | None) -> bool:
 
 def proving(cell: Cell) -> Cell:
     """The comparison with the reference that stands for a cell: same script, image and card, a few steps in fp32."""
-    variant = DEFAULTS["variant"] if cell.variant in UNPROVED_VARIANTS else cell.variant
+    variant = proved_as(cell.variant)
     usual = replace(
         cell, variant=variant, data="synthetic", precision="fp32", repeat=0, epochs=None, samples=None, weights=""
     )

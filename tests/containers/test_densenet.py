@@ -21,7 +21,16 @@ pytestmark = [pytest.mark.container, pytest.mark.alone]  # on one core its worke
 # One for each way of having workers: processes with the library's own exchange, replicas in one process, and processes
 # that exchange through the harness; how often each is compared, since TensorFlow takes minutes to trace its graph.
 LIBRARIES = {"pytorch": 2, "tensorflow": 1, "chainer": 2}
-QUICK = ("pytorch", "chainer")  # for what says nothing of the exchange
+# For what says nothing of the exchange: cells by what they start with. The profile 'workers', and a variant.
+QUICK = {
+    "pytorch/densenet121/cpu/x2": None,
+    "pytorch/densenet121/cpu/x2/resized-crop": None,
+    "chainer/densenet121/cpu/x2": "densenet121-a639ec97.pth",
+}
+MATRIX = """
+axes: {library: [chainer, pytorch], workload: [densenet121], n_gpus: [2], variant: [reference, resized-crop]}
+include: [{epochs: 2, samples: 8}]
+"""
 
 
 def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
@@ -29,26 +38,25 @@ def rosetta(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("library", QUICK)
-def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(library, engine, real_data, tmp_path):
+@pytest.mark.parametrize(("cell", "start"), QUICK.items())
+def test_two_workers_learn_on_real_images_and_every_finding_has_its_auc(cell, start, engine, real_data, tmp_path):
     env = {"ROSETTA_DATA_MIRROR": str(real_data), "ROSETTA_CACHE": str(tmp_path / "cache")}
     assert rosetta("data", "fetch", "chestxray14", cwd=tmp_path, **env).returncode == 0
-    start = {"pytorch": None, "chainer": "densenet121-a639ec97.pth"}[library]
     if start:
         put_weights_of_torchvision(tmp_path / "cache" / "data" / "chestxray14" / "pretrained" / start)
-    words = ["--profile", "workers", "--only", f"{library}/densenet121/cpu/x2"]
-    done = rosetta("run", *words, cwd=tmp_path, **env)
+    (tmp_path / "matrix.yaml").write_text(MATRIX)
+    done = rosetta("run", "--only", cell, cwd=tmp_path, **env)
     assert done.returncode == 0, done.stdout + done.stderr
-    for row in pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist():
-        assert (row["pretrained"], row["start"]) == (start, "imagenet" if start else "random")
-        assert (row["epoch_losses"][0] == pytest.approx(log(2), abs=1e-6)) == (start is not None)
-        assert (row["status"], row["workers"], row["n_gpus"], row["shortened"]) == ("ok", 2, 0, True)
-        assert row["epoch_losses"][-1] < row["epoch_losses"][0]
-        findings = json.loads(row["findings"])
-        assert len(findings) == 14
-        assert any(value is None for value in findings.values())
-        there = [value for value in findings.values() if value is not None]
-        assert row["quality"] == pytest.approx(sum(there) / len(there))
+    (row,) = pq.read_table(tmp_path / "results" / "merged.parquet").to_pylist()
+    assert (row["cell"], row["pretrained"], row["start"]) == (cell, start, "imagenet" if start else "random")
+    assert (row["epoch_losses"][0] == pytest.approx(log(2), abs=1e-6)) == (start is not None)
+    assert (row["status"], row["workers"], row["n_gpus"], row["shortened"]) == ("ok", 2, 0, True)
+    assert row["epoch_losses"][-1] < row["epoch_losses"][0]
+    findings = json.loads(row["findings"])
+    assert len(findings) == 14
+    assert any(value is None for value in findings.values())
+    there = [value for value in findings.values() if value is not None]
+    assert row["quality"] == pytest.approx(sum(there) / len(there))
 
 
 def put_weights_of_torchvision(path: Path) -> None:

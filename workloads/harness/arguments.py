@@ -36,9 +36,20 @@ def read_params():
         return json.load(file)
 
 
+def params_of(workload, variant):
+    """The hyper-parameters of a workload, with what a variant changes of them."""
+    params = read_params()[workload]
+    changes = params.pop("variants", {}).get(variant, {})
+    return dict(params, **changes)
+
+
 def script_of(library, workload, variant="reference"):
-    """The path of the script of a library, say ``cnn/keras_tf.py``, ``cnn/keras_r.R`` or ``cnn/mxnet_tuned.py``."""
-    name = library if variant == "reference" else library + "_" + variant
+    """The path of the script of a library, say ``cnn/keras_tf.py``, ``cnn/keras_r.R`` or ``cnn/mxnet_tuned.py``.
+
+    A variant that only changes parameters has the script of the reference.
+    """
+    same = ("reference", *read_params()[workload].get("variants", ()))
+    name = library if variant in same else library + "_" + variant
     paths = [WORKLOADS / workload / (name.replace("-", "_") + suffix) for suffix in INTERPRETERS]
     return next((path for path in paths if path.is_file()), paths[0])
 

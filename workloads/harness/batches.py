@@ -13,6 +13,7 @@ import numpy as np
 
 from harness import document
 from harness.crew import Crew, loaders_per_worker
+from harness.crops import windows
 from harness.data import data_file
 
 PARTS = ("train", "validation", "test")
@@ -89,11 +90,11 @@ class Stream:
         return ((x, labels[job[:, 0]]) for job, x in zip(jobs, self._filled("train", jobs)))
 
     def _jobs(self, number):
-        """The row, top, left and flip of each image of this process, step by step, in an epoch."""
-        random, most = np.random.RandomState([self.seed, number]), self.params["stored_size"] - self.size
-        order = random.permutation(self.samples)
-        changes = np.stack([order] + [random.randint(0, most + 1, self.samples) for _ in "yx"], axis=1)
-        changes = np.concatenate([changes, random.randint(0, 2, (self.samples, 1))], axis=1)
+        """The row, window and flip of each image of this process, int (count, 6), step by step, in an epoch."""
+        random = np.random.RandomState([self.seed, number])
+        order = random.permutation(self.samples)[:, None]
+        seen = windows(random, self.samples, self.params)
+        changes = np.concatenate([order, seen, random.randint(0, 2, order.shape)], axis=1)
         starts = self.share[0] * self.count + self.per_step * np.arange(self.steps)
         return [changes[start : start + self.count] for start in starts]
 
@@ -102,7 +103,8 @@ class Stream:
         images = self.parts[name]
         mine = np.array_split(np.arange(len(images.labels)), self.share[1])[self.share[0]]
         rows = [mine[start : start + self.count] for start in range(0, len(mine), self.count)]
-        jobs = [np.pad(np.resize(row, self.count)[:, None], ((0, 0), (0, 3)), "constant") for row in rows]
+        whole = [(0, 0, self.size, self.size, 0)] * self.count  # window and flip
+        jobs = [np.column_stack([np.resize(row, self.count), whole]) for row in rows]
         for row, x in zip(rows, self._filled(name, jobs)):
             yield Batch(x, images.labels[row], len(row))
 

@@ -49,7 +49,7 @@ class Cell(ResidentRuns, StreamRuns):
         self.workers, self.rank, self.meeting = self.team.count, self.team.rank, self.team.meeting
         # On a CPU, the cores of each process: more threads than that would wait for each other. Who uses fewer says so.
         self.threads = max(1, cores.count() // self.team.processes)
-        self.params = SimpleNamespace(**arguments.read_params()[self.arguments.workload])
+        self.params = SimpleNamespace(**arguments.params_of(self.arguments.workload, self.arguments.variant))
         self.versions = {
             "framework": str(version),
             "cuda": str(cuda) if cuda else None,

@@ -6,12 +6,17 @@ import sys
 
 import numpy as np
 
+from harness.crops import resized
+
 
 def crop(out, pixels, changes):
-    """Write images into ``out``, (count, size, size): ``changes`` has the row, top, left and flip of each."""
+    """Write images into ``out``, (count, size, size).
+
+    ``changes`` has of each the row, the window (top, left, height and width, in pixels) and whether it is flipped.
+    """
     size = out.shape[-1]
-    for image, (row, top, left, flip) in zip(out, changes):
-        window = pixels[row, top : top + size, left : left + size]
+    for image, (row, top, left, height, width, flip) in zip(out, changes):
+        window = resized(pixels[row, top : top + height, left : left + width], size)
         image[...] = window[:, ::-1] if flip else window
     return out
 

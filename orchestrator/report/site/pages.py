@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell import contract, quality
-from orchestrator.cell.cell import AXES, TUNED, Cell
+from orchestrator.cell.cell import AXES, RESIZED_CROP, TUNED, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.profile import Profile
@@ -307,7 +307,9 @@ def commands(row: Row) -> Iterator[str]:
 
 
 def profile(cell: Cell) -> str:
-    """The profile of the matrix file that has such a cell."""
+    """The profile of the matrix file that has such a cell; one that is about a variant has its name."""
+    if cell.variant in (TUNED, RESIZED_CROP):
+        return cell.variant
     if cell.n_gpus > 1:
         return "workers" if cell.gpu == "none" else "scaling"
     return "full" if cell.precision == "fp32" else "precisions"

@@ -213,6 +213,26 @@ def test_the_committed_variants_have_scripts_and_leave_the_quick_profile_alone()
     assert {cell.variant for cell in quick} == {"reference"}
 
 
+def test_the_published_crops_stand_beside_their_references_in_a_profile_of_their_own():
+    from orchestrator.cell.scripts import script_of
+    from orchestrator.plan.selection import known_words
+
+    def ids(profile, variant):
+        cells = cells_of_file(ROOT / "matrix.yaml", profile, known_words())
+        return {cell.id.removesuffix(f"/{variant}") for cell in cells if cell.variant == variant}
+
+    resized = ids("resized-crop", "resized-crop")
+    assert resized == ids("resized-crop", "reference")
+    assert {name for name in resized if "/cpu" in name} == {
+        f"{library}/densenet121/cpu" for library in ("gluon", "gluon-2018", "pytorch", "pytorch-2018")
+    }
+    assert {"pytorch-2018/densenet121/cuda9/v100", "pytorch-2018/densenet121/cuda9/v100x4"} <= resized
+    assert not ids("full", "resized-crop")
+    script = script_of("pytorch", "densenet121", "resized-crop")
+    assert script == script_of("pytorch", "densenet121")
+    assert script.is_file()
+
+
 def test_a_matrix_may_name_any_card_and_a_mistyped_word_is_none(tmp_path):
     from orchestrator.plan.selection import known_words
 

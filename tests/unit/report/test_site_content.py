@@ -13,6 +13,8 @@ from benchmarks.agreeing import agreeing
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.profile import parse
 from orchestrator.compare.history import Day
+from orchestrator.plan.combinations import cells_of_file
+from orchestrator.plan.selection import known_words
 from orchestrator.report import notes
 from orchestrator.report.site import charts, history, pages
 from orchestrator.report.site.downloads import downloads
@@ -232,3 +234,11 @@ def test_the_axis_of_a_history_begins_with_its_first_day_and_ends_with_its_last(
     assert labels("2026-02-27", "2026-03-02") == ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
     year = labels("2026-01-01", "2026-01-02", "2026-12-31")
     assert (len(year), year[0], year[-1]) == (history.LABELS, "2026-01-01", "2026-12-31")
+
+
+@pytest.mark.parametrize(
+    ("workload", "variant"), [("rnn", "reference"), ("rnn", "tuned"), ("densenet121", "resized-crop")]
+)
+def test_the_command_of_a_cells_page_names_a_profile_that_has_it(workload, variant):
+    cell = Cell("pytorch", workload, variant=variant)
+    assert cell in cells_of_file(ROOT / "matrix.yaml", pages.profile(cell), known_words())

@@ -18,6 +18,7 @@ from orchestrator.report import badges, formats, markdown, rows, screen, tables
 from orchestrator.report.costs import COSTS, read_prices, unpriced
 from orchestrator.report.fields import duration
 from orchestrator.report.grids import Costs
+from orchestrator.report.rows import with_proofs
 from orchestrator.results.files import table_of
 from orchestrator.results.rows import incompatible_row, unfilled_row
 
@@ -337,6 +338,14 @@ def test_only_what_has_parity_beside_it_is_ranked_whenever_that_was_made():
         shown.pop("chainer", None)
         assert shown == {"jax": ("", bool(marks)), "PyTorch": ("°", False), "MXNet": (marks, not marks)}
         assert any("rosetta parity" in note.text for note in legend)
+
+
+@pytest.mark.parametrize(("variant", "proved"), [("resized-crop", True), ("pretrained", True), ("tuned", False)])
+def test_the_references_proof_stands_for_variants_that_parity_can_not_tell_from_it(variant, proved):
+    image = {"proof": None, "image_digest": "sha256:1"}
+    rows = [ran("mxnet", 8, variant=variant, **image), ran("mxnet", 1, **{**image, "parity": "{}", "run": "0123"})]
+    (row,) = with_proofs(rows)
+    assert row["proof"] == ("parity of this script and image, run 0123" if proved else None)
 
 
 def test_where_one_compiles_for_a_good_part_of_its_time_all_are_ranked_warm_and_both_times_shown():

@@ -84,6 +84,13 @@ def test_an_image_is_proved_once_on_a_card_whatever_the_repeat_and_precision(go)
 ON_CPU = Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=64)
 
 
+@pytest.mark.parametrize(("workload", "variant"), [("densenet121", "resized-crop"), ("resnet50", "pretrained")])
+def test_a_variant_that_parity_can_not_tell_from_the_reference_has_its_proof(workload, variant):
+    cell = Cell("pytorch", workload)
+    assert proof.proving(replace(cell, variant=variant)) == proof.proving(cell)
+    assert proof.proving(replace(cell, variant="tuned")) != proof.proving(cell)
+
+
 def test_who_waits_for_anothers_proof_ends_when_the_run_is_interrupted(tmp_path, monkeypatch):
     monkeypatch.setenv("ROSETTA_LOCKS", str(tmp_path / "locks"))
     engine = Engine(lambda task: answer(task.cell, "580.65", GOOD))

@@ -1,6 +1,7 @@
 """Batches of X-rays are the same whoever asks for them, and every image is tested exactly once."""
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from orchestrator.engines.isolation import BATCHES, SHARED_MEMORY, isolation
 
 PUBLISHED = parameters()["densenet121"]
 PARAMS = {**PUBLISHED, "stored_size": 20, "image_size": 14, "batch_size": 4}
+RESIZED = {**PARAMS, **PUBLISHED["variants"]["resized-crop"]}
 COUNTS = {"train": 26, "validation": 5, "test": 11}
 
 
@@ -35,8 +37,10 @@ def stream():
     """Makes streams, and ends their loaders."""
     with contextlib.ExitStack() as made:
 
-        def make(seed=0, workers=1, share=(0, 1), samples=None, loaders=1, host_buffer=None, kind=Stream):
-            one = kind(PARAMS, seed, workers, share, samples, loaders, host_buffer)
+        def make(
+            seed=0, workers=1, share=(0, 1), samples=None, loaders=1, host_buffer=None, kind=Stream, params=PARAMS
+        ):
+            one = kind(params, seed, workers, share, samples, loaders, host_buffer)
             made.callback(one.close)
             return one
 
@@ -48,17 +52,32 @@ def epochs(one, numbers=(1, 2)):
     return [np.stack(arrays) for arrays in zip(*pairs, strict=True)]
 
 
+@pytest.mark.parametrize(
+    ("params", "digest"),
+    [
+        (PARAMS, "99d30214c542042beed3faa0a431a401d91262b4c5e05a73dc99cb7e4ca89dd2"),
+        (RESIZED, "d82d696fb262633d50b76a886dae40a23f77537d23904d6b34e43ce19e4ddd66"),
+    ],
+)
+def test_batches_are_the_same_bytes_as_ever_and_on_every_machine(params, digest, stream):
+    x, _ = epochs(stream(params=params))
+    assert hashlib.sha256(x).hexdigest() == digest
+
+
+@pytest.mark.parametrize("params", [PARAMS, RESIZED])
 @pytest.mark.parametrize("loaders", [2, 4])
-def test_the_number_of_loaders_changes_nothing(loaders, stream):
-    for ours, theirs in zip(epochs(stream(loaders=loaders)), epochs(stream()), strict=True):
-        assert np.array_equal(ours, theirs)
+def test_the_number_of_loaders_changes_nothing(loaders, params, stream):
+    ours, theirs = epochs(stream(loaders=loaders, params=params)), epochs(stream(params=params))
+    for mine, others in zip(ours, theirs, strict=True):
+        assert np.array_equal(mine, others)
 
 
+@pytest.mark.parametrize("params", [PARAMS, RESIZED])
 @pytest.mark.parametrize("workers", [2, 3])
-def test_the_workers_batches_one_after_another_are_the_joined_batch(workers, stream):
-    x, y = epochs(stream(workers=workers))
+def test_the_workers_batches_one_after_another_are_the_joined_batch(workers, params, stream):
+    x, y = epochs(stream(workers=workers, params=params))
     assert len(x) == 2 * (COUNTS["train"] // (4 * workers))
-    shares = [epochs(stream(workers=workers, share=(number, workers))) for number in range(workers)]
+    shares = [epochs(stream(workers=workers, share=(number, workers), params=params)) for number in range(workers)]
     assert np.array_equal(np.concatenate([share[0] for share in shares], axis=1), x)
     assert np.array_equal(np.concatenate([share[1] for share in shares], axis=1), y)
 
@@ -71,7 +90,7 @@ def test_seeds_and_epochs_do_not_hold_the_same(stream):
 
 def test_an_image_is_cropped_and_flipped_and_stays_bytes():
     pixels = np.random.RandomState(0).randint(0, 256, (1, 20, 20)).astype(np.uint8)
-    plain, flipped = crop(np.empty((2, 14, 14), np.uint8), pixels, [(0, 2, 3, 0), (0, 2, 3, 1)])
+    plain, flipped = crop(np.empty((2, 14, 14), np.uint8), pixels, [(0, 2, 3, 14, 14, 0), (0, 2, 3, 14, 14, 1)])
     assert np.array_equal(plain, pixels[0, 2:16, 3:17])
     assert np.array_equal(flipped, plain[:, ::-1])
 
@@ -80,7 +99,18 @@ def test_crops_reach_every_edge_and_half_of_the_images_are_flipped(stream):
     one = stream()
     changes = np.concatenate([job for number in range(200) for job in one._jobs(number)])
     assert (changes[:, 1:3].min(), changes[:, 1:3].max()) == (0, 6)
-    assert 0.45 < changes[:, 3].mean() < 0.55
+    assert np.unique(changes[:, 3:5]) == 14
+    assert 0.45 < changes[:, 5].mean() < 0.55
+
+
+def test_the_variant_trains_on_other_windows_of_the_same_images_and_is_tested_on_the_same(stream):
+    reference, variant = stream(), stream(params=RESIZED)
+    (plain, of_plain), (resized, of_resized) = epochs(reference), epochs(variant)
+    assert plain.shape == resized.shape
+    assert not np.array_equal(plain, resized)
+    assert np.array_equal(of_plain, of_resized)
+    for ours, theirs in zip(variant.part("test"), reference.part("test"), strict=True):
+        assert np.array_equal(ours.x, theirs.x)
 
 
 @pytest.mark.parametrize(("workers", "loaders"), [(1, 1), (1, 2), (2, 1), (3, 1)])
@@ -160,7 +190,7 @@ def test_a_loader_that_failed_says_why(stream, tmp_path):
     (tmp_path / "train.npy").write_bytes(b"no array")
     one = crew.Crew({"train": str(tmp_path / "train.npy")}, (4, 14, 14), 1, 1)
     with pytest.raises(SystemExit, match=r"a loader has died: ValueError: .*pickle.* \(exit code 1\)"):
-        list(one.batches("train", [np.zeros((4, 4), int)] * 3))
+        list(one.batches("train", [np.zeros((4, 6), int)] * 3))
     one.close()
 
 
