@@ -5,7 +5,7 @@
 FOLDER is the data set as 'rosetta data fetch chestxray14' leaves it. All three take the same images, converted to
 264 × 264 once, crop them to 224 × 224 at random, flip half of them and normalise three channels:
 
-- rosetta: workloads/harness/batches.py, without loaders of its own, from the memory-mapped arrays;
+- rosetta: what a loader of workloads/harness does, from the memory-mapped array, and then, as a device does it, NumPy;
 - Pillow: a loop that opens an RGB PNG, crops and flips it, and lets NumPy do the rest;
 - torchvision's way: the same files, then ToTensor and Normalize as operations of PyTorch, collated into a batch.
   Its transforms are written out here; left out where there is no PyTorch.
@@ -44,13 +44,17 @@ Batches = Iterator[np.ndarray]
 
 
 def rosetta(batch: int) -> Batches:
-    """The harness's own batches, (batch, 3, 224, 224), made in this process."""
-    from harness.batches import Stream
+    """What a loader makes, normalised: (batch, 3, 224, 224)."""
+    from harness.crops import windows
+    from harness.loader import crop
 
-    stream = Stream({**PARAMS, "batch_size": batch}, "NCHW", seed=0, loaders=0)
-    for number in range(1, sys.maxsize):
-        for x, _ in stream.epoch(number):
-            yield x
+    pixels = np.load(os.path.join(os.environ["ROSETTA_DATA"], "train.npy"), mmap_mode="r")
+    drawn, x = np.random.RandomState(0), np.empty((batch, SIZE, SIZE), np.uint8)
+    while True:
+        rows = drawn.permutation(len(pixels))[:batch, None]
+        seen, flips = windows(drawn, batch, PARAMS), drawn.randint(0, 2, rows.shape)
+        grey = crop(x, pixels, np.concatenate([rows, seen, flips], axis=1))[:, None].astype(np.float32) / 255
+        yield (grey - MEAN[:, None, None]) / SD[:, None, None]
 
 
 def changed(path: Path) -> Image.Image:

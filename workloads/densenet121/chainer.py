@@ -92,8 +92,7 @@ if cell.workers > 1 and cell.gpus:
 
 # --- Training step --------------------------------------------------------------------------------------------------
 def train_step(x, y):
-    x, y = device.send(x), device.send(y.astype(np.int32))
-    loss = loss_function(model(x), y)
+    loss = loss_function(model(device.send(x)), device.send(y.astype(np.int32)))
     model.cleargrads()
     loss.backward()
     if cell.workers > 1:
@@ -147,10 +146,6 @@ def set_weights(arrays):
         value[...] = device.send(array)
 
 
-def get_weights():
-    return [cuda.to_cpu(value) for value in state()]
-
-
 imagenet = cell.pretrained("densenet121-a639ec97.pth")  # torchvision's: Chainer fetches weights of no DenseNet
-weights = Weights(get_weights, set_weights, epsilon="uncorrected", torchvision=imagenet)
+weights = Weights(lambda: list(map(cuda.to_cpu, state())), set_weights, epsilon="uncorrected", torchvision=imagenet)
 cell.run(data, predict, train_step, synchronize=synchronize, weights=weights)
