@@ -57,7 +57,7 @@ def profile(
         raise click.UsageError("Name a cell: 'rosetta profile pytorch/rnn/cpu'. 'rosetta plan' lists them.")
     if steps > MOST_STEPS:
         raise click.UsageError(f"--steps can be at most {MOST_STEPS}: browsers can't open a larger trace.")
-    if selection.scheduler or selection.engine == "ray":
+    if selection.on_cluster:
         what = "Profiles are made on this machine, not on a cluster."
         raise SelectionError(what, remedy="Run it on the node itself, without --on and --engine ray.")
     Interruption().watch()

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from orchestrator.engines.protocol import Engine
+from orchestrator.engines.protocol import Engine, Task
 from orchestrator.errors import EngineError
 from orchestrator.system.extras import need
 from orchestrator.system.terminal import Say, echo
@@ -96,6 +96,30 @@ def slurm_engine(name: str | None, results: Path, site: Path | None, say: Say) -
     from orchestrator.engines.slurm.site import read
 
     return SlurmEngine(way(name), read(site).slurm, results, say, agreed)
+
+
+ByHand = Callable[[Task, Engine, Path], str]
+"""Returns the command to type that runs a cell once; given also the engine that planned it, and the results folder."""
+
+
+def by_docker() -> ByHand:
+    """A ``docker run``."""
+    from orchestrator.engines import by_hand
+
+    return lambda task, engine, results: by_hand.command(
+        task.cell, task.image.tag, results, task.data, tuple(task.gpus)
+    )
+
+
+def by_slurm() -> ByHand:
+    """An ``sbatch``, whose script it writes."""
+    from orchestrator.engines.slurm import by_hand
+
+    return by_hand.command
+
+
+BY_HAND: Mapping[str, Callable[[], ByHand]] = {"docker": by_docker, "slurm": by_slurm}
+"""The forms of ``rosetta run --print``."""
 
 
 def agreed(question: str) -> bool:

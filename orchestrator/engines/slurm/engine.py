@@ -52,11 +52,13 @@ Confirm = Callable[[str], bool]
 class SlurmEngine:
     """The cluster whose commands are on this machine; ``way`` starts cells, ``results`` is on the shared disk."""
 
+    takes_weights, built_by_docker = True, False
+
     def __init__(
         self, way: Way, site: Slurm, results: Path, say: Say, confirm: Confirm = lambda question: True
     ) -> None:
         self.way, self.site, self.confirm = way, site, confirm
-        self.name = way.images.name
+        self.name, self.in_containers = way.images.name, way.images.in_containers
         self._version = commands.version()
         self.host = "Slurm cluster"
         self.watch = Watch()
