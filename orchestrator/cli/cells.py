@@ -334,10 +334,10 @@ def run_cells(
     from orchestrator.run.context import Settings
     from orchestrator.run.rounds import in_rounds, run_until_steady
     from orchestrator.system.console import screen
-    from orchestrator.system.signals import Interruption
+    from orchestrator.system.signals import of_this_process
 
-    interruption = Interruption()
-    interruption.watch()
+    interruption = of_this_process()
+    interruption.ask()  # Python may have dropped what a signal raised while the engine and the cells were looked up
     host = machine_of(cells, engine)
     if running.rerun:
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun, running.proof)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.engines.protocol import Engine, Task
@@ -124,7 +125,7 @@ BY_HAND: Mapping[str, Callable[[], ByHand]] = {"docker": by_docker, "slurm": by_
 
 def agreed(question: str) -> bool:
     """Ask the user to agree; True if there is no terminal to ask on, False if the terminal has gone."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or in_background():
         return True
     echo(f"{question} [Y/n]", err=True)  # a whole line: a redrawn table holds back partial lines
     try:
@@ -132,3 +133,10 @@ def agreed(question: str) -> bool:
     except OSError:
         return False
     return bool(answer) and not answer.strip().lower().startswith("n")
+
+
+def in_background() -> bool:
+    """Whether this process would be stopped, for ever perhaps, if it read from its terminal."""
+    with suppress(OSError):  # the terminal is not the one that controls this process: nothing is stopped
+        return os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp()
+    return False
