@@ -1,7 +1,6 @@
 """What 'rosetta run --print' prints: cells as commands to type."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.options import Selection
@@ -10,7 +9,7 @@ from orchestrator.system.terminal import echo
 
 if TYPE_CHECKING:
     from orchestrator.cell.cell import Cell
-    from orchestrator.engines.protocol import Engine, Task
+    from orchestrator.engines.protocol import Engine
     from orchestrator.system.host import Host
 
 
@@ -20,6 +19,7 @@ def print_commands(
     """Print how to run by hand each cell that can run here; raises SelectionError if there is none."""
     from orchestrator.cell.parameters import dataset_of
     from orchestrator.data import datasets
+    from orchestrator.engines.choice import BY_HAND
     from orchestrator.engines.protocol import Task
     from orchestrator.plan.verdicts import Verdict, plan_cells
 
@@ -28,23 +28,10 @@ def print_commands(
     if not possible:
         what = "No selected cell can run here."
         raise SelectionError(what, remedy="Run 'rosetta plan' to see why.")
-    command = command_in(form)
+    command = BY_HAND[form]()
     for cell, image, key in possible:
         name = dataset_of(cell)
         gpus = tuple(device.uuid for device in host.alike(cell.gpu, cell.n_gpus)) if cell.gpu != "none" else ()
         data = datasets.folder(name) if name else None
         task = Task(cell, image, key, run="", gpus=gpus, data=data, deadline=deadline)
         echo(command(task, engine, selection.results))
-
-
-def command_in(form: str) -> "Callable[[Task, Engine, Path], str]":
-    """Return the function that writes a cell as a command to type: for docker, or for a cluster's scheduler."""
-    if form == "slurm":
-        from orchestrator.engines.slurm import by_hand as batch
-
-        return batch.command
-    from orchestrator.engines import by_hand
-
-    return lambda task, engine, results: by_hand.command(
-        task.cell, task.image.tag, results, task.data, tuple(task.gpus)
-    )

@@ -14,7 +14,7 @@ from orchestrator.cli.apart import only_with
 from orchestrator.cli.campaign_steps import Campaign, carry_out, finish, plan_of
 from orchestrator.cli.kinds import Choice, Duration
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
-from orchestrator.cli.options import ENGINES, Installations, Length, Selection, installations, length, own_libraries
+from orchestrator.cli.options import Installations, Length, Selection, installations, length, own_libraries
 from orchestrator.errors import INTERRUPTED, CellsFailed, SelectionError
 from orchestrator.system.terminal import echo
 
@@ -43,7 +43,7 @@ LONGEST = 600
 @options.only
 @options.skip
 @options.results_in("results", "Results folder; the file and the page to send in are in DIR/reports.")
-@click.option("--engine", type=Choice(ENGINES[:-1]), help="As for 'rosetta run'.")
+@click.option("--engine", type=Choice(options.ENGINES_HERE), help="As for 'rosetta run'.")
 @own_libraries
 @installations
 @length

@@ -107,9 +107,7 @@ def carry_out(made: Campaign, budget: float) -> None:
     """Run the steps in order while there is time; a step that fails does not stop the others."""
     from orchestrator.plan.campaign import Kind
     from orchestrator.report.campaign import Told, named
-    from orchestrator.system.signals import Interruption
 
-    Interruption().watch()
     begun = time.monotonic()
     does = {Kind.DOCTOR: examine, Kind.PARITY: run_cells, Kind.CELLS: run_cells, Kind.OPPONENTS: run_opponents}
     full = False

@@ -15,6 +15,9 @@ from orchestrator.cli.apart import never_with, only_with
 from orchestrator.cli.kinds import Choice, Whole
 from orchestrator.cli.libraries import matrix_path, take_in_libraries
 from orchestrator.cli.options import (
+    FORMS,
+    ON_ANY_MACHINE,
+    SCHEDULERS,
     Installations,
     Length,
     Running,
@@ -128,7 +131,7 @@ def build(selection: Selection, length: Length, show: bool) -> None:
     from orchestrator.images.bakefile import printed
     from orchestrator.plan import verdicts as planning
 
-    engine = engine_of(replace(selection, engine="process") if show else selection)
+    engine = engine_of(replace(selection, engine=ON_ANY_MACHINE) if show else selection)
     cells = cells_of(selection, engine, length)
     if show:
         echo(printed(planning.images_that_exist(cells)))
@@ -147,8 +150,8 @@ def build(selection: Selection, length: Length, show: bool) -> None:
     "--print",
     "show",
     is_flag=False,
-    flag_value="docker",
-    type=Choice(["docker", "slurm"]),
+    flag_value=FORMS[0],
+    type=Choice(FORMS),
     metavar="[docker|slurm]",
     help="Run nothing; print a 'docker run' for each cell, or write a batch script and print its 'sbatch'.",
 )
@@ -199,7 +202,7 @@ def run(
 
         own.run(installations, selection, length, running, target, run_cells)
         return
-    engine = engine_of(replace(selection, scheduler="slurm") if show == "slurm" else selection)
+    engine = engine_of(replace(selection, scheduler=show) if show in SCHEDULERS else selection)
     cells = with_weights(cells_of(selection, engine, length), weights, engine)
     if show:
         return by_hand.print_commands(cells, machine_of(cells, engine), engine, selection, running.deadline, show)
@@ -239,7 +242,7 @@ def with_weights(cells: "list[Cell]", weights: Path | None, engine: "Engine") ->
         return cells
     if len({cell.workload for cell in cells}) > 1:
         raise SelectionError("--weights works with one workload only.", remedy="Choose one: --only '*/rnn/cpu'.")
-    if engine.name == "ray":
+    if not engine.takes_weights:
         raise SelectionError("--weights does not work on a cluster.", remedy="Run it on one machine.")
     if not weights.is_file():
         raise SelectionError(f"{weights} is not a regular file.", remedy="Name a file of numpy's, such as weights.npz.")
@@ -331,10 +334,10 @@ def run_cells(
     from orchestrator.run.context import Settings
     from orchestrator.run.rounds import in_rounds, run_until_steady
     from orchestrator.system.console import screen
-    from orchestrator.system.signals import Interruption
+    from orchestrator.system.signals import of_this_process
 
-    interruption = Interruption()
-    interruption.watch()
+    interruption = of_this_process()
+    interruption.ask()  # Python may have dropped what a signal raised while the engine and the cells were looked up
     host = machine_of(cells, engine)
     if running.rerun:
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun, running.proof)

@@ -67,10 +67,9 @@ def compare(
     from orchestrator.run.pairs import Limits, Run
     from orchestrator.run.pairs import compare as run_pairs
     from orchestrator.system.console import screen
-    from orchestrator.system.signals import Interruption
+    from orchestrator.system.signals import of_this_process
 
-    interruption = Interruption()
-    interruption.watch()
+    interruption = of_this_process()
     console = screen(stderr=as_json)
     contests = sides.contests((a, b), selection, length, console)
     limits = Limits(difference / 100, rounds, budget, Clock(clock) if clock else None)

@@ -25,6 +25,7 @@ from orchestrator.cli import (
     sync,
 )
 from orchestrator.errors import INTERRUPTED, DiskError, RosettaError, StorageError
+from orchestrator.system.signals import of_this_process
 from orchestrator.system.terminal import echo, lost_output, plain
 from orchestrator.system.text_files import FULL, ROOM, as_ours
 
@@ -38,6 +39,7 @@ class Rosetta(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a character that the locale lacks must not end the program
         try:
+            of_this_process()  # before anything is asked or waited for
             see_the_folder()
             done = super().main(*args, **kwargs)
         except RosettaError as error:
@@ -58,11 +60,22 @@ class Rosetta(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
-            echo("interrupted", err=True)
-            sys.exit(INTERRUPTED)
+            interrupted()
         except click.ClickException as error:
             error.message = str(plain(error.message))  # type: ignore[misc]  # it has no other door
             raise
+        except (RosettaError, OSError):
+            raise
+        except Exception:
+            if not of_this_process().came:
+                raise
+            interrupted()
+
+
+def interrupted() -> NoReturn:
+    """Say that the command was interrupted, and end with the exit code for that."""
+    echo("interrupted", err=True)
+    sys.exit(INTERRUPTED)
 
 
 def see_the_folder() -> None:

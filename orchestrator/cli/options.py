@@ -14,8 +14,17 @@ from orchestrator.cli.kinds import Choice, Glob, Number, OutputFile, Whole
 Command = Callable[..., None]
 Option = Callable[[Command], Command]
 
-ENGINES = ("docker", "podman", "apptainer", "process", "ray")
-"""Where cells can run; the last is a cluster."""
+ENGINES_HERE = ("docker", "podman", "apptainer", "process")
+ENGINES_OF_CLUSTERS = ("ray",)
+ENGINES = (*ENGINES_HERE, *ENGINES_OF_CLUSTERS)
+"""Where cells can run, as it is typed."""
+
+ON_ANY_MACHINE = ENGINES_HERE[-1]
+"""The engine that needs nothing to be installed."""
+
+SCHEDULERS = ("slurm",)
+FORMS = (ENGINES_HERE[0], *SCHEDULERS)
+"""How 'rosetta run --print' can print a cell: as a container to start, or as a job to submit."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,11 @@ class Selection:
     unverified: bool
     scheduler: str | None = None
     site: Path | None = None
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether cells run on other machines than this one."""
+        return self.scheduler is not None or self.engine in ENGINES_OF_CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -164,7 +178,7 @@ own_libraries = click.option(
 on_scheduler = click.option(
     "--on",
     "scheduler",
-    type=Choice(["slurm"]),
+    type=Choice(SCHEDULERS),
     help="Submit cells as Slurm jobs from this login node; see docs/cluster-slurm.md.",
 )
 

@@ -50,17 +50,15 @@ def profile(
     from orchestrator.run.profiling import Settings
     from orchestrator.run.profiling import profile as run
     from orchestrator.system.console import screen
-    from orchestrator.system.signals import Interruption
 
     selection = replace(selection, only=(*cells, *selection.only))
     if not selection.only:
         raise click.UsageError("Name a cell: 'rosetta profile pytorch/rnn/cpu'. 'rosetta plan' lists them.")
     if steps > MOST_STEPS:
         raise click.UsageError(f"--steps can be at most {MOST_STEPS}: browsers can't open a larger trace.")
-    if selection.scheduler or selection.engine == "ray":
+    if selection.on_cluster:
         what = "Profiles are made on this machine, not on a cluster."
         raise SelectionError(what, remedy="Run it on the node itself, without --on and --engine ray.")
-    Interruption().watch()
     engine = engine_of(selection)
     wanted = on_data(cells_of(selection, engine, Length(data=data, repeats=1, samples=samples)), data)
     host = machine_of(wanted, engine)

@@ -61,10 +61,9 @@ def transfer(direction: str, location: str, results: Path) -> None:
     """Push or pull; exits with 130 when interrupted."""
     from orchestrator.results import sync as copying
     from orchestrator.storage.location import storage_at
-    from orchestrator.system.signals import Interruption
+    from orchestrator.system.signals import of_this_process
 
-    interruption = Interruption()
-    interruption.watch()
+    interruption = of_this_process()
     try:
         with closing(storage_at(location)) as place:
             {"push": copying.push, "pull": copying.pull}[direction](results, place, echo, interruption)

@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.cell.cell import OWN
 from orchestrator.cell.workloads import trains
 from orchestrator.compare import cores_used, installations
+from orchestrator.compare.engines import ran_bare
 from orchestrator.compare.noise import NOISY, slowed_by, spread, uses_cores_otherwise, was_loaded
 
 Row = Mapping[str, Any]
@@ -96,7 +97,7 @@ def uncontained(ours: Row, theirs: Row) -> str | None:
     """It ran without a container; a user's installation is meant to, and not reported."""
     if ours.get("platform") == OWN:
         return None
-    return "run without a container, with this machine's own libraries" if ours.get("engine") == "process" else None
+    return "run without a container, with this machine's own libraries" if ran_bare(ours) else None
 
 
 def recipe(ours: Row, theirs: Row) -> str | None:

@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from orchestrator.engines.protocol import Engine
+from orchestrator.engines.protocol import Engine, Task
 from orchestrator.errors import EngineError
 from orchestrator.system.extras import need
 from orchestrator.system.terminal import Say, echo
@@ -98,9 +99,33 @@ def slurm_engine(name: str | None, results: Path, site: Path | None, say: Say) -
     return SlurmEngine(way(name), read(site).slurm, results, say, agreed)
 
 
+ByHand = Callable[[Task, Engine, Path], str]
+"""Returns the command to type that runs a cell once; given also the engine that planned it, and the results folder."""
+
+
+def by_docker() -> ByHand:
+    """A ``docker run``."""
+    from orchestrator.engines import by_hand
+
+    return lambda task, engine, results: by_hand.command(
+        task.cell, task.image.tag, results, task.data, tuple(task.gpus)
+    )
+
+
+def by_slurm() -> ByHand:
+    """An ``sbatch``, whose script it writes."""
+    from orchestrator.engines.slurm import by_hand
+
+    return by_hand.command
+
+
+BY_HAND: Mapping[str, Callable[[], ByHand]] = {"docker": by_docker, "slurm": by_slurm}
+"""The forms of ``rosetta run --print``."""
+
+
 def agreed(question: str) -> bool:
     """Ask the user to agree; True if there is no terminal to ask on, False if the terminal has gone."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or in_background():
         return True
     echo(f"{question} [Y/n]", err=True)  # a whole line: a redrawn table holds back partial lines
     try:
@@ -108,3 +133,10 @@ def agreed(question: str) -> bool:
     except OSError:
         return False
     return bool(answer) and not answer.strip().lower().startswith("n")
+
+
+def in_background() -> bool:
+    """Whether this process would be stopped, for ever perhaps, if it read from its terminal."""
+    with suppress(OSError):  # the terminal is not the one that controls this process: nothing is stopped
+        return os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp()
+    return False

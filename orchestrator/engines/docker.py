@@ -59,6 +59,7 @@ class DockerEngine(OnThisHost):
     """A Docker engine, local or the one that ``DOCKER_HOST`` names; ``supply`` gets its images."""
 
     name = "docker"
+    built_by_docker = True
     told_within = 1
     """Seconds after a container's end to wait for the engine's event that tells what killed it."""
 

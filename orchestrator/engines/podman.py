@@ -57,6 +57,7 @@ class PodmanEngine(DockerEngine):
     """A Podman engine, this user's or the one that ``CONTAINER_HOST`` names."""
 
     name = "podman"
+    built_by_docker = False
     told_within = 5  # it reports a kill only when that is over
 
     def __init__(self) -> None:

@@ -41,6 +41,7 @@ class ProcessEngine(ChildProcesses):
     """Runs cells on this machine without containers."""
 
     name = "process"
+    in_containers = False
 
     @property
     def version(self) -> str:

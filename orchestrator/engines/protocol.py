@@ -92,6 +92,15 @@ class Engine(Protocol):
     stopping: bool
     """True once ``stop`` was called: cells that end from then on were stopped, they did not fail."""
 
+    in_containers: bool
+    """Whether cells run in containers, isolated from their machine."""
+
+    takes_weights: bool
+    """Whether a file of weights from this machine reaches the cells."""
+
+    built_by_docker: bool
+    """Whether its images are built by docker's own command, on this machine."""
+
     def __hash__(self) -> int: ...
 
     @property
@@ -162,6 +171,8 @@ class FewerCores:
 
 class OnThisHost:
     """Base of engines whose cells run on this machine."""
+
+    in_containers, takes_weights, built_by_docker = True, True, False
 
     def slots(self, host: Host, models: Collection[str], cpu_cells: int) -> Leases:
         """Return slots of this machine's GPUs and shares of its other resources."""

@@ -44,6 +44,7 @@ class RayEngine:
     """The cluster at an ``address``, HOST:PORT of its head; by default ``RAY_ADDRESS``, else this machine."""
 
     name = "ray"
+    in_containers, takes_weights, built_by_docker = True, False, True
 
     def __init__(self, address: str | None, say: Say) -> None:
         self._home = connect(address)

@@ -115,6 +115,8 @@ def sif_of(image: Image, say: Say) -> Sif:
 class SifFiles:
     """Base of engines whose images are SIF files in the cache folder."""
 
+    in_containers = True
+
     def __init__(self) -> None:
         self._sifs: dict[str, Sif] = {}
 

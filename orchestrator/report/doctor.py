@@ -80,20 +80,16 @@ def of_error(about: str, error: RosettaError) -> Finding:
 def of_engine(engine: Engine, results: Path) -> Iterator[Finding]:
     """Which engine runs the cells."""
     said = f"{engine.version}, on {engine.host}"
-    if engine.name != "process":
+    if engine.in_containers:
         yield Finding("engine", State.OK, said)
         return
     remedy = "For containers install and start Docker, or choose another engine: docs/podman.md, docs/apptainer.md."
     yield Finding("engine", State.NOTE, said, remedy)
 
 
-BUILT_BY_DOCKER = ("docker", "ray")
-"""The engines whose images come from docker's command."""
-
-
 def of_builds(engine: Engine, results: Path) -> Iterator[Finding]:
     """Docker's plugins: without buildx no image can be built, without compose only 'docker compose up' is lost."""
-    if engine.name not in BUILT_BY_DOCKER:
+    if not engine.built_by_docker:
         return
     for plugin, otherwise in (("buildx", State.LACKING), ("compose", State.NOTE)):
         if said := answer("docker", plugin, "version"):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
+from orchestrator.compare.engines import ran_bare
 from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.rows import distance, started
@@ -68,7 +69,7 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
         return Entry(word(last["status"]), status=Status.FAILED, runs=(last["run"],))
     seconds = [row["seconds"] for row in good]
     found = doubts(good)
-    bare = BARE if any(row["engine"] == "process" for row in good) else ""
+    bare = BARE if any(map(ran_bare, good)) else ""
     warm = [row["seconds_warm"] for row in good if row["seconds_warm"] is not None]
     compiles = nearest == 0 and len(warm) == len(good) and first_cost(seconds, warm) > COMPILES
     below = [spread(seconds, len(rows))] if len(rows) > 1 else []

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -19,10 +20,14 @@ AT_A_TIME = 2
 PAUSES = (5.0, 30.0, 120.0)
 """Seconds to wait before retrying a build that failed for a passing reason."""
 
+AGAIN = 0.5
+"""Seconds until a build that is to end is looked at again."""
+
 
 class Builder:
     """Builds each image once, ``deadline`` seconds at most; a future per image tells how far it is.
 
+    Nothing is built before ``start``: whoever calls that can already call ``close``, whatever happens meanwhile.
     ``digests`` are those of the images that are ready, by their tags; empty for what has none.
     """
 
@@ -32,7 +37,12 @@ class Builder:
         self._stopped = threading.Event()
         self._threads: set[int] = set()
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="build")
-        self._futures: dict[Image, Future[None]] = {image: self._pool.submit(self._build, image) for image in images}
+        self._images = list(images)
+        self._futures: dict[Image, Future[None]] = {}
+
+    def start(self) -> None:
+        """Begin to build the images."""
+        self._futures = {image: self._pool.submit(self._build, image) for image in self._images}
 
     def is_ready(self, image: Image) -> bool:
         """Whether cells of this image can start."""
@@ -74,8 +84,10 @@ class Builder:
         """Stop the running builds and start no more."""
         self._stopped.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for thread in list(self._threads):
-            end_children(thread)
+        while self._threads:  # each runs one program after the other: the next may begin only now
+            for thread in list(self._threads):
+                end_children(thread)
+            time.sleep(AGAIN)
         self._pool.shutdown()
 
     def _build(self, image: Image) -> None:
@@ -86,8 +98,8 @@ class Builder:
                 if self._stopped.is_set() or not error.passing:
                     raise
                 self.say(f"{image.name}: {error.what} Trying again in {pause:,.0f} s.")
-            if self._stopped.wait(pause):
-                break
+                if self._stopped.wait(pause):
+                    raise
         return self.once(image)
 
 

@@ -122,6 +122,9 @@ def run_ready(ready: Sequence[Planned], base: Run, tally: Tally) -> None:
     ordered = order.in_order(ready, expected)
     builder = Builder(base.engine, dict.fromkeys(p.image for p in ordered if p.image), settings.build_deadline, say)
     try:
+        with base.interruption.patience():
+            builder.start()
+        base.interruption.ask()
         folders = fetch_data(ordered, base)
         models = sorted({p.cell.gpu for p in ordered} - {"none"})
         cpu_cells = settings.jobs if any(p.cell.gpu == "none" for p in ordered) else 0
@@ -165,8 +168,10 @@ def cells_in_threads(active: ActiveRun) -> Iterator[Callable[..., "Future[str]"]
         yield pool.submit
     except BaseException:
         active.stopped.set()
-        active.engine.stop()
-        pool.shutdown(wait=True, cancel_futures=True)
+        try:
+            active.engine.stop()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
 

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 
 class Interruption:
@@ -13,7 +14,7 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self._came = self._patient = False
+        self.came = self._patient = False
 
     def watch(self) -> None:
         """Take over the signals.
@@ -26,7 +27,7 @@ class Interruption:
                 signal.signal(number, self._handle)
 
     def _handle(self, *_: object) -> None:
-        self._came = True
+        self.came = True
         if not self._patient:
             raise KeyboardInterrupt
 
@@ -41,5 +42,17 @@ class Interruption:
 
     def ask(self) -> None:
         """Raise KeyboardInterrupt if a signal has come."""
-        if self._came:
+        if self.came:
             raise KeyboardInterrupt
+
+
+@cache
+def of_this_process() -> Interruption:
+    """Return the interruption of this process, which watches from the first call on.
+
+    There is only one, so that a signal counts also where its exception was dropped, or became another: Python drops it
+    in destructors and in a callback of every import, libraries that are being imported take it for a missing part.
+    """
+    interruption = Interruption()
+    interruption.watch()
+    return interruption

@@ -13,7 +13,8 @@ USER = "scientist"
 PREPARE = f"""
 set -e
 [ -e /dev/fuse ] || mknod /dev/fuse c 10 229
-chmod 666 /dev/fuse
+[ -e /dev/net/tun ] || {{ mkdir -p /dev/net; mknod /dev/net/tun c 10 200; }}
+chmod 666 /dev/fuse /dev/net/tun
 mount --make-rshared /
 install -d -m 700 -o {USER} /scratch/run /home/{USER}/.config /home/{USER}/.config/containers
 printf '[storage]\\ndriver="overlay"\\ngraphroot="/scratch/graph"\\nrunroot="/scratch/runroot"\\n' \\

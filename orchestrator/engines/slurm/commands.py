@@ -80,10 +80,21 @@ class NodeKind(Strict):
 
 
 def said_by(*words: str, given: str = "") -> str:
-    """Return the output of a Slurm command; raises EngineGoneError if it may work later, EngineError otherwise."""
+    """Return the output of a Slurm command; raises EngineGoneError if it may work later, EngineError otherwise.
+
+    It runs in a session of its own, since Ctrl-C in a terminal hits a whole group: an ``sbatch`` or ``squeue`` that it
+    ended would look like a refusal of the cluster.
+    """
     try:
         done = subprocess.run(
-            words, input=given, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
+            words,
+            input=given,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
+            start_new_session=True,
         )
     except FileNotFoundError:
         remedy = "Run this on a login node of the cluster; see docs/cluster-slurm.md."

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,16 +51,19 @@ Confirm = Callable[[str], bool]
 class SlurmEngine:
     """The cluster whose commands are on this machine; ``way`` starts cells, ``results`` is on the shared disk."""
 
+    takes_weights, built_by_docker = True, False
+
     def __init__(
         self, way: Way, site: Slurm, results: Path, say: Say, confirm: Confirm = lambda question: True
     ) -> None:
         self.way, self.site, self.confirm = way, site, confirm
-        self.name = way.images.name
+        self.name, self.in_containers = way.images.name, way.images.in_containers
         self._version = commands.version()
         self.host = "Slurm cluster"
         self.watch = Watch()
         self.folders = JobFolders(writable_by_slurm(results))
         self.cards = Cards(self.folders, site, self.watch, say)
+        self._say = say
         self.stopping = self._leaving = self._accepted = False
         self._jobs = 1
         self._running: dict[str, str] = {}
@@ -110,6 +112,8 @@ class SlurmEngine:
 
         A job that hits a limit estimated from the cell's earlier time is tried again with the full deadline.
         """
+        if self.stopping:
+            return stopped()
         whole = min(task.deadline, LONGEST)
         seconds = whole if task.expected is None else min(whole, HISTORY[0] * task.expected + HISTORY[1])
         try:
@@ -136,15 +140,21 @@ class SlurmEngine:
         self.watch.cancel([handle])
 
     def stop(self) -> None:
-        """Ask whether to cancel the queued jobs; the next run takes over those that are left."""
+        """Ask whether to cancel the queued jobs; the next run takes over those that are left.
+
+        Those are also all jobs of a cluster that does not answer: else their followers would wait for it for ever.
+        """
         with self._lock:
             self.stopping = True
             jobs = list(self._running.values())
         if jobs and not self.confirm(question(len(jobs))):
             self._leaving = True
             return
-        with suppress(EngineGoneError):
+        try:
             self.watch.cancel(jobs)
+        except EngineError as error:
+            self._leaving = True
+            self._say(f"{error.what} The next run takes over what is left.")
 
     def _attempt(self, task: Task, seconds: float, on_event: OnEvent) -> Outcome:
         """Follow one job to its end: one left by an earlier orchestrator, else a new one."""
@@ -152,10 +162,12 @@ class SlurmEngine:
         folder = self.folders.of(order.key, order.run)
         try:
             with self._lock:
-                if self.stopping:
-                    self.watch.cancel([order.job])
-                    return stopped()
-                self._running[order.run] = order.job
+                late = self.stopping  # stop() came while it was being submitted, and knows nothing of it
+                if not late:
+                    self._running[order.run] = order.job
+            if late:
+                self.watch.cancel([order.job])
+                return stopped()
             return self._follow(order, folder, task, on_event)
         finally:
             with self._lock:

@@ -32,6 +32,9 @@ class Images(Protocol):
 
     name: str
 
+    in_containers: bool
+    """Whether cells run in containers."""
+
     @property
     def version(self) -> str:
         """The name and version, for display."""

@@ -70,17 +70,23 @@ class Watch:
             return self._jobs
 
     def cancel(self, jobs: list[str]) -> None:
-        """Cancel jobs and wait until they have ended, so that their resources are free."""
+        """Cancel jobs and wait until they have ended, so that their resources are free.
+
+        Raises EngineError if that takes too long, EngineGoneError if Slurm does not answer.
+        """
+        known: Mapping[str, Job] | None = {}
         until = time.monotonic() + commands.PATIENCE
         while jobs and time.monotonic() < until:
             with suppress(EngineGoneError):
                 commands.cancel(jobs)
-            known = self.jobs(since=time.monotonic()) or {}
-            jobs = [job for job in jobs if job in known and not is_over(known[job])]
+            known = self.jobs(since=time.monotonic())
+            if known is not None:  # without an answer they may go on
+                jobs = [job for job in jobs if job in known and not is_over(known[job])]
             if jobs:
                 time.sleep(0.3)
         if jobs:
-            raise EngineError(f"Slurm did not end the jobs {', '.join(jobs)}.", remedy="Check them with 'squeue'.")
+            kind = EngineGoneError if known is None else EngineError
+            raise kind(f"Slurm did not end the jobs {', '.join(jobs)}.", remedy="Check them with 'squeue'.")
 
 
 def is_over(job: Job) -> bool:

@@ -18,6 +18,7 @@ from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.profile import Profile
 from orchestrator.cell.workloads import workloads
+from orchestrator.compare.engines import ran_by_docker
 from orchestrator.images.image import image_for
 from orchestrator.report import fields, parity, profiles, tables
 from orchestrator.report.fields import Entry
@@ -297,7 +298,7 @@ def commands(row: Row) -> Iterator[str]:
     words = ["rosetta", "run" if row["parity"] is None else "parity"]
     words += [str(word) for pair in flags.items() for word in pair if pair[1] is not None]
     yield shlex.join([*words, *(["--unverified"] if image and image.spec.unverified else [])])
-    if row["engine"] == "docker" and row["image"]:
+    if ran_by_docker(row):
         dataset = parameters().get(cell.workload, {}).get("dataset") if cell.data == "real" else None
         mounts = ['-v "$PWD/results:/results"']
         mounts += [f'-v "$HOME/.cache/rosetta/data/{dataset}:/data:ro"'] if dataset else []

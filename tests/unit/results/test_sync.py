@@ -250,7 +250,7 @@ def test_an_interruption_is_heard_and_keeps_what_has_come(tmp_path: Path) -> Non
 
     def add_and_interrupt(entry, content) -> None:
         add(entry, content)
-        interruption._came = True
+        interruption.came = True
 
     place.add = add_and_interrupt
     with pytest.raises(KeyboardInterrupt):

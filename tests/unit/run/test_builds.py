@@ -45,6 +45,7 @@ def built(monkeypatch):
         said: list[str] = []
         engine = Building(*does)
         builder = Builder(engine, [IMAGE], deadline, said.append)  # type: ignore[arg-type]
+        builder.start()
         while builder.building:
             time.sleep(0.01)
         builder.close()
@@ -78,3 +79,27 @@ def test_a_build_past_its_deadline_is_ended(built):
     builder, _, _ = built(sleeps, deadline=0.3)
     assert time.monotonic() - started < 30
     assert "was not built within" in str(builder.error(IMAGE))
+
+
+def closed_after(builder: Builder, seconds: float) -> float:
+    """Close a builder that runs; how long that takes."""
+    builder.start()
+    time.sleep(seconds)
+    began = time.monotonic()
+    builder.close()
+    return time.monotonic() - began
+
+
+def test_closing_ends_every_program_of_a_build_not_only_the_one_that_runs():
+    def two_programs() -> None:
+        subprocess.run(["sleep", "60"], check=False)
+        time.sleep(0.2)
+        subprocess.run(["sleep", "60"], check=False)
+
+    assert closed_after(Builder(Building(two_programs), [IMAGE], 60, print), 0.3) < 5  # type: ignore[arg-type]
+
+
+def test_closing_begins_no_build_anew_that_waits_to_be_tried_again():
+    engine = Building(fails(UnreachableError("The network is unreachable.")), lambda: None)
+    assert closed_after(Builder(engine, [IMAGE], 60, print), 0.3) < 1  # type: ignore[arg-type]
+    assert len(engine.does) == 1

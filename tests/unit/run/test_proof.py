@@ -100,7 +100,7 @@ def test_who_waits_for_anothers_proof_ends_when_the_run_is_interrupted(tmp_path,
     wanted = proof_files.wanted(proof.proving(CELL), planned[0], known)
     other = file_locks.take(file_locks.host_folder() / f"proof-{wanted.key}.lock")
     interruption = Interruption()
-    threading.Timer(1, lambda: setattr(interruption, "_came", True)).start()
+    threading.Timer(1, lambda: setattr(interruption, "came", True)).start()
     with (tmp_path / "shown").open("w") as file:
         lines = screen.Lines(Console(file=file))
         tally = running.run(planned, engine, Settings(tmp_path), HOST, lines, interruption)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -54,3 +55,16 @@ def test_a_thread_is_waited_for_in_peace(interruption):
             assert done.wait(10)
             thread.join(10)
             assert not thread.is_alive()
+
+
+def test_a_signal_counts_although_python_drops_its_exception(interruption, monkeypatch):
+    """As in the callback that ends every import: nothing can be raised there."""
+
+    class Dropped:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    Dropped()
+    with pytest.raises(KeyboardInterrupt):
+        interruption.ask()
