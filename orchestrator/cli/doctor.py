@@ -42,7 +42,7 @@ def doctor(
 
     found = []
     try:
-        asked = slurm_engine(engine, results, site, note) if scheduler else choose_engine(engine, address=address)
+        asked = slurm_engine(engine, results, site, note) if scheduler else choose_engine(engine, note, address)
     except RosettaError as error:
         if as_json:
             echo(json.dumps([of_error("engine", error).as_json()], indent=1))

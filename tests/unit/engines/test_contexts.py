@@ -1,6 +1,7 @@
 """What docker's command says of the context in use: whether it has an engine, and whether it can be read at all."""
 
 import json
+import socket
 
 import pytest
 
@@ -100,7 +101,25 @@ def test_a_context_of_this_machine_without_an_engine_means_plain_processes(docke
     docker({"Name": "mine", "Endpoints": {"docker": {"Host": f"unix://{tmp_path}/none.sock"}}, "TLSMaterial": None})
     said: list[str] = []
     assert choose_engine(None, said.append).name == "process"
-    assert said == [f"No Docker engine answers at unix://{tmp_path}/none.sock. Cells run as plain processes instead."]
+    assert said == [
+        f"No Docker engine answers at unix://{tmp_path}/none.sock. Cells run as plain processes instead. "
+        "Start Docker, or use --engine process."
+    ]
+
+
+def test_settings_of_docker_that_its_sdk_refuses_are_named_with_their_file(docker, tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text('{"proxies": null}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    said: list[str] = []
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "engine.sock"))
+        listening.listen()
+        docker({"Name": "mine", "Endpoints": {"docker": {"Host": f"unix://{tmp_path}/engine.sock"}}})
+        assert choose_engine(None, said.append).name == "process"
+    assert said == [
+        "The settings of docker's command have another form than they should. Cells run as plain processes instead. "
+        "Correct ~/.docker/config.json, or the one in the folder that DOCKER_CONFIG names."
+    ]
 
 
 @pytest.mark.parametrize(
