@@ -101,25 +101,34 @@ CHESTXRAY14 = DataSet(chestxray.NAME, chestxray.TERMS, (), large=True)
 DATA_SETS = {dataset.name: dataset for dataset in (CIFAR_10, IMDB, CHESTXRAY14)}
 """The data sets by name, as ``dataset`` in workloads/params.json names them. Synthetic data is made in the cell."""
 
-TORCHVISION = DataSet(
-    name="resnet50-torchvision",
-    terms="torchvision's code is BSD-3-Clause; the weights were trained on ImageNet, whose terms are for research",
-    files=(
-        File(
-            "resnet50-0676ba61.pth",
-            # Its name has the first digits of its checksum, which PyTorch's hub compares; the rest and the size
-            # are those that several of its users have published.
-            (Content("0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", 102_530_333),),
-            "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        ),
-    ),
-)
-"""ResNet-50, trained on ImageNet, by PyTorch's own hub: version 1.5, as a state_dict."""
+BESIDE_XRAYS = f"{chestxray.NAME}/{chestxray.PRETRAINED}"
+"""Where cells on X-rays look for ImageNet weights."""
 
-PADDLE = DataSet(
-    name="resnet50-paddle",
-    terms="PaddlePaddle's code is Apache-2.0; the weights were trained on ImageNet, whose terms are for research",
-    files=(
+
+def weights(name: str, code: str, file: File, archive: File | None = None, beside: str = "") -> DataSet:
+    """Return a network's weights from a library's hub, trained on ImageNet; ``code`` is the licence of its code."""
+    terms = f"its code is {code}; the weights were trained on ImageNet, whose terms are for research"
+    return DataSet(name, terms, (file,), archive, beside=beside)
+
+
+def of_torchvision(network: str, sha256: str, size: int) -> File:
+    """Return a file of PyTorch's hub, whose name has the first digits of its checksum.
+
+    PyTorch compares those; the rest and the size are those that several of its users have published.
+    """
+    name = f"{network}-{sha256[:8]}.pth"
+    return File(name, (Content(sha256, size),), f"https://download.pytorch.org/models/{name}")
+
+
+OF_HUBS = (
+    weights(
+        "resnet50-torchvision",
+        "BSD-3-Clause",
+        of_torchvision("resnet50", "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", 102_530_333),
+    ),
+    weights(
+        "resnet50-paddle",
+        "Apache-2.0",
         File(
             "resnet50.pdparams",
             # The hub's own code has the MD5 checksum but no size: it is 102 MB of numbers and their names.
@@ -127,31 +136,15 @@ PADDLE = DataSet(
             "https://paddle-hapi.bj.bcebos.com/models/resnet50.pdparams",
         ),
     ),
-)
-"""ResNet-50, trained on ImageNet, by PaddlePaddle's own hub: version 1.5, as a state_dict."""
-
-DENSENET = f"{chestxray.NAME}/{chestxray.PRETRAINED}"
-"""Where cells on X-rays look for ImageNet weights."""
-
-DENSENET_TORCHVISION = DataSet(
-    name="densenet121-torchvision",
-    terms=TORCHVISION.terms,
-    files=(
-        File(
-            "densenet121-a639ec97.pth",
-            # As for ResNet-50: the first digits are in its name, the rest and the size are published by its users.
-            (Content("a639ec97d7c33b07ae66f0b5fb7d0192f95a3b11b7576c66c0126c2a727c4395", 32_342_954),),
-            "https://download.pytorch.org/models/densenet121-a639ec97.pth",
-        ),
+    weights(  # for Chainer and JAX too, which have no hub
+        "densenet121-torchvision",
+        "BSD-3-Clause",
+        of_torchvision("densenet121", "a639ec97d7c33b07ae66f0b5fb7d0192f95a3b11b7576c66c0126c2a727c4395", 32_342_954),
+        beside=BESIDE_XRAYS,
     ),
-    beside=DENSENET,
-)
-"""DenseNet-121, trained on ImageNet, by PyTorch's own hub; Chainer and JAX, which have none, start from it too."""
-
-DENSENET_KERAS = DataSet(
-    name="densenet121-keras",
-    terms="Keras' code is Apache-2.0; the weights were trained on ImageNet, whose terms are for research",
-    files=(
+    weights(  # for TensorFlow too; it lacks the classifier, which no cell takes
+        "densenet121-keras",
+        "Apache-2.0",
         File(
             "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
             # The MD5 checksum stands in Keras' own code, the size in its users' logs.
@@ -159,28 +152,23 @@ DENSENET_KERAS = DataSet(
             "https://storage.googleapis.com/tensorflow/keras-applications/densenet/"
             "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
         ),
+        beside=BESIDE_XRAYS,
     ),
-    beside=DENSENET,
-)
-"""DenseNet-121 without its classifier, trained on ImageNet, by Keras' own hub; TensorFlow starts from it too."""
-
-DENSENET_GLUON = DataSet(
-    name="densenet121-gluon",
-    terms="MXNet's code is Apache-2.0; the weights were trained on ImageNet, whose terms are for research",
-    archive=File(
-        "densenet121-f27dbf2d.zip",
-        (Content("", 40_000_000),),
-        "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/gluon/models/densenet121-f27dbf2d.zip",
+    weights(
+        "densenet121-gluon",
+        "Apache-2.0",
+        # Gluon's own code has the SHA-1 checksum of the file in the archive, none of the archive, and no size.
+        File("densenet121-f27dbf2d.params", (Content("f27dbf2dbd5ce9a80b102d89c7483342cd33cb31", 40_000_000),)),
+        File(
+            "densenet121-f27dbf2d.zip",
+            (Content("", 40_000_000),),
+            "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/gluon/models/densenet121-f27dbf2d.zip",
+        ),
+        beside=BESIDE_XRAYS,
     ),
-    # Gluon's own code has the SHA-1 checksum of the file in the archive, none of the archive, and no size.
-    files=(File("densenet121-f27dbf2d.params", (Content("f27dbf2dbd5ce9a80b102d89c7483342cd33cb31", 40_000_000),)),),
-    beside=DENSENET,
 )
-"""DenseNet-121, trained on ImageNet, by Gluon's own hub."""
 
-WEIGHTS = {
-    weights.name: weights for weights in (TORCHVISION, PADDLE, DENSENET_TORCHVISION, DENSENET_KERAS, DENSENET_GLUON)
-}
+WEIGHTS = {dataset.name: dataset for dataset in OF_HUBS}
 """Weights from the libraries' hubs: fetched where asked for.
 
 Those of ResNet-50 are named in workloads/params.json, as ``pretrained``; those of DenseNet-121 lie beside its X-rays.

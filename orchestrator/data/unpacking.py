@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 from orchestrator.data.downloads import CHUNK, OFFLINE, receiving
 from orchestrator.data.files import File
@@ -13,6 +14,10 @@ from orchestrator.system.streams import Limited
 
 OVERHEAD = 2**20
 """Most bytes that an archive may unpack to beyond its declared files: headers, padding and small extras."""
+
+
+DAMAGED = (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error)
+"""What ``zipfile`` raises: also for a compression that it does not know, and for members with a password."""
 
 
 def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, ...], extras: tuple[str, ...]) -> None:
@@ -43,10 +48,7 @@ def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, .
                     )
                 file, source = lacking.pop(member.name, None), tar.extractfile(member)
                 if file and source:
-                    with receiving(file, folder / file.path, f"{archive.name}/{member.name}") as incoming:
-                        incoming.restart()
-                        while chunk := source.read(CHUNK):
-                            incoming.write(chunk)
+                    write(file, folder, source, archive)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"The archive {archive.name} can't be unpacked.", f"{error}.", OFFLINE) from None
     if lacking:
@@ -61,17 +63,20 @@ def unzip(archive: Path, folder: Path, wanted: list[File]) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             for file in wanted:
-                with (
-                    opened.open(file.path) as source,
-                    receiving(file, folder / file.path, f"{archive.name}/{file.path}") as incoming,
-                ):
-                    incoming.restart()
-                    while chunk := source.read(CHUNK):
-                        incoming.write(chunk)
+                with opened.open(file.path) as source:
+                    write(file, folder, source, archive)
     except KeyError:
         raise DataError(f"The archive {archive.name} lacks {file.path}.", remedy=OFFLINE) from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
+    except DAMAGED as error:
         raise DataError(f"The archive {archive.name} can't be unpacked.", f"{error}.", OFFLINE) from None
+
+
+def write(file: File, folder: Path, source: IO[bytes], archive: Path) -> None:
+    """Write a member of an archive below ``folder``, and verify it."""
+    with receiving(file, folder / file.path, f"{archive.name}/{file.path}") as incoming:
+        incoming.restart()
+        while chunk := source.read(CHUNK):
+            incoming.write(chunk)
 
 
 def kind(member: tarfile.TarInfo) -> str:

@@ -27,7 +27,7 @@ def choose_engine(name: str | None, say: Say = lambda text: None, address: str |
     except EngineError as error:
         if not is_this_machines():
             raise
-        say(f"{error.what} Cells run as plain processes instead. {error.remedy}")
+        say(f"{error.what} Cells run as plain processes instead. {error.remedy}".rstrip())
         return process_engine()
 
 

@@ -91,7 +91,10 @@ _tried: set[Path] = set()
 
 
 def try_lock(folder: Path) -> None:
-    """Make, take and remove a lock of our own in a folder; raises OSError, or NotImplementedError without locks."""
+    """Make, take and remove a lock of our own in a folder.
+
+    Raises OSError, or filelock's NotImplementedError if its file system has no locks.
+    """
     path = folder / f"tried-{uuid.uuid4().hex}.lock"
     lock = take(path)
     if lock is None:  # nobody else knows its name

@@ -233,7 +233,7 @@ def weights(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Da
         site.pages["/net.zip"] = archive
         member = File("net.params", (Content(hashlib.sha1(REVIEWS).hexdigest(), 2 * len(REVIEWS)),))
         packed = File("net.zip", (Content("", 1_000_000),), f"{site.url}/net.zip")
-        beside = DataSet("net", "free", (member,), packed, beside=catalogue.DENSENET)
+        beside = DataSet("net", "free", (member,), packed, beside=catalogue.BESIDE_XRAYS)
         monkeypatch.setitem(catalogue.WEIGHTS, "net", beside)
         return beside
 
