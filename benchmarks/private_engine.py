@@ -30,10 +30,11 @@ class PrivateEngine:
     """An engine whose files all lie in a ``folder`` of their own; a context that ends it and removes them.
 
     ``hook`` is the text of its NVIDIA hook, in which ``{folder}`` stands for that folder; None: it has none. With
-    ``devices`` it hands out those of the lists in its folder ``cdi`` (Container Device Interface).
+    ``devices`` it hands out those of the lists in its folder ``cdi`` (Container Device Interface); with ``containerd``
+    it keeps its images in containerd's store, as Docker 29 does unless told otherwise.
     """
 
-    def __init__(self, hook: str | None = DOES_NOTHING, *, devices: bool = False) -> None:
+    def __init__(self, hook: str | None = DOES_NOTHING, *, devices: bool = False, containerd: bool = False) -> None:
         self.folder = folder = Path(tempfile.mkdtemp(prefix="rosetta-engine-", dir="/tmp"))  # a socket's path is short
         self.socket = f"unix://{folder}/docker.sock"
         self.daemon: subprocess.Popen[bytes] | None = None
@@ -46,8 +47,9 @@ class PrivateEngine:
             self.path += f":{os.environ['PATH']}"
             (folder / "bin" / HOOK).write_text(hook.replace("{folder}", str(folder)))
             (folder / "bin" / HOOK).chmod(0o755)
-        settings = {"features": {"cdi": True}, "cdi-spec-dirs": [str(folder / "cdi")]} if devices else {}
-        (folder / "daemon.json").write_text(json.dumps(settings))
+        features = {"cdi": devices, "containerd-snapshotter": containerd}
+        lists = {"cdi-spec-dirs": [str(folder / "cdi")]} if devices else {}
+        (folder / "daemon.json").write_text(json.dumps({"features": features, **lists}))
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def start(self) -> None:

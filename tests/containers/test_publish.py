@@ -9,16 +9,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import docker
 import pytest
 
 from benchmarks.private_engine import PrivateEngine
 from orchestrator.images.building import build_images
 from orchestrator.images.image import image_for
+from orchestrator.images.image_names import ImageName
 from orchestrator.publish import publishing
+from orchestrator.publish import registry as remote
 from orchestrator.results.files import read_results, table_of, write_results
 from orchestrator.system.checkout import ROOT
 from tests.containers.planted import places
@@ -93,6 +97,23 @@ def place(engine, tmp_path_factory) -> Iterator[Place]:
             }
             (folder / "pip.conf").write_text("[global]\nindex-url = https://me:planted-index-password@127.0.0.1:9/\n")
             yield Place(private, server, work, variables, [])
+
+
+def test_an_engine_with_containerds_image_store_pushes_and_pulls_by_digest(engine, tmp_path, monkeypatch):
+    if not PROGRAM.exists():
+        pytest.skip("no docker-registry; .ci/tools installs it")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    with PrivateEngine(containerd=True) as private, registry(private.daemon.pid, tmp_path / "registry") as server:
+        login(server, {"DOCKER_HOST": private.socket})
+        with closing(docker.APIClient(private.socket)) as api:
+            assert ["driver-type", "io.containerd.snapshotter.v1"] in api.info()["DriverStatus"]
+            place = f"{server.host}/me/empty"
+            api.import_image_from_data(bytes(10240), repository=place, tag="1")
+            digest = remote.push(api, place, "1")
+            assert digest == remote.digest_of(api, f"{place}:1")
+            api.remove_image(f"{place}:1", force=True)
+            pulled = remote.pull(api, ImageName(place, "1", digest))
+            assert f"{place}@{digest}" in pulled["RepoDigests"]
 
 
 def commands(section: str) -> list[list[str]]:
