@@ -2,11 +2,12 @@
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,13 @@ from orchestrator.engines.output import Output
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 
 CLAIM = re.compile(rb"(?:^|\0)ROSETTA_CLAIM=([^\0]+)")
-"""Finds the claim in the environment variables of a cell's first process."""
+"""Finds the claim in the environment variables of a cell's processes."""
+
+AGAIN = 0.2
+"""Seconds until a silent cell is looked at again: its first process may have ended and left others that say nothing."""
+
+LAST_WORDS = 2**20
+"""Bytes still read once the first process has ended: what a pipe can hold. Whatever it left behind may write on."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +86,33 @@ class ChildProcesses(OnThisHost):
         try:
             assert said is not None
             with said:
-                while chunk := said.read1(2**16):  # type: ignore[attr-defined]
+                for chunk in said_until_it_ended(said.fileno(), process):
                     output.feed(chunk)
             process.wait()
         finally:
             deadline.cancel()
             kill_session(process.pid)
             exit_code = process.wait()
+            self._remove_orphans(task.claim)  # those that began a session of their own
             with self._lock:
                 self._running.discard(process.pid)
         return Ended(exit_code, output.close(), late.is_set())
+
+
+def said_until_it_ended(pipe: int, process: "subprocess.Popen[bytes]") -> Iterator[bytes]:
+    """Yield what a cell writes into a pipe, until its first process has ended: any other may keep the pipe open."""
+    waiting, left = select.poll(), LAST_WORDS
+    waiting.register(pipe, select.POLLIN)
+    while left > 0:
+        ended = process.poll() is not None
+        if waiting.poll(0 if ended else AGAIN * 1000):
+            chunk = os.read(pipe, 2**16)
+            if not chunk:
+                return
+            left -= len(chunk) if ended else 0
+            yield chunk
+        elif ended:
+            return
 
 
 def kill_late(pid: int, late: threading.Event) -> None:

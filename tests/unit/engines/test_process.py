@@ -75,9 +75,36 @@ def test_a_cell_past_its_deadline_is_killed_with_its_children(run, tmp_path):
     assert outcome.status is Status.TIMEOUT
     child = int((tmp_path / "child").read_text())
     until = time.monotonic() + 10
-    while os.path.exists(f"/proc/{child}") and "Z" not in stat(child) and time.monotonic() < until:
+    while is_alive(child) and time.monotonic() < until:
         threading.Event().wait(0.01)
-    assert not os.path.exists(f"/proc/{child}") or "Z" in stat(child)
+    assert not is_alive(child)
+
+
+@pytest.mark.parametrize("start", ["", "setsid "])
+@pytest.mark.parametrize("child", ["sleep 60", "yes"])
+def test_what_a_cell_leaves_behind_neither_delays_the_run_nor_stays(run, tmp_path, start, child):
+    began = time.monotonic()
+    outcome, _ = run(f"echo last words >&2; {start}{child} & echo $! > {tmp_path}/child; exit 3", claim="the-claim")
+    assert time.monotonic() - began < 20
+    assert outcome.reason.startswith("exit code 3")
+    assert "last words" in outcome.log
+    pid = int((tmp_path / "child").read_text())
+    until = time.monotonic() + 10
+    while is_alive(pid) and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    assert not is_alive(pid)
+
+
+def test_a_deadline_counts_for_a_cell_whose_child_keeps_the_output(run):
+    began = time.monotonic()
+    outcome, _ = run("setsid sleep 60 & sleep 60", deadline=0.5, claim="the-claim")
+    assert outcome.status is Status.TIMEOUT
+    assert time.monotonic() - began < 20
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process has not ended."""
+    return os.path.exists(f"/proc/{pid}") and "Z" not in stat(pid)
 
 
 def stat(pid: int) -> str:
