@@ -17,6 +17,7 @@ from orchestrator.images import installation
 from orchestrator.images.image import Image
 from orchestrator.images.installation import Facts, Installed
 from orchestrator.images.installation_probe import LONGEST, VARIABLES
+from orchestrator.system.scratch import scratch_folder
 from orchestrator.system.terminal import Say, one_line
 
 PATIENCE = 300.0
@@ -90,7 +91,7 @@ class OwnPython(ProcessEngine):
     def _said(self, *words: str) -> bytes:
         """Return the probe's answer; raises InstallationError on a timeout, if it can't be run, or if there is none."""
         temporary = tempfile.TemporaryFile
-        with tempfile.TemporaryDirectory(prefix="rosetta-") as folder, temporary() as answer, temporary() as complaint:
+        with scratch_folder() as folder, temporary() as answer, temporary() as complaint:
             self._ask(words, folder, answer, complaint)
             answer.seek(0)
             said, last = answer.read(LARGEST_ANSWER), last_line(complaint)
@@ -99,14 +100,14 @@ class OwnPython(ProcessEngine):
             raise InstallationError(f"{self.source} did not report what is installed.", why)
         return said
 
-    def _ask(self, words: Sequence[str], folder: str, answer: IO[bytes], complaint: IO[bytes]) -> None:
+    def _ask(self, words: Sequence[str], folder: Path, answer: IO[bytes], complaint: IO[bytes]) -> None:
         """Run the probe in a folder, and end it with all that it has started."""
         variables = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         try:
             process = subprocess.Popen(
                 [str(self.python), "-B", "-c", installation.SCRIPT.read_text(encoding="utf-8"), *words],
                 cwd=folder,
-                env={**variables, **kept_variables(), "HOME": folder, "TMPDIR": folder},
+                env={**variables, **kept_variables(), "HOME": str(folder), "TMPDIR": str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=answer,
                 stderr=complaint,

@@ -7,7 +7,6 @@ own Python and system libraries, and isolates nothing.
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +30,7 @@ from orchestrator.system.addresses import without_secrets
 from orchestrator.system.cache import cache_folder
 from orchestrator.system.gpus import text
 from orchestrator.system.host import Host
+from orchestrator.system.scratch import scratch_folder
 from orchestrator.system.terminal import Say
 
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
@@ -90,8 +90,7 @@ class ProcessEngine(ChildProcesses):
         """Start the harness in a session of its own, follow it and read its results."""
         started, clock = datetime.now(UTC), time.perf_counter()
         self._remove_orphans(task.claim)
-        with tempfile.TemporaryDirectory(prefix="rosetta-") as name:
-            folder = Path(name)
+        with scratch_folder() as folder:
             ended = self._followed(lambda: self._started(task, folder), task, on_event)
             outcome = judge(task, folder / "results", ended)
         return replace(outcome, started=started, wall_seconds=time.perf_counter() - clock)

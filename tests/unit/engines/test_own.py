@@ -161,3 +161,12 @@ def test_a_cell_runs_by_the_interpreter_with_the_users_variables_and_no_secret(t
     assert {"ROSETTA_PLATFORM=own", "OMP_NUM_THREADS=1"} <= set(outcome.log.splitlines())
     assert "secret" not in outcome.log
     assert os.environ["A_TOKEN"] == "secret"
+
+
+def test_what_an_interpreter_leaves_in_its_folder_ends_nothing(tmp_path):
+    python = tmp_path / "python"
+    deep = f"""{sys.executable} -c 'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(1500)]'"""
+    python.write_text(f"#!/bin/sh\n{deep}\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(InstallationError, match="did not report"):
+        OwnPython(python).installed()
