@@ -4,8 +4,9 @@ import gzip
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 from orchestrator.data.downloads import CHUNK, OFFLINE, receiving
 from orchestrator.data.files import File
@@ -14,10 +15,6 @@ from orchestrator.system.streams import Limited
 
 OVERHEAD = 2**20
 """Most bytes that an archive may unpack to beyond its declared files: headers, padding and small extras."""
-
-
-DAMAGED = (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error)
-"""What ``zipfile`` raises: also for a compression that it does not know, and for members with a password."""
 
 
 def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, ...], extras: tuple[str, ...]) -> None:
@@ -48,7 +45,7 @@ def unpack(archive: Path, folder: Path, wanted: list[File], files: tuple[File, .
                     )
                 file, source = lacking.pop(member.name, None), tar.extractfile(member)
                 if file and source:
-                    write(file, folder, source, archive)
+                    write(file, folder, iter(partial(source.read, CHUNK), b""), archive)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"The archive {archive.name} can't be unpacked.", f"{error}.", OFFLINE) from None
     if lacking:
@@ -60,22 +57,32 @@ def unzip(archive: Path, folder: Path, wanted: list[File]) -> None:
 
     Raises DataError for one that is missing, damaged, or larger than it should be.
     """
+    for file in wanted:
+        write(file, folder, chunks(archive, file.path), archive)
+
+
+def chunks(archive: Path, member: str) -> Iterator[bytes]:
+    """Yield the bytes of a member of a zip archive.
+
+    An archive without a checksum may hold any bytes, on which zipfile, its decompressors and codecs raise errors of
+    many kinds: all become a DataError.
+    """
     try:
-        with zipfile.ZipFile(archive) as opened:
-            for file in wanted:
-                with opened.open(file.path) as source:
-                    write(file, folder, source, archive)
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as source:
+            while chunk := source.read(CHUNK):
+                yield chunk
     except KeyError:
-        raise DataError(f"The archive {archive.name} lacks {file.path}.", remedy=OFFLINE) from None
-    except DAMAGED as error:
-        raise DataError(f"The archive {archive.name} can't be unpacked.", f"{error}.", OFFLINE) from None
+        raise DataError(f"The archive {archive.name} lacks {member}.", remedy=OFFLINE) from None
+    except Exception as error:
+        why = f"{error}" or type(error).__name__
+        raise DataError(f"The archive {archive.name} can't be unpacked.", f"{why}.", OFFLINE) from None
 
 
-def write(file: File, folder: Path, source: IO[bytes], archive: Path) -> None:
+def write(file: File, folder: Path, content: Iterator[bytes], archive: Path) -> None:
     """Write a member of an archive below ``folder``, and verify it."""
     with receiving(file, folder / file.path, f"{archive.name}/{file.path}") as incoming:
         incoming.restart()
-        while chunk := source.read(CHUNK):
+        for chunk in content:
             incoming.write(chunk)
 
 

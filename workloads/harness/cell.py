@@ -112,11 +112,12 @@ class Cell(ResidentRuns, StreamRuns):
     def pretrained(self, name):
         """Path of the ImageNet weights that the library's own hub publishes under this name; None if not fetched.
 
-        Given weights, those of the user's own and synthetic data need none.
+        Given weights, those of the user's own and synthetic data need none. Nor does what is no file count, here and
+        for the host.
         """
         path = os.path.join(data.folder(), "pretrained", name)
         asked = self.arguments
-        if asked.parity or asked.weights or asked.data != "real" or not os.path.exists(path):
+        if asked.parity or asked.weights or asked.data != "real" or not os.path.isfile(path):
             return None
         self.began_with = name
         return path

@@ -5,6 +5,7 @@ the other and then the numbers. The unpickler makes texts, numbers and tensors, 
 """
 
 import io
+import os
 import pickle
 import re
 import zipfile
@@ -30,8 +31,11 @@ def tensor(storage, start, shape, strides, *_):
     return Tensor(TYPES[kind], key, start, tuple(shape), tuple(strides))
 
 
-class Tensors(pickle.Unpickler):
-    """Unpickles what a state_dict is made of; anything else is refused."""
+class Tensors(pickle._Unpickler):
+    """Unpickles what a state_dict is made of; anything else is refused.
+
+    It is pickle's in Python, since that in C makes room for as many objects as a few damaged bytes say, 4 GB and more.
+    """
 
     known = {
         ("collections", "OrderedDict"): OrderedDict,
@@ -62,7 +66,8 @@ def read(path):
             saved, storages = (zipped if zipfile.is_zipfile(path) else in_a_row)(file)
         return OrderedDict((name, numbers(saved[name], storages)) for name in saved)
     except Exception as error:  # bytes that are no state_dict can fail in any way
-        raise SystemExit("%s is no state_dict of PyTorch: %s" % (path, error)) from None
+        what = str(error) or type(error).__name__  # a MemoryError has no text
+        raise SystemExit("%s is no state_dict of PyTorch: %s" % (path, what)) from None
 
 
 def densenet121(path, arrays):
@@ -88,9 +93,11 @@ def torchvision_name(array):
 def zipped(file):
     """The Tensors in a zip archive by their names, and the bytes of each storage by its key."""
     archive = zipfile.ZipFile(file)
+    if sum(member.file_size for member in archive.infolist()) > length(file):
+        raise ValueError("it unpacks to more bytes than it has, and PyTorch packs none")
     (place,) = [name[: -len("data.pkl")] for name in archive.namelist() if name.endswith("/data.pkl")]
-    saved = Tensors(io.BytesIO(archive.read(place + "data.pkl"))).load()
-    return saved, {each.key: archive.read(place + "data/" + each.key) for each in saved.values()}
+    saved = checked(Tensors(io.BytesIO(archive.read(place + "data.pkl"))).load())
+    return saved, {key: archive.read(place + "data/" + key) for key in {each.key for each in saved.values()}}
 
 
 def in_a_row(file):
@@ -98,13 +105,32 @@ def in_a_row(file):
     begin, protocol, _ = (Tensors(file).load() for _ in range(3))
     if (begin, protocol) != (MAGIC, PROTOCOL):
         raise ValueError("its first numbers are others")
-    saved = Tensors(file).load()
+    saved = checked(Tensors(file).load())
     sizes = {each.key: np.dtype(each.type).itemsize for each in saved.values()}
     storages = {}
     for key in Tensors(file).load():
-        count = int.from_bytes(file.read(8), "little")
-        storages[key] = file.read(count * sizes[key])
+        wanted = int.from_bytes(file.read(8), "little") * sizes[key]
+        if wanted > length(file) - file.tell():
+            raise ValueError("it is cut off, or says more numbers than it has")
+        storages[key] = file.read(wanted)
     return saved, storages
+
+
+def length(file):
+    """The bytes of an open file."""
+    return os.fstat(file.fileno()).st_size
+
+
+def checked(saved):
+    """What was unpickled, if it is a state_dict: Tensors by their names."""
+    if not isinstance(saved, dict):
+        raise ValueError("it holds a %s" % type(saved).__name__)
+    for name, value in saved.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ValueError("%.99r in it is no tensor with a name" % (name,))
+        if any(size < 0 for size in value.shape):
+            raise ValueError("%s has a negative size" % name)
+    return saved
 
 
 def numbers(tensor, storages):

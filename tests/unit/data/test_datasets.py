@@ -217,9 +217,9 @@ def test_a_damaged_archive_is_an_error_with_its_name(publish: Callable[[bytes], 
 # --- weights beside another set --------------------------------------------------------------------------------------
 
 
-def zip_of(members: dict[str, bytes]) -> bytes:
+def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w", method) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
     return stream.getvalue()
@@ -269,8 +269,10 @@ def test_weights_come_out_of_an_archive_to_where_the_cells_of_another_set_look(
         (zip_of({"net.params": REVIEWS})[:-30], r"net\.zip can't be unpacked"),
         (zip_of({"net.params": REVIEWS})[:99] + bytes(99) + zip_of({"net.params": REVIEWS})[198:], "can't be unpacked"),
         (b"<html>gone</html>", "can't be unpacked"),
+        (zip_of({"net.params": REVIEWS}, zipfile.ZIP_BZIP2).replace(b"BZh9", b"BZh0"), "can't be unpacked"),
+        (zip_of({"net.params": REVIEWS}, zipfile.ZIP_LZMA).replace(b"]\0\0\x80", b"\xff\0\0\x80"), "can't be unpacked"),
     ],
-    ids=["another", "bomb", "lacks", "cut off", "damaged", "page"],
+    ids=["another", "bomb", "lacks", "cut off", "damaged", "page", "bzip2", "lzma"],
 )
 def test_of_an_archive_without_a_checksum_the_members_are_verified(
     weights: Callable[[bytes], DataSet], archive: bytes, message: str

@@ -1,6 +1,11 @@
 """Files that PyTorch has saved, read without it."""
 
+import io
 import pickle
+import re
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +58,15 @@ def test_a_program_is_no_state_dict(tmp_path: Path, write: Callable[[Any], bytes
     assert not (tmp_path / "written").exists()
 
 
+def repacked(pickled: Any, storage: bytes = b"") -> bytes:
+    """A compressed archive like PyTorch's, which never compresses."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickled if isinstance(pickled, bytes) else pickle.dumps(pickled))
+        archive.writestr("archive/data/0", storage)
+    return stream.getvalue()
+
+
 ODD = {
     "empty": lambda: b"",
     "cut off": lambda: in_a_row(saved(STATE))[:-3],
@@ -61,6 +75,10 @@ ODD = {
     "before its storage": lambda: zipped({"a": Saved(STATE["half"], "0", start=-2)}),
     "transposed": lambda: zipped({"a": Saved(STATE["conv.weight"].reshape(4, 6), "0", transposed=True)}),
     "part of a storage": lambda: pickle.dumps(state_dict.MAGIC) + pickled(saved(STATE), ("view", 0, 1)),
+    "a number for a name": lambda: zipped({5: Saved(STATE["half"], "0")}),  # type: ignore[dict-item]
+    "a checkpoint around it": lambda: repacked(pickled={"state_dict": {}, "epoch": 3}),
+    "a list": lambda: repacked(pickled=["a", "b"]),
+    "a negative size": lambda: zipped({"a": Saved(STATE["half"], "0")}).replace(b"K\x02\x85", b"J\xff\xff\xff\xff\x85"),
     "no archive of PyTorch": lambda: zipped({}).replace(b"data.pkl", b"data.txt"),
 }
 
@@ -70,6 +88,32 @@ def test_what_does_not_hold_whole_tensors_is_refused(tmp_path: Path, content: Ca
     (tmp_path / "a.pth").write_bytes(content())
     with pytest.raises(SystemExit, match=r"a\.pth is no state_dict of PyTorch"):
         state_dict.read(str(tmp_path / "a.pth"))
+
+
+MUCH = 100_000_000
+GREEDY = {
+    "a packed storage": (lambda: repacked(pickled(saved({"a": STATE["half"]})), bytes(MUCH)), "unpacks to more bytes"),
+    "a packed pickle": (lambda: repacked(b"\x80\x02" + b"N" * MUCH), "unpacks to more bytes"),
+    "a count": (lambda: in_a_row(saved({"a": STATE["half"]}))[:-12] + b"\xff" * 12, "says more numbers than it has"),
+    "a place for one object": (lambda: b"\x80\x02}r\0\0\0\x02.", "EOFError"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), GREEDY.values(), ids=GREEDY)
+def test_a_small_file_takes_no_more_memory_than_it_has(tmp_path: Path, content: Callable[[], bytes], said: str) -> None:
+    (tmp_path / "a.pth").write_bytes(content())
+    program = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); from harness import state_dict\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: state_dict.read(sys.argv[2])\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    place = str(Path(state_dict.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", program, place, str(tmp_path / "a.pth")], capture_output=True, text=True, check=False
+    )
+    assert re.search(said, done.stderr), done.stderr
+    assert int(done.stdout) < 50_000, "kilobytes"
 
 
 Pairs = list[tuple[Array, np.ndarray[Any, Any]]]
