@@ -27,29 +27,56 @@ PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
 """Seconds to wait before retrying a cell whose host was lost; after the last it is left to the next run."""
 
 
+def prove_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) -> bool:
+    """Compare a cell's script and image with the reference, before any cell is timed that the comparison would disturb.
+
+    Returns whether anything ran for it: the comparison may be there already. What came of it lies among the proofs.
+    """
+    tried: list[Task] = []
+
+    def run(asked: Task) -> Outcome:
+        tried.append(asked)
+        return run_attempts(asked, claim, active, planned.cell)[0]
+
+    try:
+        task = task_of(planned, claim, lease, active, state="proving")
+        with active.progress.proving(planned.cell, lease):
+            proof.prove(planned, task, active, run)
+        return bool(tried)
+    finally:
+        claim.release()
+        active.slots.give_back(lease, planned.cell.gpu)
+
+
+def task_of(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun, state: str) -> Task:
+    """Return what the engine needs to run a cell with its lease, and write into its claim what is done for it."""
+    assert planned.image is not None
+    cell, gpus = planned.cell, tuple(gpu.uuid for gpu in lease.gpus)
+    task = Task(
+        cell,
+        planned.image,
+        planned.key,
+        run="",
+        gpus=gpus,
+        data=active.folders.get(dataset_of(cell) or ""),
+        weights=active.settings.weights if cell.weights else None,
+        cores=lease.cores,
+        deadline=active.settings.deadline,
+        memory=lease.memory,
+        claim=active.claims.label(planned.key),
+        owner=active.claims.label(active.own_claim.name),
+        expected=active.expected(cell),
+    )
+    facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": active.engine.host, "gpus": gpus}
+    claim.update(state=state, expected=task.expected, **facts)
+    return task
+
+
 def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) -> str:
     """Run one cell and write its row and its log; return its status."""
-    assert planned.image is not None
-    cell, folders = planned.cell, active.folders
-    gpus = tuple(gpu.uuid for gpu in lease.gpus)
+    cell = planned.cell
     try:
-        task = Task(
-            cell,
-            planned.image,
-            planned.key,
-            run="",
-            gpus=gpus,
-            data=folders.get(dataset_of(cell) or ""),
-            weights=active.settings.weights if cell.weights else None,
-            cores=lease.cores,
-            deadline=active.settings.deadline,
-            memory=lease.memory,
-            claim=active.claims.label(planned.key),
-            owner=active.claims.label(active.own_claim.name),
-            expected=active.expected(cell),
-        )
-        facts = {"cell": cell.id, "repeat": cell.repeat, "data": cell.data, "host": active.engine.host, "gpus": gpus}
-        claim.update(state="running", expected=task.expected, **facts)
+        task = task_of(planned, claim, lease, active, state="running")
         active.progress.started(cell, lease)
         proved = Proof(proof.known(planned, active))
         if proof.is_needed(planned, active):

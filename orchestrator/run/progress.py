@@ -95,6 +95,17 @@ class Progress(ABC):
             self.cells[cell] = Running(cell, gpus, self._ahead.pop(cell, None))
             self.show("started", cell, gpus=gpus, cores=lease.cores, memory=lease.memory)
 
+    @contextmanager
+    def proving(self, cell: Cell, lease: Lease) -> Iterator[None]:
+        """Show that a cell is compared with the reference before its own turn comes, while the context is open."""
+        with self._changing:
+            self.cells[cell] = Running(cell, tuple(gpu.uuid for gpu in lease.gpus), None, state="proving")
+        try:
+            yield
+        finally:
+            with self._changing:
+                self.cells.pop(cell, None)
+
     def event(self, cell: Cell, event: Event) -> None:
         """Take in what a cell said: show its epoch and loss."""
         with self._changing:

@@ -22,7 +22,7 @@ from orchestrator.results.claims import Claims
 from orchestrator.results.files import holds, write_incompatible
 from orchestrator.results.merging import merge
 from orchestrator.results.paths import ResultsFolder
-from orchestrator.run import attempts, order
+from orchestrator.run import order
 from orchestrator.run.builds import Builder
 from orchestrator.run.context import ActiveRun, Run, Settings, Tally
 from orchestrator.run.progress import Progress
@@ -144,8 +144,7 @@ def work_off(queue: Queue, active: ActiveRun, submit: Callable[..., "Future[str]
     pending: set[Future[Any]] = set()
     while True:
         active.interruption.ask()
-        for planned, claim, lease in queue.startable():
-            pending.add(submit(attempts.run_cell, planned, claim, lease, active))
+        pending |= {submit(work) for work in queue.startable()}
         active.own_claim.update_now_and_then(
             waiting=len(queue), running=len(pending), building=len(active.builder.building)
         )
@@ -156,7 +155,8 @@ def work_off(queue: Queue, active: ActiveRun, submit: Callable[..., "Future[str]
         if not done and not pending:
             active.stopped.wait(0.1)
         for future in pending & done:
-            queue.tally.add(future.result())
+            if status := future.result():
+                queue.tally.add(status)
         pending -= done
 
 

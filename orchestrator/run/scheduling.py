@@ -3,19 +3,26 @@
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from orchestrator.cell import quality
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.plan.verdicts import Planned
 from orchestrator.results.claims import Claim
-from orchestrator.run import attempts
+from orchestrator.run import attempts, proof
 from orchestrator.run.context import ActiveRun, Tally
 from orchestrator.system.slots import Lease
 
 LOOK_AGAIN = 2.0
 """Seconds between looks at cells that another orchestrator runs: it may have died."""
+
+FADES = 60.0
+"""Seconds for which a comparison with the reference stays in the machine's load, a mean over the last minute."""
+
+NO_GPU = ("none", 1)
+"""The lane of cells without GPU."""
 
 
 Lane = tuple[str, int]
@@ -32,22 +39,57 @@ class Queue:
         self._lanes: dict[Lane, deque[Planned]] = {lane: deque() for lane in lanes}
         for planned in ordered:
             self._lanes[lane_of(planned)].append(planned)
+        self._unproved = deque(lacking_proof(ordered, active))
+        self._proving: set[str] = set()
+        self._quiet_from = 0.0
         self._elsewhere: list[Planned] = []
         self._looked = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._elsewhere) + sum(map(len, self._lanes.values()))
 
-    def startable(self) -> Iterator[tuple[Planned, Claim, Lease]]:
-        """Yield the cells that can start now, each with its claim and its lease."""
+    def startable(self) -> Iterator[Callable[[], str]]:
+        """Yield what can start now, as functions that return the status of a cell; empty for a proof."""
         self._look_again()
+        yield from self._proofs()
         for (model, n_gpus), lane in self._lanes.items():
             while lane and (lease := self.active.slots.take(model, n_gpus)):
                 claimed = self._claimed(lane)
                 if claimed is None:
                     self.active.slots.give_back(lease, model)
                     break
-                yield *claimed, lease
+                yield partial(attempts.run_cell, *claimed, lease, self.active)
+
+    def _proofs(self) -> Iterator[Callable[[], str]]:
+        """Yield the proofs that can start now; cells without an image, or that somebody else runs, need none of us."""
+        builder, waiting = self.active.builder, []
+        while self._unproved:
+            planned = self._unproved.popleft()
+            assert planned.image is not None
+            if builder.error(planned.image):
+                continue
+            if not builder.is_ready(planned.image) or not (lease := self.active.slots.take(*NO_GPU)):
+                waiting.append(planned)
+            elif claim := self.active.claims.take(planned.key):
+                self._proving.add(planned.key)
+                yield partial(self._prove, planned, claim, lease)
+            else:
+                self.active.slots.give_back(lease, planned.cell.gpu)
+        self._unproved.extend(waiting)
+
+    def _prove(self, planned: Planned, claim: Claim, lease: Lease) -> str:
+        """Make one proof; what it leaves of load fades before a cell is timed that it would spoil."""
+        try:
+            if attempts.prove_cell(planned, claim, lease, self.active):
+                self._quiet_from = time.monotonic() + FADES
+        finally:
+            self._proving.discard(planned.key)
+        return ""
+
+    def _is_noisy(self) -> bool:
+        """Whether builds or proofs, running or just ended, would spoil what a cell measures."""
+        at_work = self.active.builder.building or self._unproved or self._proving
+        return bool(at_work) or time.monotonic() < self._quiet_from
 
     def _claimed(self, lane: deque[Planned]) -> tuple[Planned, Claim] | None:
         """The first cell of a lane that can start and that nobody else runs; skips those that are done or can't."""
@@ -68,7 +110,7 @@ class Queue:
         assert planned.image is not None
         builder = self.active.builder
         return not builder.error(planned.image) and (
-            not builder.is_ready(planned.image) or (needs_quiet(planned.cell) and bool(builder.building))
+            not builder.is_ready(planned.image) or (needs_quiet(planned.cell) and self._is_noisy())
         )
 
     def _claim(self, planned: Planned) -> Claim | None:
@@ -106,8 +148,17 @@ def lane_of(planned: Planned) -> Lane:
     return planned.cell.gpu, planned.cell.n_gpus if planned.cell.gpu != "none" else 1
 
 
+def lacking_proof(ordered: Sequence[Planned], active: ActiveRun) -> list[Planned]:
+    """Of the cells that wait for quiet and for a proof, the first for each proof: comparing is anything but quiet.
+
+    All others are proved when their own turn comes: on a card it is there that the driver is known.
+    """
+    waiting = [planned for planned in ordered if needs_quiet(planned.cell) and proof.is_needed(planned, active)]
+    return list({proof.proving(planned.cell): planned for planned in reversed(waiting)}.values())[::-1]
+
+
 def needs_quiet(cell: Cell) -> bool:
-    """Whether concurrent builds would spoil what the cell measures: seconds on a CPU, for the published length."""
+    """Whether builds and proofs beside it would spoil what a cell measures: published lengths on a CPU."""
     return (
         cell.gpu == "none"
         and not cell.parity

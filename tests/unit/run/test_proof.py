@@ -1,6 +1,7 @@
 """Before a card's first timed cell its image is proved there, once; with an engine that does as it is told."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,11 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cli.cells import set_aside
 from orchestrator.engines.output import success
+from orchestrator.engines.protocol import Task
 from orchestrator.plan import verdicts
 from orchestrator.results.files import read_results, write_row
 from orchestrator.results.paths import ResultsFolder
-from orchestrator.run import proof, proof_files, running, screen
+from orchestrator.run import proof, proof_files, running, scheduling, screen
 from orchestrator.run.context import Settings
 from orchestrator.system import file_locks
 from orchestrator.system.host import Device, Host, together
@@ -82,6 +84,50 @@ def test_an_image_is_proved_once_on_a_card_whatever_the_repeat_and_precision(go)
 
 
 ON_CPU = Cell("pytorch", "rnn", data="synthetic", epochs=1, samples=64)
+
+
+FULL = [
+    Cell(library, "rnn", data="synthetic", epochs=3, samples=24960, repeat=repeat)
+    for repeat in (0, 1)
+    for library in ("pytorch", "jax", "mxnet")
+]
+
+
+def test_on_a_cpu_all_proofs_are_made_before_the_first_timed_cell_and_their_load_fades(go, monkeypatch):
+    monkeypatch.setattr(scheduling, "FADES", 0.5)
+    ends: dict[Cell, float] = {}
+    begins: dict[Cell, float] = {}
+
+    def does(task: Task) -> None:
+        begins[task.cell] = time.monotonic()
+        threading.Event().wait(0.1)
+        ends[task.cell] = time.monotonic()
+
+    ran, rows = go(FULL, does=does, proof=True, jobs=2)
+    assert sorted(map(str, ran[:3])) == sorted(str(proof.proving(cell)) for cell in FULL[:3])
+    assert sorted(map(FULL.index, ran[3:])) == list(range(6))
+    quiet = min(begins[cell] for cell in FULL) - max(ends[proof.proving(cell)] for cell in FULL)
+    assert quiet >= 0.5
+    assert all(row["proof"].endswith(", less than a day before") for row in rows.values())
+
+
+def test_what_is_proved_keeps_nobody_waiting(go, monkeypatch):
+    go([replace(cell, epochs=1) for cell in FULL[:3]], proof=True)
+    monkeypatch.setattr(scheduling, "FADES", 1e9)
+    ran, _ = go(FULL, proof=True, jobs=2)
+    assert sorted(map(FULL.index, ran)) == list(range(6))
+
+
+def test_a_full_length_cell_on_a_cpu_whose_proof_fails_is_not_timed(go, monkeypatch):
+    monkeypatch.setattr(scheduling, "FADES", 0.0)
+    ran, rows = go(FULL, errors={**GOOD, "scores": 0.5}, proof=True)
+    assert sorted(map(str, ran)) == sorted(str(proof.proving(cell)) for cell in FULL[:3])
+    assert {row["status"] for row in rows.values()} == {"failed"}
+    lost = Outcome(Status.TIMEOUT, "not finished after 3,600 s")
+    cells = [replace(cell, repeat=cell.repeat + 2) for cell in FULL]
+    set_aside(cells, go.folder, "failed", proof=True)
+    ran, rows = go(cells, does=lambda task: lost if task.cell.parity else None, proof=True)
+    assert [cell.parity for cell in ran] == [True] * 3, "what failed for a passing reason is not tried twice in a run"
 
 
 @pytest.mark.parametrize(("workload", "variant"), [("densenet121", "resized-crop"), ("resnet50", "pretrained")])
