@@ -77,6 +77,7 @@ class DockerEngine(OnThisHost):
         self._volumes: dict[Path, str] = {}
         self._kernels: dict[str, str] = {}
         self._digests: dict[str, str] = {}
+        self._sound: set[str] = set()
         self._cdi = False
         self._folders = ResultsFolders(self.api)
 
@@ -182,8 +183,7 @@ class DockerEngine(OnThisHost):
     def _container(self, task: Task) -> Iterator[tuple[str, ResultsFolder]]:
         """Create a container with its results folder, and remove both at the end whatever happens."""
         self._remove_orphans(task)
-        if reason := odd_volumes(self.api.inspect_image(self._id(task.image))["Config"]):
-            raise ResultError(f"The image {reason}.")
+        self._refuse_odd(self._id(task.image))
         owned = {"rosetta.run": task.run, CLAIM: task.claim}
         with self._results_folder(task, owned) as folder:
             container = self._created(task, folder.volume, {"rosetta": "cell", **owned})
@@ -197,6 +197,13 @@ class DockerEngine(OnThisHost):
                 with self._lock:
                     self._running.discard(container)
                 self.remove(container)
+
+    def _refuse_odd(self, image: str) -> None:
+        """Raise ResultError for an image in which cells can't be isolated; asked once, as that takes Podman long."""
+        if image not in self._sound and (reason := odd_volumes(self.api.inspect_image(image)["Config"])):
+            raise ResultError(f"The image {reason}.")
+        if image in self._digests.values():  # an id: what is in a tag may change
+            self._sound.add(image)
 
     def _results_folder(self, task: Task, owned: Mapping[str, str]) -> AbstractContextManager[ResultsFolder]:
         """Return a context manager of an empty results folder: one of several that the run has, or the cell's own."""

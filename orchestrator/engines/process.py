@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -26,6 +26,7 @@ from orchestrator.images.architectures import Scan
 from orchestrator.images.bakefile import files_in
 from orchestrator.images.image import Image
 from orchestrator.images.sources import Sources
+from orchestrator.system import file_locks
 from orchestrator.system.addresses import without_secrets
 from orchestrator.system.cache import cache_folder
 from orchestrator.system.gpus import text
@@ -83,7 +84,7 @@ class ProcessEngine(ChildProcesses):
         for number, image in enumerate(wanted, 1):
             if not is_complete(environment_of(image)):
                 say(f"[{number}/{len(wanted)}] installing {image.name}")
-                install(image)
+                install(image, lambda: self.stopping)
         return {image.tag: "" for image in wanted}
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
@@ -205,13 +206,16 @@ def python_of(image: Image) -> str | None:
     return shutil.which(f"python{image.python}")
 
 
-def install(image: Image) -> None:
-    """Make the virtual environment of an image from its lock; raises BuildError with pip's last lines."""
-    from filelock import FileLock
+def install(image: Image, stopped: Callable[[], bool] | None = None) -> None:
+    """Make the virtual environment of an image from its lock, waiting for whoever makes it now until ``stopped()``.
 
+    Raises BuildError with pip's last lines.
+    """
     environment = environment_of(image)
     environment.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{environment}.lock"):
+    with file_locks.waited_for(Path(f"{environment}.lock"), stopped) as held:
+        if not held:
+            raise BuildError(f"Stopped while another program installed the environment of {image.name}.")
         if is_complete(environment):
             return
         shutil.rmtree(environment, ignore_errors=True)

@@ -4,13 +4,11 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-
-from filelock import FileLock
 
 from orchestrator.engines.apptainer_command import KEPT, OWN, PROGRAM
 from orchestrator.errors import BuildError, DiskError, EngineError
@@ -22,6 +20,7 @@ from orchestrator.images.image import Image
 from orchestrator.images.image_names import is_local
 from orchestrator.images.published import LOCK, InRegistry, published
 from orchestrator.images.saved import absent, archive_of, file_name, labels_in, sum_of
+from orchestrator.system import file_locks
 from orchestrator.system.addresses import without_secrets
 from orchestrator.system.cache import cache_folder
 from orchestrator.system.terminal import Say, silent
@@ -89,8 +88,11 @@ def unavailable(image: Image) -> str | None:
     return f"Apptainer has no image of it: {absent()}"
 
 
-def sif_of(image: Image, say: Say) -> Sif:
-    """Return the SIF file of an image, made if missing; raises BuildError, ResultError, DiskError, EngineError."""
+def sif_of(image: Image, say: Say, stopped: Callable[[], bool] | None = None) -> Sif:
+    """Return the SIF file of an image, made if missing, waiting for whoever makes it now until ``stopped()``.
+
+    Raises BuildError, ResultError, DiskError, EngineError.
+    """
     if (found := current(image)) is not None:
         return found
     if ":" in str(sif_folder()):
@@ -100,7 +102,9 @@ def sif_of(image: Image, say: Say) -> Sif:
         sif_folder().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(f"{sif_folder()} can't be written: {error.strerror}.") from None
-    with FileLock(f"{note_of(image)}.lock"):
+    with file_locks.waited_for(Path(f"{note_of(image)}.lock"), stopped) as held:
+        if not held:
+            raise BuildError(f"Stopped while another program made the SIF file of {image.name}.")
         if (found := current(image)) is not None:  # by somebody else, meanwhile
             return found
         there = published(image) if sum_of(image) is None else None
@@ -116,6 +120,7 @@ class SifFiles:
     """Base of engines whose images are SIF files in the cache folder."""
 
     in_containers = True
+    stopping: bool
 
     def __init__(self) -> None:
         self._sifs: dict[str, Sif] = {}
@@ -142,12 +147,12 @@ class SifFiles:
 
     def prepare(self, wanted: Sequence[Image], say: Say) -> Mapping[str, str]:
         """Make missing files, one after the other; returns image ids by tag."""
-        self._sifs |= {image.tag: sif_of(image, say) for image in wanted}
+        self._sifs |= {image.tag: sif_of(image, say, lambda: self.stopping) for image in wanted}
         return {image.tag: self._sifs[image.tag].id for image in wanted}
 
     def sif(self, image: Image) -> Sif:
         """Return the file that was prepared, not the tag's current one. Raises BuildError if there is none."""
-        return self._sifs.get(image.tag) or sif_of(image, silent)
+        return self._sifs.get(image.tag) or sif_of(image, silent, lambda: self.stopping)
 
 
 @contextmanager

@@ -135,6 +135,7 @@ def run_ready(ready: Sequence[Planned], base: Run, tally: Tally) -> None:
             work_off(Queue(ordered, active, tally), active, submit)
     except KeyboardInterrupt:
         tally.interrupted = True
+        base.engine.stopping = True  # for builds that wait for another program's
     finally:
         builder.close()
 

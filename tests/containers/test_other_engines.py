@@ -25,7 +25,7 @@ pytestmark = pytest.mark.container
 
 BASE = "python:3.11-slim-bookworm"
 ENGINES = ("podman", "apptainer")
-SELECTED = ["--only", "{chainer-2018,mxnet-r,pytorch}/rnn/cpu", "--profile", "try"]
+SELECTED = ["--only", "{chainer-2018,mxnet-r,pytorch}/{cnn,rnn}/cpu", "--profile", "try"]
 SHORT = ["--epochs", "1", "--samples", "256"]
 """An old library, one in R and one of today."""
 

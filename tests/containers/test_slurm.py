@@ -76,7 +76,7 @@ def test_a_matrix_ends_whole_whatever_is_killed(cluster, folder):
     points = slurm.points_of(24)
     slurm.checkout(folder, slurm.lengths_of(points), points)
     campaign = slurm.Campaign(cluster, folder, random.Random(0))
-    campaign.run(cancels=10, nodes=2, orchestrators=2)
+    campaign.run(cancels=32, nodes=4, orchestrators=4)
     assert slurm.complaints(campaign.results, 24, cluster) == []
     assert campaign.done["scancel"] >= 5
     rows = pq.read_table(campaign.results / "merged.parquet").to_pylist()

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define MACHINE "/etc/rosetta-pretended-gpus"
+#define POSES "/usr/bin/nvidia-debugdump" /* Apptainer's --nv brings along libraries and programs, and no other file */
 #define USE "/dev/shm/rosetta-pretended-use"
 #define MOST_DEVICES 128
 #define MOST_PROCESSES 64
@@ -77,6 +78,7 @@ static void read_fact(device *d, const char *key, const char *value) {
 
 int nvmlInit_v2(void) {
     FILE *file = fopen(path("PRETENDED_MACHINE", MACHINE), "r");
+    if (!file) file = fopen(POSES, "r");
     char line[512], key[32];
     device *gpu = NULL, *d = NULL;
     if (!file) return NO_DRIVER;
@@ -145,11 +147,26 @@ static device *usable(unsigned index) {
     return NULL;
 }
 
+/* The device that CUDA would number so: CUDA_VISIBLE_DEVICES, if it is set, lists UUIDs and numbers. */
+static device *numbered(unsigned index) {
+    const char *told = getenv("CUDA_VISIBLE_DEVICES");
+    char names[2048];
+    if (!told) return usable(index);
+    snprintf(names, sizeof names, "%s", told);
+    for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
+        if (index-- > 0) continue;
+        if (name[0] >= '0' && name[0] <= '9') return usable((unsigned)atoi(name));
+        for (unsigned i = 0; i < n_devices; i++)
+            if (!strcmp(devices[i].uuid, name)) return &devices[i];
+    }
+    return NULL;
+}
+
 /* Takes memory of a device, which are numbered as CUDA would; 0 bytes: a process without any. Not part of NVML. */
 int pretended_allocate(unsigned index, bytes size) {
     char line[160];
     int code = nvmlInit_v2();
-    device *d = usable(index);
+    device *d = numbered(index);
     if (code != SUCCESS || !d) return code ? code : NOT_FOUND;
     int file = open(path("PRETENDED_USE", USE), O_WRONLY | O_APPEND | O_CREAT, 0666);
     int length = snprintf(line, sizeof line, "%s %u %llu\n", d->uuid, (unsigned)getpid(), size);

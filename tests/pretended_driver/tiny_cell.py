@@ -8,6 +8,7 @@ from orchestrator.system.checkout import ROOT
 
 SCRIPT = """
 import ctypes
+import os
 import numpy as np
 from harness import Cell, Weights
 
@@ -23,6 +24,10 @@ calls = 0
 def step(*batch):
     global calls
     for card, size in uses.get(calls, ()):
+        if isinstance(card, str):
+            with open(os.environ["PRETENDED_USE"], "a") as use:
+                print(card, os.getppid(), size, file=use)
+            continue
         allocate = ctypes.CDLL("libnvidia-ml.so.1").pretended_allocate
         assert allocate(card, ctypes.c_ulonglong(size)) == 0
     calls += 1
@@ -37,8 +42,11 @@ proves = cell.arguments.parity or "features" in params  # a timed run would have
 cell.run(cell.data(), predict, weights=weights if proves else None, **{training})
 """
 
-Uses = Mapping[int, Sequence[tuple[int, int]]]
-"""What is taken, by the number of the training step from 0: pairs of a card's number and bytes."""
+Uses = Mapping[int, Sequence[tuple[int | str, int]]]
+"""What is taken, by the number of the training step from 0: pairs of a card's number and bytes.
+
+In place of a number, the UUID of a card of which somebody else takes so much.
+"""
 
 
 def script(workload: str, uses: Uses, how: str) -> str:

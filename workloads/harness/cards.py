@@ -15,6 +15,10 @@ from harness.nvml import Nvml, NvmlError
 
 FIRST_READING = "ROSETTA_GPUS_AT_START"
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""Has CUDA number the cards as NVML does, not the fastest first."""
+
 LEAST_GROWTH = 32 * 2**20
 """Bytes by which a card's used memory grows at least when a process begins to compute there.
 
@@ -24,10 +28,11 @@ which does without a context, and the driver's bookkeeping move it by a few MB.
 
 
 def first_reading(wanted):
-    """What the entry point reads before it runs a script, as text for FIRST_READING.
+    """What the entry point reads before it runs a script, as text for FIRST_READING; from then on numbers are NVML's.
 
     Ends the cell if there is no driver, or if fewer GPUs are visible than the cell is to use.
     """
+    os.environ.update(ORDER)
     try:
         nvml = Nvml()
         devices = usable(nvml)
@@ -46,8 +51,30 @@ def of_cell(wanted):
 
 
 def usable(nvml):
-    """The devices on which a program can compute: slices in place of a GPU that is divided."""
-    return [device for device in nvml.devices() if device.mig != "divided"]
+    """The devices on which the cell can compute: slices in place of a GPU that is divided, and of those CUDA's own.
+
+    Where no container hides them, the driver shows all cards of the machine, and what others begin on theirs would pass
+    for a use by this cell.
+    """
+    devices = [device for device in nvml.devices() if device.mig != "divided"]
+    told = os.environ.get(VISIBLE)
+    return devices if told is None else visible(devices, told)
+
+
+def visible(devices, told):
+    """Those of the devices that CUDA shows a program, in its order: by UUID, a part of it, or number.
+
+    As in CUDA, the list ends where it names nothing. Numbers are by place on the bus, as NVML's are.
+    """
+    found = []
+    for name in told.split(","):
+        name = name.strip()
+        numbered = devices[int(name) : int(name) + 1] if name.isdigit() else []
+        named = [device for device in devices if name[:4] in ("GPU-", "MIG-") and device.uuid.startswith(name)]
+        if len(numbered or named) != 1:
+            break
+        found += numbered or named
+    return found
 
 
 def reading(device):

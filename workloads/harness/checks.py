@@ -62,9 +62,11 @@ class Checks:
         self._watched, self._before = set(), None
 
     def begin(self, steps, every):
-        """Choose which of so many steps to watch, or ``every`` one; the first is timed alone, and left out."""
-        chosen = range(steps) if every or steps == 1 else chance.sample(range(1, steps), min(WATCHED, steps - 1))
-        self._watched = set(chosen)
+        """Choose which of so many steps to watch, or ``every`` one.
+
+        The first is timed alone, and left out: before it, some libraries have no weights yet.
+        """
+        self._watched = set(range(steps) if every else chance.sample(range(1, steps), min(WATCHED, steps - 1)))
 
     def before(self, step, synchronize):
         """Keep the weights if this step is watched. What is under way yet must end first, and counts for the clock."""

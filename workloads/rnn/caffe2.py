@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from caffe2.proto import caffe2_pb2
-from caffe2.python import brew, core, gru_cell, model_helper, optimizer, workspace
+from caffe2.python import brew, core, gru_cell, model_helper, optimizer, recurrent, workspace
 from caffe2.python.modeling.initializers import Initializer
 
 from harness import Cell, Weights
@@ -57,6 +57,9 @@ with core.DeviceScope(device):
 for number, operator in enumerate(model.param_init_net.Proto().op):
     operator.device_option.random_seed = 1000 * cell.seed + number  # each operator draws from a generator of its own
 workspace.RunNetOnce(model.param_init_net)
+for operator in [*model.net.Proto().op, *deployed.net.Proto().op]:
+    if operator.type.startswith("RecurrentNetwork"):  # by default four threads run its steps, whatever it may use
+        recurrent.set_rnn_executor_config(operator, num_threads=cell.threads)
 for name in inputs:
     workspace.CreateBlob(name)
 workspace.CreateNet(model.net)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,7 +14,9 @@ from orchestrator.cell.contract import Status
 from orchestrator.cell.events import Parity
 from orchestrator.engines.process import ProcessEngine, environment_of, is_complete
 from orchestrator.engines.protocol import Task
+from orchestrator.errors import BuildError
 from orchestrator.images.image import image_for
+from orchestrator.system import file_locks
 from tests.unit.cell.test_contract import raw
 
 CELL = Cell("pytorch", "rnn", data="synthetic")
@@ -145,3 +148,14 @@ def test_what_needs_a_container_says_so():
     engine = ProcessEngine()
     assert "Open MPI" in engine.unavailable(image_for("cntk", "cpu"))
     assert not is_complete(environment_of(image_for("cntk", "cpu")))
+
+
+def test_who_waits_for_anothers_installation_stops_when_the_run_does(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path))
+    engine, image = ProcessEngine(), image_for("pytorch", "cpu")
+    environment_of(image).parent.mkdir(parents=True)
+    other = file_locks.take(environment_of(image).parent / f"{environment_of(image).name}.lock")
+    engine.stopping = True
+    with ThreadPoolExecutor(1) as pool, pytest.raises(BuildError, match="Stopped while another program"):
+        pool.submit(engine.prepare, [image], print).result(60)
+    other.release()

@@ -1,6 +1,7 @@
 """SIF files in the cache: one is current if it is whole, and made from what this program would build."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import pytest
@@ -11,6 +12,7 @@ from orchestrator.images import records
 from orchestrator.images.bakefile import workloads_digest
 from orchestrator.images.image import every_image
 from orchestrator.images.published import LOCK, published
+from orchestrator.system import file_locks
 
 ID = f"sha256:{'0' * 64}"
 
@@ -75,6 +77,16 @@ def test_a_published_image_is_found_by_its_tag_and_made_again_when_it_is_publish
     assert current(image) == sif
     write({**line, "image": line["image"].replace("2" * 64, "3" * 64)})
     assert current(image) is None
+
+
+def test_who_waits_for_anothers_sif_file_stops_when_the_run_does(listed):
+    image, _, _ = listed
+    path = note_of(image).with_name(f"{note_of(image).name}.lock")
+    path.parent.mkdir(parents=True)
+    other = file_locks.take(path)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(BuildError, match="Stopped while another program"):
+        pool.submit(sif_of, image, print, lambda: True).result(60)
+    other.release()
 
 
 def test_what_another_version_published_is_not_taken(listed):

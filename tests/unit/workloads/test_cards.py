@@ -107,6 +107,33 @@ def test_one_of_several_cards_is_enough_for_one(run):
     assert document.environment.gpus[0].uuid == "GPU-pretended-v100-2"
 
 
+SECOND = "GPU-pretended-v100-1"
+
+
+@pytest.mark.parametrize("told", [SECOND, "1", "GPU-pretended-v100-1,GPU-pretended-v100-3", "1,0", "1,none,2"])
+def test_where_the_driver_shows_all_cards_those_count_that_cuda_is_told_to_use(run, told):
+    done, document = run(MACHINES["v100"], {0: [(0, 300 * MIB)]}, "--epochs", "1", CUDA_VISIBLE_DEVICES=told)
+    assert done.returncode == 0, done.stderr
+    assert [card.uuid for card in document.gpus] == [SECOND]
+    assert document.environment.gpus[0].uuid == SECOND
+
+
+@pytest.mark.parametrize(("told", "code"), [(SECOND, 1), (None, 0)])
+def test_what_others_begin_on_their_cards_is_no_use_by_a_cell_that_is_told_its_own(run, told, code):
+    variables = {"CUDA_VISIBLE_DEVICES": told} if told else {}
+    uses = {0: [("GPU-pretended-v100-0", 300 * MIB)]}
+    done, document = run(MACHINES["v100"], uses, "--epochs", "1", **variables)
+    assert (done.returncode, document is None) == (code, bool(code))
+    assert code == 0 or said(done).startswith(f"the cell was given {SECOND} but nothing of it used the card")
+
+
+@pytest.mark.parametrize("told", ["", "-1", "9", "GPU-other", "GPU-pretended", "none", "v100", f" ,{SECOND}"])
+def test_what_cuda_is_told_may_name_no_card(run, told):
+    done, document = run(MACHINES["v100"], {}, "--epochs", "1", CUDA_VISIBLE_DEVICES=told)
+    assert document is None
+    assert "the cell is to use 1 GPU, but the driver shows 0 GPUs" in said(done)
+
+
 @pytest.mark.parametrize("how", ["train_step", "train_epoch"])
 def test_each_of_several_cards_must_be_used(run, how):
     words = ("--epochs", "1", "--gpus", "2")
