@@ -3,7 +3,7 @@
 The loop is one of `podman run` or of `apptainer run`, with the same image and the same cells, by an ordinary user of a
 node in a container (tests/containers/node.py). The library "noop" is that of overhead.py.
 
-usage: python benchmarks/overhead_on_node.py [--cells 40] [--rounds 3]
+usage: python benchmarks/overhead_on_node.py [--cells 40] [--rounds 3] [--engine podman]
 """
 
 import argparse
@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engine", choices=LOOPS, help="only this one")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rosetta-overhead-") as name:
         folder = Path(name)
@@ -52,7 +53,7 @@ def main() -> None:
         for path in (folder / "images").iterdir():
             path.chmod(0o644)
         with running_node(folder / "images", checkout) as node:
-            for engine in LOOPS:
+            for engine in [arguments.engine] if arguments.engine else LOOPS:
                 measure(node, engine, arguments.cells, arguments.rounds)
     subprocess.run(["docker", "image", "rm", "--force", TAG], check=True, capture_output=True)
 
