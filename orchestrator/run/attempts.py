@@ -30,22 +30,20 @@ PAUSES = (1.0, 5.0, 20.0, 60.0, 300.0)
 def prove_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) -> bool:
     """Compare a cell's script and image with the reference, before any cell is timed that the comparison would disturb.
 
-    Returns whether anything ran for it: the comparison may be there already. What came of it lies among the proofs.
+    Returns whether it was made now: it may be there already. What came of it lies among the proofs.
     """
-    tried: list[Task] = []
-
-    def run(asked: Task) -> Outcome:
-        tried.append(asked)
-        return run_attempts(asked, claim, active, planned.cell)[0]
-
     try:
         task = task_of(planned, claim, lease, active, state="proving")
         with active.progress.proving(planned.cell, lease):
-            proof.prove(planned, task, active, run)
-        return bool(tried)
+            return prove(planned, task, claim, active).is_new
     finally:
         claim.release()
         active.slots.give_back(lease, planned.cell.gpu)
+
+
+def prove(planned: Planned, task: Task, claim: Claim, active: ActiveRun) -> Proof:
+    """Find or make the proof of a cell, with its claim and on what it holds."""
+    return proof.prove(planned, task, active, lambda asked: run_attempts(asked, claim, active, planned.cell)[0])
 
 
 def task_of(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun, state: str) -> Task:
@@ -80,7 +78,7 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         active.progress.started(cell, lease)
         proved = Proof(proof.known(planned, active))
         if proof.is_needed(planned, active):
-            proved = proof.prove(planned, task, active, lambda asked: run_attempts(asked, claim, active, cell)[0])
+            proved = prove(planned, task, claim, active)
         outcome, run = (proved.outcome, uuid.uuid4().hex) if proved.outcome else run_attempts(task, claim, active, cell)
         if active.host.pretended and outcome.document is not None:
             outcome = replace(outcome, document=pretend(outcome.document, lease))

@@ -34,12 +34,13 @@ LONGEST = 3600.0
 class Proof:
     """What is known of an image on a card: ``said`` for the row of its cells, or the ``outcome`` they have instead.
 
-    ``driver`` is the one it was proved with; empty on a CPU.
+    ``driver`` is the one it was proved with; empty on a CPU. ``is_new`` tells one made now from one found.
     """
 
     said: str = ""
     outcome: Outcome | None = None
     driver: Version = ()
+    is_new: bool = False
 
 
 def is_needed(planned: Planned, active: ActiveRun) -> bool:
@@ -81,13 +82,13 @@ def prove(planned: Planned, task: Task, active: ActiveRun, run: Callable[[Task],
             return Proof(outcome=stopped())
         if row := proof_files.found(wanted):
             return judged(row, place, age(row))
-        row = active.unproved.get(wanted.key)
-        if row is None:
-            active.progress.say(f"{planned.cell.id}: not proved {place} yet; comparing with the reference first")
-            row = made(wanted, replace(task, cell=wanted.cell, run=uuid.uuid4().hex), active, run)
-            if row["status"] not in (*VERDICTS, Status.HOST_LOST):
-                active.unproved[wanted.key] = row
-    return judged(row, place, "just before")
+        if row := active.unproved.get(wanted.key):
+            return judged(row, place, "just before")
+        active.progress.say(f"{planned.cell.id}: not proved {place} yet; comparing with the reference first")
+        row = made(wanted, replace(task, cell=wanted.cell, run=uuid.uuid4().hex), active, run)
+        if row["status"] not in (*VERDICTS, Status.HOST_LOST):
+            active.unproved[wanted.key] = row
+    return replace(judged(row, place, "just before"), is_new=True)
 
 
 def known(planned: Planned, active: ActiveRun) -> str:

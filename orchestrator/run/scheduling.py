@@ -153,8 +153,11 @@ def lacking_proof(ordered: Sequence[Planned], active: ActiveRun) -> list[Planned
 
     All others are proved when their own turn comes: on a card it is there that the driver is known.
     """
-    waiting = [planned for planned in ordered if needs_quiet(planned.cell) and proof.is_needed(planned, active)]
-    return list({proof.proving(planned.cell): planned for planned in reversed(waiting)}.values())[::-1]
+    first: dict[Cell, Planned] = {}
+    for planned in ordered:
+        if needs_quiet(planned.cell) and proof.is_needed(planned, active):
+            first.setdefault(proof.proving(planned.cell), planned)
+    return list(first.values())
 
 
 def needs_quiet(cell: Cell) -> bool:
