@@ -1,4 +1,4 @@
-"""Temporary folders for programs that are not ours."""
+"""Folders that programs fill which are not ours."""
 
 import subprocess
 import tempfile
@@ -18,7 +18,12 @@ def scratch_folder() -> Iterator[Path]:
     try:
         yield Path(folder.name)
     finally:
-        with suppress(OSError):
-            subprocess.run(["rm", "-rf", "--", folder.name], stderr=subprocess.DEVNULL, check=False)
+        remove_tree(Path(folder.name))
         with suppress(OSError, RecursionError):  # unlike rm, it gives itself back the permissions that were taken
             folder.cleanup()
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, however deep; what can't be removed stays, and nothing is raised."""
+    with suppress(OSError):
+        subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)

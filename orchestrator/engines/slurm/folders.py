@@ -3,8 +3,8 @@
 A job's files are untrusted until parsed into a model, and no more is read than a cell may leave.
 """
 
+import os
 import re
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +21,7 @@ from orchestrator.engines.slurm.script import BEGAN, ENDED, ORDER, OUTPUT
 from orchestrator.errors import ResultError
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.system.regular_files import open_regular, read_regular, write_beside
+from orchestrator.system.scratch import remove_tree
 
 RUN = re.compile(r"[0-9a-f]{32}")
 """The name of a job's folder: the id of the attempt."""
@@ -131,8 +132,8 @@ class JobFolder:
         """Remove the folder, the order first: a job that starts later finds none and ends."""
         (self.path / ORDER).unlink(missing_ok=True)
         for _ in range(3):  # a process that is being killed may still write
-            shutil.rmtree(self.path, ignore_errors=True)
-            if not self.path.exists():
+            remove_tree(self.path)
+            if not os.path.lexists(self.path):
                 break
             time.sleep(0.2)
         with suppress(OSError):

@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -254,6 +255,14 @@ def test_orders_are_found_by_key_the_newest_first(tmp_path):
     assert folders.orders("other") == []
     folders.of("key", ORDERED.run).remove()
     assert folders.orders("key") == [later]
+
+
+def test_a_job_s_folder_is_removed_however_deep_a_cell_has_made_it(tmp_path):
+    folder = JobFolders(tmp_path).made(ORDERED)
+    deep = "import os; [(os.mkdir('d'), os.chdir('d')) for _ in range(1500)]"
+    subprocess.run([sys.executable, "-c", deep], cwd=folder.path, check=True)
+    folder.remove()
+    assert not folder.path.exists()
 
 
 def test_no_more_jobs_are_in_the_queue_than_the_site_lets_and_models_share_them():
