@@ -141,9 +141,19 @@ static unsigned list(device *d, process *out) {
     return count;
 }
 
+/* The number of a slice's GPU instance: from 1 on, as that of the whole GPU is 0. */
+static unsigned instance(device *d) { return (unsigned)(d - d->parent); }
+
 static device *usable(unsigned index) {
     for (unsigned i = 0; i < n_devices; i++)
         if (devices[i].mig != 1 && index-- == 0) return &devices[i];
+    return NULL;
+}
+
+/* The GPU of this number; its first slice if it is divided. */
+static device *gpu_or_slice(unsigned number) {
+    for (unsigned i = 0; i < n_devices; i++)
+        if (!devices[i].parent && number-- == 0) return &devices[devices[i].mig == 1 ? i + 1 : i];
     return NULL;
 }
 
@@ -155,9 +165,13 @@ static device *numbered(unsigned index) {
     snprintf(names, sizeof names, "%s", told);
     for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
         if (index-- > 0) continue;
-        if (name[0] >= '0' && name[0] <= '9') return usable((unsigned)atoi(name));
-        for (unsigned i = 0; i < n_devices; i++)
-            if (!strcmp(devices[i].uuid, name)) return &devices[i];
+        if (name[0] >= '0' && name[0] <= '9') return gpu_or_slice((unsigned)atoi(name));
+        for (unsigned i = 0; i < n_devices; i++) {
+            char place[sizeof devices[i].uuid + 32] = "";
+            if (devices[i].parent)
+                snprintf(place, sizeof place, "MIG-%s/%u/0", devices[i].parent->uuid, instance(&devices[i]));
+            if (!strcmp(devices[i].uuid, name) || !strcmp(place, name)) return &devices[i];
+        }
     }
     return NULL;
 }
@@ -282,6 +296,9 @@ int nvmlDeviceGetMigMode(device *d, unsigned *current, unsigned *pending) {
 }
 
 int nvmlDeviceGetMaxMigDeviceCount(device *d, unsigned *out) { return number(d->mig < 0 ? 0 : 7, out); }
+
+int nvmlDeviceGetGpuInstanceId(device *d, unsigned *out) { return number(d->parent ? (long long)instance(d) : -1, out); }
+int nvmlDeviceGetComputeInstanceId(device *d, unsigned *out) { return number(d->parent ? 0 : -1, out); }
 
 /* The first number is free, as after a slice was given up. */
 int nvmlDeviceGetMigDeviceHandleByIndex(device *d, unsigned index, device **out) {

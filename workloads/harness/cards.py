@@ -6,6 +6,7 @@ imported, and again after the first step: a process that computes on a card hold
 
 import json
 import os
+import re
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ FIRST_READING = "ROSETTA_GPUS_AT_START"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 """Has CUDA number the cards as NVML does, not the fastest first."""
+
+NUMBER = re.compile(r"\+?0*([0-9]{1,9})(?![0-9])")
+"""A number as CUDA reads it: whatever follows the digits is passed over."""
 
 LEAST_GROWTH = 32 * 2**20
 """Bytes by which a card's used memory grows at least when a process begins to compute there.
@@ -56,25 +60,36 @@ def usable(nvml):
     Where no container hides them, the driver shows all cards of the machine, and what others begin on theirs would pass
     for a use by this cell.
     """
-    devices = [device for device in nvml.devices() if device.mig != "divided"]
-    told = os.environ.get(VISIBLE)
-    return devices if told is None else visible(devices, told)
+    devices, told = nvml.devices(), os.environ.get(VISIBLE)
+    return visible(devices, told) if told is not None else [device for device in devices if device.mig != "divided"]
 
 
 def visible(devices, told):
-    """Those of the devices that CUDA shows a program, in its order: by UUID, a part of it, or number.
+    """Those of the devices that CUDA shows a program, in its order: by UUID, the beginning of one, or number.
 
-    As in CUDA, the list ends where it names nothing. Numbers are by place on the bus, as NVML's are.
+    As in CUDA, the list ends where it names nothing or goes from numbers to UUIDs, and shows nothing if it names a GPU
+    twice. Numbers are by place on the bus, as NVML's are. Of slices a program sees the first, and no whole GPU beside
+    it.
     """
-    found = []
-    for name in told.split(","):
-        name = name.strip()
-        numbered = devices[int(name) : int(name) + 1] if name.isdigit() else []
-        named = [device for device in devices if name[:4] in ("GPU-", "MIG-") and device.uuid.startswith(name)]
-        if len(numbered or named) != 1:
+    names = [name.strip(" \t\n\v\f\r") for name in told.split(",")]
+    named = []
+    for name in names:
+        found = called(name, devices) if bool(NUMBER.match(name)) == bool(NUMBER.match(names[0])) else []
+        if len(found) != 1:
             break
-        found += numbered or named
-    return found
+        named += found
+    if len(set(named)) < len(named):
+        return []
+    slices = [part for device in named for part in devices if part.mig == "slice" and device in (part, part.parent)]
+    return slices[:1] or [device for device in named if device.mig != "divided"]
+
+
+def called(name, devices):
+    """The devices that one name stands for."""
+    number = NUMBER.match(name)
+    if number:
+        return [device for device in devices if not device.parent][int(number.group(1)) :][:1]
+    return [device for device in devices if name[:4] in ("GPU-", "MIG-") and device.is_called(name)]
 
 
 def reading(device):

@@ -173,6 +173,17 @@ class Device:
         self.power_limit = None if limit is None else limit / 1000
         self.mig = "slice" if parent else self._mig()
 
+    def is_called(self, name):
+        """Whether a name is the beginning of its UUID, or says where a slice is: MIG-<UUID of its GPU>/1/0."""
+        gpu, slash, place = name[len("MIG-") :].partition("/")
+        of_parent = self.parent and slash and self.parent.uuid.startswith(gpu)
+        return self.uuid.startswith(name) or bool(of_parent and place == self._place())
+
+    def _place(self):
+        """The numbers of a slice's GPU instance and compute instance on its GPU, as "1/0"."""
+        names = ("nvmlDeviceGetGpuInstanceId", "nvmlDeviceGetComputeInstanceId")
+        return "/".join(str(self.nvml.number(name, c_uint, self.handle)) for name in names)
+
     def _capability(self):
         major, minor = c_int(), c_int()
         try:

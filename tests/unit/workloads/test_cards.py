@@ -13,7 +13,7 @@ import pytest
 from orchestrator.cell import contract
 from orchestrator.errors import ResultError
 from tests.pretended_driver import hook, tiny_cell
-from tests.pretended_driver.machines import MACHINES, STRANGERS, build_library, gpu, machine
+from tests.pretended_driver.machines import MACHINES, STRANGERS, build_library, gpu, machine, sliced
 
 MIB = 2**20
 
@@ -110,7 +110,10 @@ def test_one_of_several_cards_is_enough_for_one(run):
 SECOND = "GPU-pretended-v100-1"
 
 
-@pytest.mark.parametrize("told", [SECOND, "1", "GPU-pretended-v100-1,GPU-pretended-v100-3", "1,0", "1,none,2"])
+@pytest.mark.parametrize(
+    "told",
+    [SECOND, "1", "GPU-pretended-v100-1,GPU-pretended-v100-3", "1,0", "1,none,2", "01,²", f"{SECOND},2", f"1,{SECOND}"],
+)
 def test_where_the_driver_shows_all_cards_those_count_that_cuda_is_told_to_use(run, told):
     done, document = run(MACHINES["v100"], {0: [(0, 300 * MIB)]}, "--epochs", "1", CUDA_VISIBLE_DEVICES=told)
     assert done.returncode == 0, done.stderr
@@ -127,11 +130,55 @@ def test_what_others_begin_on_their_cards_is_no_use_by_a_cell_that_is_told_its_o
     assert code == 0 or said(done).startswith(f"the cell was given {SECOND} but nothing of it used the card")
 
 
-@pytest.mark.parametrize("told", ["", "-1", "9", "GPU-other", "GPU-pretended", "none", "v100", f" ,{SECOND}"])
+@pytest.mark.parametrize(
+    "told",
+    [
+        "",
+        "-1",
+        "9",
+        "GPU-other",
+        "GPU-pretended",
+        "none",
+        "v100",
+        f" ,{SECOND}",
+        "²",
+        "\u0661",
+        "9" * 5000,
+        "1,1",
+        f"{SECOND},{SECOND}",
+    ],
+)
 def test_what_cuda_is_told_may_name_no_card(run, told):
     done, document = run(MACHINES["v100"], {}, "--epochs", "1", CUDA_VISIBLE_DEVICES=told)
     assert document is None
     assert "the cell is to use 1 GPU, but the driver shows 0 GPUs" in said(done)
+
+
+DIVIDED = machine("535.104.05", "12.2", sliced("a100-40gb", ["3g.20gb", "2g.10gb"]), gpu("a100-40gb", 1))
+SLICE = "MIG-pretended-a100-40gb-0-{}"
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        ("0", SLICE.format(0)),
+        ("1", "GPU-pretended-a100-40gb-1"),
+        (SLICE.format(1), SLICE.format(1)),
+        (f"{SLICE.format(1)},{SLICE.format(0)}", SLICE.format(1)),
+        ("MIG-GPU-pretended-a100-40gb-0/2/0", SLICE.format(1)),
+    ],
+)
+def test_of_a_divided_gpu_cuda_shows_one_slice_and_numbers_are_those_of_gpus(run, told, used):
+    uses = {0: [(0, 300 * MIB), (SLICE.format(0), 300 * MIB)]}
+    done, document = run(DIVIDED, uses, "--epochs", "1", CUDA_VISIBLE_DEVICES=told)
+    assert done.returncode == 0, done.stderr
+    assert [card.uuid for card in document.gpus] == [used]
+
+
+@pytest.mark.parametrize("told", ["2", f"{SLICE.format(0)},{SLICE.format(0)}", "MIG-GPU-pretended-a100-40gb-0/9/0"])
+def test_what_names_no_slice_shows_none(run, told):
+    done, document = run(DIVIDED, {}, "--epochs", "1", CUDA_VISIBLE_DEVICES=told)
+    assert (document, said(done)) == (None, "the cell is to use 1 GPU, but the driver shows 0 GPUs")
 
 
 @pytest.mark.parametrize("how", ["train_step", "train_epoch"])
