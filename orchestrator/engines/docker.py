@@ -20,7 +20,7 @@ from orchestrator.engines import artifacts, code_scan, kernel_cache, probe, volu
 from orchestrator.engines.client import UNREACHABLE, Connection, explain
 from orchestrator.engines.copying import archive_from, put
 from orchestrator.engines.isolation import RESULTS, USER, gpu_request, isolation, odd_volumes
-from orchestrator.engines.output import Output, failure, too_late
+from orchestrator.engines.output import STDERR, Output, failure, too_late
 from orchestrator.engines.pretended_host import pretended_host
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
 from orchestrator.engines.results_volume import KEPT, ResultsFolder, ResultsFolders
@@ -269,7 +269,7 @@ class DockerEngine(OnThisHost):
     def _follow(self, container: str, folder: ResultsFolder, task: Task, on_event: OnEvent) -> Outcome:
         """Start the container, forward its events until it ends or its deadline passes, and judge what it left."""
         output = Output(on_event)
-        stream: Any = self.api.attach(container, stdout=True, stderr=True, stream=True)
+        stream: Any = self.api.attach(container, stdout=True, stderr=True, stream=True, demux=True)
         late = threading.Event()
         deadline = threading.Timer(task.deadline, self._kill_late, (container, late))
         silence = threading.Timer(task.deadline + GRACE, give_up, (stream,))
@@ -280,8 +280,9 @@ class DockerEngine(OnThisHost):
                 self._kill(container)
             deadline.start()
             silence.start()
-            for chunk in stream:
-                output.feed(chunk)
+            for said, complained in stream:
+                output.feed(said or b"")
+                output.feed(complained or b"", STDERR)
             # Its output has ended, so this returns at once; the SDK sets no timeout here by default.
             exit_code = int(self.api.wait(container, timeout=self.api.timeout)["StatusCode"])
         finally:
@@ -303,7 +304,7 @@ class DockerEngine(OnThisHost):
             return Outcome(Status.HOST_LOST, f"ended from outside by {KILLED[exit_code]}", log=log)
         if not folder.is_kept(self.api):
             return Outcome(Status.HOST_LOST, "its results folder was removed from outside", log=log)
-        return failure(log, exit_code)
+        return failure(log, exit_code, output.errors)
 
     def _kill_late(self, container: str, late: threading.Event) -> None:
         late.set()

@@ -8,7 +8,10 @@ from orchestrator.cell.events import LONGEST_LINE
 from orchestrator.engines.protocol import OnEvent
 from orchestrator.system.terminal import plain
 
-LOG_HEAD, LOG_TAIL = 64 * 2**10, 256 * 2**10
+LOG_HEAD, LOG_TAIL, ERRORS_TAIL = 64 * 2**10, 256 * 2**10, 16 * 2**10
+
+STDOUT, STDERR = "stdout", "stderr"
+"""The pipes of a container; an engine of processes joins both in one, STDOUT."""
 
 
 class Output:
@@ -19,23 +22,32 @@ class Output:
 
     def __init__(self, on_event: OnEvent) -> None:
         self.on_event = on_event
-        self._line, self._head, self._tail = b"", bytearray(), bytearray()
+        self._begun = {STDOUT: b"", STDERR: b""}
+        self._head, self._tail, self._errors = bytearray(), bytearray(), bytearray()
 
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes, which may be split anywhere."""
-        *lines, rest = (self._line + chunk).split(b"\n")
+    def feed(self, chunk: bytes, pipe: str = STDOUT) -> None:
+        """Take the next bytes of a pipe, which may be split anywhere."""
+        *lines, rest = (self._begun[pipe] + chunk).split(b"\n")
         for line in lines:
             self._take(line)
         while len(rest) > LONGEST_LINE:
             self._take(rest[:LONGEST_LINE])
             rest = rest[LONGEST_LINE:]
-        self._line = rest
+        self._begun[pipe] = rest
+        if pipe == STDERR:
+            self._errors = (self._errors + chunk)[-ERRORS_TAIL:]
+
+    @property
+    def errors(self) -> str:
+        """The end of what came through STDERR: two pipes may arrive in any order, and the log ends with either."""
+        return self._errors.decode(errors="replace")
 
     def close(self) -> str:
         """Return the log as text."""
-        if self._line:
-            self._take(self._line)
-            self._line = b""
+        for pipe, line in self._begun.items():
+            if line:
+                self._take(line)
+            self._begun[pipe] = b""
         gap = b"\n[... cut ...]\n" if len(self._tail) > LOG_TAIL else b""
         return (bytes(self._head) + gap + bytes(self._tail[-LOG_TAIL:])).decode(errors="replace")
 
@@ -55,12 +67,17 @@ NO_REASON = re.compile(r"""{"event"|\s*\[(CALL STACK|0x[0-9a-f]+)\]""")
 """Lines that tell a person nothing: events, and the C++ stack frames below an error message, as CNTK prints them."""
 
 
-def failure(log: str, exit_code: int) -> Outcome:
-    """The outcome of a cell that left no document: its exit code and the last thing it said."""
-    said = [line for line in log.splitlines() if line.strip() and not NO_REASON.match(line)]
+def failure(log: str, exit_code: int, errors: str = "") -> Outcome:
+    """The outcome of a cell that left no document: its exit code and its last error, or the last line of its log."""
+    said = telling(errors) or telling(log)
     last = f": {plain(said[-1].strip()[:300])}" if said else ""
     reason = "left no result although it ended with exit code 0" if exit_code == 0 else f"exit code {exit_code}"
     return Outcome(Status.FAILED, reason + last, log=log)
+
+
+def telling(text: str) -> list[str]:
+    """Return the lines that tell a person something."""
+    return [line for line in text.splitlines() if line.strip() and not NO_REASON.match(line)]
 
 
 def success(document: Document, log: str) -> Outcome:

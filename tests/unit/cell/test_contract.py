@@ -7,7 +7,7 @@ import pytest
 from orchestrator.cell import contract
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.events import Epoch
-from orchestrator.engines.output import LOG_HEAD, LOG_TAIL, Output
+from orchestrator.engines.output import LOG_HEAD, LOG_TAIL, STDERR, Output, failure
 from orchestrator.errors import ResultError
 
 DOCUMENT = {
@@ -69,6 +69,19 @@ def test_events_are_found_however_the_stream_is_cut():
         output.feed(stream[byte : byte + 1])
     assert output.close().endswith("last words\n")
     assert seen == [Epoch(event="epoch", epoch=1, epochs=2, loss=0.5)]
+
+
+def test_an_error_is_the_reason_though_the_other_pipe_arrives_after_it():
+    seen = []
+    output = Output(seen.append)
+    output.feed(b'{"event": "epoch", "epoch": 1, "epo')
+    output.feed(b"Traceback ...\nValueError: no such layer\n", STDERR)
+    output.feed(b'chs": 2, "loss": 0.5, "new": []}\nxxx\n')
+    log = output.close()
+    assert seen == [Epoch(event="epoch", epoch=1, epochs=2, loss=0.5)]
+    assert log.endswith("xxx\n")
+    assert failure(log, 1, output.errors).reason == "exit code 1: ValueError: no such layer"
+    assert failure(log, 1).reason == "exit code 1: xxx"
 
 
 def test_endless_output_is_cut_in_the_middle():
