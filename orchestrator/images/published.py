@@ -31,6 +31,8 @@ def published(image: Image) -> InRegistry | None:
     try:
         lines = json.loads(read_regular(folder / LOCK, LARGEST_LOCK))
         every = {name_in(line["image"]): line for line in lines}
+        if len(every) < len(lines):
+            raise ValueError("it lists an image twice")
         if (found := every.get(image.tag)) is None:
             return None
         if not ID.fullmatch(found["built"]):

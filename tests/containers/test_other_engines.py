@@ -52,6 +52,7 @@ EVENT = 'import time; print(\'{"event": "parity", "epoch": 1}\')'
 
 CELLS = {
     "valid": (f"{EVENT}; {VALID}; sys.exit(3)", {}),
+    "private": (f"{VALID}; os.chmod('/results/a.json', 0o600); os.chmod('/results', 0o700)", {}),
     "isolated": (ISOLATED + DATA, {}),
     "forks": (FORKS, {}),
     "many": (MANY, {}),
@@ -127,6 +128,10 @@ def ended(node, request):
 def test_a_document_and_events_come_back_whatever_the_exit_code(ended):
     assert (ended["valid"]["status"], ended["valid"]["quality"]) == ("ok", DOCUMENT["quality"])
     assert len(ended["valid"]["events"]) == 1
+
+
+def test_a_document_comes_back_that_only_its_cell_may_read(ended):
+    assert (ended["private"]["status"], ended["private"]["quality"]) == ("ok", DOCUMENT["quality"])
 
 
 def test_a_cell_has_no_network_no_root_no_home_and_few_places_to_write_to(ended):

@@ -37,6 +37,19 @@ def joined(samples, batch, workers):
     return min(batch * workers, samples // workers * workers)
 
 
+def framed(images, size):
+    """Images within larger ones of noise, uint8 (N, size, size), half of them mirrored; and how to get them back.
+
+    That is int32 (N, 3): top, left, and 1 to flip. A script that crops by itself is proved by these.
+    """
+    random, side = np.random.RandomState(0), images.shape[1]
+    frames = random.randint(0, 256, (len(images), size, size)).astype(np.uint8)
+    changes = [random.randint(0, most + 1, len(images)) for most in (size - side, size - side, 1)]
+    for frame, image, top, left, flip in zip(frames, images, *changes):
+        frame[top : top + side, left : left + side] = image[:, ::-1] if flip else image
+    return frames, np.stack(changes, axis=1).astype(np.int32)
+
+
 def buffered(batches, buffers):
     """Each batch in one of two buffers, filled while the device still computes what it was given before."""
     for number, x in enumerate(batches):
@@ -98,6 +111,14 @@ class Stream:
         starts = self.share[0] * self.count + self.per_step * np.arange(self.steps)
         return [changes[start : start + self.count] for start in starts]
 
+    def resident(self):
+        """All training images, as Images of the size from which training crops, for a device that holds them."""
+        return self.parts["train"]
+
+    def places(self, number):
+        """An epoch of this process for such a device, int32 (steps, count, 4): row, top, left, and 1 to flip."""
+        return np.array(self._jobs(number), np.int32)[..., [0, 1, 2, 5]]
+
     def part(self, name):
         """All images of "validation" or "test", each in exactly one process and Batch."""
         images = self.parts[name]
@@ -145,6 +166,15 @@ class SyntheticStream(Stream):
         """The same few batches, again and again."""
         made = (self._made[step % READY] for step in range(self.steps))
         return ((batch.x, batch.y) for batch in made)
+
+    def resident(self):
+        """The images of these few batches, of the size that the network takes."""
+        return Images(*(np.concatenate([batch[field] for batch in self._made]) for field in (0, 1)))
+
+    def places(self, number):
+        """The same few batches, again and again, as they are."""
+        rows = np.arange(self.count) + self.count * (np.arange(self.steps)[:, None] % READY)
+        return np.stack([rows] + [np.zeros_like(rows)] * 3, axis=2).astype(np.int32)
 
     def part(self, name):
         """Nothing to validate with; the test asks what was learned."""

@@ -151,7 +151,9 @@ class Cell(ResidentRuns, StreamRuns):
         Of a ``batches.Stream``, x has the images of all workers that this process serves, as bytes, and is written
         over once the next batch but one is asked for; y is float32 (batch, findings); ``train_epoch(pairs)`` takes an
         iterator of them. ``predict`` returns logits for a whole batch. ``synchronize`` also brings the workers' running
-        statistics together.
+        statistics together. ``upload(images)`` gets all training ``batches.Images``, larger than the network takes
+        them; ``train_indices(places)`` gets int32 (steps, batch, 4): the row, top and left of the crop, and 1 if left
+        and right are to be exchanged.
         """
         self.read_loss = read_loss
         self.synchronize = synchronize or read_loss or (lambda: None)
@@ -176,7 +178,7 @@ class Cell(ResidentRuns, StreamRuns):
         elif self.arguments.parity:
             self._prove(arrays, predict, self._stepwise_proof(arrays, train_step, train_epoch), weights)
         elif isinstance(arrays, batches.Stream):
-            self._train_together(arrays, predict, weights, train_step, train_epoch)
+            self._train_together(arrays, predict, weights, train_step, train_epoch, upload, train_indices)
         else:
             self._train(arrays, predict, weights, train_step, train_epoch, upload, train_indices)
 

@@ -85,6 +85,10 @@ def steps_of(cell, arrays, predict, train_step, train_epoch, train_indices, pred
     def indices(count, mark):
         yield (order(count, arrays.x_train if train_indices else arrays.x_test).astype(np.int32),)
 
+    def places(count, mark):
+        epoch = arrays.places(1)
+        yield (np.resize(epoch, (count,) + epoch.shape[1:]),)
+
     def drawn(count, mark):
         return ((arrays.x_train[index], arrays.y_train[index]) for index in order(count, arrays.x_train))
 
@@ -96,6 +100,8 @@ def steps_of(cell, arrays, predict, train_step, train_epoch, train_indices, pred
         places = itertools.cycle(range(0, len(arrays.x_test) // batch * batch, batch))
         return ((arrays.x_test[start : start + batch],) for start in itertools.islice(places, count))
 
+    if train_indices and isinstance(arrays, batches.Stream):
+        return places, train_indices, True
     if train_indices or predict_indices:
         return indices, train_indices or predict_indices, True
     if not (train_step or train_epoch):

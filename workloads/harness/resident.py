@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from harness import checks, cores, parity
+from harness import batches, checks, cores, parity
 from harness.weights import given as given_weights
 
 TOLD = ("input", "layout", "compiled", "compile_seconds")
@@ -49,9 +49,9 @@ class ResidentRuns:
             self.compile_seconds = (self.compile_seconds or 0.0) + time.perf_counter() - started
 
     def _uploaded(self, upload, arrays):
-        """Put the data set on the device: a phase within the clock, whose seconds are returned."""
+        """Put the data set, or a stream's images, on the device: a phase within the clock, whose seconds come back."""
         self.input, self._mark = "device", self._now()
-        upload(arrays)
+        upload(arrays.resident() if isinstance(arrays, batches.Stream) else arrays)
         self.synchronize()
         self._phase("upload")
         return self.seconds["upload"]
@@ -86,7 +86,12 @@ class ResidentRuns:
         place = np.random.RandomState(0).permutation(len(arrays.x_train)).astype(np.int32)
         lies = np.argsort(place)
         self.input = "device"
-        upload(arrays._replace(x_train=arrays.x_train[lies], y_train=arrays.y_train[lies]))
+        if self.params.dataset == "chestxray14":
+            frames, changes = batches.framed(arrays.x_train[lies], self.params.stored_size)
+            upload(batches.Images(frames, arrays.y_train[lies]))
+            place = np.column_stack([place, changes[place]])
+        else:
+            upload(arrays._replace(x_train=arrays.x_train[lies], y_train=arrays.y_train[lies]))
 
         def train(slices):
             losses = read(train_indices(np.array([place[batch] for batch in slices])), len(slices))

@@ -5,6 +5,7 @@ import numpy as np
 from harness import state_dict
 from harness.auc import by_finding
 from harness.measures import read_scalar, warm_seconds
+from harness.resident import read
 from harness.weights import given as given_weights
 from reference.layers import binary_cross_entropy
 
@@ -12,13 +13,15 @@ from reference.layers import binary_cross_entropy
 class StreamRuns:
     """The part of a Cell that trains on a ``batches.Stream``."""
 
-    def _train_together(self, stream, predict, weights, train_step, train_epoch):
+    def _train_together(self, stream, predict, weights, train_step, train_epoch, upload, train_indices):
         """All epochs, each with its validation as published, then the AUC of every finding over the test set."""
         if self.params.weights_file or (weights and weights.torchvision):
             predict(np.zeros((stream.count, stream.size, stream.size), np.uint8))  # some make their parameters only now
             weights.give(self._start(weights))
+        train = self._training(stream, train_step, train_epoch, train_indices)
         with self.meter:
-            epochs = [self._epoch(stream, predict, train_step, train_epoch, n) for n in range(1, self.epochs + 1)]
+            uploaded = self._uploaded(upload, stream) if upload else 0.0
+            epochs = [self._epoch(stream, predict, train, number) for number in range(1, self.epochs + 1)]
         validation_losses = [epoch["validation_loss"] for epoch in epochs if epoch["validation_loss"] is not None]
         self._phase("train")
         scores, labels = self._predict_part(stream, "test", predict)
@@ -37,8 +40,8 @@ class StreamRuns:
             samples_tested=len(scores),
             quality=mean,
             findings=found,
-            seconds=cold,
-            seconds_warm=warm and warm + cold - trained,
+            seconds=uploaded + cold,
+            seconds_warm=warm and uploaded + warm + cold - trained,
             epoch_seconds=[epoch["seconds"] for epoch in epochs],
             epoch_losses=[epoch["loss"] for epoch in epochs],
             validation_losses=validation_losses,
@@ -53,11 +56,26 @@ class StreamRuns:
         start = dict(weights.take(given), **state_dict.densenet121(weights.torchvision, arrays))
         return [(array, start[array.name]) for array in arrays]
 
-    def _epoch(self, stream, predict, train_step, train_epoch, number):
+    def _training(self, stream, train_step, train_epoch, train_indices):
+        """A function that trains an epoch in the way of the script, and returns the losses; it gets when that began."""
+
+        def indexed(number, started):
+            places = stream.places(number)
+            losses = read(train_indices(places), len(places))
+            if number == 1:
+                self.cards.after_first_step()
+            return losses
+
+        if train_indices:
+            return indexed
+        if train_epoch:
+            return lambda number, started: [train_epoch(stream.epoch(number))]
+        return lambda number, started: self._losses(train_step, stream.epoch(number), number, started)
+
+    def _epoch(self, stream, predict, train, number):
         """One epoch of all workers and its validation."""
         started = self._now()
-        pairs = stream.epoch(number)
-        losses = [train_epoch(pairs)] if train_epoch else self._losses(train_step, pairs, number, started)
+        losses = train(number, started)
         self.synchronize()
         trained = self._now() - started
         scores, labels = self._predict_part(stream, "validation", predict)

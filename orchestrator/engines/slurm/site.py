@@ -1,9 +1,10 @@
 """A site's settings for jobs: ``site.yaml``, a small file that a person writes once per cluster."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict, in_words
 from orchestrator.errors import MatrixError
@@ -18,8 +19,8 @@ OURS = ("--array", "-a", "--comment", "--export", "--open-mode", "--output", "-o
 
 
 def is_the_sites(line: str) -> str:
-    """Return a line for every job; raises ValueError for an option that is ours: --output, --out or -oFILE."""
-    for word in line.split()[1:] if line.startswith("#SBATCH") else ():
+    """Return a line for every job; raises ValueError for an option that is ours: --output, --out, "-oFILE"."""
+    for word in shlex.split(line)[1:] if line.startswith("#SBATCH") else ():
         name = word.partition("=")[0]
         meant = [each for each in OURS if name[:2] == each or (len(name) > 2 and each.startswith(name))]
         if meant:
@@ -54,10 +55,15 @@ class Slurm(Strict):
     most_jobs: Annotated[int, Field(ge=1, le=1000)] = 200
 
 
+def or_empty(content: Any) -> Any:
+    """Return what is below a key: nothing, as where all lines are comments, is an empty section."""
+    return content or {}
+
+
 class Site(Strict):
     """The whole file."""
 
-    slurm: Slurm = Slurm()
+    slurm: Annotated[Slurm, BeforeValidator(or_empty)] = Slurm()
 
 
 def read(path: Path | None) -> Site:

@@ -104,6 +104,14 @@ def test_an_odd_line_about_an_image_is_refused(listed, key):
         published(image)
 
 
+def test_a_lock_file_with_two_lines_for_an_image_is_refused(listed):
+    image, line, write = listed
+    write(line, {**line, "image": line["image"].replace("2" * 64, "3" * 64)})
+    with pytest.raises(ResultError) as raised:
+        published(image)
+    assert raised.value.why == "it lists an image twice"
+
+
 @pytest.mark.parametrize("said", ["", "{", "[1]", '[{"image": 1}]', "null"])
 def test_what_is_no_lock_file_is_refused(listed, tmp_path, said):
     (tmp_path / LOCK).write_text(said)

@@ -1,5 +1,6 @@
 """What is asked of Slurm and made of its answers; a real one is in tests/containers/test_slurm.py."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -293,13 +294,28 @@ def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
         ("-A us -o/tmp/x", "-o"),
         ("--outp=x", "--output"),
         ("--mail-type=END --comment x", "--comment"),
+        ('"--output=x"', "--output"),
+        ('--job-name a\\ b "-o"/tmp/x', "-o"),
     ],
 )
 def test_what_a_job_is_followed_by_is_not_the_sites(line, option, tmp_path):
     path = tmp_path / "site.yaml"
-    path.write_text(f"slurm: {{lines: ['#SBATCH {line}']}}\n")
+    path.write_text(json.dumps({"slurm": {"lines": [f"#SBATCH {line}"]}}))
     with pytest.raises(MatrixError, match=f"can't set {option},"):
         site.read(path)
+
+
+def test_a_line_with_an_open_quotation_mark_is_refused(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text(json.dumps({"slurm": {"lines": ['#SBATCH "--job-name=x']}}))
+    with pytest.raises(MatrixError, match=r"slurm\.lines\.0 No closing quotation"):
+        site.read(path)
+
+
+def test_an_empty_section_sets_nothing(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text("slurm:\n  # partitions: [gpu]\n")
+    assert site.read(path) == site.Site()
 
 
 def test_other_lines_are_the_sites(tmp_path):

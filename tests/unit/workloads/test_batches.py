@@ -228,3 +228,29 @@ def test_synthetic_batches_are_few_and_repeated(stream):
     assert {x.dtype for x, _ in pairs} == {np.dtype(np.uint8)}
     assert list(one.part("validation")) == []
     assert stream(kind=SyntheticStream).steps == batches.SYNTHETIC_SAMPLES // 4
+
+
+@pytest.mark.parametrize("kind", [Stream, SyntheticStream])
+@pytest.mark.parametrize("share", [(0, 1), (1, 2)])
+def test_a_device_that_holds_the_images_crops_the_same_batches(stream, kind, share):
+    one = stream(seed=3, workers=2, share=share, kind=kind, samples=26)
+    (x, y), images, places = epochs(one, [2]), one.resident(), one.places(2)
+    assert places.dtype == np.int32
+    assert places.shape == (*y.shape[:2], 4)
+    for ours, labels, step in zip(x, y, places, strict=True):
+        np.testing.assert_array_equal(crop(np.empty_like(ours), images.pixels, windows_of(step)), ours)
+        np.testing.assert_array_equal(images.labels[step[:, 0]], labels)
+
+
+def windows_of(places):
+    """Rows, tops, lefts and flips as loaders take them."""
+    return np.insert(places, 3, [[14], [14]], axis=1)
+
+
+def test_framed_images_come_back_by_what_is_told_of_them():
+    images = np.random.RandomState(1).randint(0, 256, (40, 14, 14)).astype(np.uint8)
+    frames, changes = batches.framed(images, 20)
+    assert frames.shape == (40, 20, 20)
+    assert {tuple(np.unique(column)) for column in changes.T} == {tuple(range(7)), (0, 1)}
+    places = np.column_stack([np.arange(40), changes])
+    np.testing.assert_array_equal(crop(np.empty_like(images), frames, windows_of(places)), images)

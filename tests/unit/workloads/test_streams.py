@@ -49,7 +49,7 @@ class Run(StreamRuns):
 
     def begin(self) -> list[np.ndarray[Any, Any]]:
         with pytest.raises(Begun):
-            self._train_together(SimpleNamespace(count=2, size=224), self.predict, self.weights, None, None)
+            self._train_together(SimpleNamespace(count=2, size=224), self.predict, self.weights, *[None] * 4)
         return self.now
 
 
@@ -72,3 +72,19 @@ def test_the_users_own_replace_them_all(tmp_path: Path) -> None:
     begun = Run(own=str(tmp_path / "own.npz")).begin()
     for value, (_, wanted) in zip(begun, pairs, strict=True):
         np.testing.assert_array_equal(value, wanted / 2)
+
+
+@pytest.mark.parametrize("losses", [2, 3])
+def test_a_script_that_holds_the_images_tells_a_loss_for_each_step(losses: int) -> None:
+    seen: list[object] = []
+    places = np.zeros((3, 2, 4), np.int32)
+    run = Run()
+    run.cards = SimpleNamespace(after_first_step=lambda: seen.append("first step"))
+    stream = SimpleNamespace(places=lambda number: places)
+    train = run._training(stream, None, None, lambda order: seen.append(order) or np.ones(losses))
+    if losses == 3:
+        np.testing.assert_array_equal(train(1, 0.0), [1, 1, 1])
+        assert (seen[0] is places, seen[1:]) == (True, ["first step"])
+    else:
+        with pytest.raises(SystemExit, match=r"losses of the shape \(2,\) came back of 3 steps"):
+            train(1, 0.0)

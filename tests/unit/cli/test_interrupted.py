@@ -1,0 +1,19 @@
+"""Ctrl-C while the program's modules are still being loaded ends it as at any other time."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator.system.checkout import ROOT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_amid_the_imports_leaves_no_traceback(tmp_path, number):
+    (tmp_path / "click.py").write_text(f"import signal\nsignal.raise_signal({number:d})\nraise SystemExit('went on')\n")
+    variables = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    program = [sys.executable, "-m", "orchestrator", "plan"]
+    done = subprocess.run(program, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
