@@ -40,7 +40,7 @@ def test_plain_text_has_nothing_that_steers(text):
 
 
 def test_there_is_one_door():
-    allowed = {"terminal.py", "console.py", "main.py"}
+    allowed = {"terminal.py", "console.py", "main.py", "__main__.py"}
     pattern = re.compile(r"click\.echo|(?<![\w.])print\(|(?<![\w.])Console\(|sys\.std(out|err)\.write")
     # those two run inside containers, by the image's own Python
     inside = {"inventory.py", "machine_code.py"}
