@@ -32,7 +32,7 @@ def packed(folder: Path, most: int) -> bytes | None:
 
     Sparse files take their full size in it.
     """
-    command = ["tar", "-C", str(folder.parent), "-cf", "-", folder.name]
+    command = ["tar", "--numeric-owner", "-C", str(folder.parent), "-cf", "-", folder.name]
     try:
         tar = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:

@@ -16,11 +16,11 @@ import yaml
 
 from orchestrator.engines import podman_images, probe
 from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock
-from orchestrator.engines.copying import packed
+from orchestrator.engines.copying import CHUNK, packed
 from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, USER, VENDOR
 from orchestrator.engines.protocol import Task
-from orchestrator.engines.results_volume import NAMES, SIZE, ResultsFolder, ResultsFolders, named
+from orchestrator.engines.results_volume import NAMES, SIZE, ResultsFolder, ResultsFolders, is_keeper, named
 from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan, scan_in
 from orchestrator.images.image import Image, every_image
@@ -146,9 +146,10 @@ class PodmanEngine(DockerEngine):
 
         For an archive over the API, Podman starts itself again twice.
         """
-        shown = Path(f"/proc/{folder.pid}/root{folder.path}")
-        archive = packed(shown, 2 * SIZE) if self.connection.is_local else None
-        return super()._archive_of(folder) if archive is None else nullcontext(iter([archive]))
+        archive = packed(Path(f"/proc/{folder.pid}/root{folder.path}"), 2 * SIZE) if is_keeper(folder.pid) else None
+        if archive is None:
+            return super()._archive_of(folder)
+        return nullcontext(archive[start : start + CHUNK] for start in range(0, len(archive), CHUNK))
 
     def _remove_orphans(self, task: Task) -> None:
         """Remove orphaned containers as with Docker, then the results volumes, which have names with Podman."""

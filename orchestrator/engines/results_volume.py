@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -31,7 +32,7 @@ SIZE, MOST_FILES = 2**24, 256
 KEPT = 8
 """Results folders of one keeper: each is used once, and what cells left takes memory until all of them are done."""
 
-REPOSITORY = "rosetta/keeper"
+REPOSITORY, PROGRAM = "rosetta/keeper", "/keeper"
 
 NAMES = "rosetta-results-"
 """Prefix of results volumes with a name."""
@@ -130,6 +131,13 @@ class Keeper:
     used: int = 0
 
 
+def is_keeper(pid: int) -> bool:
+    """Return whether this is a keeper's process on this machine: a socket here may lead to another."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes() == f"{PROGRAM}\0".encode()
+    return False
+
+
 class ResultsFolders:
     """Hands out empty results folders of one engine, each once; a keeper is removed with the last of its folders."""
 
@@ -168,7 +176,7 @@ class ResultsFolders:
         host = self._api.create_host_config(**{**isolation(2**24), "tmpfs": {}, "init": False}, mounts=mounts)
         made = self._api.create_container(
             image(self._api),
-            ["/keeper"],
+            [PROGRAM],
             user=USER,
             host_config=host,
             labels={**KEEPS, **labels},

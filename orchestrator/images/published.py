@@ -24,17 +24,21 @@ class InRegistry:
 
 
 def published(image: Image) -> InRegistry | None:
-    """Return the published image that the lock file lists for an image's tag; None if none. Raises ResultError."""
+    """Return the published image that the lock file lists for an image's tag; None if none. Raises ResultError.
+
+    If it lies in several registries, that is the last one made by this program's recipe, else the last one.
+    """
     folder = saved_folder()
     if folder is None or not (folder / LOCK).exists():
         return None
     try:
         lines = json.loads(read_regular(folder / LOCK, LARGEST_LOCK))
-        every = {name_in(line["image"]): line for line in lines}
-        if len(every) < len(lines):
+        if len({line["image"].partition("@")[0] for line in lines}) < len(lines):
             raise ValueError("it lists an image twice")
-        if (found := every.get(image.tag)) is None:
+        every = [line for line in lines if name_in(line["image"]) == image.tag]
+        if not every:
             return None
+        found = next((line for line in reversed(every) if line["recipe"] == image.recipe), every[-1])
         if not ID.fullmatch(found["built"]):
             raise ValueError(f"{found['built'][:100]!r} is not an image ID")
         return InRegistry(parse(found["image"]), *(str(found[key]) for key in ("built", "recipe", "workloads")))

@@ -33,7 +33,8 @@ def share(x):
 
 def upload(images):  # 6.1 GB of bytes, for each device: any image may be in any worker's batch
     global x_train, y_train
-    x_train, y_train = jax.device_put((images.pixels, images.labels), NamedSharding(mesh, everywhere))
+    there = jax.device_put((images.pixels, images.labels), NamedSharding(mesh, everywhere))
+    x_train, y_train = jax.block_until_ready(there)
 
 
 def cropped(images, place):  # on the device

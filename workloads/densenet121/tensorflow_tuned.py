@@ -1,5 +1,6 @@
 """DenseNet-121 on chest X-rays in TensorFlow 2, one process with a replica and the data set on each GPU."""
 
+import numpy as np
 import tensorflow as tf
 
 from harness import Cell, Weights
@@ -38,13 +39,16 @@ def everywhere(array):
 
 def upload(images):  # 6.1 GB of bytes, for each device: any image may be in any replica's batch
     global x_train, y_train
-    x_train, y_train = everywhere(images.pixels), everywhere(images.labels)
+    x_train, y_train = everywhere(images.pixels.view(np.int64)), everywhere(images.labels)  # eight bytes as one number
 
 
 def cropped(images, places):  # on the device
     rows, tops, lefts, flips = tf.unstack(places, axis=1)
     across = tf.where(flips[:, None] == 1, line[::-1], line)
-    x = tf.gather(tf.gather(images, rows), tops[:, None] + line, axis=1, batch_dims=1)
+    # GPUs gather integers and floats, but bytes not in every version
+    x = tf.bitcast(tf.gather(images, rows), tf.uint8)
+    x = tf.cast(tf.reshape(x, (-1, images.shape[1], images.shape[1])), tf.float32)
+    x = tf.gather(x, tops[:, None] + line, axis=1, batch_dims=1)
     return tf.gather(x, lefts[:, None] + across, axis=2, batch_dims=1)
 
 

@@ -52,7 +52,9 @@ def profile(cell, inputs, call, whole):
         with mark(WAIT):
             cell.synchronize()
 
-    take(steps if whole else WARM_UP, unmarked)  # what compiles a call for so many steps compiles it now
+    take(WARM_UP + (steps if whole else 0), unmarked)
+    if whole:
+        take(steps, unmarked)  # what compiles or records a call of so many steps does so now
     cell._phase("warm_up")
     cell.cards.after_first_step()  # one that fell back to the CPU ends here
     with PROFILERS.get(cell.arguments.library, Stack)() as profiler:

@@ -32,7 +32,8 @@ class StreamRuns:
         cold, steps = sum(epoch["seconds"] for epoch in epochs), stream.steps * len(epochs)
         trained = sum(epoch["trained"] for epoch in epochs)
         self.seconds["validate"] = cold - trained
-        warm = warm_seconds(trained, self.seconds.get("first_step"), steps, epochs)
+        without = [{"seconds": epoch["trained"]} for epoch in epochs]  # validation
+        warm = warm_seconds(trained, self.seconds.get("first_step"), steps, without)
         self._finish(
             epochs=len(epochs),
             samples=stream.steps * stream.per_step,

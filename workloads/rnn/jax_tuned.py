@@ -26,7 +26,7 @@ data = cell.data()
 
 def upload(arrays):
     global x_train, y_train
-    x_train, y_train = jax.device_put((arrays.x_train, arrays.y_train))
+    x_train, y_train = jax.block_until_ready(jax.device_put((arrays.x_train, arrays.y_train)))
 
 
 # --- Model ----------------------------------------------------------------------------------------------------------

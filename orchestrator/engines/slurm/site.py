@@ -20,8 +20,9 @@ OURS = ("--array", "-a", "--comment", "--export", "--open-mode", "--output", "-o
 
 def is_the_sites(line: str) -> str:
     """Return a line for every job; raises ValueError for an option that is ours: --output, --out, "-oFILE"."""
-    for word in shlex.split(line)[1:] if line.startswith("#SBATCH") else ():
-        name = word.partition("=")[0]
+    options = line.removeprefix("#SBATCH") if line.startswith("#SBATCH") else ""
+    for word in shlex.split(options, comments=True):
+        name = word.replace("\\", "").partition("=")[0]  # sbatch drops them within quotation marks too
         meant = [each for each in OURS if name[:2] == each or (len(name) > 2 and each.startswith(name))]
         if meant:
             raise ValueError(f"can't set {meant[0]}, by which 'rosetta run' follows its jobs")
@@ -57,7 +58,7 @@ class Slurm(Strict):
 
 def or_empty(content: Any) -> Any:
     """Return what is below a key: nothing, as where all lines are comments, is an empty section."""
-    return content or {}
+    return {} if content == "" else content
 
 
 class Site(Strict):

@@ -112,6 +112,16 @@ def test_a_lock_file_with_two_lines_for_an_image_is_refused(listed):
     assert raised.value.why == "it lists an image twice"
 
 
+def test_of_an_image_in_two_registries_the_one_of_this_recipe_is_taken(listed):
+    image, line, write = listed
+    elsewhere = {**line, "image": line["image"].replace("ghcr.io/me", "elsewhere.org/us")}
+    for lines in ([line, elsewhere], [{**line, "recipe": "another"}, elsewhere], [elsewhere, {**line, "recipe": "x"}]):
+        write(*lines)
+        found = published(image)
+        assert found is not None
+        assert found.reference.pullable.startswith("elsewhere.org/us/")
+
+
 @pytest.mark.parametrize("said", ["", "{", "[1]", '[{"image": 1}]', "null"])
 def test_what_is_no_lock_file_is_refused(listed, tmp_path, said):
     (tmp_path / LOCK).write_text(said)

@@ -295,6 +295,7 @@ def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
         ("--outp=x", "--output"),
         ("--mail-type=END --comment x", "--comment"),
         ('"--output=x"', "--output"),
+        ('"--o\\utput=x"', "--output"),
         ('--job-name a\\ b "-o"/tmp/x', "-o"),
     ],
 )
@@ -320,7 +321,7 @@ def test_an_empty_section_sets_nothing(tmp_path):
 
 def test_other_lines_are_the_sites(tmp_path):
     path = tmp_path / "site.yaml"
-    lines = ["#SBATCH --mail-type=FAIL", "#SBATCH --exclude=n1 -C ib", "echo --output"]
+    lines = ["#SBATCH --mail-type=FAIL", "#SBATCH --exclude=n1 -C ib # the lab's, see --output", "echo --output"]
     path.write_text(f"slurm: {{lines: {lines}}}\n")
     assert site.read(path).slurm.lines == lines
 

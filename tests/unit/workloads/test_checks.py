@@ -164,6 +164,32 @@ def test_images_on_the_device_are_asked_for_by_chance(run, features, agreement):
     assert document.phases["upload"] > 0
 
 
+@pytest.fixture
+def xrays(tmp_path_factory):
+    """A small set of X-rays on disk."""
+    folder, random = tmp_path_factory.mktemp("xrays"), np.random.RandomState(0)
+    for part, count, size in (("train", 26, 20), ("validation", 5, 14), ("test", 11, 14)):
+        np.save(folder / f"{part}.npy", random.randint(0, 256, (count, size, size)).astype(np.uint8))
+        np.save(folder / f"{part}.labels.npy", random.randint(0, 2, (count, 14)).astype(np.uint8))
+    return folder
+
+
+def test_x_rays_on_the_device_are_trained_on_by_their_places_and_validation_is_no_training(run, xrays, monkeypatch):
+    monkeypatch.setenv("ROSETTA_DATA", str(xrays))
+    document = run("densenet121", None, "--data", "real", "--epochs", "2", resident=True)
+    assert (document.steps, document.samples, document.input) == (12, 24, "device")
+    assert document.epoch_losses == [0.69, 0.69]
+    upload, validation = document.phases["upload"], document.phases["validate"]
+    assert document.seconds == pytest.approx(upload + sum(document.epoch_seconds))
+    assert document.seconds_warm > upload + validation  # the first of which took longest
+
+
+def test_x_rays_on_the_device_need_a_loss_for_each_step(run, xrays, monkeypatch):
+    monkeypatch.setenv("ROSETTA_DATA", str(xrays))
+    said = run("densenet121", None, "--data", "real", "--epochs", "2", resident=True, losses="1")
+    assert said == "losses of the shape (1,) came back of 6 steps"
+
+
 def test_watched_steps_are_pieces_of_their_own():
     watching = checks.Checks(None, "rnn", None, "fp32")
     watching._watched = {3, 4, 12}

@@ -165,7 +165,8 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("workload", "resident"), [("rnn", False), ("rnn", True), ("resnet50", False), ("resnet50", True)]
+    ("workload", "resident"),
+    [("rnn", False), ("rnn", True), ("resnet50", False), ("resnet50", True), ("densenet121", True)],
 )
 def test_each_form_of_script_leaves_a_profile_that_is_no_document(run, workload, resident):
     files, done = run(workload, "--profile", "2", resident=resident)
