@@ -1,6 +1,5 @@
-"""Copy files into and out of containers without a program in the image, over the engine's API or from outside."""
+"""Copy files into and out of containers over the engine's API, which needs no program in the image."""
 
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,25 +24,6 @@ def archive_from(api: docker.APIClient, container: str, path: str) -> Iterator[I
     with untyped.get(url, params={"path": path}, stream=True, timeout=untyped.timeout) as response:
         untyped._raise_for_status(response)  # as the SDK does, so that a refusal is an error of the SDK's
         yield response.iter_content(CHUNK)
-
-
-def packed(folder: Path, most: int) -> bytes | None:
-    """Return a folder as a tar archive, cut off at ``most`` bytes; None if we may not read all of it.
-
-    Sparse files take their full size in it.
-    """
-    command = ["tar", "--numeric-owner", "-C", str(folder.parent), "-cf", "-", folder.name]
-    try:
-        tar = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    except OSError:
-        return None
-    with tar:
-        assert tar.stdout is not None
-        archive = tar.stdout.read(most)
-        if len(archive) == most:
-            tar.kill()
-            return archive
-    return archive if tar.returncode == 0 else None
 
 
 def put(api: docker.APIClient, container: str, folder: str, path: Path, name: Path) -> None:

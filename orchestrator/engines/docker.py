@@ -293,7 +293,7 @@ class DockerEngine(OnThisHost):
         if late.is_set():
             return too_late(task.deadline, log)
         try:
-            with suppress(NotFound), self._archive_of(folder) as chunks:
+            with suppress(NotFound), archive_from(self.api, folder.keeper, folder.path) as chunks:
                 if (outcome := artifacts.outcome_of(chunks, task, log)) is not None:
                     return outcome
         except ResultError as error:
@@ -305,10 +305,6 @@ class DockerEngine(OnThisHost):
         if not folder.is_kept(self.api):
             return Outcome(Status.HOST_LOST, "its results folder was removed from outside", log=log)
         return failure(log, exit_code, output.errors)
-
-    def _archive_of(self, folder: ResultsFolder) -> AbstractContextManager[Iterator[bytes]]:
-        """Return a context manager of what a cell left, as the chunks of a tar archive."""
-        return archive_from(self.api, folder.keeper, folder.path)
 
     def _kill_late(self, container: str, late: threading.Event) -> None:
         late.set()

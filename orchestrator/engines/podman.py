@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ import yaml
 
 from orchestrator.engines import podman_images, probe
 from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock
-from orchestrator.engines.copying import CHUNK, packed
 from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, USER, VENDOR
 from orchestrator.engines.protocol import Task
-from orchestrator.engines.results_volume import NAMES, SIZE, ResultsFolder, ResultsFolders, is_keeper, named
+from orchestrator.engines.results_volume import NAMES, ResultsFolders, named
 from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan, scan_in
 from orchestrator.images.image import Image, every_image
@@ -140,16 +139,6 @@ class PodmanEngine(DockerEngine):
         lacking = {option for controller in self._lacking for option in CONTROLLERS[controller]}
         denied = {name: value for name, value in super()._denied(task).items() if name not in lacking}
         return {**denied, "tmpfs": {**denied["tmpfs"], **dict.fromkeys(OPENED, "size=1m,mode=755,notmpcopyup")}}
-
-    def _archive_of(self, folder: ResultsFolder) -> AbstractContextManager[Iterator[bytes]]:
-        """Return what a cell left as the keeper's process sees it, where we may; else over the API.
-
-        For an archive over the API, Podman starts itself again twice.
-        """
-        archive = packed(Path(f"/proc/{folder.pid}/root{folder.path}"), 2 * SIZE) if is_keeper(folder.pid) else None
-        if archive is None:
-            return super()._archive_of(folder)
-        return nullcontext(archive[start : start + CHUNK] for start in range(0, len(archive), CHUNK))
 
     def _remove_orphans(self, task: Task) -> None:
         """Remove orphaned containers as with Docker, then the results volumes, which have names with Podman."""

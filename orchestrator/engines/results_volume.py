@@ -1,9 +1,9 @@
 """The results folder of a cell: a tmpfs of bounded size, so that no cell fills the engine's disk.
 
 Such a folder is gone as soon as no container uses it, but its document is fetched after the cell has ended. So another
-container keeps it, and it is fetched from that one: over the API or, which takes Podman's users a tenth as long, as its
-process sees it. Its image is made here and has one program, which only waits. Starting it takes longer than anything
-else that is done for a cell, and as long for eight folders as for one, so a run has one for eight cells.
+container keeps it, and it is fetched from that one, which takes Podman a third as long as from one that has ended. Its
+image is made here and has one program, which only waits. Starting it takes longer than anything else that is done for a
+cell, and as long for eight folders as for one, so a run has one for eight cells.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -32,7 +31,7 @@ SIZE, MOST_FILES = 2**24, 256
 KEPT = 8
 """Results folders of one keeper: each is used once, and what cells left takes memory until all of them are done."""
 
-REPOSITORY, PROGRAM = "rosetta/keeper", "/keeper"
+REPOSITORY = "rosetta/keeper"
 
 NAMES = "rosetta-results-"
 """Prefix of results volumes with a name."""
@@ -104,11 +103,10 @@ def named(api: docker.APIClient, path: str, labels: Mapping[str, str]) -> docker
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """A ``volume``, and its ``path`` in the container ``keeper``, which runs since ``started`` as process ``pid``."""
+    """A ``volume``, and its ``path`` in the container ``keeper``, which runs since ``started``."""
 
     keeper: str
     started: str
-    pid: int
     volume: str
     path: str
 
@@ -129,13 +127,6 @@ class Keeper:
     folders: tuple[ResultsFolder, ...] = ()
     spare: list[ResultsFolder] = field(default_factory=list)
     used: int = 0
-
-
-def is_keeper(pid: int) -> bool:
-    """Return whether this is a keeper's process on this machine: a socket here may lead to another."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes() == f"{PROGRAM}\0".encode()
-    return False
 
 
 class ResultsFolders:
@@ -176,7 +167,7 @@ class ResultsFolders:
         host = self._api.create_host_config(**{**isolation(2**24), "tmpfs": {}, "init": False}, mounts=mounts)
         made = self._api.create_container(
             image(self._api),
-            [PROGRAM],
+            ["/keeper"],
             user=USER,
             host_config=host,
             labels={**KEEPS, **labels},
@@ -186,7 +177,7 @@ class ResultsFolders:
         try:
             self._api.start(keeper.container)
             made = self._api.inspect_container(keeper.container)
-            facts = keeper.container, made["State"]["StartedAt"], int(made["State"]["Pid"])
+            facts = keeper.container, made["State"]["StartedAt"]
             keeper.folders = tuple(ResultsFolder(*facts, one["Name"], one["Destination"]) for one in made["Mounts"])
             keeper.spare = list(keeper.folders)
         except BaseException:
