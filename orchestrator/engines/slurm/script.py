@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.engines.slurm.site import Slurm
+from orchestrator.engines.slurm.site import OPTION, Slurm
 
 BEGAN, ENDED, OUTPUT, ORDER = "began", "ended", "output", "order.json"
 """Files in a job's folder: the notes on its cell's start and end, its output, and its order."""
@@ -83,8 +83,8 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
     """
     here = shlex.quote(str(folder))
     head = [f"#SBATCH {shlex.quote(option)}" for option in options(wanted, site, folder)]
-    head += [line for line in site.lines if line.startswith("#SBATCH ")]
-    before = [line for line in site.lines if not line.startswith("#SBATCH ")]
+    head += [line for line in site.lines if line.startswith(OPTION)]
+    before = [line for line in site.lines if not line.startswith(OPTION)]
     if site.modules:
         before = ["set +u; . /etc/profile", f"module load {shlex.join(site.modules)} || exit 1", *before]
     kept = "".join(f' ${{{name}:+"{own}=${name}"}}' for own, name in inside.kept.items())

@@ -1,6 +1,7 @@
 """A site's settings for jobs: ``site.yaml``, a small file that a person writes once per cluster."""
 
-import shlex
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,20 +15,55 @@ from orchestrator.system.words import advice
 FILE = "site.yaml"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/+-]*$", max_length=200)]
-OURS = ("--array", "-a", "--comment", "--export", "--open-mode", "--output", "-o", "--requeue")
+OURS = (
+    *("--array", "-a", "--comment", "--error", "-e", "--export", "--open-mode", "--output", "-o", "--requeue"),
+    *("--test-only", "--wait", "-W"),
+)
 """Options by which a job is followed, found and tried again."""
+
+SWITCHES = re.compile("-[hHOQsuvV]+(?=[a-zA-Z])")
+"""Options of one letter that take no value: another may follow in the same word, as in ``-HoFILE``."""
+
+OPTION = "#SBATCH"
+"""The prefix of a line of options; Slurm needs no blank behind it."""
 
 
 def is_the_sites(line: str) -> str:
     """Return a line for every job; raises ValueError for an option that is ours: --output, --out, "-oFILE"."""
-    options = line.removeprefix("#SBATCH") if line.startswith("#SBATCH") else ""
-    for word in shlex.split(options, comments=True):
-        name = word.replace("\\", "").partition("=")[0]  # sbatch drops them within quotation marks too
+    for word in options_in(line.removeprefix(OPTION) if line.startswith(OPTION) else ""):
+        name = SWITCHES.sub("-", word, count=1).partition("=")[0] if word[:2] != "--" else word.partition("=")[0]
         meant = [each for each in OURS if name[:2] == each or (len(name) > 2 and each.startswith(name))]
         if meant:
             raise ValueError(f"can't set {meant[0]}, by which 'rosetta run' follows its jobs")
     return line
 
+
+def options_in(line: str) -> Iterator[str]:
+    """Yield the words of a line as ``sbatch`` divides it; raises ValueError for an open quotation mark.
+
+    Unlike in a shell, a backslash takes the meaning of what follows also within single quotation marks.
+    """
+    word, mark, letters = "", "", iter(line)
+    for letter in letters:
+        if letter == "\\":
+            word += next(letters, "")
+        elif letter == mark:
+            mark = ""
+        elif mark:
+            word += letter
+        elif letter in "\"'":
+            mark = letter
+        elif letter == "#":
+            break
+        elif letter != " ":
+            word += letter
+        elif word:
+            yield word
+            word = ""
+    if mark:
+        raise ValueError("No closing quotation")
+    if word:
+        yield word
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000), AfterValidator(is_the_sites)]
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,9}[KMGT]$")]

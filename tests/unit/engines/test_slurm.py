@@ -297,6 +297,13 @@ def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
         ('"--output=x"', "--output"),
         ('"--o\\utput=x"', "--output"),
         ('--job-name a\\ b "-o"/tmp/x', "-o"),
+        ("--job-name='x\\'y' --output=z \\'", "--output"),
+        ("-Ho/tmp/x", "-o"),
+        ("-sQa 1-3", "-a"),
+        ("--err=/tmp/x", "--error"),
+        ("-QW", "-W"),
+        ("--wait", "--wait"),
+        ("--test-only", "--test-only"),
     ],
 )
 def test_what_a_job_is_followed_by_is_not_the_sites(line, option, tmp_path):
@@ -319,9 +326,15 @@ def test_an_empty_section_sets_nothing(tmp_path):
     assert site.read(path) == site.Site()
 
 
+def test_options_may_follow_their_prefix_at_once(tmp_path):
+    text = script(Wanted("a", ""), Slurm(lines=["#SBATCH--mail-type=FAIL", "true"]), tmp_path, Inside(["true"]))
+    assert "#SBATCH--mail-type=FAIL\n\ncd " in text
+
+
 def test_other_lines_are_the_sites(tmp_path):
     path = tmp_path / "site.yaml"
     lines = ["#SBATCH --mail-type=FAIL", "#SBATCH --exclude=n1 -C ib # the lab's, see --output", "echo --output"]
+    lines += ["#SBATCH --wait-all-nodes=1 -H -s -Aof", "#SBATCH --job-name=a-o"]
     path.write_text(f"slurm: {{lines: {lines}}}\n")
     assert site.read(path).slurm.lines == lines
 
