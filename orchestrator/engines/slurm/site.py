@@ -65,6 +65,7 @@ def options_in(line: str) -> Iterator[str]:
     if word:
         yield word
 
+
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000), AfterValidator(is_the_sites)]
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,9}[KMGT]$")]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(-[0-9]{1,2})?(:[0-9]{2}){0,2}$")]
