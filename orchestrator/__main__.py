@@ -2,18 +2,19 @@
 
 import sys
 
-from orchestrator.errors import INTERRUPTED
-from orchestrator.system.signals import of_this_process
-
 
 def start() -> None:
     """Load the command line and run it."""
     try:
+        from orchestrator.system.signals import of_this_process
+
         interruption = of_this_process()
         from orchestrator.cli.main import main
 
         interruption.ask()
     except KeyboardInterrupt:
+        from orchestrator.errors import INTERRUPTED
+
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
     main()
