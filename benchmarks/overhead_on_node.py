@@ -59,20 +59,24 @@ def main() -> None:
 
 
 def measure(node: Node, engine: str, cells: int, rounds: int) -> None:
-    """Both ways in turn, and their ratio."""
+    """Both ways in turn, now one first and now the other, and the median of their ratios."""
     run = ("run", "--matrix", "/checkout/matrix.yaml", "--engine", engine, "--results")
     require(node.rosetta("build", "--matrix", "/checkout/matrix.yaml", "--engine", engine))
     require(node.run("sh", "-c", PREPARED[engine]))
-    plain, orchestrated = [], []
+    pairs = []
     for number in range(rounds):
-        results = f"/scratch/plain-{engine}-{number}"
+        own, results = f"/scratch/own-{engine}-{number}", f"/scratch/plain-{engine}-{number}"
         loop = f"r={results}; mkdir $r; for seed in $(seq 0 {cells - 1}); do {LOOPS[engine]} || exit 1; done"
-        plain.append(seconds_of(lambda loop=loop: require(node.run("sh", "-c", loop))))
-        own = f"/scratch/own-{engine}-{number}"
-        orchestrated.append(seconds_of(lambda own=own: require(node.rosetta(*run, own))))
+        ways = {
+            "rosetta": lambda own=own: require(node.rosetta(*run, own)),
+            "loop": lambda loop=loop: require(node.run("sh", "-c", loop)),
+        }
+        order = list(ways)[:: -1 if number % 2 else 1]
+        took = {way: seconds_of(ways[way]) for way in order}
         assert len(require(node.run("sh", "-c", f"ls {results}/*.json")).split()) == cells
-    ratio = statistics.median(orchestrated) / statistics.median(plain)
-    times = "  ".join(f"{a:.1f}/{b:.1f}" for a, b in zip(orchestrated, plain, strict=True))
+        pairs.append((took["rosetta"], took["loop"]))
+    times = "  ".join(f"{a:.1f}/{b:.1f}" for a, b in pairs)
+    ratio = statistics.median(a / b for a, b in pairs)
     print(f"{engine}: {cells} cells, rosetta/loop in seconds: {times}  ratio {ratio:.3f}", flush=True)
 
 

@@ -327,6 +327,7 @@ def run_cells(
     """
     from rich.text import Text
 
+    from orchestrator.results import decoding
     from orchestrator.results.files import read_results
     from orchestrator.results.paths import ResultsFolder
     from orchestrator.run import running as execution
@@ -338,6 +339,7 @@ def run_cells(
 
     interruption = of_this_process()
     interruption.ask()  # Python may have dropped what a signal raised while the engine and the cells were looked up
+    decoding.ONE.started()
     host = machine_of(cells, engine)
     if running.rerun:
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun, running.proof)

@@ -19,6 +19,7 @@ from orchestrator.errors import EngineError
 from orchestrator.system.addresses import printable, without_secrets
 
 OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
+PODMAN_API = "1.41"  # of Podman 4 and 5; asking for it takes Podman 0.1 s
 SOCKET = Path("/var/run/docker.sock")
 UNREACHABLE = (requests.exceptions.RequestException, DockerException, ConnectionError)
 SCHEMES = ("unix", "tcp", "ssh", "http", "https", "npipe")
@@ -36,7 +37,7 @@ class Connection:
         where = self._variables["DOCKER_HOST"]
         self.is_local = where.startswith("unix://")
         self.tunnel = Tunnel(where) if where.startswith("ssh://") else None
-        self.api = connect(self.variables) if variables is None else client_of(self.variables, "Podman")
+        self.api = connect(self.variables) if variables is None else client_of(self.variables, "Podman", PODMAN_API)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -138,11 +139,15 @@ def is_option(parts: SplitResult) -> bool:
 
 
 class Client(docker.APIClient):
-    """The SDK's client, but containers get no proxies from the user's settings, which may hold a password."""
+    """The SDK's client for our containers, which get no proxies of the user's: these may hold a password."""
 
     def create_container(self, *arguments: Any, **named: Any) -> Any:
         """Create a container without the proxies in the settings of docker's command."""
         return super().create_container(*arguments, **{"use_config_proxy": False, **named})
+
+    def _check_is_tty(self, container: str) -> bool:
+        """Return False: none of our containers has a terminal, and to ask takes Podman as long as to create one."""
+        return False
 
 
 def connect(variables: Mapping[str, str] | None = None) -> docker.APIClient:
@@ -178,13 +183,16 @@ PERMISSION: Mapping[str, str] = {
 """The remedy where the user may not use an engine's socket."""
 
 
-def client_of(variables: Mapping[str, str], engine: str = "Docker") -> docker.APIClient:
-    """Return a client of whatever speaks Docker's API at ``DOCKER_HOST``; raises EngineError if nothing answers."""
+def client_of(variables: Mapping[str, str], engine: str = "Docker", version: str = "auto") -> docker.APIClient:
+    """Return a client of whatever speaks Docker's API at ``DOCKER_HOST``; raises EngineError if nothing answers.
+
+    With a ``version`` of the API, the engine is not asked for its own.
+    """
     where = variables["DOCKER_HOST"]
     try:
         knock(where)
         options = kwargs_from_env(environment=dict(variables))
-        return Client(version="auto", timeout=120, max_pool_size=64, **options)
+        return Client(version=version, timeout=120, max_pool_size=64, **options)
     except PermissionError:
         raise EngineError(
             f"No permission to use the {engine} engine's socket {where.removeprefix('unix://')}.",

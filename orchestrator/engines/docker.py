@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -70,7 +71,7 @@ class DockerEngine(OnThisHost):
         self.connection = connection or Connection()
         self.api = self.connection.api
         self._supply = supply
-        self.host = str(self.api.info().get("Name") or "unknown")
+        self.host = self._host_name()
         self._running: set[str] = set()
         self.stopping = False
         self._lock, self._filling = threading.Lock(), threading.Lock()
@@ -79,7 +80,11 @@ class DockerEngine(OnThisHost):
         self._digests: dict[str, str] = {}
         self._sound: set[str] = set()
         self._cdi = False
-        self._folders = ResultsFolders(self.api)
+        self._removals = ThreadPoolExecutor(1, thread_name_prefix="removal")
+        self._folders = ResultsFolders(self.api, self._removals.submit)
+
+    def _host_name(self) -> str:
+        return str(self.api.info().get("Name") or "unknown")
 
     @property
     def version(self) -> str:
@@ -150,7 +155,11 @@ class DockerEngine(OnThisHost):
         )
 
     def cells(self) -> Mapping[str, str]:
-        """Return the claims of all cells' containers by id, also of those only created or already ended."""
+        """Return the claims of all cells' containers by id, also of those only created or already ended.
+
+        What this process is removing is waited for.
+        """
+        self._removals.submit(int).result()
         try:
             found = self.api.containers(all=True, filters={"label": CLAIM})
         except UNREACHABLE as error:
@@ -181,7 +190,10 @@ class DockerEngine(OnThisHost):
 
     @contextmanager
     def _container(self, task: Task) -> Iterator[tuple[str, ResultsFolder]]:
-        """Create a container with its results folder, and remove both at the end whatever happens."""
+        """Create a container with its results folder, and remove both whatever happens.
+
+        What has ended is removed while the next cell already starts; a program does not end before all is removed.
+        """
         self._remove_orphans(task)
         self._refuse_odd(self._id(task.image))
         owned = {"rosetta.run": task.run, CLAIM: task.claim}
@@ -193,10 +205,13 @@ class DockerEngine(OnThisHost):
                 if task.weights:
                     put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
                 yield container, folder
+            except BaseException:  # it may still run
+                self.remove(container)
+                raise
             finally:
                 with self._lock:
                     self._running.discard(container)
-                self.remove(container)
+            self._removals.submit(self.remove, container)
 
     def _refuse_odd(self, image: str) -> None:
         """Raise ResultError for an image in which cells can't be isolated; asked once, as that takes Podman long."""

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from orchestrator.engines.protocol import Task
 from orchestrator.engines.results_volume import NAMES, ResultsFolders, named
 from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan, scan_in
-from orchestrator.images.image import Image, every_image
+from orchestrator.images.image import Image
+from orchestrator.system.addresses import printable
 from orchestrator.system.host import Host
 from orchestrator.system.slots import MEMORY
 
@@ -63,32 +65,38 @@ class PodmanEngine(DockerEngine):
     def __init__(self) -> None:
         super().__init__(podman_images.supplied, Connection(engine_variables()))
         self._cdi = True
-        self._folders = ResultsFolders(self.api, named)
-        if self._info["security"]["rootless"] and ids_in(self._info) <= CELLS_USER:
+        self._folders = ResultsFolders(self.api, self._removals.submit, named)
+        if self._about.rootless and self._about.ids <= CELLS_USER:
             remedy = "Ask for a range of 65,536 in /etc/subuid and /etc/subgid, then 'podman system migrate'."
             raise EngineError("Podman has too few subordinate ids of yours to run a cell.", remedy=remedy)
+
+    def _host_name(self) -> str:
+        return self._about.host
 
     @property
     def version(self) -> str:
         """The engine's version, and whether it is rootless."""
-        return f"Podman {self.api.version()['Version']}{', rootless' if self._info['security']['rootless'] else ''}"
+        return f"Podman {self._about.version}{', rootless' if self._about.rootless else ''}"
 
     @cached_property
-    def _info(self) -> Mapping[str, Any]:
-        """Podman's information about its machine, part of which Docker's API lacks."""
+    def _about(self) -> "About":
+        """What Podman says of itself: asked once, in its own API, as Docker's lacks part of it."""
         untyped: Any = self.api
+        where = printable(self.connection.variables["DOCKER_HOST"])
         try:
             response = untyped.get(f"{untyped.base_url}/v4.0.0/libpod/info", timeout=untyped.timeout)
             response.raise_for_status()
-            return dict(response.json()["host"])
+            return about(response.json())
         except UNREACHABLE as error:
-            raise EngineError("The Podman engine does not answer.", explain(error), "Start it again.") from None
+            raise EngineError(f"No Podman engine answers at {where}.", explain(error), "Start it again.") from None
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise EngineError(f"What answers at {where} is not Podman.", remedy="Correct CONTAINER_HOST.") from None
 
     @cached_property
     def _lacking(self) -> tuple[str, ...]:
         """The cgroup controllers that are not delegated to this user."""
-        there = self._info["cgroupControllers"] if self._info["security"]["rootless"] else CONTROLLERS
-        return tuple(name for name in CONTROLLERS if name not in (there or ()))
+        there = self._about.controllers if self._about.rootless else CONTROLLERS
+        return tuple(name for name in CONTROLLERS if name not in there)
 
     @property
     def limits(self) -> str:  # type: ignore[override]
@@ -107,9 +115,9 @@ class PodmanEngine(DockerEngine):
         unnamed = [device.uuid for device in host.devices if f"{VENDOR}{device.uuid}" not in listed_devices()]
         return Host(lacks="the engine's device list (CDI) does not name its GPUs by UUID") if unnamed else host
 
-    @cached_property
-    def _built_on(self) -> Mapping[str, str]:
-        return podman_images.built_on(self.api, every_image())
+    def built_on(self, image: Image) -> str:
+        """Return the bases of an image as this engine has them; one query for each, which Podman answers in 2 ms."""
+        return podman_images.built_on(self.api, image)
 
     def machine_code(self, image: Image) -> Scan | None:
         """Return the scan in the label of a loaded archive; images that Podman builds are not scanned."""
@@ -141,17 +149,34 @@ class PodmanEngine(DockerEngine):
         return {**denied, "tmpfs": {**denied["tmpfs"], **dict.fromkeys(OPENED, "size=1m,mode=755,notmpcopyup")}}
 
     def _remove_orphans(self, task: Task) -> None:
-        """Remove orphaned containers as with Docker, then the results volumes, which have names with Podman."""
+        """Remove orphaned containers as with Docker, then the cell's own results volumes: a run's are that run's."""
         super()._remove_orphans(task)
+        if not task.claim or task.owner:
+            return
         for volume, claim in self._results_volumes().items():
-            if task.claim and claim == task.claim:
+            if claim == task.claim:
                 self.remove(volume)
 
 
-def ids_in(info: Mapping[str, Any]) -> int:
-    """Return how many users, or groups if those are fewer, a container can have by Podman's information."""
-    maps = (info.get("idMappings") or {}).values()
-    return min((sum(part["size"] for part in ranges or ()) for ranges in maps), default=CELLS_USER + 1)
+@dataclass(frozen=True)
+class About:
+    """A Podman: its ``host``, the cgroup ``controllers`` that it may use, and how many ``ids`` a container can have."""
+
+    host: str
+    version: str
+    rootless: bool
+    controllers: tuple[str, ...]
+    ids: int
+
+
+def about(told: Mapping[str, Any]) -> About:
+    """Parse Podman's information; raises KeyError, TypeError, AttributeError or ValueError if it is none."""
+    host = told["host"]
+    maps = (host.get("idMappings") or {}).values()
+    ids = min((sum(int(part["size"]) for part in ranges or ()) for ranges in maps), default=CELLS_USER + 1)
+    controllers = tuple(map(str, host["cgroupControllers"] or ()))
+    names = str(host["hostname"]), str(told["version"]["Version"])
+    return About(*names, rootless=bool(host["security"]["rootless"]), controllers=controllers, ids=ids)
 
 
 def engine_variables() -> dict[str, str]:

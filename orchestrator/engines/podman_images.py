@@ -111,9 +111,8 @@ def build_command(target: Mapping[str, Any], file: Path, told: Path) -> list[str
     return [*words, target["context"]]
 
 
-def built_on(api: docker.APIClient, images: Sequence[Image]) -> dict[str, str]:
-    """Return the bases that each image is, or will be, built on, by its tag."""
-    there = inspected(api, [*(image.tag for image in images), *names_of_bases(images)])
-    bases = bases_among(there, images)
-    known = {image.tag: labels_of(there.get(image.tag)).get(LABEL, "") for image in images}
-    return {image.tag: described(bases_of(image), bases, known[image.tag]) for image in images}
+def built_on(api: docker.APIClient, image: Image) -> str:
+    """Return the bases that an image is, or will be, built on."""
+    there = inspected(api, [image.tag, *bases_of(image)])
+    known = labels_of(there.get(image.tag)).get(LABEL, "")
+    return described(bases_of(image), bases_among(there, [image]), known)

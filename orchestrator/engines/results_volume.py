@@ -3,7 +3,7 @@
 Such a folder is gone as soon as no container uses it, but its document is fetched after the cell has ended. So another
 container keeps it, and it is fetched from that one, which takes Podman a third as long as from one that has ended. Its
 image is made here and has one program, which only waits. Starting it takes longer than anything else that is done for a
-cell, and as long for eight folders as for one, so a run has one for eight cells.
+cell, and as long for sixteen folders as for one, so a run has one for sixteen cells.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from orchestrator.images import records
 SIZE, MOST_FILES = 2**24, 256
 """Most bytes, and most files and folders, that a cell may leave: a document has up to four million bytes."""
 
-KEPT = 8
+KEPT = 16
 """Results folders of one keeper: each is used once, and what cells left takes memory until all of them are done."""
 
 REPOSITORY = "rosetta/keeper"
@@ -84,6 +84,8 @@ def options() -> dict[str, str]:
     return {"type": "tmpfs", "device": "tmpfs", "o": limits}
 
 
+Later = Callable[[Callable[["Keeper"], None], "Keeper"], object]
+
 MountOf = Callable[[docker.APIClient, str, Mapping[str, str]], docker.types.Mount]
 """Returns a new results volume, mounted at a path; one with a name has the labels."""
 
@@ -130,10 +132,13 @@ class Keeper:
 
 
 class ResultsFolders:
-    """Hands out empty results folders of one engine, each once; a keeper is removed with the last of its folders."""
+    """Hands out empty results folders of one engine, each once; a keeper is removed with the last of its folders.
 
-    def __init__(self, api: docker.APIClient, mount_of: MountOf = unnamed) -> None:
-        self._api, self._mount_of = api, mount_of
+    ``later`` calls a function with its argument, in the order in which they were given.
+    """
+
+    def __init__(self, api: docker.APIClient, later: Later, mount_of: MountOf = unnamed) -> None:
+        self._api, self._later, self._mount_of = api, later, mount_of
         self._lock = threading.Lock()
         self._last: dict[tuple[str, ...], Keeper] = {}
 
@@ -186,9 +191,12 @@ class ResultsFolders:
         return keeper
 
     def _remove_done(self, keeper: Keeper) -> None:
-        """Remove a keeper without folders that are spare or used; what is left the next run removes."""
-        if keeper.spare or keeper.used:
-            return
+        """See that a keeper without folders that are spare or used is removed."""
+        if not keeper.spare and not keeper.used:
+            self._later(self._remove, keeper)
+
+    def _remove(self, keeper: Keeper) -> None:
+        """Remove a keeper and its folders; what is left the next run removes."""
         with suppress(*UNREACHABLE):
             self._api.remove_container(keeper.container, v=True, force=True)
         for folder in keeper.folders:  # volumes with a name stay, and all if somebody else has removed the container

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.errors import ResultError
 from orchestrator.results import checking
-from orchestrator.results.decoding import HEAD, LARGEST_FILE
+from orchestrator.results.decoding import HEAD, LARGEST_FILE, missing
 from orchestrator.results.schema import COLUMNS, LATER, SCHEMA_VERSION, VERSION_KEY, schema
 from orchestrator.system.regular_files import NotRegularError, read_regular
 from orchestrator.system.words import counted
@@ -66,8 +66,7 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
         refuse_foreign(file, path)
         table = file.read(columns=columns and list(columns), use_threads=False)
     except FileNotFoundError:
-        remedy = "Run 'rosetta run', or name a file, or a results folder while a run fills it."
-        raise ResultError(f"There is no {path}.", remedy=remedy) from None
+        raise missing(path) from None
     except NotRegularError as error:
         raise ResultError(f"{path} can't be read: {error.strerror}.", remedy="Name the file itself.") from None
     except MemoryError:

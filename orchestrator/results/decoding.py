@@ -99,7 +99,7 @@ class Decoder:
         """The answer of the process; None if it has died of the question, or takes too long."""
         import pyarrow as pa
 
-        process = self._started()
+        process = self.started()
         assert process.stdin is not None
         assert process.stdout is not None
         late = threading.Timer(LONGEST, process.kill)
@@ -124,7 +124,8 @@ class Decoder:
         names = {os.path.abspath(path): path for path in paths}
         return Found(table, head["counts"], [as_refusal(each, names) for each in head["refused"]])
 
-    def _started(self) -> "subprocess.Popen[bytes]":
+    def started(self) -> "subprocess.Popen[bytes]":
+        """Return the process, which takes half a second to load: so it may be started ahead of its first question."""
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", COMMAND, str(PACKAGE.parent)],
@@ -148,7 +149,7 @@ class Decoder:
 
 
 ONE = Decoder()
-"""The decoder of this program; it starts its process when it is first asked."""
+"""The decoder of this program."""
 
 
 def read(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Found:
@@ -196,6 +197,12 @@ def together(answers: Sequence[Found] | Iterator[Found]) -> Found:
     tables = [each.table for each in every if each.table.num_columns] or [schema().empty_table()]
     refused = [refusal for each in every for refusal in each.refused]
     return Found(pa.concat_tables(tables), [count for each in every for count in each.counts], refused)
+
+
+def missing(path: Path) -> ResultError:
+    """Return the error for a file that does not exist."""
+    remedy = "Run 'rosetta run', or name a file, or a results folder while a run fills it."
+    return ResultError(f"There is no {path}.", remedy=remedy)
 
 
 def died(path: Path) -> Found:

@@ -19,7 +19,7 @@ from orchestrator.errors import DiskError, EngineError, GpuError, ResultError, S
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.claims import Claims
-from orchestrator.results.files import holds, write_incompatible
+from orchestrator.results.files import holds, preload, write_incompatible
 from orchestrator.results.merging import merge
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.run import order
@@ -132,6 +132,7 @@ def run_ready(ready: Sequence[Planned], base: Run, tally: Tally) -> None:
         active = ActiveRun(**vars(base), slots=slots, builder=builder, folders=folders, expected=expected)
         shown = active.progress.running(ordered, expected, slots.count)
         with active.interruption.patience(), shown, cells_in_threads(active) as submit:
+            submit(preload)
             work_off(Queue(ordered, active, tally), active, submit)
     except KeyboardInterrupt:
         tally.interrupted = True
