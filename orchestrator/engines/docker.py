@@ -4,7 +4,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -80,8 +79,7 @@ class DockerEngine(OnThisHost):
         self._digests: dict[str, str] = {}
         self._sound: set[str] = set()
         self._cdi = False
-        self._removals = ThreadPoolExecutor(1, thread_name_prefix="removal")
-        self._folders = ResultsFolders(self.api, self._removals.submit)
+        self._folders = ResultsFolders(self.api)
 
     def _host_name(self) -> str:
         return str(self.api.info().get("Name") or "unknown")
@@ -155,11 +153,7 @@ class DockerEngine(OnThisHost):
         )
 
     def cells(self) -> Mapping[str, str]:
-        """Return the claims of all cells' containers by id, also of those only created or already ended.
-
-        What this process is removing is waited for.
-        """
-        self._removals.submit(int).result()
+        """Return the claims of all cells' containers by id, also of those only created or already ended."""
         try:
             found = self.api.containers(all=True, filters={"label": CLAIM})
         except UNREACHABLE as error:
@@ -190,10 +184,7 @@ class DockerEngine(OnThisHost):
 
     @contextmanager
     def _container(self, task: Task) -> Iterator[tuple[str, ResultsFolder]]:
-        """Create a container with its results folder, and remove both whatever happens.
-
-        What has ended is removed while the next cell already starts; a program does not end before all is removed.
-        """
+        """Create a container with its results folder, and remove both at the end whatever happens."""
         self._remove_orphans(task)
         self._refuse_odd(self._id(task.image))
         owned = {"rosetta.run": task.run, CLAIM: task.claim}
@@ -205,13 +196,10 @@ class DockerEngine(OnThisHost):
                 if task.weights:
                     put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
                 yield container, folder
-            except BaseException:  # it may still run
-                self.remove(container)
-                raise
             finally:
                 with self._lock:
                     self._running.discard(container)
-            self._removals.submit(self.remove, container)
+                self.remove(container)
 
     def _refuse_odd(self, image: str) -> None:
         """Raise ResultError for an image in which cells can't be isolated; asked once, as that takes Podman long."""

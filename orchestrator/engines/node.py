@@ -119,7 +119,7 @@ def forget(runs: Collection[str]) -> None:
         there = engine().api.containers(all=True, filters={"label": CLAIM}) if runs else []
     except UNREACHABLE as error:
         raise EngineError("The Docker engine does not answer.", explain(error), "Start it again.") from None
-    remove([container["Id"] for container in there if container["Labels"]["rosetta.run"] in runs])
+    remove([container["Id"] for container in there if container["Labels"].get("rosetta.run") in runs])
 
 
 def run_cell(order: Order) -> Iterator[Event | Placed | Queued | Outcome]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from docker.errors import NotFound
 
 from orchestrator.engines import podman_images, probe
 from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock
@@ -51,6 +52,9 @@ ULIMITS = (
 )
 """Ulimits for all processes of a service of ours: Podman 5.4 takes none over Docker's API."""
 
+ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What parsing an answer of another form than expected raises."""
+
 PATIENCE = 20.0
 """Timeout in seconds for our socket to answer."""
 
@@ -65,7 +69,7 @@ class PodmanEngine(DockerEngine):
     def __init__(self) -> None:
         super().__init__(podman_images.supplied, Connection(engine_variables()))
         self._cdi = True
-        self._folders = ResultsFolders(self.api, self._removals.submit, named)
+        self._folders = ResultsFolders(self.api, named)
         if self._about.rootless and self._about.ids <= CELLS_USER:
             remedy = "Ask for a range of 65,536 in /etc/subuid and /etc/subgid, then 'podman system migrate'."
             raise EngineError("Podman has too few subordinate ids of yours to run a cell.", remedy=remedy)
@@ -82,15 +86,18 @@ class PodmanEngine(DockerEngine):
     def _about(self) -> "About":
         """What Podman says of itself: asked once, in its own API, as Docker's lacks part of it."""
         untyped: Any = self.api
-        where = printable(self.connection.variables["DOCKER_HOST"])
+        named = os.environ.get("CONTAINER_HOST")
+        where = printable(named or self.connection.variables["DOCKER_HOST"])
         try:
             response = untyped.get(f"{untyped.base_url}/v4.0.0/libpod/info", timeout=untyped.timeout)
-            response.raise_for_status()
+            untyped._raise_for_status(response)  # as the SDK does, so that a refusal has its reason
             return about(response.json())
+        except (NotFound, *ODD) as error:
+            why = "" if isinstance(error, NotFound) else "Its answer has another form than Podman's."
+            remedy = "Set CONTAINER_HOST to Podman's address, or unset it." if named else "Try 'podman info'."
+            raise EngineError(f"What answers at {where} is not Podman.", why, remedy) from None
         except UNREACHABLE as error:
             raise EngineError(f"No Podman engine answers at {where}.", explain(error), "Start it again.") from None
-        except (KeyError, TypeError, AttributeError, ValueError):
-            raise EngineError(f"What answers at {where} is not Podman.", remedy="Correct CONTAINER_HOST.") from None
 
     @cached_property
     def _lacking(self) -> tuple[str, ...]:
@@ -170,7 +177,7 @@ class About:
 
 
 def about(told: Mapping[str, Any]) -> About:
-    """Parse Podman's information; raises KeyError, TypeError, AttributeError or ValueError if it is none."""
+    """Parse Podman's information; raises one of ODD if it is something else."""
     host = told["host"]
     maps = (host.get("idMappings") or {}).values()
     ids = min((sum(int(part["size"]) for part in ranges or ()) for ranges in maps), default=CELLS_USER + 1)

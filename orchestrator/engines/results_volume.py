@@ -84,8 +84,6 @@ def options() -> dict[str, str]:
     return {"type": "tmpfs", "device": "tmpfs", "o": limits}
 
 
-Later = Callable[[Callable[["Keeper"], None], "Keeper"], object]
-
 MountOf = Callable[[docker.APIClient, str, Mapping[str, str]], docker.types.Mount]
 """Returns a new results volume, mounted at a path; one with a name has the labels."""
 
@@ -132,13 +130,10 @@ class Keeper:
 
 
 class ResultsFolders:
-    """Hands out empty results folders of one engine, each once; a keeper is removed with the last of its folders.
+    """Hands out empty results folders of one engine, each once; a keeper is removed with the last of its folders."""
 
-    ``later`` calls a function with its argument, in the order in which they were given.
-    """
-
-    def __init__(self, api: docker.APIClient, later: Later, mount_of: MountOf = unnamed) -> None:
-        self._api, self._later, self._mount_of = api, later, mount_of
+    def __init__(self, api: docker.APIClient, mount_of: MountOf = unnamed) -> None:
+        self._api, self._mount_of = api, mount_of
         self._lock = threading.Lock()
         self._last: dict[tuple[str, ...], Keeper] = {}
 
@@ -191,12 +186,9 @@ class ResultsFolders:
         return keeper
 
     def _remove_done(self, keeper: Keeper) -> None:
-        """See that a keeper without folders that are spare or used is removed."""
-        if not keeper.spare and not keeper.used:
-            self._later(self._remove, keeper)
-
-    def _remove(self, keeper: Keeper) -> None:
-        """Remove a keeper and its folders; what is left the next run removes."""
+        """Remove a keeper without folders that are spare or used; what is left the next run removes."""
+        if keeper.spare or keeper.used:
+            return
         with suppress(*UNREACHABLE):
             self._api.remove_container(keeper.container, v=True, force=True)
         for folder in keeper.folders:  # volumes with a name stay, and all if somebody else has removed the container

@@ -44,8 +44,12 @@ def read_results(path: Path) -> "pa.Table":
     Raises ResultError if there is none, if it is truncated, oversized, not one of ours, of another schema version, or
     has a row that can't be.
     """
-    if not os.path.lexists(path):
-        raise decoding.missing(path)
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        raise decoding.missing(path) from None
+    except OSError:  # the decoder says why
+        pass
     found = decoding.read([path])
     for refusal in found.refused:
         raise refusal.error

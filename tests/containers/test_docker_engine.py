@@ -55,7 +55,6 @@ def outcome_of(engine, probe):
     def run(code: str, on_event=lambda event: None, **limits):
         task = Task(Cell(code, "rnn", data="synthetic"), probe, "key", "run", **limits)
         outcome = docker_engine.run(task, on_event)
-        docker_engine.cells()  # waits for the removal
         assert docker_engine.api.containers(all=True, filters={"label": "rosetta.key=key"}) == []
         return outcome
 
@@ -226,14 +225,9 @@ def test_many_files_fill_no_disk_and_are_gone(outcome_of):
     assert "No space left on device" in outcome.log
 
 
-def at_once(remove, keeper) -> None:
-    """Remove a keeper now."""
-    remove(keeper)
-
-
 def test_a_folder_is_not_kept_by_a_keeper_that_was_started_again(engine):
     docker_engine = DockerEngine()
-    folders = results_volume.ResultsFolders(docker_engine.api, at_once)
+    folders = results_volume.ResultsFolders(docker_engine.api)
     with folders.one({"rosetta.run": "test"}, 2) as first:
         assert first.is_kept(docker_engine.api)
         for action in ("kill", "start"):
@@ -246,7 +240,7 @@ def test_a_folder_is_not_kept_by_a_keeper_that_was_started_again(engine):
 
 def test_the_keeper_does_nothing_and_has_nothing(engine):
     docker_engine = DockerEngine()
-    with results_volume.ResultsFolders(docker_engine.api, at_once).one({"rosetta.run": "test"}, 1) as folder:
+    with results_volume.ResultsFolders(docker_engine.api).one({"rosetta.run": "test"}, 1) as folder:
         assert docker_engine.api.inspect_volume(folder.volume)["Options"]["type"] == "tmpfs"
         state = docker_engine.api.inspect_container(folder.keeper)
         assert state["State"]["Running"]
@@ -394,7 +388,6 @@ def test_a_container_that_is_being_made_when_the_run_is_stopped_does_not_go_on(e
     task = Task(Cell("import time; time.sleep(600)", "rnn"), probe, "key", "run", deadline=60)
     outcome = docker_engine.run(task, lambda event: None)
     assert outcome.status is Status.HOST_LOST  # not a timeout: it was ended at once
-    docker_engine.cells()  # waits for the removal
     assert docker_engine.api.containers(all=True, filters={"label": "rosetta.key=key"}) == []
     docker_engine.api.close()
 

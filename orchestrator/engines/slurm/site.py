@@ -27,9 +27,14 @@ SWITCHES = re.compile("-[hHOQsuvV]+(?=[a-zA-Z])")
 OPTION = "#SBATCH"
 """The prefix of a line of options; Slurm needs no blank behind it."""
 
+OTHERS = ("#PBS", "#BSUB")
+"""Prefixes of lines that ``sbatch`` translates into its own options, wherever they stand."""
+
 
 def is_the_sites(line: str) -> str:
     """Return a line for every job; raises ValueError for an option that is ours: --output, --out, "-oFILE"."""
+    if line.startswith(OTHERS):
+        raise ValueError("can't have options of another scheduler, which sbatch reads too: write them as #SBATCH")
     for word in options_in(line.removeprefix(OPTION) if line.startswith(OPTION) else ""):
         name = SWITCHES.sub("-", word, count=1).partition("=")[0] if word[:2] != "--" else word.partition("=")[0]
         meant = [each for each in OURS if name[:2] == each or (len(name) > 2 and each.startswith(name))]

@@ -313,6 +313,14 @@ def test_what_a_job_is_followed_by_is_not_the_sites(line, option, tmp_path):
         site.read(path)
 
 
+@pytest.mark.parametrize("line", ["#PBS -o /elsewhere", "#BSUB -e /elsewhere"])
+def test_options_of_other_schedulers_are_refused(line, tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text(f"slurm:\n  lines: ['{line}']\n")
+    with pytest.raises(MatrixError, match="options of another scheduler"):
+        site.read(path)
+
+
 def test_a_line_with_an_open_quotation_mark_is_refused(tmp_path):
     path = tmp_path / "site.yaml"
     path.write_text(json.dumps({"slurm": {"lines": ['#SBATCH "--job-name=x']}}))

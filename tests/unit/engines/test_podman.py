@@ -1,0 +1,101 @@
+"""What answers at Podman's address may be anything."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from orchestrator.engines.podman import About, PodmanEngine, about
+from orchestrator.errors import EngineError
+
+HOST = {
+    "hostname": "node",
+    "cgroupControllers": ["memory"],
+    "idMappings": {"uidmap": [{"size": 1}, {"size": 65536}], "gidmap": [{"size": 1}, {"size": 30000}]},
+    "security": {"rootless": True},
+}
+TOLD = {"host": HOST, "version": {"Version": "5.4.2"}}
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    """Let CONTAINER_HOST name a server that gives a certain answer; return its address."""
+    servers = []
+
+    def start(status: int, body: str) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *words):
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        where = f"tcp://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("CONTAINER_HOST", where)
+        return where
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_podman_is_asked_once_what_it_is(answering):
+    answering(200, json.dumps(TOLD))
+    engine = PodmanEngine()
+    assert (engine.host, engine.version) == ("node", "Podman 5.4.2, rootless")
+    assert "memory: control group" in engine.limits
+    engine.api.close()
+
+
+def test_the_ids_of_a_container_are_the_fewer_of_users_and_groups():
+    assert about(TOLD) == About("node", "5.4.2", rootless=True, controllers=("memory",), ids=30001)
+    rest = {"hostname": "node", "cgroupControllers": None, "security": {"rootless": False}}
+    assert about({**TOLD, "host": rest}).ids == 10002  # rootful: as many as there are
+    assert about({**TOLD, "host": rest}).controllers == ()
+
+
+def test_a_podman_with_too_few_ids_is_refused(answering):
+    answering(200, json.dumps({**TOLD, "host": {**HOST, "idMappings": {"uidmap": [{"size": 1}]}}}))
+    with pytest.raises(EngineError, match="too few subordinate ids"):
+        PodmanEngine()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, "page not found"),  # as Docker answers
+        (200, "<html>"),
+        (200, "[]"),
+        (200, "null"),
+        (200, "[" * 100_000),
+        (200, json.dumps({**TOLD, "host": None})),
+        (200, json.dumps({**TOLD, "version": []})),
+        (200, json.dumps({**TOLD, "host": {**HOST, "cgroupControllers": 1}})),
+        (200, json.dumps({**TOLD, "host": {**HOST, "idMappings": {"uidmap": [{"size": float("inf")}]}}})),
+        (200, json.dumps({**TOLD, "host": {**HOST, "idMappings": {"uidmap": [{"size": "many"}]}}})),
+        (200, json.dumps({**TOLD, "host": {**HOST, "idMappings": [1]}})),
+    ],
+)
+def test_what_is_not_podman_is_told_as_such(status, body, answering):
+    where = answering(status, body)
+    with pytest.raises(EngineError) as caught:
+        PodmanEngine()
+    assert caught.value.what == f"What answers at {where} is not Podman."
+    assert caught.value.remedy == "Set CONTAINER_HOST to Podman's address, or unset it."
+
+
+def test_a_refusal_has_podman_s_own_reason(answering):
+    where = answering(500, json.dumps({"message": "the storage is locked"}))
+    with pytest.raises(EngineError) as caught:
+        PodmanEngine()
+    assert (caught.value.what, caught.value.why) == (
+        f"No Podman engine answers at {where}.",
+        "the storage is locked",
+    )
