@@ -339,7 +339,7 @@ def run_cells(
 
     interruption = of_this_process()
     interruption.ask()  # Python may have dropped what a signal raised while the engine and the cells were looked up
-    decoding.ONE.started()
+    decoding.ONE.start()  # loads while the cells are planned
     host = machine_of(cells, engine)
     if running.rerun:
         set_aside(in_rounds(cells, target.most) if target else cells, folder, running.rerun, running.proof)

@@ -19,7 +19,7 @@ from orchestrator.errors import EngineError
 from orchestrator.system.addresses import printable, without_secrets
 
 OLDEST_API = (1, 42)  # Engine 23, the first whose builds take named contexts
-PODMAN_API = "1.41"  # of Podman 4 and 5; asking for it takes Podman 0.1 s
+PODMAN_API = "1.41"  # of Podman 4 and 5, which take 0.1 s to tell it
 SOCKET = Path("/var/run/docker.sock")
 UNREACHABLE = (requests.exceptions.RequestException, DockerException, ConnectionError)
 SCHEMES = ("unix", "tcp", "ssh", "http", "https", "npipe")
@@ -139,14 +139,14 @@ def is_option(parts: SplitResult) -> bool:
 
 
 class Client(docker.APIClient):
-    """The SDK's client for our containers, which get no proxies of the user's: these may hold a password."""
+    """The SDK's client, without what our containers don't need: the user's proxies, which may hold a password."""
 
     def create_container(self, *arguments: Any, **named: Any) -> Any:
         """Create a container without the proxies in the settings of docker's command."""
         return super().create_container(*arguments, **{"use_config_proxy": False, **named})
 
     def _check_is_tty(self, container: str) -> bool:
-        """Return False: none of our containers has a terminal, and to ask takes Podman as long as to create one."""
+        """Return False: none of our containers has a terminal, and asking takes Podman as long as creating one."""
         return False
 
 

@@ -52,8 +52,8 @@ ULIMITS = (
 )
 """Ulimits for all processes of a service of ours: Podman 5.4 takes none over Docker's API."""
 
-ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What parsing an answer of another form than expected raises."""
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""Errors of parsing an answer of another form than expected."""
 
 PATIENCE = 20.0
 """Timeout in seconds for our socket to answer."""
@@ -92,7 +92,7 @@ class PodmanEngine(DockerEngine):
             response = untyped.get(f"{untyped.base_url}/v4.0.0/libpod/info", timeout=untyped.timeout)
             untyped._raise_for_status(response)  # as the SDK does, so that a refusal has its reason
             return about(response.json())
-        except (NotFound, *ODD) as error:
+        except (NotFound, *MALFORMED) as error:
             why = "" if isinstance(error, NotFound) else "Its answer has another form than Podman's."
             remedy = "Set CONTAINER_HOST to Podman's address, or unset it." if named else "Try 'podman info'."
             raise EngineError(f"What answers at {where} is not Podman.", why, remedy) from None
@@ -177,7 +177,7 @@ class About:
 
 
 def about(told: Mapping[str, Any]) -> About:
-    """Parse Podman's information; raises one of ODD if it is something else."""
+    """Parse Podman's information; raises one of MALFORMED if it is something else."""
     host = told["host"]
     maps = (host.get("idMappings") or {}).values()
     ids = min((sum(int(part["size"]) for part in ranges or ()) for ranges in maps), default=CELLS_USER + 1)

@@ -99,7 +99,7 @@ class Decoder:
         """The answer of the process; None if it has died of the question, or takes too long."""
         import pyarrow as pa
 
-        process = self.started()
+        process = self.start()
         assert process.stdin is not None
         assert process.stdout is not None
         late = threading.Timer(LONGEST, process.kill)
@@ -124,8 +124,8 @@ class Decoder:
         names = {os.path.abspath(path): path for path in paths}
         return Found(table, head["counts"], [as_refusal(each, names) for each in head["refused"]])
 
-    def started(self) -> "subprocess.Popen[bytes]":
-        """Return the process, which takes half a second to load: so it may be started ahead of its first question."""
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the process unless it runs, and return it: loading takes half a second, so better ahead of need."""
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", COMMAND, str(PACKAGE.parent)],
