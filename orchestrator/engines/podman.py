@@ -88,16 +88,19 @@ class PodmanEngine(DockerEngine):
         untyped: Any = self.api
         named = os.environ.get("CONTAINER_HOST")
         where = printable(named or self.connection.variables["DOCKER_HOST"])
+        remedy = "Set CONTAINER_HOST to Podman's address, or unset it." if named else "Try 'podman info'."
         try:
             response = untyped.get(f"{untyped.base_url}/v4.0.0/libpod/info", timeout=untyped.timeout)
+        except (ValueError, *UNREACHABLE) as error:  # a ValueError: an address that nobody can have
+            raise EngineError(f"No Podman engine answers at {where}.", explain(error), "Start it again.") from None
+        try:
             untyped._raise_for_status(response)  # as the SDK does, so that a refusal has its reason
             return about(response.json())
         except (NotFound, *MALFORMED) as error:
             why = "" if isinstance(error, NotFound) else "Its answer has another form than Podman's."
-            remedy = "Set CONTAINER_HOST to Podman's address, or unset it." if named else "Try 'podman info'."
             raise EngineError(f"What answers at {where} is not Podman.", why, remedy) from None
         except UNREACHABLE as error:
-            raise EngineError(f"No Podman engine answers at {where}.", explain(error), "Start it again.") from None
+            raise EngineError(f"Podman at {where} reports an error.", explain(error), "Try 'podman info'.") from None
 
     @cached_property
     def _lacking(self) -> tuple[str, ...]:
@@ -182,7 +185,7 @@ def about(told: Mapping[str, Any]) -> About:
     maps = (host.get("idMappings") or {}).values()
     ids = min((sum(int(part["size"]) for part in ranges or ()) for ranges in maps), default=CELLS_USER + 1)
     controllers = tuple(map(str, host["cgroupControllers"] or ()))
-    names = str(host["hostname"]), str(told["version"]["Version"])
+    names = str(host["hostname"] or "unknown"), str(told["version"]["Version"])
     return About(*names, rootless=bool(host["security"]["rootless"]), controllers=controllers, ids=ids)
 
 

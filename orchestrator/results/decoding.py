@@ -99,7 +99,7 @@ class Decoder:
         """The answer of the process; None if it has died of the question, or takes too long."""
         import pyarrow as pa
 
-        process = self.start()
+        process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
         late = threading.Timer(LONGEST, process.kill)
@@ -124,8 +124,12 @@ class Decoder:
         names = {os.path.abspath(path): path for path in paths}
         return Found(table, head["counts"], [as_refusal(each, names) for each in head["refused"]])
 
-    def start(self) -> "subprocess.Popen[bytes]":
-        """Start the process unless it runs, and return it: loading takes half a second, so better ahead of need."""
+    def start(self) -> None:
+        """Start the process unless it runs: loading takes half a second, so better ahead of need."""
+        with self._lock:
+            self._started()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", COMMAND, str(PACKAGE.parent)],
@@ -202,7 +206,7 @@ def together(answers: Sequence[Found] | Iterator[Found]) -> Found:
 def missing(path: Path) -> ResultError:
     """Return the error for a file that does not exist."""
     remedy = "Run 'rosetta run', or name a file, or a results folder while a run fills it."
-    return ResultError(f"There is no {path}.", remedy=remedy)
+    return ResultError(f"There is no {path}.".replace("\n", " "), remedy=remedy)
 
 
 def died(path: Path) -> Found:

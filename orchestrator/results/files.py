@@ -48,7 +48,7 @@ def read_results(path: Path) -> "pa.Table":
         path.lstat()
     except FileNotFoundError:
         raise decoding.missing(path) from None
-    except OSError:  # the decoder says why
+    except (OSError, ValueError):  # the decoder says why
         pass
     found = decoding.read([path])
     for refusal in found.refused:

@@ -28,7 +28,7 @@ OPTION = "#SBATCH"
 """The prefix of a line of options; Slurm needs no blank behind it."""
 
 OTHERS = ("#PBS", "#BSUB")
-"""Prefixes of lines that ``sbatch`` translates into its own options, wherever they stand."""
+"""Prefixes of lines that ``sbatch`` translates into its own options, also below the first command."""
 
 
 def is_the_sites(line: str) -> str:

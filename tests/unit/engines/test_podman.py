@@ -71,6 +71,7 @@ def test_a_podman_with_too_few_ids_is_refused(answering):
     ("status", "body"),
     [
         (404, "page not found"),  # as Docker answers
+        (500, "[]"),
         (200, "<html>"),
         (200, "[]"),
         (200, "null"),
@@ -91,11 +92,31 @@ def test_what_is_not_podman_is_told_as_such(status, body, answering):
     assert caught.value.remedy == "Set CONTAINER_HOST to Podman's address, or unset it."
 
 
+@pytest.mark.parametrize(
+    ("address", "proxy"), [("tcp://a..b:1", ""), ("tcp://*:1", ""), ("tcp://203.0.113.5:1", "foo://proxy:1")]
+)
+def test_an_address_that_nothing_was_asked_at_is_not_told_as_another_engine(address, proxy, monkeypatch):
+    monkeypatch.setenv("CONTAINER_HOST", address)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(EngineError) as caught:
+        PodmanEngine()
+    assert caught.value.what == f"No Podman engine answers at {address}."
+    assert caught.value.why
+
+
+def test_a_long_refusal_is_one_short_line(answering):
+    answering(503, "<html>\n" * 3000)
+    with pytest.raises(EngineError) as caught:
+        PodmanEngine()
+    assert len(caught.value.why) <= 300
+    assert "\n" not in caught.value.why
+
+
 def test_a_refusal_has_podman_s_own_reason(answering):
     where = answering(500, json.dumps({"message": "the storage is locked"}))
     with pytest.raises(EngineError) as caught:
         PodmanEngine()
     assert (caught.value.what, caught.value.why) == (
-        f"No Podman engine answers at {where}.",
+        f"Podman at {where} reports an error.",
         "the storage is locked",
     )

@@ -197,3 +197,10 @@ def test_a_version_of_thousands_of_digits_is_compared_like_any_other():
     assert "older driver: 580, the baseline 580.65" in causes.reasons(
         [endless], {**row(), "driver": "580.65", "cuda": "12.8"}
     )
+
+
+@pytest.mark.parametrize("name", ["n\nl/merged.parquet", "a\0b", "\ud800", "n" * 300])
+def test_a_file_that_can_not_be_is_told_in_one_line(name, tmp_path):
+    with pytest.raises(ResultError) as caught:
+        read_results(tmp_path / name)
+    assert "\n" not in caught.value.what
