@@ -4,7 +4,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -38,12 +39,18 @@ CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 GRACE = 60.0
 """Seconds after a cell's deadline until a hanging engine is given up and the cell counts as lost."""
 
+REMOVALS = 8
+"""Containers that are removed at a time beside the cells of a run."""
+
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
 """Exit codes of a cell that may have been killed from outside, not at its deadline and not for lack of memory."""
 
 LOST = re.compile("containerd|transport|context canceled|shutting down|connection refused|timeout|i/o error", re.I)
 """Errors of an engine that is shutting down or has just restarted; any other error is a real refusal."""
 
+
+Later = Callable[[Callable[[], None]], object]
+"""Does work that nobody has to wait for, now or in another thread."""
 
 Supply = Callable[[Connection, Sequence[Image], Say], Mapping[str, str]]
 """Gets images onto an engine and returns their ids by tag; raises a RosettaError."""
@@ -72,6 +79,7 @@ class DockerEngine(OnThisHost):
         self._supply = supply
         self.host = self._host_name()
         self._running: set[str] = set()
+        self._later: Later = at_once
         self.stopping = False
         self._lock, self._filling = threading.Lock(), threading.Lock()
         self._volumes: dict[Path, str] = {}
@@ -173,6 +181,16 @@ class DockerEngine(OnThisHost):
         for container in running:
             self._kill(container)
 
+    @contextmanager
+    def removing_beside(self) -> Iterator[None]:
+        """Meanwhile remove what has ended in threads, while the next cell starts; wait for them at the end."""
+        with ThreadPoolExecutor(REMOVALS, thread_name_prefix="removal") as pool:
+            self._later = pool.submit
+            try:
+                yield
+            finally:
+                self._later = at_once
+
     def _kill(self, container: str) -> None:
         """Kill a container; one that is not running is left as it is."""
         with suppress(*UNREACHABLE):
@@ -184,22 +202,25 @@ class DockerEngine(OnThisHost):
 
     @contextmanager
     def _container(self, task: Task) -> Iterator[tuple[str, ResultsFolder]]:
-        """Create a container with its results folder, and remove both at the end whatever happens."""
+        """Create a container with its results folder, and remove both whatever happens: later, if it has ended."""
         self._remove_orphans(task)
         self._refuse_odd(self._id(task.image))
         owned = {"rosetta.run": task.run, CLAIM: task.claim}
-        with self._results_folder(task, owned) as folder:
+        with ExitStack() as stack:
+            folder = stack.enter_context(self._results_folder(task, owned))
             container = self._created(task, folder.volume, {"rosetta": "cell", **owned})
+            stack.callback(self._removed, container)
             with self._lock:
                 self._running.add(container)
-            try:
-                if task.weights:
-                    put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
-                yield container, folder
-            finally:
-                with self._lock:
-                    self._running.discard(container)
-                self.remove(container)
+            if task.weights:
+                put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
+            yield container, folder
+            self._later(stack.pop_all().close)
+
+    def _removed(self, container: str) -> None:
+        with self._lock:
+            self._running.discard(container)
+        self.remove(container)
 
     def _refuse_odd(self, image: str) -> None:
         """Raise ResultError for an image in which cells can't be isolated; asked once, as that takes Podman long."""
@@ -328,6 +349,11 @@ class DockerEngine(OnThisHost):
             if data not in self._volumes:
                 self._volumes[data] = volumes.filled(self.api, data, lambda: self.stopping)
             return self._volumes[data]
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """Do work now."""
+    work()
 
 
 def give_up(stream: Any) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -130,7 +131,10 @@ class Engine(Protocol):
         """Build missing images; returns their digests by tag. Raises BuildError."""
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
-        """Run a cell to its end and clean up. Failures of the cell or its engine are reported in the outcome."""
+        """Run a cell to its end and clean up, see ``removing_beside``.
+
+        Failures of the cell or its engine are reported in the outcome.
+        """
 
     def cells(self) -> Mapping[str, str]:
         """Return the claims of all cells, whoever started them, by their handles for ``remove``; raises EngineError."""
@@ -140,6 +144,9 @@ class Engine(Protocol):
 
     def stop(self) -> None:
         """Kill all running cells; called from another thread."""
+
+    def removing_beside(self) -> AbstractContextManager[None]:
+        """Return a context in which ``run`` may leave removing what has ended to other threads; it waits for them."""
 
 
 def with_cores(slots: Leases, cores: int | None) -> Leases:
@@ -169,7 +176,15 @@ class FewerCores:
         self._slots.give_back(lease, model)
 
 
-class OnThisHost:
+class RemovesAtOnce:
+    """Base of engines that remove what has ended before ``run`` returns."""
+
+    def removing_beside(self) -> AbstractContextManager[None]:
+        """Return a context that changes nothing."""
+        return nullcontext()
+
+
+class OnThisHost(RemovesAtOnce):
     """Base of engines whose cells run on this machine."""
 
     in_containers, takes_weights, built_by_docker = True, True, False

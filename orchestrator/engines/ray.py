@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.engines import client, code_scan, node
 from orchestrator.engines.cluster import ID, LABEL, LOOK, Cluster, ClusterSlots, Node, cause
-from orchestrator.engines.protocol import Leases, OnEvent, Task
+from orchestrator.engines.protocol import Leases, OnEvent, RemovesAtOnce, Task
 from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, built_on, inspect_images
@@ -40,7 +40,7 @@ SENT = ("ROSETTA_DATA_MIRROR",)
 """Variables of the orchestrator that are sent to the nodes; all others are the nodes' own."""
 
 
-class RayEngine:
+class RayEngine(RemovesAtOnce):
     """The cluster at an ``address``, HOST:PORT of its head; by default ``RAY_ADDRESS``, else this machine."""
 
     name = "ray"

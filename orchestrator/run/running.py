@@ -166,16 +166,17 @@ def work_off(queue: Queue, active: ActiveRun, submit: Callable[..., "Future[str]
 def cells_in_threads(active: ActiveRun) -> Iterator[Callable[..., "Future[str]"]]:
     """A pool whose cells are stopped, not waited for, when the run is interrupted."""
     pool = ThreadPoolExecutor(MOST_AT_A_TIME, thread_name_prefix="cell")
-    try:
-        yield pool.submit
-    except BaseException:
-        active.stopped.set()
+    with active.engine.removing_beside():
         try:
-            active.engine.stop()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        raise
-    pool.shutdown()
+            yield pool.submit
+        except BaseException:
+            active.stopped.set()
+            try:
+                active.engine.stop()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        pool.shutdown()
 
 
 def remove_orphans(engine: Engine, claims: Claims, own: str = "") -> None:

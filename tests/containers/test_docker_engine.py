@@ -4,8 +4,10 @@ import ast
 import json
 import shlex
 import subprocess
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -346,6 +348,33 @@ def test_a_keeper_that_is_killed_costs_later_cells_nothing(outcome_of, engine):
     assert outcome_of(code, kill, owner=OWNER).status is Status.HOST_LOST
     assert outcome_of(code, owner=OWNER).status is Status.OK
     DockerEngine().remove(*keepers(engine))
+
+
+def test_the_next_cell_does_not_wait_until_the_last_is_removed(engine, probe, monkeypatch):
+    docker_engine, may = DockerEngine(), threading.Event()
+    remove = docker_engine.remove
+    monkeypatch.setattr(docker_engine, "remove", lambda handle: (may.wait(60), remove(handle)))
+    task = Task(Cell(writes(json.dumps(DOCUMENT)), "rnn", data="synthetic"), probe, "key", "late")
+    here = partial(engine.containers.list, all=True, filters={"label": "rosetta.run=late"})
+    with docker_engine.removing_beside():
+        assert [docker_engine.run(task, lambda event: None).status for _ in range(2)] == [Status.OK] * 2
+        assert [one.status for one in here() if "rosetta.key" in one.labels] == ["exited"] * 2
+        may.set()
+    assert here() == []
+    docker_engine.api.close()
+
+
+def test_a_cell_that_is_broken_off_is_removed_at_once(engine, probe):
+    def broken(event) -> None:
+        raise KeyboardInterrupt
+
+    docker_engine = DockerEngine()
+    code = 'print(\'{"event": "parity", "epoch": 1}\'); import time; time.sleep(60)'
+    with docker_engine.removing_beside():
+        with pytest.raises(KeyboardInterrupt):
+            docker_engine.run(Task(Cell(code, "rnn", data="synthetic"), probe, "key", "broken"), broken)
+        assert engine.containers.list(all=True, filters={"label": "rosetta.run=broken"}) == []
+    docker_engine.api.close()
 
 
 def test_what_the_engine_refuses_has_failed_and_an_image_that_is_gone_may_come_back(engine):

@@ -18,7 +18,7 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Document, Outcome, Status
 from orchestrator.engines.output import Output, failure, stopped, success, too_late
 from orchestrator.engines.pretended import pretend
-from orchestrator.engines.protocol import Leases, OnEvent, Placed, Queued, Task
+from orchestrator.engines.protocol import Leases, OnEvent, Placed, Queued, RemovesAtOnce, Task
 from orchestrator.engines.slurm import commands
 from orchestrator.engines.slurm.cards import Cards, Share, minutes, share_of
 from orchestrator.engines.slurm.folders import Began, Ended, JobFolder, JobFolders, Order
@@ -48,7 +48,7 @@ Confirm = Callable[[str], bool]
 """Asks a question; True if the user agrees, or if there is nobody to ask."""
 
 
-class SlurmEngine:
+class SlurmEngine(RemovesAtOnce):
     """The cluster whose commands are on this machine; ``way`` starts cells, ``results`` is on the shared disk."""
 
     takes_weights, built_by_docker = True, False
