@@ -111,15 +111,23 @@ def named(names: Sequence[str]) -> str:
     metavar="PATH",
     help="The file, or with --all the folder. Default: LIBRARY-WORKLOAD.ipynb; notebooks.",
 )
+@click.option("--overwrite", is_flag=True, help="Also write over a notebook that was changed or run since.")
 @own_libraries
 @apart("every", "library")
 @apart("every", "variant")
 def notebook(
-    library: str | None, workload: str | None, variant: str, every: bool, output: Path | None, own: tuple[Path, ...]
+    library: str | None,
+    workload: str | None,
+    variant: str,
+    every: bool,
+    output: Path | None,
+    overwrite: bool,
+    own: tuple[Path, ...],
 ) -> None:
     """Write a workload script as a Jupyter notebook that runs as it is, one cell per section.
 
-    With the suffix of the script, such as .py, the file is in jupytext's percent format.
+    With the suffix of the script, such as .py, the file is in jupytext's percent format. A notebook that you have
+    changed or run is left alone.
 
     \b
     examples:
@@ -146,7 +154,7 @@ def notebook(
         if not every:
             refuse_suffix(path, script)
             refuse_unwritable(path)
-        notebooks.write(script, path)
+        notebooks.write(script, path, overwrite)
         echo(path)
 
 

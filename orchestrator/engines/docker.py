@@ -183,9 +183,23 @@ class DockerEngine(OnThisHost):
 
     @contextmanager
     def removing_beside(self) -> Iterator[None]:
-        """Meanwhile remove what has ended in threads, while the next cell starts; wait for them at the end."""
+        """Meanwhile remove what has ended in threads, while the next cell starts; wait for them at the end.
+
+        Once many wait for that, cells remove their own, so that a slow engine is not given ever more to do.
+        """
+        room = threading.BoundedSemaphore(2 * REMOVALS)
+
+        def later(work: Callable[[], None]) -> None:
+            if not room.acquire(blocking=False):
+                return work()
+            try:
+                pool.submit(work).add_done_callback(lambda _: room.release())
+            except RuntimeError:  # no more threads can be started
+                room.release()
+                work()
+
         with ThreadPoolExecutor(REMOVALS, thread_name_prefix="removal") as pool:
-            self._later = pool.submit
+            self._later = later
             try:
                 yield
             finally:
@@ -209,18 +223,17 @@ class DockerEngine(OnThisHost):
         with ExitStack() as stack:
             folder = stack.enter_context(self._results_folder(task, owned))
             container = self._created(task, folder.volume, {"rosetta": "cell", **owned})
-            stack.callback(self._removed, container)
+            stack.callback(self.remove, container)
             with self._lock:
                 self._running.add(container)
-            if task.weights:
-                put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
-            yield container, folder
+            try:
+                if task.weights:
+                    put(self.api, container, "/weights", task.weights, Path(contract.weights_name(task.cell)))
+                yield container, folder
+            finally:
+                with self._lock:
+                    self._running.discard(container)
             self._later(stack.pop_all().close)
-
-    def _removed(self, container: str) -> None:
-        with self._lock:
-            self._running.discard(container)
-        self.remove(container)
 
     def _refuse_odd(self, image: str) -> None:
         """Raise ResultError for an image in which cells can't be isolated; asked once, as that takes Podman long."""

@@ -128,6 +128,11 @@ class Keeper:
     spare: list[ResultsFolder] = field(default_factory=list)
     used: int = 0
 
+    @property
+    def is_done(self) -> bool:
+        """Whether none of its folders is or will be used."""
+        return not self.spare and not self.used
+
 
 class ResultsFolders:
     """Hands out empty results folders of one engine, each once; a keeper is removed with the last of its folders."""
@@ -149,7 +154,9 @@ class ResultsFolders:
         finally:
             with self._lock:
                 keeper.used -= 1
-                self._remove_done(keeper)
+                done = keeper.is_done
+            if done:  # outside the lock, which the next cell needs; nobody is given a folder of it any more
+                self._remove(keeper)
 
     def _with_spare(self, labels: Mapping[str, str], count: int) -> Keeper:
         """Return a running keeper that has a spare folder: the last one with these labels, else a new one."""
@@ -158,7 +165,8 @@ class ResultsFolders:
             if keeper.spare[-1].is_kept(self._api):
                 return keeper
             keeper.spare.clear()
-            self._remove_done(keeper)
+            if keeper.is_done:
+                self._remove(keeper)
         self._last[key] = self._started(labels, count)
         return self._last[key]
 
@@ -181,14 +189,12 @@ class ResultsFolders:
             keeper.folders = tuple(ResultsFolder(*facts, one["Name"], one["Destination"]) for one in made["Mounts"])
             keeper.spare = list(keeper.folders)
         except BaseException:
-            self._remove_done(keeper)
+            self._remove(keeper)
             raise
         return keeper
 
-    def _remove_done(self, keeper: Keeper) -> None:
-        """Remove a keeper without folders that are spare or used; what is left the next run removes."""
-        if keeper.spare or keeper.used:
-            return
+    def _remove(self, keeper: Keeper) -> None:
+        """Remove a keeper with its folders; what is left the next run removes."""
         with suppress(*UNREACHABLE):
             self._api.remove_container(keeper.container, v=True, force=True)
         for folder in keeper.folders:  # volumes with a name stay, and all if somebody else has removed the container

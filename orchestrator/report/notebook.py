@@ -11,8 +11,9 @@ from typing import Any
 
 from orchestrator.cell import quality
 from orchestrator.cell.parameters import parameters
+from orchestrator.errors import StorageError
 from orchestrator.report.scripts import Script, place
-from orchestrator.system.text_files import write_text
+from orchestrator.system.text_files import read_text, write_text
 
 SETUP: Mapping[str, str] = {
     "python": """\
@@ -103,9 +104,16 @@ def arguments_of(script: Script, short: bool = True) -> list[str]:
     return [*words, "--data", "synthetic", "--epochs", str(length["epochs"]), "--samples", str(length["samples"])]
 
 
-def write(script: Script, path: Path) -> None:
-    """Write a notebook: as .ipynb, or by another suffix in jupytext's percent form; raises DiskError, StorageError."""
+def write(script: Script, path: Path, overwrite: bool = False) -> None:
+    """Write a notebook: as .ipynb, or by another suffix in jupytext's percent form; raises DiskError, StorageError.
+
+    An existing file with other content stays as it is, unless told to ``overwrite`` it: somebody works in it.
+    """
     import jupytext
 
     form = "ipynb" if path.suffix == ".ipynb" else f"{path.suffix.lstrip('.')}:percent"
-    write_text(path, jupytext.writes(notebook(script), fmt=form))
+    text = jupytext.writes(notebook(script), fmt=form)
+    if not overwrite and path.is_file() and read_text(path, StorageError) != text:
+        remedy = "Name another file, or use --overwrite."
+        raise StorageError(f"{path} has other content, perhaps yours, and was not changed.", remedy=remedy)
+    write_text(path, text)

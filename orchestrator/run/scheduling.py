@@ -41,7 +41,7 @@ class Queue:
             self._lanes[lane_of(planned)].append(planned)
         self._unproved = deque(lacking_proof(ordered, active))
         self._proving: set[str] = set()
-        self._quiet_from = 0.0
+        self._quiet_from = self._told = 0.0
         self._elsewhere: list[Planned] = []
         self._looked = time.monotonic()
 
@@ -52,6 +52,7 @@ class Queue:
         """Yield what can start now, as functions that return the status of a cell; empty for a proof."""
         self._look_again()
         yield from self._proofs()
+        self._tell_of_quiet()
         for (model, n_gpus), lane in self._lanes.items():
             while lane and (lease := self.active.slots.take(model, n_gpus)):
                 claimed = self._claimed(lane)
@@ -88,8 +89,21 @@ class Queue:
 
     def _is_noisy(self) -> bool:
         """Whether builds or proofs, running or just ended, would spoil what a cell measures."""
-        at_work = self.active.builder.building or self._unproved or self._proving
-        return bool(at_work) or time.monotonic() < self._quiet_from
+        return self._is_preparing() or time.monotonic() < self._quiet_from
+
+    def _is_preparing(self) -> bool:
+        return bool(self.active.builder.building or self._unproved or self._proving)
+
+    def _tell_of_quiet(self) -> None:
+        """Say, once, why nothing seems to happen between the last proof and the first cell that is timed on a CPU."""
+        until = self._quiet_from
+        left = until - time.monotonic()
+        if left <= 0 or until == self._told or self._is_preparing():
+            return
+        self._told = until
+        if any(needs_quiet(planned.cell) for lane in self._lanes.values() for planned in lane):
+            text = f"timing on the CPU starts in {left:.0f} s: the load of the comparisons has to fade"
+            self.active.progress.say(text)
 
     def _claimed(self, lane: deque[Planned]) -> tuple[Planned, Claim] | None:
         """The first cell of a lane that can start and that nobody else runs; skips those that are done or can't."""

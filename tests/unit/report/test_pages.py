@@ -14,7 +14,7 @@ from orchestrator.cli import cells
 from orchestrator.cli.main import main
 from orchestrator.cli.options import Length, Selection
 from orchestrator.engines.process import ProcessEngine
-from orchestrator.errors import ResultError
+from orchestrator.errors import ResultError, StorageError
 from orchestrator.images.definitions import library_index
 from orchestrator.report import notebook
 from orchestrator.report.scripts import scripts
@@ -86,6 +86,18 @@ def test_notebooks_by_the_command(tmp_path):
     assert "# %% [markdown]\n# ## Model" in (tmp_path / "a.py").read_text()
     done = CliRunner().invoke(main, ["notebook", "--all", "-o", str(tmp_path)])
     assert len(list(tmp_path.glob("*.ipynb"))) == len(SCRIPTS)
+
+
+def test_a_notebook_that_somebody_has_changed_stays(tmp_path):
+    path, words = tmp_path / "a.ipynb", ["notebook", "pytorch", "cnn", "-o", str(tmp_path / "a.ipynb")]
+    assert [CliRunner().invoke(main, words).exit_code for _ in range(2)] == [0, 0]
+    fresh = path.read_text()
+    path.write_text(fresh.replace("SGD", "Adam"))
+    done = CliRunner().invoke(main, words)
+    assert isinstance(done.exception, StorageError)
+    assert "Adam" in path.read_text()
+    assert CliRunner().invoke(main, [*words, "--overwrite"]).exit_code == 0
+    assert path.read_text() == fresh
 
 
 @pytest.mark.parametrize(
