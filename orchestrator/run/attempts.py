@@ -82,7 +82,7 @@ def run_cell(planned: Planned, claim: Claim, lease: Lease, active: ActiveRun) ->
         outcome, run = (proved.outcome, uuid.uuid4().hex) if proved.outcome else run_attempts(task, claim, active, cell)
         if active.host.pretended and outcome.document is not None:
             outcome = replace(outcome, document=pretend(outcome.document, lease))
-        if active.engine.stopping and outcome.document is None:
+        if active.is_ending and outcome.document is None:
             return "stopped"  # no result: it will be run again
         lasting = outcome.status is not Status.HOST_LOST and not proved.outcome
         said = proof.said_of(proved, outcome)
@@ -115,7 +115,7 @@ def run_attempts(task: Task, claim: Claim, active: ActiveRun, cell: Cell) -> tup
         task = replace(task, run=uuid.uuid4().hex)
         claim.update_now_and_then(state="running")
         outcome = whatever_it_does(active.engine, task, on_event)
-        if outcome.status is not Status.HOST_LOST or pause is None or active.engine.stopping:
+        if outcome.status is not Status.HOST_LOST or pause is None or active.is_ending:
             break
         active.progress.again(cell, outcome.reason, pause)
         claim.update(state="waiting for its host")

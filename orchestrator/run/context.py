@@ -73,6 +73,14 @@ class Run:
     interruption: Interruption
     own_claim: Claim
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was interrupted: from then on cells do not fail, they are stopped.
+
+        Ctrl-C in a terminal also reaches programs that are just being started, before the engine stops anything.
+        """
+        return self.engine.stopping or self.interruption.came
+
 
 @dataclass(frozen=True)
 class ActiveRun(Run):

@@ -75,10 +75,10 @@ def prove(planned: Planned, task: Task, active: ActiveRun, run: Callable[[Task],
     waited for, but not once the run is stopped.
     """
     wanted = proof_files.wanted(proving(planned.cell), planned, active)
-    place, engine = where(wanted.cell), active.engine
+    place = where(wanted.cell)
     lock = file_locks.host_folder() / f"proof-{wanted.key}.lock"
-    with file_locks.waited_for(lock, lambda: engine.stopping) as held:
-        if not held or engine.stopping:
+    with file_locks.waited_for(lock, lambda: active.is_ending) as held:
+        if not held or active.is_ending:
             return Proof(outcome=stopped())
         if row := proof_files.found(wanted):
             return judged(row, place, age(row))
@@ -144,7 +144,7 @@ def made(wanted: Wanted, task: Task, active: ActiveRun, run: Callable[[Task], Ou
     row = row_of(task.cell, outcome, key=wanted.name, run=task.run, **facts)
     if not driver_in(row["driver"]):
         row["driver"] = driver_text(wanted.driver) or None
-    if row["status"] != Status.HOST_LOST and not engine.stopping:
+    if row["status"] != Status.HOST_LOST and not active.is_ending:
         proof_files.keep(row, outcome.log, wanted)
     return row
 

@@ -157,6 +157,7 @@ def work_off(queue: Queue, active: ActiveRun, submit: Callable[..., "Future[str]
         if not done and not pending:
             active.stopped.wait(0.1)
         for future in pending & done:
+            active.interruption.ask()  # what Ctrl-C has ended raises no error of its own
             if status := future.result():
                 queue.tally.add(status)
         pending -= done

@@ -15,7 +15,7 @@ from orchestrator.cell.contract import Outcome, Status
 from orchestrator.cell.events import Epoch
 from orchestrator.engines.output import success
 from orchestrator.engines.protocol import OnThisHost, Task
-from orchestrator.errors import BuildError, DiskError, GpuError, ResultError, SelectionError, StorageError
+from orchestrator.errors import BuildError, DiskError, EngineError, GpuError, ResultError, SelectionError, StorageError
 from orchestrator.plan import verdicts
 from orchestrator.plan.verdicts import Planned, Verdict
 from orchestrator.results.claims import Claims
@@ -24,6 +24,7 @@ from orchestrator.results.paths import MERGED
 from orchestrator.run import attempts, progress, running, scheduling, screen
 from orchestrator.run.context import Settings, Tally
 from orchestrator.system.host import Host
+from orchestrator.system.signals import Interruption
 from tests.unit.results.test_results import DOCUMENT, adding_up
 
 
@@ -273,6 +274,29 @@ def test_what_can_not_be_taken_fails_its_own_cell_and_no_other(go, error):
     assert failed["reason"].startswith(f"its output or result can't be processed: {error.__name__}: ")
     tally, _ = go(Engine())
     assert tally.statuses == {}, "a restart does not try it again"
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [EngineError("Slurm's sbatch refuses: exit code -2"), Outcome(Status.FAILED, "exit code -2")],
+    ids=["refused", "failed"],
+)
+def test_what_ctrl_c_has_ended_before_the_run_knows_of_it_did_not_fail(tmp_path, ends):
+    interruption = Interruption()
+
+    def does(task: Task) -> Outcome:
+        interruption.came = True
+        if isinstance(ends, Exception):
+            raise ends
+        return ends
+
+    engine = Engine(does)
+    planned = verdicts.plan_cells(CELLS[:1], engine, tmp_path, Host())
+    with (tmp_path / "shown").open("w") as file:
+        lines = screen.Lines(Console(file=file))
+        tally = running.run(planned, engine, Settings(tmp_path), Host(), lines, interruption)
+    assert (tally.interrupted, tally.statuses, tally.error) == (True, {}, None)
+    assert list(tmp_path.rglob("cpu*.parquet")) == []
 
 
 def test_a_document_that_does_not_add_up_is_a_failed_row(go):
