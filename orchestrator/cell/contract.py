@@ -191,7 +191,7 @@ class Document(Strict):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one attempt at a cell ended, as the engine saw it. ``wall_seconds`` is about the life of the container.
+    """How one attempt at a cell ended, as the engine saw it. ``wall_seconds`` is its container's life.
 
     ``host`` is the machine it ran on, if that is not the engine's own; ``limits`` says how its resource limits were
     enforced and what it was not denied, if that differs from a Docker container. A profiled cell has a ``recording``

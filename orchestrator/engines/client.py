@@ -219,6 +219,5 @@ def knock(where: str) -> None:
 
 def explain(error: Exception) -> str:
     """Return a short cause from an error of the SDK."""
-    if isinstance(error, APIError) and error.explanation:
-        return without_secrets(" ".join(str(error.explanation).split()))[:300]
-    return without_secrets(str(error).splitlines()[0])[:300] if str(error) else type(error).__name__
+    said = (isinstance(error, APIError) and error.explanation) or error
+    return without_secrets(" ".join(str(said).split()))[:300] or type(error).__name__
