@@ -11,7 +11,7 @@ from orchestrator.cli.apart import apart, only_with
 from orchestrator.cli.kinds import Whole, refuse_unwritable
 from orchestrator.cli.libraries import take_in_libraries
 from orchestrator.cli.options import own_libraries
-from orchestrator.errors import ConflictError, SelectionError
+from orchestrator.errors import ConflictError, SelectionError, StorageError
 from orchestrator.system.extras import need
 from orchestrator.system.regular_files import is_plain, resolved
 from orchestrator.system.terminal import echo, note
@@ -154,8 +154,13 @@ def notebook(
         if not every:
             refuse_suffix(path, script)
             refuse_unwritable(path)
-        notebooks.write(script, path, overwrite)
-        echo(path)
+        if notebooks.write(script, path, overwrite):
+            echo(path)
+        elif every:
+            note(f"{path} was changed, so it is left alone; --overwrite writes over it")
+        else:
+            remedy = "Name another file, or use --overwrite."
+            raise StorageError(f"{path} has other content, perhaps yours, and was not changed.", remedy=remedy)
 
 
 Named = tuple[str, str, str]

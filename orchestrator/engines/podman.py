@@ -17,7 +17,7 @@ import yaml
 from docker.errors import NotFound
 
 from orchestrator.engines import podman_images, probe
-from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock
+from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock, refuse_malformed
 from orchestrator.engines.docker import CLAIM, DockerEngine
 from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, USER, VENDOR
 from orchestrator.engines.protocol import Task
@@ -90,7 +90,8 @@ class PodmanEngine(DockerEngine):
         where = printable(named or self.connection.variables["DOCKER_HOST"])
         remedy = "Set CONTAINER_HOST to Podman's address, or unset it." if named else "Try 'podman info'."
         try:
-            response = untyped.get(f"{untyped.base_url}/v4.0.0/libpod/info", timeout=untyped.timeout)
+            url = f"{untyped.base_url}/v4.0.0/libpod/info"
+            response = untyped.get(url, timeout=untyped.timeout, allow_redirects=False)
         except (ValueError, *UNREACHABLE) as error:  # a ValueError: an address that nobody can have
             raise EngineError(f"No Podman engine answers at {where}.", explain(error), "Start it again.") from None
         try:
@@ -200,6 +201,8 @@ def engine_variables() -> dict[str, str]:
         raise EngineError(
             f"CONTAINER_CONNECTION={connection} names a Podman by a name that is not read.", remedy=remedy
         )
+    if host:
+        refuse_malformed(host, "CONTAINER_HOST")
     rest = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
     return {**(rest if host else of_this_machine(rest)), "DOCKER_HOST": host or f"unix://{opened_socket()}"}
 

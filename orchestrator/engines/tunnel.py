@@ -63,7 +63,7 @@ class Tunnel:
             complaints.append(line.strip())
         self._end()
         raise EngineError(
-            f"No Docker engine answers at {without_secrets(self.address)}.",
+            f"No engine answers at {without_secrets(self.address)}.",
             complaints[-1] if complaints else "ssh has ended.",
             f"Make sure that {quoted(*self._destination(), 'docker', 'version')} works without a password.",
         )

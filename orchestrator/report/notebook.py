@@ -11,9 +11,8 @@ from typing import Any
 
 from orchestrator.cell import quality
 from orchestrator.cell.parameters import parameters
-from orchestrator.errors import StorageError
 from orchestrator.report.scripts import Script, place
-from orchestrator.system.text_files import read_text, write_text
+from orchestrator.system.text_files import write_text
 
 SETUP: Mapping[str, str] = {
     "python": """\
@@ -104,16 +103,17 @@ def arguments_of(script: Script, short: bool = True) -> list[str]:
     return [*words, "--data", "synthetic", "--epochs", str(length["epochs"]), "--samples", str(length["samples"])]
 
 
-def write(script: Script, path: Path, overwrite: bool = False) -> None:
-    """Write a notebook: as .ipynb, or by another suffix in jupytext's percent form; raises DiskError, StorageError.
+def write(script: Script, path: Path, overwrite: bool = False) -> bool:
+    """Write a notebook: as .ipynb, or by the script's suffix in jupytext's percent form; raises DiskError.
 
-    An existing file with other content stays as it is, unless told to ``overwrite`` it: somebody works in it.
+    An existing file with other content stays as it is, unless told to ``overwrite`` it: somebody works in it. Returns
+    whether the file is now the notebook.
     """
     import jupytext
 
-    form = "ipynb" if path.suffix == ".ipynb" else f"{path.suffix.lstrip('.')}:percent"
+    form = "ipynb" if path.suffix.lower() == ".ipynb" else f"{script.path.suffix.lstrip('.')}:percent"
     text = jupytext.writes(notebook(script), fmt=form)
-    if not overwrite and path.is_file() and read_text(path, StorageError) != text:
-        remedy = "Name another file, or use --overwrite."
-        raise StorageError(f"{path} has other content, perhaps yours, and was not changed.", remedy=remedy)
+    if path.is_file() and not overwrite and path.read_bytes() != text.encode():
+        return False
     write_text(path, text)
+    return True

@@ -46,7 +46,7 @@ def test_an_address_where_nobody_listens_is_told_with_its_remedy(address):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    with pytest.raises(EngineError, match="No Docker engine answers at") as told:
+    with pytest.raises(EngineError, match="No engine answers at") as told:
         Tunnel(f"ssh://127.0.0.1:{port}")
     assert "Connection refused" in told.value.why
     assert f"ssh -p {port} 127.0.0.1 docker version" in told.value.remedy

@@ -71,6 +71,7 @@ def test_a_podman_with_too_few_ids_is_refused(answering):
     ("status", "body"),
     [
         (404, "page not found"),  # as Docker answers
+        (302, ""),
         (500, "[]"),
         (200, "<html>"),
         (200, "[]"),
@@ -102,6 +103,15 @@ def test_an_address_that_nothing_was_asked_at_is_not_told_as_another_engine(addr
         PodmanEngine()
     assert caught.value.what == f"No Podman engine answers at {address}."
     assert caught.value.why
+
+
+@pytest.mark.parametrize(
+    "address", ["ssh://x:70000", "ssh://[::1", "ssh://", "ssh://-oproxycommand=id", "tcp://x:99999"]
+)
+def test_what_is_no_address_is_not_asked(address, monkeypatch):
+    monkeypatch.setenv("CONTAINER_HOST", address)
+    with pytest.raises(EngineError, match="CONTAINER_HOST is not the address of an engine"):
+        PodmanEngine()
 
 
 def test_a_long_refusal_is_one_short_line(answering):

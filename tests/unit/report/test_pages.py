@@ -98,6 +98,17 @@ def test_a_notebook_that_somebody_has_changed_stays(tmp_path):
     assert "Adam" in path.read_text()
     assert CliRunner().invoke(main, [*words, "--overwrite"]).exit_code == 0
     assert path.read_text() == fresh
+    first = tmp_path / "all" / "caffe2-cnn.ipynb"
+    first.parent.mkdir()
+    first.write_text("mine")
+    assert CliRunner().invoke(main, ["notebook", "--all", "-o", str(first.parent)]).exit_code == 0
+    assert (first.read_text(), len(list(first.parent.glob("*.ipynb")))) == ("mine", len(SCRIPTS))
+
+
+@pytest.mark.parametrize("name", ["A.IPYNB", "a.PY"])
+def test_a_suffix_in_capitals_is_the_same_suffix(name, tmp_path):
+    assert CliRunner().invoke(main, ["notebook", "pytorch", "cnn", "-o", str(tmp_path / name)]).exit_code == 0
+    assert "import torch" in (tmp_path / name).read_text()
 
 
 @pytest.mark.parametrize(
