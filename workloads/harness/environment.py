@@ -32,6 +32,15 @@ def gpus():
     return [{"name": gpu.name, "uuid": gpu.uuid, "driver": driver} for gpu in devices if gpu.parent is None]
 
 
+def processor(cpuinfo="/proc/cpuinfo"):
+    """The CPU's name; with its family and model where a virtual machine tells no more than "AMD EPYC"."""
+    name = first_match(cpuinfo, r"model name\s*:\s*(.+)") or platform.processor()
+    family, model = (first_match(cpuinfo, r"(?m)^{}\s*:\s*(\d+)".format(key)) for key in ("cpu family", "model"))
+    if family is None or model is None or re.search(r"\d", name.partition("@")[0]):
+        return name
+    return "{} (family {}, model {})".format(name, family, model)
+
+
 def describe(cards=None):
     """Operating system, Python, NumPy, CPU, cores this process may use, memory (bytes) and GPUs: ``cards``, or all."""
     return {
@@ -39,7 +48,7 @@ def describe(cards=None):
         "kernel": platform.release(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "cpu": first_match("/proc/cpuinfo", r"model name\s*:\s*(.+)") or platform.processor(),
+        "cpu": processor(),
         "cores": cores.count(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": gpus() if cards is None else cards,
