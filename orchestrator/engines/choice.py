@@ -51,9 +51,12 @@ def docker_engine() -> Engine:
 
 def podman_engine() -> Engine:
     """Podman, of this user or the one that CONTAINER_HOST names."""
+    from orchestrator.engines.podman_service import needed_service
+
+    service = needed_service()  # opens its socket while what follows is imported
     from orchestrator.engines.podman import PodmanEngine
 
-    return PodmanEngine()
+    return PodmanEngine(service)
 
 
 def apptainer_engine() -> Engine:

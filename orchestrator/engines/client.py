@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import requests
 from docker.errors import APIError, DockerException, InvalidConfigFile
 from docker.utils import kwargs_from_env
 
+from orchestrator.engines.sockets import knock
 from orchestrator.engines.tunnel import Tunnel
 from orchestrator.errors import EngineError
 from orchestrator.system.addresses import printable, without_secrets
@@ -208,13 +208,6 @@ def client_of(variables: Mapping[str, str], engine: str = "Docker", version: str
         raise EngineError(
             f"No {engine} engine answers at {printable(where)}.", why, f"Start {engine}, or use --engine process."
         ) from None
-
-
-def knock(where: str) -> None:
-    """Raise OSError if nobody listens at a local socket: the SDK would raise too, but leak an open socket."""
-    if where.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(where.removeprefix("unix://"))
 
 
 def explain(error: Exception) -> str:

@@ -4,7 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from orchestrator.engines.isolation import RESULTS, USER, gpu_request, isolation
 from orchestrator.engines.output import STDERR, Output, failure, too_late
 from orchestrator.engines.pretended_host import pretended_host
 from orchestrator.engines.protocol import OnEvent, OnThisHost, Task
-from orchestrator.engines.results_volume import KEPT, ResultsFolder, ResultsFolders
+from orchestrator.engines.results_volume import KEPT, Later, ResultsFolder, ResultsFolders, at_once
 from orchestrator.errors import BuildError, EngineError, ResultError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.building import build_images, built_on
@@ -39,8 +39,8 @@ CLAIM, GPU = "rosetta.claim", "rosetta.gpu."
 GRACE = 60.0
 """Seconds after a cell's deadline until a hanging engine is given up and the cell counts as lost."""
 
-REMOVALS = 8
-"""Containers that are removed at a time beside the cells of a run."""
+BESIDE = 8
+"""Containers that are started or removed at a time beside the cells of a run."""
 
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
 """Exit codes of a cell that may have been killed from outside, not at its deadline and not for lack of memory."""
@@ -48,9 +48,6 @@ KILLED = {137: "SIGKILL", 143: "SIGTERM"}
 LOST = re.compile("containerd|transport|context canceled|shutting down|connection refused|timeout|i/o error", re.I)
 """Errors of an engine that is shutting down or has just restarted; any other error is a real refusal."""
 
-
-Later = Callable[[Callable[[], None]], object]
-"""Does work that nobody has to wait for, now or in another thread."""
 
 Supply = Callable[[Connection, Sequence[Image], Say], Mapping[str, str]]
 """Gets images onto an engine and returns their ids by tag; raises a RosettaError."""
@@ -79,7 +76,7 @@ class DockerEngine(OnThisHost):
         self._supply = supply
         self.host = self._host_name()
         self._running: set[str] = set()
-        self._later: Later = at_once
+        self._beside: Later | None = None
         self.stopping = False
         self._lock, self._filling = threading.Lock(), threading.Lock()
         self._volumes: dict[Path, str] = {}
@@ -182,28 +179,30 @@ class DockerEngine(OnThisHost):
             self._kill(container)
 
     @contextmanager
-    def removing_beside(self) -> Iterator[None]:
-        """Meanwhile remove what has ended in threads, while the next cell starts; wait for them at the end.
+    def working_beside(self) -> Iterator[None]:
+        """Meanwhile remove what has ended, and start what the next cells need, in threads; wait for them at the end.
 
-        Once many wait for that, cells remove their own, so that a slow engine is not given ever more to do.
+        Once much waits for that, cells do it themselves, so that a slow engine is not given ever more to do.
         """
-        room = threading.BoundedSemaphore(2 * REMOVALS)
+        room = threading.BoundedSemaphore(2 * BESIDE)
 
-        def later(work: Callable[[], None]) -> None:
+        def later(work: Callable[[], Any]) -> "Future[Any]":
             if not room.acquire(blocking=False):
-                return work()
+                return at_once(work)
             try:
-                pool.submit(work).add_done_callback(lambda _: room.release())
+                future = pool.submit(work)
             except RuntimeError:  # no more threads can be started
                 room.release()
-                work()
+                return at_once(work)
+            future.add_done_callback(lambda _: room.release())
+            return future
 
-        with ThreadPoolExecutor(REMOVALS, thread_name_prefix="removal") as pool:
-            self._later = later
+        with ThreadPoolExecutor(BESIDE, thread_name_prefix="beside") as pool:
+            self._beside = later
             try:
                 yield
             finally:
-                self._later = at_once
+                self._beside = None
 
     def _kill(self, container: str) -> None:
         """Kill a container; one that is not running is left as it is."""
@@ -233,7 +232,7 @@ class DockerEngine(OnThisHost):
             finally:
                 with self._lock:
                     self._running.discard(container)
-            self._later(stack.pop_all().close)
+            (self._beside or at_once)(stack.pop_all().close)
 
     def _refuse_odd(self, image: str) -> None:
         """Raise ResultError for an image in which cells can't be isolated; asked once, as that takes Podman long."""
@@ -245,8 +244,8 @@ class DockerEngine(OnThisHost):
     def _results_folder(self, task: Task, owned: Mapping[str, str]) -> AbstractContextManager[ResultsFolder]:
         """Return a context manager of an empty results folder: one of several that the run has, or the cell's own."""
         if task.owner:
-            return self._folders.one({CLAIM: task.owner}, KEPT)
-        return self._folders.one(owned, 1)
+            return self._folders.one({CLAIM: task.owner}, KEPT, self._beside)
+        return self._folders.one(owned)
 
     def _denied(self, task: Task) -> dict[str, Any]:
         """Return the host options that isolate a cell, and its cores."""
@@ -362,11 +361,6 @@ class DockerEngine(OnThisHost):
             if data not in self._volumes:
                 self._volumes[data] = volumes.filled(self.api, data, lambda: self.stopping)
             return self._volumes[data]
-
-
-def at_once(work: Callable[[], None]) -> None:
-    """Do work now."""
-    work()
 
 
 def give_up(stream: Any) -> None:

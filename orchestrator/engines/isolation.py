@@ -1,9 +1,10 @@
-"""The isolation options of our containers, and the requests for their GPUs."""
+"""The isolation options of our containers, and the requests for their GPUs.
+
+Docker's SDK is imported in the functions: Podman's service needs only the limits, and starts before the SDK is loaded.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import docker
 
 USER = "10001:10001"
 RESULTS = "/results"
@@ -28,6 +29,8 @@ VENDOR = "nvidia.com/gpu="
 
 def isolation(memory: int, workers: int = 1) -> dict[str, Any]:
     """Return the host options that isolate a cell; ``memory`` in bytes, ``workers`` its number of GPUs or stand-ins."""
+    from docker.types import Ulimit
+
     return {
         "network_mode": "none",
         "dns": ["127.0.0.1"],  # else the engine writes the host's nameservers and domain into /etc/resolv.conf
@@ -39,7 +42,7 @@ def isolation(memory: int, workers: int = 1) -> dict[str, Any]:
         "mem_limit": memory,
         "memswap_limit": memory,
         "pids_limit": MOST_PROCESSES,
-        "ulimits": [docker.types.Ulimit(name="fsize", soft=LARGEST_FILE, hard=LARGEST_FILE)],
+        "ulimits": [Ulimit(name="fsize", soft=LARGEST_FILE, hard=LARGEST_FILE)],
         "shm_size": SHARED_MEMORY + workers * BATCHES,
         "init": True,
         "log_config": {"type": "none"},  # the attached stream is the log; nothing can fill the host's disk
@@ -48,11 +51,13 @@ def isolation(memory: int, workers: int = 1) -> dict[str, Any]:
 
 def gpu_request(gpus: Sequence[str] | None, cdi: bool) -> dict[str, Any]:
     """Return a request for GPUs by UUID, or for all of them if None; by their CDI names if ``cdi``."""
+    from docker.types import DeviceRequest
+
     if cdi:
         names = [f"{VENDOR}{gpu}" for gpu in gpus or ["all"]]
-        return {"device_requests": [docker.types.DeviceRequest(driver="cdi", device_ids=names)]}
+        return {"device_requests": [DeviceRequest(driver="cdi", device_ids=names)]}
     chosen = {"count": -1} if gpus is None else {"device_ids": list(gpus)}
-    return {"device_requests": [docker.types.DeviceRequest(**chosen, capabilities=[["gpu"]])]}
+    return {"device_requests": [DeviceRequest(**chosen, capabilities=[["gpu"]])]}
 
 
 def odd_volumes(config: Mapping[str, Any]) -> str:

@@ -1,11 +1,6 @@
-"""Podman, also rootless, over Docker's API at a socket that is given or opened here; builds use its own command."""
+"""Podman, also rootless, over Docker's API at a socket given or of our service; builds use its own command."""
 
-import atexit
 import os
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,9 +12,10 @@ import yaml
 from docker.errors import NotFound
 
 from orchestrator.engines import podman_images, probe
-from orchestrator.engines.client import UNREACHABLE, Connection, explain, knock, refuse_malformed
+from orchestrator.engines.client import UNREACHABLE, Connection, explain, refuse_malformed
 from orchestrator.engines.docker import CLAIM, DockerEngine
-from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, USER, VENDOR
+from orchestrator.engines.isolation import USER, VENDOR
+from orchestrator.engines.podman_service import PodmanService, of_this_machine
 from orchestrator.engines.protocol import Task
 from orchestrator.engines.results_volume import NAMES, ResultsFolders, named
 from orchestrator.errors import EngineError
@@ -27,7 +23,6 @@ from orchestrator.images.architectures import Scan, scan_in
 from orchestrator.images.image import Image
 from orchestrator.system.addresses import printable
 from orchestrator.system.host import Host
-from orchestrator.system.slots import MEMORY
 
 CONTROLLERS: Mapping[str, tuple[str, ...]] = {
     "memory": ("mem_limit", "memswap_limit"),
@@ -45,29 +40,19 @@ DEVICE_LISTS = (Path("/etc/cdi"), Path("/var/run/cdi"))
 OPENED = ("/run", "/var/tmp")
 """Paths that Podman makes writable without a limit in a container with a read-only root, unless mounted over."""
 
-ULIMITS = (
-    f"fsize={LARGEST_FILE}:{LARGEST_FILE}",
-    f"nproc={MOST_PROCESSES}:{MOST_PROCESSES}",
-    f"data={MEMORY}:{MEMORY}",
-)
-"""Ulimits for all processes of a service of ours: Podman 5.4 takes none over Docker's API."""
-
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Errors of parsing an answer of another form than expected."""
 
-PATIENCE = 20.0
-"""Timeout in seconds for our socket to answer."""
-
 
 class PodmanEngine(DockerEngine):
-    """A Podman engine, this user's or the one that ``CONTAINER_HOST`` names."""
+    """A Podman engine: that of the ``service``, or the one that ``CONTAINER_HOST`` names."""
 
     name = "podman"
     built_by_docker = False
     told_within = 5  # it reports a kill only when that is over
 
-    def __init__(self) -> None:
-        super().__init__(podman_images.supplied, Connection(engine_variables()))
+    def __init__(self, service: PodmanService | None) -> None:
+        super().__init__(podman_images.supplied, Connection(engine_variables(service)))
         self._cdi = True
         self._folders = ResultsFolders(self.api, named)
         if self._about.rootless and self._about.ids <= CELLS_USER:
@@ -190,72 +175,17 @@ def about(told: Mapping[str, Any]) -> About:
     return About(*names, rootless=bool(host["security"]["rootless"]), controllers=controllers, ids=ids)
 
 
-def engine_variables() -> dict[str, str]:
+def engine_variables(service: PodmanService | None) -> dict[str, str]:
     """Return this process's environment with DOCKER_HOST set to the Podman to use; raises EngineError.
 
-    That is ``CONTAINER_HOST``, else a socket opened here.
+    That is our ``service``, else the one that ``CONTAINER_HOST`` names.
     """
-    host, connection = os.environ.get("CONTAINER_HOST"), os.environ.get("CONTAINER_CONNECTION")
-    if connection and not host:
-        remedy = "Set CONTAINER_HOST to its address, which 'podman system connection list' prints."
-        raise EngineError(
-            f"CONTAINER_CONNECTION={connection} names a Podman by a name that is not read.", remedy=remedy
-        )
-    if host:
-        refuse_malformed(host, "CONTAINER_HOST")
     rest = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
-    return {**(rest if host else of_this_machine(rest)), "DOCKER_HOST": host or f"unix://{opened_socket()}"}
-
-
-def of_this_machine(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return variables with which podman's command works on this machine.
-
-    With a variable that names another, even one set to nothing, it opens no socket; and it loads no archive where the
-    path of its temporary folder has a colon.
-    """
-    kept = {name: value for name, value in variables.items() if name not in ("CONTAINER_HOST", "CONTAINER_CONNECTION")}
-    return {name: value for name, value in kept.items() if name != "TMPDIR" or ":" not in value}
-
-
-def opened_socket() -> Path:
-    """Open a Podman socket that lasts as long as this process; raises EngineError if Podman does not open one."""
-    folder = Path(tempfile.mkdtemp(prefix="rosetta-podman-"))
-    socket, settings = folder / "podman.sock", folder / "containers.conf"
-    settings.write_text(f"[containers]\ndefault_ulimits = [{', '.join(map(repr, ULIMITS))}]\n", encoding="ascii")
-    try:
-        with (folder / "log").open("wb") as log:
-            # A session of its own: Ctrl-C is for the cells, which are ended through this socket.
-            service = subprocess.Popen(
-                ["podman", "system", "service", "--time=0", f"unix://{socket}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**of_this_machine(os.environ), "CONTAINERS_CONF_OVERRIDE": str(settings)},
-            )
-    except OSError:
-        shutil.rmtree(folder)
-        raise EngineError("The command 'podman' is missing.", remedy="Install Podman 4 or newer.") from None
-    atexit.register(end, service, folder)
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and service.poll() is None:
-        with suppress(OSError):
-            knock(f"unix://{socket}")
-            return socket
-        time.sleep(0.05)
-    said = (folder / "log").read_text(errors="replace").splitlines()
-    end(service, folder)
-    raise EngineError(
-        "Podman did not open a socket.", said[-1][:300] if said else "It printed nothing.", "Try 'podman info'."
-    )
-
-
-def end(service: "subprocess.Popen[bytes]", folder: Path) -> None:
-    """Stop our service and remove its socket."""
-    service.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        service.wait(timeout=10)
-    shutil.rmtree(folder, ignore_errors=True)
+    if service:
+        return {**of_this_machine(rest), "DOCKER_HOST": f"unix://{service.opened()}"}
+    host = os.environ["CONTAINER_HOST"]
+    refuse_malformed(host, "CONTAINER_HOST")
+    return {**rest, "DOCKER_HOST": host}
 
 
 def listed_devices() -> set[str]:

@@ -131,7 +131,7 @@ class Engine(Protocol):
         """Build missing images; returns their digests by tag. Raises BuildError."""
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
-        """Run a cell to its end and clean up, see ``removing_beside``.
+        """Run a cell to its end and clean up, see ``working_beside``.
 
         Failures of the cell or its engine are reported in the outcome.
         """
@@ -145,7 +145,7 @@ class Engine(Protocol):
     def stop(self) -> None:
         """Kill all running cells; called from another thread."""
 
-    def removing_beside(self) -> AbstractContextManager[None]:
+    def working_beside(self) -> AbstractContextManager[None]:
         """Return a context in which ``run`` may leave removing what has ended to other threads; it waits for them."""
 
 
@@ -179,7 +179,7 @@ class FewerCores:
 class RemovesAtOnce:
     """Base of engines that remove what has ended before ``run`` returns."""
 
-    def removing_beside(self) -> AbstractContextManager[None]:
+    def working_beside(self) -> AbstractContextManager[None]:
         """Return a context that changes nothing."""
         return nullcontext()
 

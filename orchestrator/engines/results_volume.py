@@ -3,7 +3,7 @@
 Such a folder is gone as soon as no container uses it, but its document is fetched after the cell has ended. So another
 container keeps it, and it is fetched from that one, which takes Podman a third as long as from one that has ended. Its
 image is made here and has one program, which only waits. Starting it takes longer than anything else that is done for a
-cell, and as long for sixteen folders as for one, so a run has one for sixteen cells.
+cell, and as long for sixteen folders as for one, so a run has one for sixteen cells, and the next starts beside them.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import tarfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +85,20 @@ def options() -> dict[str, str]:
     return {"type": "tmpfs", "device": "tmpfs", "o": limits}
 
 
+Later = Callable[[Callable[[], Any]], "Future[Any]"]
+"""Does work, now or in another thread, and returns what it will have returned."""
+
+
+def at_once(work: Callable[[], Any]) -> "Future[Any]":
+    """Do work now."""
+    future: Future[Any] = Future()
+    try:
+        future.set_result(work())
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
 MountOf = Callable[[docker.APIClient, str, Mapping[str, str]], docker.types.Mount]
 """Returns a new results volume, mounted at a path; one with a name has the labels."""
 
@@ -134,41 +149,59 @@ class Keeper:
         return not self.spare and not self.used
 
 
+def key_of(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what cells that share keepers have in common."""
+    return tuple(sorted(labels.values()))
+
+
 class ResultsFolders:
     """Hands out empty results folders of one engine, each once; a keeper is removed with the last of its folders."""
 
     def __init__(self, api: docker.APIClient, mount_of: MountOf = unnamed) -> None:
         self._api, self._mount_of = api, mount_of
-        self._lock = threading.Lock()
-        self._last: dict[tuple[str, ...], Keeper] = {}
+        self._handing, self._counting = threading.Lock(), threading.Lock()
+        self._last: dict[tuple[str, ...], Future[Keeper]] = {}
 
     @contextmanager
-    def one(self, labels: Mapping[str, str], count: int) -> Iterator[ResultsFolder]:
-        """Yield a folder; cells with the same labels share keepers of ``count``."""
-        with self._lock:
+    def one(self, labels: Mapping[str, str], count: int = 1, beside: Later | None = None) -> Iterator[ResultsFolder]:
+        """Yield a folder; cells with the same labels share keepers of ``count``.
+
+        As soon as the last folder of one is given out, the next is started ``beside``; without that, when it is needed.
+        """
+        with self._handing:
             keeper = self._with_spare(labels, count)
-            folder = keeper.spare.pop()
-            keeper.used += 1
+            with self._counting:
+                folder = keeper.spare.pop()
+                keeper.used += 1
+            if beside and not keeper.spare:
+                self._last[key_of(labels)] = beside(lambda: self._started(labels, count))
         try:
             yield folder
         finally:
-            with self._lock:
+            with self._counting:
                 keeper.used -= 1
                 done = keeper.is_done
-            if done:  # outside the lock, which the next cell needs; nobody is given a folder of it any more
+            if done:  # nobody is given a folder of it any more
                 self._remove(keeper)
 
     def _with_spare(self, labels: Mapping[str, str], count: int) -> Keeper:
         """Return a running keeper that has a spare folder: the last one with these labels, else a new one."""
-        key = tuple(sorted(labels.values()))
-        if (keeper := self._last.get(key)) and keeper.spare:
+        key = key_of(labels)
+        if (keeper := self._arrived(key)) and keeper.spare:
             if keeper.spare[-1].is_kept(self._api):
                 return keeper
-            keeper.spare.clear()
-            if keeper.is_done:
+            with self._counting:
+                keeper.spare.clear()
+                done = keeper.is_done
+            if done:
                 self._remove(keeper)
-        self._last[key] = self._started(labels, count)
-        return self._last[key]
+        self._last[key] = at_once(lambda: self._started(labels, count))
+        return self._last[key].result()
+
+    def _arrived(self, key: tuple[str, ...]) -> Keeper | None:
+        """Return the last keeper, waiting for its start; None if it could not be started."""
+        last = self._last.get(key)
+        return last.result() if last and not last.exception() else None
 
     def _started(self, labels: Mapping[str, str], count: int) -> Keeper:
         mounts = [self._mount_of(self._api, f"/{number}{RESULTS}", labels) for number in range(count)]

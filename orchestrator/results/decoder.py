@@ -56,19 +56,11 @@ Refusal = dict[str, Any]
 def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
     """Read a file's table, or some columns of it, without checking its values; raises ResultError."""
     try:
-        content = read_regular(path, LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, the most for a result.")
-        if content and not content.startswith(MAGIC):
-            raise ResultError(f"{path} is not a Parquet file.", remedy="Name a results file or folder.")
+        content = content_of(path)
         # The whole file at once and no threads inside: for thousands of small ones that is the fastest way.
         file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
         refuse_foreign(file, path)
         table = file.read(columns=columns and list(columns), use_threads=False)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except NotRegularError as error:
-        raise ResultError(f"{path} can't be read: {error.strerror}.", remedy="Name the file itself.") from None
     except MemoryError:
         raise ResultError(f"{path} takes more memory than a result may.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -80,6 +72,23 @@ def load(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
             f"{path} has {size / 2**20:,.0f} MB in {counted(table.num_rows, 'row')}, too much for a result."
         )
     return table
+
+
+def content_of(path: Path) -> bytes:
+    """Return the bytes of a file that may be a result; raises ResultError."""
+    try:
+        content = read_regular(path, LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except NotRegularError as error:
+        raise ResultError(f"{path} can't be read: {error.strerror}.", remedy="Name the file itself.") from None
+    except OSError as error:
+        raise ResultError(f"{path} can't be read: {error.strerror}.", remedy="Correct its name or mode.") from None
+    if len(content) > LARGEST_FILE:
+        raise ResultError(f"{path} is larger than {LARGEST_FILE / 2**20:,.0f} MB, the most for a result.")
+    if content and not content.startswith(MAGIC):
+        raise ResultError(f"{path} is not a Parquet file.", remedy="Name a results file or folder.")
+    return content
 
 
 def newer(what: object, version: object) -> str:

@@ -74,13 +74,15 @@ def run(
             base = Run(engine, settings, host, claims, progress, interruption or Interruption(), own_claim)
             run_ready(ready, base, tally)
     finally:
-        if ready:
-            with suppress(EngineError):  # whatever it is, the next run removes what is left
-                remove_orphans(engine, claims, own_claim.name)
-        vanished = not claims.is_there()
-        if unmerged:
-            with claims.folder_to_itself():
-                merge([settings.results], merged, progress.say)
+        with ThreadPoolExecutor(1) as beside:
+            removed = beside.submit(remove_orphans, engine, claims, own_claim.name) if ready else None
+            vanished = not claims.is_there()
+            if unmerged:
+                with claims.folder_to_itself():
+                    merge([settings.results], merged, progress.say)
+        with suppress(EngineError):  # whatever it is, the next run removes what is left
+            if removed:
+                removed.result()
         own_claim.release()
         if unmerged:
             give_to_owner(settings.results)
@@ -167,7 +169,7 @@ def work_off(queue: Queue, active: ActiveRun, submit: Callable[..., "Future[str]
 def cells_in_threads(active: ActiveRun) -> Iterator[Callable[..., "Future[str]"]]:
     """A pool whose cells are stopped, not waited for, when the run is interrupted."""
     pool = ThreadPoolExecutor(MOST_AT_A_TIME, thread_name_prefix="cell")
-    with active.engine.removing_beside():
+    with active.engine.working_beside():
         try:
             yield pool.submit
         except BaseException:

@@ -5,12 +5,15 @@ import json
 import shlex
 import subprocess
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from docker.errors import APIError
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
@@ -240,6 +243,28 @@ def test_a_folder_is_not_kept_by_a_keeper_that_was_started_again(engine):
     docker_engine.api.close()
 
 
+def test_the_next_keeper_is_there_when_the_last_folder_of_one_is_in_use(engine):
+    docker_engine, labels = DockerEngine(), {"rosetta.run": "ahead"}
+    folders = results_volume.ResultsFolders(docker_engine.api)
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        first = stack.enter_context(folders.one(labels, 1, pool.submit))
+        pool.shutdown()
+        (ahead,) = {one.id for one in engine.containers.list(filters={"label": "rosetta.run=ahead"})} - {first.keeper}
+        assert stack.enter_context(folders.one(labels, 1, failing)).keeper == ahead
+        last = stack.enter_context(folders.one(labels, 1))
+        assert last.keeper not in (first.keeper, ahead)  # what could not be started ahead is started now
+        assert last.is_kept(docker_engine.api)
+    assert not engine.containers.list(filters={"label": "rosetta.run=ahead"})
+    docker_engine.api.close()
+
+
+def failing(work: Callable[[], object]) -> Future:
+    """What the engine answers when it is just being restarted."""
+    future = Future()
+    future.set_exception(APIError("the engine is shutting down"))
+    return future
+
+
 def test_the_keeper_does_nothing_and_has_nothing(engine):
     docker_engine = DockerEngine()
     with results_volume.ResultsFolders(docker_engine.api).one({"rosetta.run": "test"}, 1) as folder:
@@ -356,7 +381,7 @@ def test_the_next_cell_does_not_wait_until_the_last_is_removed(engine, probe, mo
     monkeypatch.setattr(docker_engine, "remove", lambda handle: (may.wait(60), remove(handle)))
     task = Task(Cell(writes(json.dumps(DOCUMENT)), "rnn", data="synthetic"), probe, "key", "late")
     here = partial(engine.containers.list, all=True, filters={"label": "rosetta.run=late"})
-    with docker_engine.removing_beside():
+    with docker_engine.working_beside():
         assert [docker_engine.run(task, lambda event: None).status for _ in range(2)] == [Status.OK] * 2
         assert [one.status for one in here() if "rosetta.key" in one.labels] == ["exited"] * 2
         may.set()
@@ -370,7 +395,7 @@ def test_a_cell_that_is_broken_off_is_removed_at_once(engine, probe):
 
     docker_engine = DockerEngine()
     code = 'print(\'{"event": "parity", "epoch": 1}\'); import time; time.sleep(60)'
-    with docker_engine.removing_beside():
+    with docker_engine.working_beside():
         with pytest.raises(KeyboardInterrupt):
             docker_engine.run(Task(Cell(code, "rnn", data="synthetic"), probe, "key", "broken"), broken)
         assert engine.containers.list(all=True, filters={"label": "rosetta.run=broken"}) == []

@@ -6,7 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from orchestrator.engines.podman import About, PodmanEngine, about
+from orchestrator.engines.choice import podman_engine
+from orchestrator.engines.podman import About, about
 from orchestrator.errors import EngineError
 
 HOST = {
@@ -48,7 +49,7 @@ def answering(monkeypatch):
 
 def test_podman_is_asked_once_what_it_is(answering):
     answering(200, json.dumps(TOLD))
-    engine = PodmanEngine()
+    engine = podman_engine()
     assert (engine.host, engine.version) == ("node", "Podman 5.4.2, rootless")
     assert "memory: control group" in engine.limits
     engine.api.close()
@@ -64,7 +65,7 @@ def test_the_ids_of_a_container_are_the_fewer_of_users_and_groups():
 def test_a_podman_with_too_few_ids_is_refused(answering):
     answering(200, json.dumps({**TOLD, "host": {**HOST, "idMappings": {"uidmap": [{"size": 1}]}}}))
     with pytest.raises(EngineError, match="too few subordinate ids"):
-        PodmanEngine()
+        podman_engine()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_podman_with_too_few_ids_is_refused(answering):
 def test_what_is_not_podman_is_told_as_such(status, body, answering):
     where = answering(status, body)
     with pytest.raises(EngineError) as caught:
-        PodmanEngine()
+        podman_engine()
     assert caught.value.what == f"What answers at {where} is not Podman."
     assert caught.value.remedy == "Set CONTAINER_HOST to Podman's address, or unset it."
 
@@ -100,7 +101,7 @@ def test_an_address_that_nothing_was_asked_at_is_not_told_as_another_engine(addr
     monkeypatch.setenv("CONTAINER_HOST", address)
     monkeypatch.setenv("http_proxy", proxy)
     with pytest.raises(EngineError) as caught:
-        PodmanEngine()
+        podman_engine()
     assert caught.value.what == f"No Podman engine answers at {address}."
     assert caught.value.why
 
@@ -111,13 +112,13 @@ def test_an_address_that_nothing_was_asked_at_is_not_told_as_another_engine(addr
 def test_what_is_no_address_is_not_asked(address, monkeypatch):
     monkeypatch.setenv("CONTAINER_HOST", address)
     with pytest.raises(EngineError, match="CONTAINER_HOST is not the address of an engine"):
-        PodmanEngine()
+        podman_engine()
 
 
 def test_a_long_refusal_is_one_short_line(answering):
     answering(503, "<html>\n" * 3000)
     with pytest.raises(EngineError) as caught:
-        PodmanEngine()
+        podman_engine()
     assert len(caught.value.why) <= 300
     assert "\n" not in caught.value.why
 
@@ -125,7 +126,7 @@ def test_a_long_refusal_is_one_short_line(answering):
 def test_a_refusal_has_podman_s_own_reason(answering):
     where = answering(500, json.dumps({"message": "the storage is locked"}))
     with pytest.raises(EngineError) as caught:
-        PodmanEngine()
+        podman_engine()
     assert (caught.value.what, caught.value.why) == (
         f"Podman at {where} reports an error.",
         "the storage is locked",

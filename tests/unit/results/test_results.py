@@ -458,6 +458,15 @@ def test_nothing_merges_to_an_empty_table_and_a_wrong_name_is_an_error(tmp_path)
         merge([tmp_path / "reslts"], tmp_path / "merged.parquet")
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("a.parquet/x", "Not a directory"), ("x" * 300, "File name too long"), ("", "not a plain file")]
+)
+def test_a_file_that_can_t_be_opened_is_not_called_damaged(name, why, tmp_path):
+    (tmp_path / "a.parquet").touch()
+    with pytest.raises(ResultError, match=f"can't be read: .*{why}"):
+        read_results(tmp_path / name)
+
+
 def test_a_document_of_a_container_run_by_hand_is_a_result(tmp_path):
     raw = json.dumps({**DOCUMENT, **V100, "seed": 3})
     for name in ("pytorch-rnn-1.json", "copy/pytorch-rnn-1.json"):

@@ -1,0 +1,97 @@
+"""Podman's own service at a socket of ours, for as long as this process lives.
+
+It takes as long to open its socket as Docker's SDK takes to be imported, so nothing here imports that.
+"""
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES
+from orchestrator.engines.sockets import knock
+from orchestrator.errors import EngineError
+from orchestrator.system.slots import MEMORY
+
+ULIMITS = (
+    f"fsize={LARGEST_FILE}:{LARGEST_FILE}",
+    f"nproc={MOST_PROCESSES}:{MOST_PROCESSES}",
+    f"data={MEMORY}:{MEMORY}",
+)
+"""Ulimits for all processes of a service of ours: Podman 5.4 takes none over Docker's API."""
+
+PATIENCE = 20.0
+"""Timeout in seconds for our socket to answer."""
+
+
+def needed_service() -> "PodmanService | None":
+    """Start a service, unless ``CONTAINER_HOST`` names an engine; raises EngineError."""
+    if os.environ.get("CONTAINER_HOST"):
+        return None
+    if connection := os.environ.get("CONTAINER_CONNECTION"):
+        remedy = "Set CONTAINER_HOST to its address, which 'podman system connection list' prints."
+        raise EngineError(
+            f"CONTAINER_CONNECTION={connection} names a Podman by a name that is not read.", remedy=remedy
+        )
+    return PodmanService()
+
+
+class PodmanService:
+    """A service that has been started; its socket may not be open yet. Raises EngineError without Podman."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="rosetta-podman-"))
+        self._socket, settings = self._folder / "podman.sock", self._folder / "containers.conf"
+        settings.write_text(f"[containers]\ndefault_ulimits = [{', '.join(map(repr, ULIMITS))}]\n", encoding="ascii")
+        try:
+            with (self._folder / "log").open("wb") as log:
+                # A session of its own: Ctrl-C is for the cells, which are ended through this socket.
+                self._process = subprocess.Popen(
+                    ["podman", "system", "service", "--time=0", f"unix://{self._socket}"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    env={**of_this_machine(os.environ), "CONTAINERS_CONF_OVERRIDE": str(settings)},
+                )
+        except OSError:
+            shutil.rmtree(self._folder)
+            raise EngineError("The command 'podman' is missing.", remedy="Install Podman 4 or newer.") from None
+        atexit.register(self.end)
+
+    def opened(self) -> Path:
+        """Wait for the socket and return it; raises EngineError if Podman does not open it."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with suppress(OSError):
+                knock(f"unix://{self._socket}")
+                return self._socket
+            time.sleep(0.02)
+        said = (self._folder / "log").read_text(errors="replace").splitlines()
+        self.end()
+        raise EngineError(
+            "Podman did not open a socket.", said[-1][:300] if said else "It printed nothing.", "Try 'podman info'."
+        )
+
+    def end(self) -> None:
+        """Stop the service and remove its socket."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        atexit.unregister(self.end)
+
+
+def of_this_machine(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables with which podman's command works on this machine.
+
+    With a variable that names another, even one set to nothing, it opens no socket; and it loads no archive where the
+    path of its temporary folder has a colon.
+    """
+    kept = {name: value for name, value in variables.items() if name not in ("CONTAINER_HOST", "CONTAINER_CONNECTION")}
+    return {name: value for name, value in kept.items() if name != "TMPDIR" or ":" not in value}
