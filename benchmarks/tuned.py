@@ -81,9 +81,9 @@ def compare(library: str, workload: str, cores: int, asked: argparse.Namespace) 
 
 
 def measured(
-    image: str, library: str, workload: str, variant: str, asked: argparse.Namespace
+    image: str, library: str, workload: str, variant: str, asked: argparse.Namespace, variables: tuple[str, ...] = ()
 ) -> tuple[float, dict[str, Any]]:
-    """Processor seconds of what is measured of a run, and its document."""
+    """Processor seconds of what is measured of a run with these variables, and its document."""
     from harness import arguments
 
     samples = asked.steps * arguments.read_params()[workload]["batch_size"]
@@ -92,7 +92,7 @@ def measured(
     options += ["--precision", asked.precision] if variant == "tuned" else []
     with tempfile.TemporaryDirectory(prefix="rosetta-tuned-") as results:
         mounts = {Path(results): "/results", steps.CLOCK: "/clock:ro"}
-        program = ["python", "-m", "harness", library, workload, *options]
+        program = ["env", *variables, "python", "-m", "harness", library, workload, *options]
         printed = steps.run(asked, mounts, "/clock:/workloads", image, program)
         document = next(json.loads(path.read_text()) for path in Path(results).glob("*.json"))
     events = [json.loads(line) for line in printed.splitlines() if line.startswith('{"event": ')]

@@ -1,6 +1,7 @@
 """Features of ResNet-50 in PyTorch, as fast as PyTorch's own means make it."""
 
 import copy
+import ctypes
 
 import torch
 from torch import nn
@@ -16,6 +17,10 @@ torch.backends.cudnn.benchmark = True  # shapes never change, so the search for 
 half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
 mixed = torch.autocast(device.type, half, enabled=half is not None)
 cell.settle_precision("torch", mixed)  # cuDNN's is tf32 by default
+if not cell.gpus:  # glibc returns each feature map to the kernel, which clears it for the next: tell it to keep them
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+    ctypes.CDLL(None).mallopt(M_MMAP_MAX, 0)
+    ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 # --- Data -----------------------------------------------------------------------------------------------------------
 data = cell.data(layout="NHWC")  # channels last, as oneDNN and the tensor cores want them
