@@ -4,7 +4,8 @@
     python benchmarks/slurm.py IMAGE --makespan ROUNDS [--cells 24] [--wait 5000]
 
 IMAGE is the node image that .ci/node-image prints. While cells wait some seconds each, a job of a cell is cancelled at
-random moments, and now and then a node loses its power or the orchestrator is killed; both are started again. In the
+random moments, and now and then a node loses its power or the orchestrator is killed; both are started again. So is
+a run that gave a cell up for now, because its jobs were cancelled as often as a run tries it. In the
 end every cell must have exactly one row, ok, and no job or folder of one may be left. With --makespan nothing is
 killed: the same cells run by ``rosetta run --on slurm`` and as an array written by hand, in turn. Exit code 1, and what
 is wrong, if something is not as it must be.
@@ -29,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 import pyarrow.parquet as pq
 
 from benchmarks import nothing
+from orchestrator.errors import CellsFailed
 from tests.containers.slurm_cluster import SlurmCluster
 
 LONGEST = 1200
@@ -124,7 +126,7 @@ class Campaign:
         while process.poll() is None or process.returncode != 0 or self.down:
             if time.monotonic() > until:
                 raise SystemExit(f"the matrix does not end:\n{(self.folder / 'said').read_text()[-5000:]}")
-            if process.poll() == -signal.SIGKILL:
+            if process.poll() in (-signal.SIGKILL, CellsFailed.exit_code):
                 process = self.start()
             elif process.poll():
                 raise SystemExit(f"the run failed:\n{(self.folder / 'said').read_text()[-5000:]}")
