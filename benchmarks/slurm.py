@@ -4,11 +4,11 @@
     python benchmarks/slurm.py IMAGE --makespan ROUNDS [--cells 24] [--wait 5000]
 
 IMAGE is the node image that .ci/node-image prints. While cells wait some seconds each, a job of a cell is cancelled at
-random moments, and now and then a node loses its power or the orchestrator is killed; both are started again. So is
-a run that gave a cell up for now, because its jobs were cancelled as often as a run tries it. In the
-end every cell must have exactly one row, ok, and no job or folder of one may be left. With --makespan nothing is
-killed: the same cells run by ``rosetta run --on slurm`` and as an array written by hand, in turn. Exit code 1, and what
-is wrong, if something is not as it must be.
+random moments, and now and then a node loses its power or the orchestrator is killed; both are started again. So is a
+run that gave a cell up for now, because its jobs were cancelled as often as a run tries it. In the end every cell must
+have exactly one row, ok, and no job or folder of one may be left. With --makespan nothing is killed: the same cells run
+by ``rosetta run --on slurm`` and as an array written by hand, in turn. Exit code 1, and what is wrong, if something is
+not as it must be.
 """
 
 import argparse

@@ -232,7 +232,8 @@ class DockerEngine(OnThisHost):
             finally:
                 with self._lock:
                     self._running.discard(container)
-            (self._beside or at_once)(stack.pop_all().close)
+            if self._beside:
+                self._beside(stack.pop_all().close)
 
     def _refuse_odd(self, image: str) -> None:
         """Raise ResultError for an image in which cells can't be isolated; asked once, as that takes Podman long."""
