@@ -33,9 +33,17 @@ def read(path: Path, remedy: str = "") -> tuple[Any, Any]:
         check(root, path)
         return loader.construct_document(root), root
     except yaml.YAMLError as error:
-        raise MatrixError(f"{path} is not valid YAML: {error}") from None
+        raise MatrixError(f"{path} is not valid YAML.", cause(error), "Correct this line, or the one before.") from None
     finally:
         loader.dispose()
+
+
+def cause(error: Any) -> str:
+    """Return in a sentence what the parser found, and in which line; a character it can't read has no line."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    said = [getattr(error, "context", None), getattr(error, "problem", None)]
+    found = ", ".join(filter(None, said)) or " ".join(str(error).split()).replace(' in "<unicode string>"', "")
+    return f"Line {mark.line + 1}: {found}." if mark else f"{found}."
 
 
 def refuse_deep(events: Iterator[Any], path: Path) -> None:
