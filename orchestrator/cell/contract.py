@@ -137,7 +137,8 @@ class Document(Strict):
     ``gpus`` has the cards that the cell used, where it had some. ``effective_precision`` was read back from the library
     (None: nobody tells), ``gru`` says how a GRU's time-steps were computed.
     ``threads`` is how many the library was told to use, ``cpu_used`` the share of its cores' time that it took while
-    the clock ran, ``load_before`` and ``load_after`` what the whole machine had to do, by the core.
+    the clock ran, ``cpu_in_kernel`` the kernel's share of that; ``load_before`` and ``load_after`` are what the whole
+    machine had to do, by the core.
     ``epoch_qualities`` has the quality after each epoch, the last one's being ``quality``.
     ``checks`` is None where a run only predicted, proved parity, or did not hand over its weights.
     ``input`` says where the data set lay while the clock ran, ``layout`` how its images lay on the device, ``compiled``
@@ -177,6 +178,7 @@ class Document(Strict):
     parity: dict[Text, Seconds] | None = None
     threads: Positive | None = None
     cpu_used: Amount | None = None
+    cpu_in_kernel: Share | None = None
     load_before: Amount | None = None
     load_after: Amount | None = None
     checks: Checks | None = None

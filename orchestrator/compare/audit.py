@@ -260,8 +260,11 @@ def memory_of_the_machine(row: Row) -> str | None:
 
 def cores_of_the_machine(row: Row) -> str | None:
     """A run uses at most the cores that it has; less than twice as many where a quota is rounded down to whole ones."""
-    used = row["cpu_used"]
-    return None if used is None or 0 <= used < 2 else f"it used {100 * used:,.0f} % of its cores"
+    used, kernel = row["cpu_used"], row["cpu_in_kernel"]
+    if used is not None and not 0 <= used < 2:
+        return f"it used {100 * used:,.0f} % of its cores"
+    within = kernel is None or 0 <= kernel <= 1
+    return None if within else f"the kernel took {100 * kernel:,.0f} % of its processor time"
 
 
 # --- What proves nothing, and what no machine can do ----------------------------------------------------------------

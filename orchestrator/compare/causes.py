@@ -93,6 +93,17 @@ def other_cores(ours: Row, theirs: Row) -> str | None:
     return f"it used {used}; {100 * low:.0f} to {100 * min(high, 1):.0f} % is usual"
 
 
+def in_kernel(ours: Row, theirs: Row) -> str | None:
+    """The kernel took a good part of its processor time: most often it clears memory that was freed and is got anew."""
+    share = ours.get("cpu_in_kernel")
+    if share is None or share < IN_KERNEL or ours["gpu"] != "none":
+        return None
+    return (
+        f"the kernel took {100 * share:.0f} % of its processor time, often to clear memory that was freed and is got"
+        " again: see 'Memory that comes and goes' in docs/lessons.md"
+    )
+
+
 def uncontained(ours: Row, theirs: Row) -> str | None:
     """It ran without a container; a user's installation is meant to, and not reported."""
     if ours.get("platform") == OWN:
@@ -107,6 +118,9 @@ def recipe(ours: Row, theirs: Row) -> str | None:
 
 STARTING = 0.2
 """Share of the whole time from which a first step is worth mentioning."""
+
+IN_KERNEL = 0.25
+"""The kernel's share of the processor time from which it is worth mentioning; a library that computes needs a tenth."""
 
 UNEVEN = 1.5
 """The longest epoch's time as a multiple of the median, from which epochs count as uneven."""
@@ -124,6 +138,7 @@ RULES: Sequence[Rule] = (
     less("memory", "less memory", " bytes", 0.9),
     loaded,
     other_cores,
+    in_kernel,
     uneven,
     starting,
     uncontained,
@@ -147,8 +162,9 @@ def reasons(rows: Sequence[Row], baseline: Row) -> Iterator[str]:
 
 
 def of_cores(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield what is reported whatever the verdict: that the cores were not used as usual."""
-    yield from dict.fromkeys(said for row in rows if (said := other_cores(row, {})) is not None)
+    """Yield what is reported whatever the verdict: that the cores were not used as usual, or for the kernel's work."""
+    rules = (other_cores, in_kernel)
+    yield from dict.fromkeys(said for rule in rules for row in rows if (said := rule(row, {})) is not None)
 
 
 def fact(row: Row, name: str) -> float | None:

@@ -55,8 +55,9 @@ COLUMNS: Mapping[str, str] = {
     # the precision in force, as the library told it; how a GRU's time-steps were computed: cudnn, scan or loop; the
     # weights that a network for images began with: imagenet or random; seconds to compile kernels, before the clock
     "effective_precision": "text?", "gru": "text?", "start": "text?", "kernels_seconds": "real?",
-    # threads asked of the library; processor time ÷ (seconds × cores); the machine's load average by the core
-    "threads": "whole?", "cpu_used": "real?", "load_before": "real?", "load_after": "real?",
+    # threads asked of the library; processor time ÷ (seconds × cores), and the kernel's share of it; the machine's load
+    # average by the core
+    "threads": "whole?", "cpu_used": "real?", "cpu_in_kernel": "real?", "load_before": "real?", "load_after": "real?",
     # what an installation that is not ours says of itself (platform own), a JSON object: images/installation.py
     "installation": "text?",
     # what the run showed of itself, a JSON object: see Checks in cell/contract.py
@@ -84,6 +85,7 @@ LATER = (
     *("input", "upload_seconds", "layout", "compiled", "compile_seconds"),
     "limits",
     "epoch_qualities",
+    "cpu_in_kernel",
 )
 """Columns that came without a new version of the schema: files without them are read as well."""
 

@@ -24,9 +24,6 @@ SHARED_BY = "ROSETTA_SHARED_BY"
 QUOTAS = (("cpu.max", "cpu.max"), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 """Where version 2 and version 1 of control groups say what share of the cores a container may use."""
 
-USAGES = (("cpu.stat", 1e-6), ("cpuacct/cpuacct.usage", 1e-9))
-"""Where they count its processor time, and in what parts of a second."""
-
 GROUPS = "/sys/fs/cgroup"
 
 
@@ -62,16 +59,38 @@ def take():
 
 
 def seconds(folder=GROUPS):
-    """Processor time so far: of the whole container, or where there is none, of this process and its ended children."""
+    """Processor time so far and the part of it that the kernel took, both in seconds.
+
+    Of the whole container, or where there is none, of this process and its ended children.
+    """
     alone = os.path.exists("/.dockerenv") and "ROSETTA_RESULTS" not in os.environ  # which a cell without container has
-    for name, unit in USAGES if alone else ():
+    for counted in (counted_by_version_2, counted_by_version_1) if alone else ():
         try:
-            with open(os.path.join(folder, name)) as file:
-                return int(file.read().replace("usage_usec", "").split()[0]) * unit
-        except (OSError, ValueError, IndexError):
+            return counted(folder)
+        except (OSError, ValueError, KeyError):
             continue
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    return sum(times[:4]), times.system + times.children_system
+
+
+def counted_by_version_2(folder):
+    """What version 2 of control groups has counted, in microseconds there."""
+    found = amounts(os.path.join(folder, "cpu.stat"))
+    return found["usage_usec"] * 1e-6, found["system_usec"] * 1e-6
+
+
+def counted_by_version_1(folder):
+    """What version 1 has counted, in nanoseconds and clock ticks there."""
+    with open(os.path.join(folder, "cpuacct/cpuacct.usage")) as file:
+        total = int(file.read()) * 1e-9
+    found = amounts(os.path.join(folder, "cpuacct/cpuacct.stat"))
+    return total, found["system"] / os.sysconf("SC_CLK_TCK")
+
+
+def amounts(path):
+    """The numbers of a file of the kernel with a name and a number in each line."""
+    with open(path) as file:
+        return {name: int(number) for name, number in map(str.split, file)}
 
 
 def load():
@@ -80,22 +99,24 @@ def load():
 
 
 class Meter:
-    """What share of its cores a cell has used in all that ran ``with meter:``, and how busy the machine was before."""
+    """What a cell has used of its cores in all that ran ``with meter:``, and how busy the machine was before."""
 
     def __init__(self):
-        self.elapsed, self.busy, self.load_before = 0.0, 0.0, load()
+        self.elapsed, self.busy, self.kernel, self.load_before = 0.0, 0.0, 0.0, load()
 
     def __enter__(self):
-        self._clock, self._seconds = time.perf_counter(), seconds()
+        self._clock, self._before = time.perf_counter(), seconds()
 
     def __exit__(self, *error):
         self.elapsed += time.perf_counter() - self._clock
-        self.busy += seconds() - self._seconds
+        busy, kernel = (after - before for after, before in zip(seconds(), self._before))
+        self.busy, self.kernel = self.busy + busy, self.kernel + kernel
 
     def report(self):
         """What of it stands in the document; nothing is known of the cores if they were not measured."""
         used = self.busy / (self.elapsed * count()) if self.elapsed else None
-        return {"cpu_used": used, "load_before": self.load_before, "load_after": load()}
+        kernel = min(1.0, self.kernel / self.busy) if self.busy else None  # ticks of 10 ms may exceed so little
+        return {"cpu_used": used, "cpu_in_kernel": kernel, "load_before": self.load_before, "load_after": load()}
 
 
 @contextmanager

@@ -61,6 +61,7 @@ PLANTED: list[tuple[dict[str, Any], str]] = [
         ({"container_memory": 2**50}, "it held"),
         ({"cpu_used": 40.0}, "it used 4,000 % of its cores"),
         ({"cpu_used": -1.0}, "it used -100 % of its cores"),
+        ({"cpu_in_kernel": 1.5}, "the kernel took 150 % of its processor time"),
         ({**CARD, "proof": None}, "its parity was not proved"),
         ({**CARD, "gpu": "v100", "gpu_name": "Tesla V100-SXM2-16GB", "cell": "pytorch/rnn/cuda13/v100/amp-bf16",
           "precision": "amp-bf16"}, "V100 has no amp-bf16"),

@@ -274,9 +274,10 @@ def test_rounds_that_lie_apart_are_a_reason():
     [
         ({"load_before": 16.0, "load_after": 1.0}, "the machine was busy: a load per core of 16.0 before the run"),
         ({"cpu_used": 0.5, "threads": 1, "cores": 2}, "it used 50 % of its 2 cores with 1 threads; "),
+        ({"cpu_in_kernel": 0.504}, "the kernel took 50 % of its processor time, often to clear memory"),
     ],
 )
-def test_a_busy_machine_and_idle_cores_are_reasons(changes: dict[str, Any], said: str):
+def test_a_busy_machine_idle_cores_and_a_busy_kernel_are_reasons(changes: dict[str, Any], said: str):
     row = ran("pytorch", 30, cpu_used=0.89, threads=2)
     assert list(causes.reasons([row], row)) == []
     (found,) = causes.reasons([{**row, **changes}], row)
@@ -290,6 +291,14 @@ def test_verify_names_what_did_not_use_its_cores_whatever_the_verdict():
     found = to_2018(*idle)
     assert found.verdict is Verdict.NONE
     assert found.reasons[1].startswith("it used 50 % of its 2 cores")
+
+
+def test_verify_names_a_busy_kernel_whatever_the_verdict_but_not_beside_a_gpu():
+    row = ran("pytorch", 30, cpu_in_kernel=0.5)
+    found = against(fourfold(row), fourfold(row))
+    assert (found.verdict, len(found.reasons)) == (Verdict.FAST, 1)
+    assert "Memory that comes and goes" in found.reasons[0]
+    assert list(causes.of_cores([{**row, "cpu_in_kernel": 0.2}, {**row, "gpu": "h200"}])) == []
 
 
 # --- commands -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The cores of a cell: by affinity and by quota, handed to every library, and what it made of them."""
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def test_a_wrong_number_of_gpus_is_refused(gpus, said):
 def test_what_a_busy_and_an_idle_process_use(monkeypatch):
     monkeypatch.setenv("ROSETTA_RESULTS", "/nowhere")  # as in a cell without a container of its own
     meter = cores.Meter()
-    assert meter.report()["cpu_used"] is None
+    assert meter.report()["cpu_used"] is meter.report()["cpu_in_kernel"] is None
     with meter:
         until = time.process_time() + 0.2
         while time.process_time() < until:
@@ -121,7 +122,38 @@ def test_what_a_busy_and_an_idle_process_use(monkeypatch):
         time.sleep(0.2)
     idle = meter.report()["cpu_used"]
     assert 0 <= idle < busy <= 1.1
+    assert 0 <= meter.report()["cpu_in_kernel"] <= 1
     assert meter.report()["load_before"] >= 0
+
+
+def test_clearing_memory_is_the_kernels_work(monkeypatch):
+    monkeypatch.setenv("ROSETTA_RESULTS", "/nowhere")
+    meter = cores.Meter()
+    with meter:
+        until = time.process_time() + 0.2
+        while time.process_time() < until:
+            with mmap.mmap(-1, 1 << 24) as memory:
+                memory[:: mmap.PAGESIZE] = bytes(len(memory) // mmap.PAGESIZE)  # a fault for each page
+    assert meter.report()["cpu_in_kernel"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("files", "spent"),
+    [
+        ({"cpu_stat": "usage_usec 5000000\nuser_usec 3000000\nsystem_usec 2000000\nnr_periods 0\n"}, (5, 2)),
+        ({"cpuacct__cpuacct.usage": "5000000000\n", "cpuacct__cpuacct.stat": "user 300\nsystem 200\n"}, (5, 2)),
+        ({"cpu_stat": "nr_periods 0\nnr_throttled 0\n"}, None),  # the group of a container in version 1
+        ({}, None),
+    ],
+)
+def test_processor_time_of_a_container_by_either_version_of_control_groups(tmp_path, monkeypatch, files, spent):
+    monkeypatch.delenv("ROSETTA_RESULTS", raising=False)
+    monkeypatch.setattr(os.path, "exists", lambda path: True)  # in a container
+    found = cores.seconds(group(tmp_path, **files))
+    if spent:
+        assert found == pytest.approx(spent)
+    else:
+        assert found[0] == pytest.approx(time.process_time(), abs=0.5)
 
 
 def test_neighbours_are_busy_while_they_are_wanted_and_gone_then():
