@@ -7,7 +7,7 @@ import click
 
 from orchestrator.cli import completion
 from orchestrator.cli.libraries import take_in_libraries
-from orchestrator.cli.options import Selection, own_libraries, selection
+from orchestrator.cli.options import Selection, own_libraries, selection_of_images
 from orchestrator.system.terminal import echo
 from orchestrator.system.words import counted
 
@@ -40,7 +40,7 @@ def list_images() -> None:
 
 
 @images.command()
-@selection
+@selection_of_images
 @click.option(
     "-o",
     "--output",
@@ -51,6 +51,8 @@ def list_images() -> None:
 )
 def save(selection: Selection, output: Path) -> None:
     """Write the images of the selected cells as OCI archives, with checksums in SHA256SUMS.
+
+    They must have been built, with Docker: 'rosetta build'.
 
     \b
     example:

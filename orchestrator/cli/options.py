@@ -36,10 +36,10 @@ class Selection:
     only: tuple[str, ...]
     skip: tuple[str, ...]
     own: tuple[Path, ...]
-    results: Path
-    engine: str | None
-    address: str | None
-    unverified: bool
+    results: Path = Path("results")
+    engine: str | None = None
+    address: str | None = None
+    unverified: bool = False
     scheduler: str | None = None
     site: Path | None = None
 
@@ -189,9 +189,7 @@ site = click.option(
     help="The cluster's job settings.  [default: site.yaml here, if there is one]",
 )
 
-selection = grouped(
-    "selection",
-    Selection,
+WHICH_CELLS = (
     click.option(
         "--matrix",
         "matrix_file",
@@ -211,6 +209,14 @@ selection = grouped(
     ),
     only,
     skip,
+)
+
+unverified = click.option("--unverified", is_flag=True, help="Include CPU images and variants nobody has verified yet.")
+
+selection = grouped(
+    "selection",
+    Selection,
+    *WHICH_CELLS,
     results_folder,
     click.option(
         "--engine",
@@ -222,9 +228,15 @@ selection = grouped(
     ),
     on_scheduler,
     site,
-    click.option("--unverified", is_flag=True, help="Include CPU images and variants nobody has verified yet."),
+    unverified,
 )
 """For plan, build, run and parity: which cells, where they run, and where their results lie."""
+
+selection_of_images = grouped("selection", Selection, *WHICH_CELLS, unverified)
+"""For images save: the cells whose images are meant. Nothing runs, and the images are always Docker's."""
+
+selection_of_published = grouped("selection", Selection, *WHICH_CELLS, results_folder, unverified)
+"""For publish: the same, and where the results of these cells lie."""
 
 DATA_AND_LENGTH = (
     click.option("--data", type=Choice(["real", "synthetic"]), help="Override the axis 'data'."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.options import Judging, Running, Selection, running, selection
+from orchestrator.cli.options import Judging, Running, Selection, running, selection_of_published
 from orchestrator.errors import CellsFailed, DeclinedError, DiffersError
 from orchestrator.system.terminal import echo, note
 from orchestrator.system.words import part_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--registry", required=True, metavar="HOST/NAMESPACE", help="Where to push: ghcr.io/me.")
-@selection
+@selection_of_published
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default="published", show_default=True,
     metavar="DIR", help="Folder for the lock file, results, pages and SBOMs.",

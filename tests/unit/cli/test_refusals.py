@@ -65,6 +65,11 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
         ("completion bsh", "Did you mean 'bash'?"),
         ("plan --engine dokcer", "Did you mean 'docker'?"),
         ("plan --data syntetic", "Did you mean 'synthetic'?"),
+        *(
+            (f"{command} {option} x", f"No such option '{option}'")  # all is done by the Docker engine here
+            for command in ("images save --output x", "publish --registry ghcr.io/me")
+            for option in ("--engine", "--address", "--on", "--site")
+        ),
     ],
 )
 def test_a_command_line_that_can_not_be_is_refused(words, said):
