@@ -22,6 +22,8 @@ SUMS = "SHA256SUMS"
 LINE = re.compile(r"([0-9a-f]{64})  ([a-z0-9][A-Za-z0-9_.-]{0,200}\.tar)")
 LARGEST_SUMS = 2**20
 
+WRITTEN = "Name a folder that 'rosetta images save' wrote."
+
 
 def saved_folder() -> Path | None:
     """Return the folder of archives; None if none is named."""
@@ -39,11 +41,13 @@ def sums_of(folder: Path) -> dict[str, str]:
     path = folder / SUMS
     try:
         lines = read_regular(path, LARGEST_SUMS).decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResultError(f"{path} can't be read.", f"{error}.", MAKE) from None
+    except OSError as error:
+        raise ResultError(f"{path} can't be read.", f"{error.strerror or error}.", WRITTEN) from None
+    except UnicodeDecodeError:
+        raise ResultError(f"{path} is not a list of archive checksums.", "It is not text.", WRITTEN) from None
     found = [LINE.fullmatch(line) for line in lines]
     if not lines or not all(found):
-        raise ResultError(f"{path} is not a list of archive checksums.")
+        raise ResultError(f"{path} is not a list of archive checksums.", remedy=WRITTEN)
     return {match[2]: match[1] for match in found if match}
 
 

@@ -26,8 +26,8 @@ def storage_at(location: str) -> Storage:
         from orchestrator.storage.folder import Folder
 
         return Folder(Path(folder[1]))
-    raise StorageError(
-        "The location is neither az://account/container/prefix nor file:///path.",
-        "It can't contain a query or credentials." if set("?;@") & set(location) else "",
-        "Credentials come from the environment: see docs/storage.md.",
-    )
+    none = "The location is neither az://account/container/prefix nor file:///path."
+    if set("?;@") & set(location):
+        why = "It can't contain a query or credentials."
+        raise StorageError(none, why, "Credentials come from the environment: see docs/storage.md.")
+    raise StorageError(none, remedy="Write az://ACCOUNT/CONTAINER or file:///PATH.")

@@ -361,6 +361,14 @@ def test_sums_name_archives_of_the_same_folder_only(tmp_path, line):
         archives.sums_of(tmp_path)
 
 
+def test_a_folder_that_is_not_there_is_told_in_plain_words(tmp_path):
+    with pytest.raises(ResultError) as caught:
+        archives.sums_of(tmp_path / "nothere")
+    told = caught.value
+    assert (told.what, told.why) == (f"{tmp_path}/nothere/SHA256SUMS can't be read.", "No such file or directory.")
+    assert told.remedy == "Name a folder that 'rosetta images save' wrote."
+
+
 # --- Mirrors ---------------------------------------------------------------------------------------------------------
 def test_base_images_come_from_a_mirror_and_no_dockerfile_names_it():
     image = image_for("pytorch", "cpu")

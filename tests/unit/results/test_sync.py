@@ -217,6 +217,8 @@ def test_a_location_that_is_none_is_never_repeated(location: str) -> None:
     ("words", "code", "said"),
     [
         (["push", "results"], 13, "neither az://"),
+        (["push", "foo://x"], 13, "Write az://ACCOUNT/CONTAINER or file:///PATH."),
+        (["push", "az://account/container?sig=x"], 13, "Credentials come from the environment"),
         (["push", "file:///tmp"], 8, "There is no results"),
         (["push"], 2, "LOCATION"),
         (["pull", "az://account/container"], 13, "malformed"),
