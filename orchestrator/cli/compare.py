@@ -53,7 +53,7 @@ def compare(
       rosetta compare pytorch/rnn/cpu jax/rnn/cpu
       rosetta compare 'keras-tf/*/cpu' 'keras-jax/*/cpu' --budget 2h
       rosetta compare --only mxnet/cnn/cpu variant=reference variant=highapi
-      rosetta compare --only 'pytorch/*/here' precision=fp32 precision=tf32
+      rosetta compare --only 'pytorch/*/cuda13/h200' precision=fp32 precision=tf32
       rosetta compare --only pytorch/rnn/cpu cores=1 cores=2
       rosetta compare --only '*/rnn/cpu' checkout=../main checkout=. --budget 30m
       rosetta compare --only 'pytorch/*' python=/opt/a/bin/python python=/opt/b/bin/python
