@@ -26,6 +26,7 @@ from orchestrator.plan.combinations import cells_of_file
 from orchestrator.plan.selection import known_words
 from orchestrator.report.scripts import scripts
 from orchestrator.system.checkout import ROOT
+from orchestrator.system.gpus import PLATFORMS
 from orchestrator.system.library_folders import take_in
 from tests.unit.images.toy import TOY, written
 
@@ -224,11 +225,17 @@ def test_init_where_there_is_no_room_leaves_no_half_a_matrix(tmp_path):
 
 def test_the_starters_commented_lines_are_valid_too(tmp_path):
     text = (Path(ROOT) / "orchestrator" / "cli" / "starter.yaml").read_text()
-    for line in ("exclude:", "  - {platform: cpu, gpu: h200}", "  - {platform: cuda13, gpu: none}"):
+    for line in ("exclude:", "  - {library: jax, workload: cnn}"):
+        assert f"# {line}\n" in text
         text = text.replace(f"# {line}\n", f"{line}\n")
-    text = text.replace("[cpu]", "[cpu, cuda13]").replace("[none]", "[none, h200]")
+    text = (
+        text.replace("[cpu] # also ", "[cpu, ").replace("cuda13\n", "cuda13]\n").replace("[none]", "[none, h200, here]")
+    )
     path = tmp_path / "matrix.yaml"
     path.write_text(text)
-    cells = cells_of_file(path, "full", known_words())
-    assert {(cell.platform, cell.gpu) for cell in cells} == {("cpu", "none"), ("cuda13", "h200")}
+    cells = cells_of_file(path, "full", known_words(), here=lambda: ("rtx-4090",))
+    assert {cell.gpu for cell in cells if cell.platform == "cpu"} == {"none"}
+    assert {cell.gpu for cell in cells if cell.platform != "cpu"} == {"h200", "rtx-4090"}
+    assert {cell.platform for cell in cells} == set(PLATFORMS)
     assert {cell.workload for cell in cells} <= set(parameters())
+    assert {cell.workload for cell in cells if cell.library == "jax"} == {"rnn"}
