@@ -17,7 +17,7 @@ def data() -> None:
 @data.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def fetch(names: tuple[str, ...]) -> None:
-    """Download and verify data sets, all by default. An interrupted download resumes.
+    """Download and verify data sets: cifar-10 and imdb unless others are named. An interrupted download resumes.
 
     \b
     examples:
@@ -37,7 +37,7 @@ def fetch(names: tuple[str, ...]) -> None:
 def check(names: tuple[str, ...]) -> None:
     """Compare every file of the data sets with its checksum; exit code 7 if one is missing or wrong.
 
-    If an engine answers, its data-set volumes are checked too.
+    They are cifar-10 and imdb unless others are named. If an engine answers, its data-set volumes are checked too.
 
     \b
     example:

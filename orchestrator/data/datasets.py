@@ -146,7 +146,8 @@ def fetch(
     What is there and was verified before costs nothing; else the ``mirror`` (a folder, URL or location of a storage, by
     default ``ROSETTA_DATA_MIRROR``) is asked first, then the publisher. Broken downloads are retried and resumed, also
     in a later call. Several processes may call this at once. ``say`` gets a line per step; a progress bar goes to
-    stderr if that is a terminal, else occasional lines to ``say``. No names means all.
+    stderr if that is a terminal, else occasional lines to ``say``. No names means
+    all but the large ones and the weights.
 
     Raises DataError for an unknown name, or a file that can't be had or isn't what its publisher made; DiskError for
     lack of room, before anything is downloaded.
