@@ -4,8 +4,10 @@ A script that trains on every second batch, tests on a part of the set, or repor
 that is valid in form: arithmetic gives it away.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import trains
@@ -20,14 +22,18 @@ INSIDE_OTHERS = ("first_step", "validate")
 """Phases that are parts of another one."""
 
 SLACK, INSTANT = 0.01, 0.25
-"""Tolerance between two times: a relative share, plus seconds."""
+"""Tolerance between the times of two clocks: a relative share, plus seconds."""
+
+ROUNDING = 1e-6
+"""Tolerance between a time and the sum that it is, as a share and in seconds."""
 
 
 @dataclass(frozen=True)
 class Figures:
     """The work and times (in seconds) that a run reports; ``proof`` marks a comparison with the reference.
 
-    ``wall`` is the whole life of its container by the orchestrator's own clock; None if it was not timed.
+    ``checks`` are those of contract.py, as JSON. ``wall`` is the whole life of its container by the orchestrator's own
+    clock; None if it was not timed.
     """
 
     workload: str
@@ -43,19 +49,22 @@ class Figures:
     epoch_seconds: Sequence[float]
     epoch_losses: Sequence[float]
     quality: float
+    metric: str
     epoch_qualities: Sequence[float] | None
     phases: Mapping[str, float | None]
+    precision: str = "fp32"
+    checks: Mapping[str, Any] | None = None
     wall: float | None = None
 
 
 def disagreement(said: Figures) -> str | None:
     """Return the first disagreement, or None. For a workload that is not ours, only its times are checked."""
-    found = (*of_work(said), *of_epochs(said), *of_times(said), *of_clock(said))
+    found = (*of_work(said), *of_epochs(said), *of_times(said), *of_clock(said), *of_checks(said))
     return found[0] if found else None
 
 
 def of_work(said: Figures) -> Iterator[str]:
-    """Check that steps × batch = samples × epochs, and that the whole test set was used."""
+    """Check that steps × batch = samples × epochs, that the whole test set was used, and told in the right metric."""
     known = parameters().get(said.workload)
     if known is None:
         return
@@ -73,6 +82,9 @@ def of_work(said: Figures) -> Iterator[str]:
         wanted = min(whole // batch * batch, said.samples)  # a shortened run tests on no more than it trains on
     if wanted is not None and said.tested != wanted:
         yield f"tested on {said.tested:,} samples instead of {wanted:,}"
+    metric = "parity" if said.proof else known["metric"]
+    if said.metric != metric:
+        yield f"its quality is told as {said.metric}, not as {metric}"
 
 
 def of_epochs(said: Figures) -> Iterator[str]:
@@ -82,6 +94,8 @@ def of_epochs(said: Figures) -> Iterator[str]:
     losses = said.epoch_losses
     if len(losses) != (said.epochs if trains(said.workload) and not said.proof else len(losses)):
         yield f"{len(losses):,} losses of {said.epochs:,} epochs"
+    if not all(0 <= loss < math.inf for loss in losses):
+        yield "a loss is negative or not finite"
     if len(losses) > 1 and len(set(losses)) == 1:
         yield f"the loss is {losses[0]:.6g} in every epoch: nothing was trained"
     qualities = said.epoch_qualities
@@ -97,12 +111,30 @@ def of_times(said: Figures) -> Iterator[str]:
     if trains(said.workload):
         total += said.phases.get("upload") or 0.0
         ahead = said.phases.get("build") or 0.0
-        if is_more(total, said.seconds) or is_more(said.seconds, total + ahead):
+        if not rounded(total) <= said.seconds <= rounded(total + ahead, up=True):
             yield f"its time, {said.seconds:,.6g} s, differs from the sum of its epochs, {total:,.6g} s"
-    elif abs(said.seconds - total * 1000 / said.samples) > SLACK * said.seconds:
+    elif not same(said.seconds, total * 1000 / said.samples):
         yield f"{said.seconds:,.6g} s per 1,000 images do not match {total:,.6g} s for {said.samples:,} images"
-    if said.warm is not None and is_more(said.warm, 2 * said.seconds):
-        yield f"{said.warm:,.6g} s warm are more than twice the {said.seconds:,.6g} s cold"
+    low, high = warm_seconds(said)
+    if said.warm is not None and not rounded(low) <= said.warm <= rounded(high, up=True):
+        yield f"{said.warm:,.6g} s warm, but its first step and epochs make {low:,.6g} s"
+
+
+def warm_seconds(said: Figures) -> tuple[float, float]:
+    """Return the least and most seconds that a run would have taken, had its first step cost what the others did.
+
+    They are the same, except where an epoch of a ``fit`` holds a validation whose own time nobody knows.
+    """
+    if not trains(said.workload):
+        return said.seconds, said.seconds
+    upload, validated = said.phases.get("upload") or 0.0, said.phases.get("validate") or 0.0
+    trained, first = sum(said.epoch_seconds) - validated, said.phases.get("first_step")
+    units = len(said.epoch_seconds) if first is None else said.steps
+    if units < 2:
+        return 0.0, math.inf
+    firsts = [first] if first is not None else [said.epoch_seconds[0], said.epoch_seconds[0] - validated]
+    low, high = ((trained - each) * units / (units - 1) + upload + validated for each in (max(firsts), min(firsts)))
+    return low, high
 
 
 def of_clock(said: Figures) -> Iterator[str]:
@@ -113,6 +145,51 @@ def of_clock(said: Figures) -> Iterator[str]:
     for what, seconds in (("its epochs", sum(said.epoch_seconds)), ("its phases", phases)):
         if is_more(seconds, said.wall):
             yield f"{what} add up to {seconds:,.6g} s, more than the {said.wall:,.6g} s its container ran"
+
+
+def of_checks(said: Figures) -> Iterator[str]:
+    """Check what the run found out about itself: it ends where something does not hold, so no document confesses it.
+
+    A step whose loss overflows in half precision is skipped, which is how its scale is found.
+    """
+    known = parameters().get(said.workload, {})
+    if said.checks is None or "scores" not in known:
+        return
+    watched, moved, error, rates = (said.checks.get(name) for name in CHECKED)
+    if not (is_number(watched) and is_number(moved) and moved >= watched / (2 if said.precision == "amp-fp16" else 1)):
+        yield f"its weights moved in {moved} of {watched} steps that were watched"
+    if not (is_number(error) and error <= known["scores"].get(said.precision, 0)):
+        yield f"its scores are not those of its final weights: {error} of the largest apart"
+    wanted = known.get("dropout", ())
+    told = zip(rates, wanted, strict=False) if isinstance(rates, list) else ()
+    if rates is False or any(not is_number(rate) or abs(rate - share) > DROPPED for rate, share in told):
+        yield f"dropout was counted at the rates {rates}, not {wanted}"
+
+
+SHORTEST = 1e-6
+"""Seconds that any run takes at least, so that no ratio of two is without end."""
+
+CHECKED = ("steps_watched", "steps_moved", "scores", "dropout")
+"""What a run finds out about itself: Checks in contract.py."""
+
+DROPPED = 0.16
+"""How far a counted rate of dropout may be off: five standard deviations of one that was counted from 256 samples."""
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value of somebody's JSON is a number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def same(a: float, b: float) -> bool:
+    """Return whether two times are the same, but for rounding."""
+    return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING)
+
+
+def rounded(seconds: float, up: bool = False) -> float:
+    """Return a time less, or with ``up`` more, what rounding may make of it."""
+    most = ROUNDING * (1 + abs(seconds))
+    return seconds + most if up else seconds - most
 
 
 def is_more(seconds: float, than: float) -> bool:

@@ -30,6 +30,11 @@ def changes_parameters_alone(workload: str, variant: str) -> bool:
     return variant in parameters().get(workload, {}).get("variants", {})
 
 
+def is_checked(workload: str) -> bool:
+    """Whether the runs of a workload watch themselves: see Checks in contract.py."""
+    return "scores" in parameters().get(workload, {})
+
+
 def dataset_of(cell: Cell) -> str | None:
     """Return the data set, or the weights, that a cell needs; None if it makes its data itself."""
     known = parameters()[cell.workload]

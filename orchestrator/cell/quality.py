@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.cell.cell import Cell
+from orchestrator.cell.cell import OWN, Cell
 from orchestrator.cell.contract import OWN_WEIGHTS, Document, Status
 from orchestrator.cell.parameters import parameters
 from orchestrator.system.gpus import is_named, model_of
+from orchestrator.system.words import counted
 
 Length = tuple[int | None, int | None]
 """Epochs, and training samples in each; None if params.json doesn't give the workload's."""
@@ -27,7 +28,6 @@ def mismatch(cell: Cell, document: Document) -> str | None:
         "workers": cell.n_gpus,
         "pretrained": OWN_WEIGHTS + cell.weights if cell.weights else None,
         "epochs": epochs,
-        "effective_precision": cell.precision if document.effective_precision is not None else None,
         "samples": None if may_be_part(cell) and document.samples < (samples or 0) else samples,
     }
     wrong = [
@@ -38,7 +38,21 @@ def mismatch(cell: Cell, document: Document) -> str | None:
     seen = {model_of(gpu.name) for gpu in document.environment.gpus}
     if cell.gpu != "none" and not any(is_named(cell.gpu, gpu.name) for gpu in document.environment.gpus):
         wrong.append(f"gpu {', '.join(sorted(seen)) or 'none'} instead of {cell.gpu}")
-    return ", ".join(wrong) or None
+    return ", ".join([*wrong, *contradictions(document)]) or None
+
+
+def contradictions(document: Document) -> list[str]:
+    """Return how a document contradicts itself: where it ran, on how many cards, and in which precision."""
+    cards, wrong = document.n_gpus, []
+    if document.effective_precision not in (None, document.precision):
+        wrong.append(f"it was measured in {document.effective_precision}, not in {document.precision}")
+    if document.platform != OWN and (document.platform == "cpu") != (cards == 0):
+        wrong.append(f"the platform {document.platform} with {counted(cards, 'card')}")
+    if cards and document.workers != cards:
+        wrong.append(f"{counted(cards, 'card')}, but {counted(document.workers, 'worker')}")
+    if document.contract > 1 and len(document.gpus or ()) < cards:
+        wrong.append(f"it proves the use of {counted(len(document.gpus or ()), 'card')} instead of {cards}")
+    return wrong
 
 
 def may_be_part(cell: Cell) -> bool:

@@ -10,19 +10,21 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cell.arithmetic import SHORTEST
 from orchestrator.cell.cell import OWN
 from orchestrator.cell.contract import OWN_WEIGHTS, Status
+from orchestrator.cell.workloads import STARTS
 from orchestrator.compare import causes, published_2018
 from orchestrator.compare.causes import Row
 from orchestrator.compare.evidence import adjusted, against_figure, compare, drift, ratio_interval, rounds_for
-from orchestrator.compare.noise import CONFIDENCE, ENOUGH, median
+from orchestrator.compare.noise import CONFIDENCE, ENOUGH, median, slowed_by, was_loaded
 from orchestrator.system.words import counted, part_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Question = tuple[Any, ...]
-"""Which cell, on how many GPUs, which data and how much of it: what has to be the same for times to be compared."""
+"""Which cell, on how many GPUs, which data and how much of it, from which start: what must be the same to compare."""
 
 
 class Verdict(StrEnum):
@@ -44,13 +46,14 @@ BAD = (Verdict.SLOWER, Verdict.FAILED)
 class Baseline:
     """What a cell is compared with: times in seconds, their source, and a row or what is known of one.
 
-    ``published``: there is this one time, and there will never be more.
+    ``published``: there is this one time, and there will never be more. ``disturbed`` says what slowed its runs down.
     """
 
     seconds: Sequence[float]
     source: str
     row: Row
     doubt: str = ""
+    disturbed: str = ""
     published: bool = False
 
 
@@ -129,14 +132,20 @@ def question_of(row: Row) -> Question:
     """Return the question of a row; a GPU run that failed before counting its GPUs is taken to have had one."""
     n_gpus = row["n_gpus"] if row["n_gpus"] is not None else int(row["gpu"] != "none")
     installation = f" ({row['image']})" if row["platform"] == OWN else ""
-    return f"{row['cell']}{installation}", n_gpus, row["data"], row["epochs"] or 0, row["samples"] or 0
+    length = row["epochs"] or 0, row["samples"] or 0
+    return f"{row['cell']}{installation}", n_gpus, row["data"], *length, row["start"] or ""
 
 
 def lengths_of(questions: Sequence[Question]) -> dict[Question, str]:
-    """Return how long each cell ran; empty for those that ran at one length only."""
+    """Return how long each cell ran, and from which start; empty for those that ran in one way only."""
     times = Counter(question[:3] for question in questions)
     return {
-        question: f"{counted(question[3], 'epoch')}, {counted(question[4], 'sample')}"
+        question: ", ".join(
+            [
+                f"{counted(question[3], 'epoch')}, {counted(question[4], 'sample')}",
+                *filter(None, [STARTS.get(question[5])]),
+            ]
+        )
         if times[question[:3]] > 1
         else ""
         for question in questions
@@ -154,7 +163,7 @@ def of_one_machine(rows: Sequence[Row]) -> list[Row]:
     Others' files may call a row ok that has no time, or an impossible one.
     """
     machines = [tuple(row[name] for name in ("cpu", "cores", "gpu_name")) for row in rows]
-    timed = [row["status"] == Status.OK and 0 < (row["seconds"] or 0) < math.inf for row in rows]
+    timed = [row["status"] == Status.OK and SHORTEST <= (row["seconds"] or 0) < math.inf for row in rows]
     good = [(row, machine) for row, machine, good in zip(rows, machines, timed, strict=True) if good]
     return [row for row, machine in good if machine == good[-1][1]]
 
@@ -215,14 +224,33 @@ def judged(one: Compared, rows: Sequence[Row], found: Baseline | str, tolerance:
     change = None if found.published else drift(series, (one.ratio or 1) - 1)
     failures = failed(rows)
     verdict = verdict_of(one, tolerance) if change is None else despite(change, one, tolerance)
-    verdict = Verdict.FAILED if failures else verdict
     doubts = list(missing_evidence(one, found, change, comparisons)) if verdict is Verdict.UNSURE else []
+    if why := explained(verdict, busy(good), found.disturbed):
+        verdict, doubts = Verdict.UNSURE, [why]
+    verdict = Verdict.FAILED if failures else verdict
+    doubts = doubts if verdict is Verdict.UNSURE else []
     if found.doubt:
         doubts.insert(0, f"the baseline is doubtful: {found.doubt}")
     if failures:
         doubts.insert(0, failures)
     suspected = causes.reasons(good, found.row) if verdict is not Verdict.FAST else causes.of_cores(good)
     return replace(one, verdict=verdict, reasons=(*doubts, *suspected))
+
+
+def busy(rows: Sequence[Row]) -> str:
+    """Return what else ran beside some rounds; empty if nothing did. It makes them slower, never faster."""
+    if any(was_loaded(row) for row in rows):
+        return "the machine was busy"
+    return "other programs were on the GPU" if any(row.get("gpu_others") for row in rows) else ""
+
+
+def explained(verdict: Verdict, here: str, there: str) -> str:
+    """Return why a verdict does not count: we are slower beside something else, or as fast as what was held up."""
+    if verdict is Verdict.SLOWER and here:
+        return f"{here}, which alone may make it slower: run it again alone"
+    if verdict in (Verdict.FAST, Verdict.FASTER) and there:
+        return f"{there} when the baseline was measured, so it may be slower than it should be"
+    return ""
 
 
 def verdict_of(one: Compared, tolerance: float) -> Verdict:
@@ -304,6 +332,7 @@ def of_results(results: "pa.Table", source: str) -> Finder:
     groups = {question: of_one_machine(rows) for question, rows in every.items()}
     failures = {question: failed(rows) for question, rows in every.items()}
     lengths = {question[:3] for question, rows in groups.items() if rows}
+    starts = {question[:5] for question, rows in groups.items() if rows}
 
     others: dict[Question, list[Question]] = defaultdict(list)
     for question in groups:
@@ -318,12 +347,14 @@ def of_results(results: "pa.Table", source: str) -> Finder:
         if not theirs:
             if failures.get(place):
                 return f"failed in the baseline: {failures[place]}"
+            if question[:5] in starts:
+                return "started from other weights in the baseline"
             return "of another length in the baseline" if question[:3] in lengths else ABSENT
         if theirs[0]["shortened"] != rows[0]["shortened"]:
             return "shortened on one side only"
-        if theirs[0]["start"] != rows[0]["start"]:
-            return "started from other weights in the baseline"
-        return Baseline([row["seconds"] for row in theirs], source, theirs[-1], failures[place])
+        slowed = "its GPUs were slowed down" if any(map(slowed_by, theirs)) else ""
+        times = [row["seconds"] for row in theirs]
+        return Baseline(times, source, theirs[-1], failures[place], disturbed=busy(theirs) or slowed)
 
     return find
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cell.parameters import is_checked
 from orchestrator.cell.workloads import ranks_synthetic
 from orchestrator.compare import cores_used
 
@@ -111,15 +112,22 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> tuple[Doubt, ...]:
 
 
 def slowed_by(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return why a run's GPUs were throttled at its start, middle or end, as their driver says: heat, power."""
+    """Return why a run's GPUs were throttled at its start, middle or end, as their driver says: heat, power.
+
+    A baseline of others may say anything there: what is not in the declared form says nothing.
+    """
     moments = ("gpus_before", "gpus_during", "gpus_after")
-    states = [state for moment in moments for state in json.loads(row.get(moment) or "[]")]
-    return tuple(sorted({reason for state in states for reason in state.get("throttled") or ()}))
+    try:
+        states = [state for moment in moments for state in json.loads(row.get(moment) or "[]")]
+        return tuple(sorted({reason for state in states for reason in state.get("throttled") or ()}))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return ()
 
 
 def is_proved(row: Mapping[str, Any]) -> bool:
-    """Whether a run's row records parity of the same script, image and platform."""
-    return str(row.get("proof") or "").startswith("parity")
+    """Whether a run's row records parity of the same script, image and platform, and what it showed of itself."""
+    shown = bool(row.get("checks")) or not is_checked(row["workload"])
+    return shown and str(row.get("proof") or "").startswith("parity")
 
 
 def was_loaded(row: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from orchestrator.cell.contract import Status
 from orchestrator.compare.engines import ran_bare
 from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Figure
-from orchestrator.report.rows import distance, started
+from orchestrator.report.rows import contest_of, distance, started
 from orchestrator.results.rows import Row
 
 SHORT, BARE, BAD, ABSENT, NOTED = "†", "‡", "✗", "–", "·"
@@ -36,7 +36,8 @@ class Entry:
     ``seconds`` is None where the field has no time; ``length`` says how much was trained on, ``amount`` in short.
     ``rounds`` are the times to rank by, none where it is not ranked; ``runs`` are those behind it, the newest last.
     ``warm`` are the times of the rounds without what only the first step costs, where all tell; ``compiles`` says that
-    this was a good part. Where the field has no time but another number, ``value`` is it, in ``unit``.
+    this was a good part. Only fields of one ``contest`` are ranked. Where the field has no time but another number,
+    ``value`` is it, in ``unit``.
     """
 
     time: str = ""
@@ -52,18 +53,20 @@ class Entry:
     fastest: bool = False
     warm: tuple[float, ...] = ()
     compiles: bool = False
+    contest: tuple[str, ...] = ()
     value: float | None = None
     unit: str = ""
 
 
 def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
-    """A field: the median over repeats of one length, the most complete one that was run."""
+    """A field: the median over repeats of one program and length, the most complete one that was run."""
     if not rows:
         return Entry(ABSENT, status=Status.INCOMPATIBLE) if incompatible else Entry()
     nearest = min(distance(row) for row in rows)
     rows = [row for row in rows if distance(row) == nearest]
     last = max(rows, key=started)
     rows = [row for row in rows if (row["epochs"], row["samples"]) == (last["epochs"], last["samples"])]
+    rows = [row for row in rows if is_round_of(row, last)]
     good = [row for row in rows if row["status"] == Status.OK]
     if not good:
         return Entry(word(last["status"]), status=Status.FAILED, runs=(last["run"],))
@@ -87,7 +90,17 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
         tuple(row["run"] for row in sorted(good, key=started)),
         warm=tuple(warm) if len(warm) == len(good) and not found else (),
         compiles=compiles,
+        contest=contest_of(last),
     )
+
+
+def is_round_of(row: Row, last: Row) -> bool:
+    """Whether a run is a round of the same as the last one; of one that failed early, little is known."""
+    return all(None in (row[name], last[name]) or row[name] == last[name] for name in SAME)
+
+
+SAME = ("framework_version", "threads", "gpu_name", "input")
+"""What rounds of one field have in common; the image may be another, say for a later check in the harness."""
 
 
 def first_cost(seconds: Sequence[float], warm: Sequence[float]) -> float:

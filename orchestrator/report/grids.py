@@ -110,24 +110,30 @@ Contest = Sequence[tuple[str, Entry]]
 
 
 def with_fastest(lines: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
-    """Mark the fastest entries of each column and form, and those that can't be told apart from them.
+    """Mark the fastest entries of each column, form and contest, and those that can't be told apart from them.
 
     Doubtful times are never marked, nor those of fewer than ``ENOUGH`` rounds. Where one of them compiles for a good
     part of its time, all are ranked without what only the first step costs.
     """
     titles = list(lines)
     columns = [list(zip(titles, column, strict=True)) for column in zip(*lines.values(), strict=True)]
+    kinds = sorted({ranked_among(*pair) for column in columns for pair in column})
     contests = [
-        warm([pair for pair in column if len(pair[1].rounds) >= ENOUGH and form_in(pair[0]) == form])
+        warm([pair for pair in column if len(pair[1].rounds) >= ENOUGH and ranked_among(*pair) == kind])
         for column in columns
-        for form in sorted(set(map(form_in, titles)))
+        for kind in kinds
     ]
     best = iter(fastest_of(contests))
-    first = [{title for _ in set(map(form_in, titles)) for title in next(best)} for _ in columns]
+    first = [{title for _ in kinds for title in next(best)} for _ in columns]
     return {
         title: [replace(entry, fastest=title in names) for entry, names in zip(lines[title], first, strict=True)]
         for title in titles
     }
+
+
+def ranked_among(title: str, entry: Entry) -> tuple[str, ...]:
+    """Return what the entries of a column must share to be ranked: the form of the network, and their contest."""
+    return form_in(title), *entry.contest
 
 
 def warm(contest: Contest) -> Contest:
@@ -206,7 +212,7 @@ def gain(reference: Entry, tuned: Entry) -> Entry:
     if reference.seconds is None or tuned.seconds is None or reference.length != tuned.length:
         return Entry()
     times = reference.seconds / tuned.seconds
-    return Entry(f"{times:.2f} ×", marks=marks_of_both(reference, tuned), value=times, unit="×")
+    return made_of_both(f"{times:.2f} ×", reference, tuned, times, "×")
 
 
 def input_lag(real: Entry, synthetic: Entry) -> Entry:
@@ -215,7 +221,7 @@ def input_lag(real: Entry, synthetic: Entry) -> Entry:
         return Entry()
     lag = real.seconds - synthetic.seconds
     said = f"{lag:,.0f} s, {100 * lag / real.seconds:.0f} %"
-    return Entry(said, marks=marks_of_both(real, synthetic), value=lag, unit="s")
+    return made_of_both(said, real, synthetic, lag, "s")
 
 
 def scaling(one: Entry, many: Entry, n_gpus: int) -> Entry:
@@ -224,9 +230,11 @@ def scaling(one: Entry, many: Entry, n_gpus: int) -> Entry:
         return Entry()
     gain = one.seconds / many.seconds
     said = f"{gain:.2f} ×, {100 * gain / n_gpus:.0f} %"
-    return Entry(said, marks=marks_of_both(one, many), value=gain, unit="×")
+    return made_of_both(said, one, many, gain, "×")
 
 
-def marks_of_both(a: Entry, b: Entry) -> str:
-    """The marks of two fields of which a third is made."""
-    return "".join(dict.fromkeys(a.marks + b.marks))
+def made_of_both(said: str, a: Entry, b: Entry, value: float, unit: str) -> Entry:
+    """A field made of two others, with the marks of both; of how few rounds, where they are too few to tell."""
+    rounds = min(len(a.runs), len(b.runs))
+    few = f"n={rounds}" if 0 < rounds < ENOUGH else ""
+    return Entry(said, marks="".join(dict.fromkeys(a.marks + b.marks)), spread=few, value=value, unit=unit)

@@ -34,6 +34,7 @@ COLUMNS = (
     "cores", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "proof", "started", "run", "start", "steps",
     "threads", "cpu_used", "load_before", "load_after", "image", "pretrained", "image_digest", "seconds_warm",
     "wall_seconds", "energy", "gpu_peak_memory", "container_memory", "peak_memory", "epoch_seconds", "epoch_qualities",
+    "framework_version", "gpu_name", "input", "checks",
 )  # fmt: skip
 """The columns of a row that the tables use."""
 
@@ -126,9 +127,15 @@ def by_workload(results: "pa.Table", titles: Mapping[str, str], published: bool)
 def with_proofs(rows: Sequence[Row]) -> list[Row]:
     """The rows that were measured, each with its proof: one that was there before it, or came later.
 
-    The same image has the same scripts, so a comparison with the reference that is among the rows proves all of it.
+    The same image has the same scripts, so comparisons with the reference that are among the rows prove all of it, if
+    all are good, and on one machine the same to the last digit. Scripts of an installation that is not ours are no part
+    of its image.
     """
-    proved = {made_of(row): row["run"] for row in rows if row["parity"] is not None and row["status"] == Status.OK}
+    compared: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["parity"] is not None and row["status"] in (Status.OK, Status.QUALITY) and not weights_of(row):
+            compared[made_of(row)].append(row)
+    proved = {made: every[0]["run"] for made, every in compared.items() if are_alike(every)}
     return [
         {**row, "proof": row["proof"] or (f"parity of this script and image, run {run}" if run else None)}
         for row in rows
@@ -137,8 +144,17 @@ def with_proofs(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def are_alike(compared: Sequence[Row]) -> bool:
+    """Whether all comparisons of a script are good, and those of one machine agree to the last digit."""
+    figures = {(row["cpu"], row["cores"], row["parity"]) for row in compared}
+    machines = {(row["cpu"], row["cores"]) for row in compared}
+    return len(figures) == len(machines) and all(row["status"] == Status.OK for row in compared)
+
+
 def proof_among(proved: Mapping[tuple[str, ...], str], row: Row) -> str | None:
     """Return the run that proves a row: that of its variant, or of the one whose proof stands for it."""
+    if row["platform"] == OWN:
+        return None
     of_variant = {**row, "variant": proved_as(row["variant"])}
     return proved.get(made_of(row)) or proved.get(made_of(of_variant))
 
@@ -218,13 +234,23 @@ def with_machines(rows: Sequence[Row]) -> list[Row]:
     """The rows, each with its ``machine``.
 
     A run that failed early knows only its host's name: it was on the machine that other runs there name, or on the
-    only one there is.
+    only one there is. Where cards of one short name are different boards, the board is part of the machine.
     """
-    known = {(row["cpu"], row["cores"]) for row in rows if row["cpu"]}
-    hosts = {row["host"]: (row["cpu"], row["cores"]) for row in rows if row["cpu"] and row["host"]}
+    boards: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        boards[row["gpu"]].update(filter(None, [row["gpu_name"]]))
+    told = [
+        (f"{row['cpu']} with {row['gpu_name']}" if len(boards[row["gpu"]]) > 1 else row["cpu"], row["cores"])
+        if row["cpu"]
+        else None
+        for row in rows
+    ]
+    hosts = {row["host"]: machine for row, machine in zip(rows, told, strict=True) if machine and row["host"]}
+    known = set(filter(None, told))
     only = next(iter(known)) if len(known) == 1 else None
     return [
-        {**row, "machine": (row["cpu"], row["cores"]) if row["cpu"] else hosts.get(row["host"], only)} for row in rows
+        {**row, "machine": machine or (None if row["status"] == Status.OK else hosts.get(row["host"], only))}
+        for row, machine in zip(rows, told, strict=True)
     ]
 
 
@@ -341,11 +367,25 @@ def line_title(row: Row, titles: Mapping[str, str]) -> str:
     return library_title({**row, "variant": "reference"} if row["variant"] == TUNED else row, titles)
 
 
+def weights_of(row: Row) -> str:
+    """Return the digest of the user's own weights that a run began with; empty without any."""
+    began = row.get("pretrained") or ""
+    return began.removeprefix(OWN_WEIGHTS) if began.startswith(OWN_WEIGHTS) else ""
+
+
+def contest_of(row: Row) -> tuple[str, ...]:
+    """Return what rows of a column must share to be ranked: the precision, the start, where the data set lies.
+
+    A script of the variant "tuned" has a column of its own, so its data set may lie anywhere.
+    """
+    resident = row["input"] == "device" and row["variant"] != TUNED
+    return row["precision"], weights_of(row), "device" if resident else ""
+
+
 def library_title(row: Row, titles: Mapping[str, str]) -> str:
     """Return a script's title: the library, and form, precision and variant if they are not the usual ones."""
     usual = (("precision", "fp32"), ("variant", "reference"))
-    began = row.get("pretrained") or ""
-    own = [f"weights {began.removeprefix(OWN_WEIGHTS)[:8]}"] if began.startswith(OWN_WEIGHTS) else []
+    own = [f"weights {weights_of(row)[:8]}"] if weights_of(row) else []
     form = form_of(row["workload"], row["library"], row["platform"])
     title = with_form(titles.get(row["library"], row["library"]), form)
     return ", ".join([title, *(row[axis] for axis, value in usual if row[axis] != value), *own])

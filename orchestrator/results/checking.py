@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from orchestrator.cell import arithmetic, quality
-from orchestrator.cell.arithmetic import Figures
+from orchestrator.cell.arithmetic import SHORTEST, Figures
 from orchestrator.cell.cell import OWN, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.events import LONGEST
@@ -84,7 +84,7 @@ RULES: Mapping[str, Any] = {
     "data": one_of(("real", "synthetic")),
     "input": one_of(("host", "device")),
     "status": one_of(Status),
-    "seconds": Annotated[FiniteFloat, Field(gt=0, le=LONGEST)],
+    "seconds": Annotated[FiniteFloat, Field(ge=SHORTEST, le=LONGEST)],
     "quality": Share,
     "metric": Name,
     **dict.fromkeys(("epochs", "samples", "steps", "samples_tested"), Amount),
@@ -184,8 +184,11 @@ def figures(row: Mapping[str, Any], workers: int) -> Figures:
         row["epoch_seconds"] or (),
         row["epoch_losses"] or (),
         row["quality"],
+        row["metric"],
         row["epoch_qualities"],
         {phase: row[f"{phase}_seconds"] for phase in PHASES},
+        row["precision"],
+        {name: value.model_dump() for name, value in row["checks"].items()} if row["checks"] is not None else None,
         row["wall_seconds"],
     )
 

@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 NAMED = 20
 """Most refusals that are reported one by one."""
 
-FIGURES = ("seconds", "seconds_warm", "quality", "epochs", "samples", "steps", "parity")
-"""What two rows of one run must have in common; the image's name may differ, since publishing renames it."""
+FIGURES = (
+    *("seconds", "seconds_warm", "quality", "epochs", "samples", "steps", "parity", "epoch_seconds", "epoch_losses"),
+    *("shortened", "start", "pretrained", "framework_version", "threads", "cpu", "cores", "gpu_name"),
+    *("load_before", "load_after", "cpu_used", "gpus_before", "gpus_during", "gpus_after", "gpu_others", "checks"),
+)
+"""What two rows of one run must have in common: the figures, and all that decides a column or a mark.
+
+The image's name may differ, since publishing renames it, and a proof may have come later.
+"""
 
 ORDER = ("workload", "library", "platform", "gpu", "precision", "variant", "data", "repeat")
 

@@ -87,6 +87,8 @@ def row_by_hand(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ResultError(f"{path} can't be read: {error.strerror}.") from None
     document = contract.parse(raw, str(path))
+    if wrong := quality.contradictions(document):
+        raise ResultError(f"{path} contradicts itself: {', '.join(wrong)}.")
     status, reason = quality.judge(document)
     return {
         **unfilled_row(cell_of(document)),

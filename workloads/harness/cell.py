@@ -208,9 +208,10 @@ class Cell(ResidentRuns, StreamRuns):
                 qualities.append(self._tested_aside(arrays, predict))
         self._phase("train")
         self.aside = 0.0  # what was tested meanwhile is part of the next phase
-        share, tested = accuracy(arrays, predict, batch)
+        tested = len(arrays.x_test) // batch * batch
+        share, scores = accuracy(arrays, predict, batch, self.checks.choose(tested))
         self._phase("evaluate")
-        self.checks.end(predict, probe, arrays, self.canonical)
+        self.checks.end(scores, probe, self.canonical)
         self._phase("check")
         cold = sum(epoch["seconds"] for epoch in epochs)
         warm = warm_seconds(cold, self.seconds.get("first_step"), steps * len(epochs), epochs)
@@ -235,7 +236,7 @@ class Cell(ResidentRuns, StreamRuns):
         return share
 
     def _infer(self, arrays, predict, mine):
-        """Features of all images: a pass to warm up, a timed one with all copies, and a look at the first features.
+        """Features of all images: a pass to warm up, a timed one of others with all copies, a look at some.
 
         ``seconds`` are those for 1,000 images, as published.
         """
@@ -253,7 +254,7 @@ class Cell(ResidentRuns, StreamRuns):
             self.seconds["first_step"] = timed_pass(images, predict, self.params, self._now)[0][0]
             self._phase("warm_up")
             self.cards.after_first_step()
-            chosen, looked_at = checks.other_order(images, self.canonical.x_test, self.arguments.parity)
+            chosen, looked_at = checks.other_images(images, self.canonical.x_test, self.arguments.parity)
             self._phase("shuffle")
             with self.meter:
                 times, features = timed_pass(images, predict, self.params, self._now)
@@ -330,7 +331,7 @@ class Cell(ResidentRuns, StreamRuns):
                 self.checks.after((number - 1) * steps + step, self.synchronize)
                 if number == 1 and step == 0:
                     self._first_step_done(losses[0], started)
-            self.synchronize()
+            self.checks.settle(self.synchronize)
             seconds = self._now() - started
             return self._epoch_done(number, epoch_loss(losses, self.read_loss), seconds)
 

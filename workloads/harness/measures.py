@@ -23,14 +23,15 @@ def warm_seconds(cold, first_step, steps, epochs):
     return (cold - first) * units / (units - 1) if units > 1 else None
 
 
-def accuracy(arrays, predict, batch):
-    """Share of right answers over the complete batches of the test set, and how many samples that were."""
+def accuracy(arrays, predict, batch, chosen=()):
+    """Share of right answers over the complete batches of the test set, and the scores of the ``chosen`` samples."""
     tested = len(arrays.x_test) // batch * batch
-    right = 0
+    right, kept = 0, []
     for start in range(0, tested, batch):
         scores = np.asarray(predict(arrays.x_test[start : start + batch]))
         right += int((scores.argmax(axis=1) == arrays.y_test[start : start + batch]).sum())
-    return right / tested, tested
+        kept += [np.array(scores[place - start], np.float64) for place in chosen if start <= place < start + batch]
+    return right / tested, np.array(kept)
 
 
 def timed_pass(images, predict, params, now):

@@ -67,7 +67,7 @@ class ResidentRuns:
                 self.checks.before(first + start, self.synchronize)
                 losses.append(train_indices(order[start:end]))
                 self.checks.after(first + start, self.synchronize)
-            self.synchronize()
+            self.checks.settle(self.synchronize)
             seconds = self._now() - started
             told = [read(loss, end - start) for loss, (start, end) in zip(losses, pieces)]
             if number == 1:
@@ -101,7 +101,7 @@ class ResidentRuns:
         return train
 
     def _infer_indexed(self, arrays, upload, predict_indices, mine):
-        """Features of all images: a pass to warm up; then they lie in another order, and a timed one.
+        """Features of all images: a pass to warm up, and a timed one of others.
 
         Each uploads them once. ``seconds`` are those for 1,000 images, the upload included; the batches of the timed
         pass are drawn by chance.
@@ -117,7 +117,7 @@ class ResidentRuns:
             self.synchronize()
             self._phase("warm_up")
             self.cards.after_first_step()
-            chosen, looked_at = checks.other_order(images, self.canonical.x_test, self.arguments.parity)
+            chosen, looked_at = checks.other_images(images, self.canonical.x_test, self.arguments.parity)
             draw = np.random.RandomState(0 if self.arguments.parity else checks.chance.randrange(2**32))
             order = draw.permutation(len(images)).astype(np.int32).reshape(-1, batch)
             self._phase("shuffle")

@@ -6,13 +6,15 @@ and no colour stands without a number or a mark.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.cell.contract import Status
 from orchestrator.cell.workloads import workloads
+from orchestrator.compare.noise import ENOUGH
 from orchestrator.report.fields import ABSENT, BAD, Entry
-from orchestrator.report.grids import Grid
+from orchestrator.report.grids import Grid, ranked_among
 from orchestrator.report.notes import GLOSSARY, reason_of
-from orchestrator.report.rows import FORM, Column, WorkloadRows, form_in
+from orchestrator.report.rows import FORM, WorkloadRows, form_in
 from orchestrator.report.tables import describe
 from orchestrator.results.rows import Row
 
@@ -20,7 +22,7 @@ STEPS = ((1.1, "best"), (1.5, "near"), (2.5, "middle"), (5.0, "far"))
 """The largest ratio to the fastest of its column for each colour of a field; beyond the last it is ``FARTHEST``."""
 
 FARTHEST = "farthest"
-ALONE, DOUBTFUL, FAILED, IMPOSSIBLE = "alone", "doubtful", "failed", "impossible"
+ALONE, FEW, DOUBTFUL, FAILED, IMPOSSIBLE = "alone", "few", "doubtful", "failed", "impossible"
 
 KEY: Sequence[tuple[str, str, str]] = (
     ("best", "1.0", "the fastest, or up to 1.1 × its time"),
@@ -29,6 +31,7 @@ KEY: Sequence[tuple[str, str, str]] = (
     ("far", "4.0", "up to 5 ×"),
     (FARTHEST, "12", "more"),
     (ALONE, "✓", "ran, with nothing to compare it with"),
+    (FEW, "1.3", f"fewer than {ENOUGH} rounds: too few to rank"),
     (DOUBTFUL, "†", "ran, not ranked"),
     (FAILED, BAD, "failed"),
     (IMPOSSIBLE, ABSENT, "can't run there"),
@@ -79,7 +82,7 @@ def picture(rows: WorkloadRows, grid: Grid, by_run: Mapping[str, Row], page: Cal
             reason = absent.get((title, column.anywhere))
             where = f"{title} on {column.name()}"
             if entry.runs:
-                line.append(field(where, entry, best.get((column, form_in(title)), []), by_run, page))
+                line.append(field(where, entry, best.get((column, *ranked_among(title, entry)), []), by_run, page))
             else:
                 line.append(impossible(where, by_run[reason["run"]], page) if reason else None)
         name, _, form = title.partition(FORM)
@@ -90,20 +93,21 @@ def picture(rows: WorkloadRows, grid: Grid, by_run: Mapping[str, Row], page: Cal
     return Picture(rows.workload, title, machines, [column.heading() for column in columns], lines)
 
 
-def fastest(grid: Grid) -> dict[tuple[Column, str], list[float]]:
-    """The ranked times of each column and form of network, in seconds, the fastest first."""
-    found: dict[tuple[Column, str], list[float]] = {}
+def fastest(grid: Grid) -> dict[tuple[Any, ...], list[float]]:
+    """The ranked times of each column and contest in seconds, the fastest first; where there are none, all times."""
+    found: dict[tuple[Any, ...], dict[bool, list[float]]] = {}
     for title, entries in grid.lines.items():
         for column, entry in zip(grid.columns, entries, strict=False):  # further columns are of 2018, or derived
             if entry.rounds and entry.seconds is not None:
-                found.setdefault((column, form_in(title)), []).append(entry.seconds)
-    return {key: sorted(times) for key, times in found.items()}
+                times = found.setdefault((column, *ranked_among(title, entry)), {True: [], False: []})
+                times[len(entry.rounds) >= ENOUGH].append(entry.seconds)
+    return {key: sorted(times[True] or times[False]) for key, times in found.items()}
 
 
 def field(
     where: str, entry: Entry, times: Sequence[float], by_run: Mapping[str, Row], page: Callable[[Row], str]
 ) -> Field:
-    """The field of a cell that was run; ``times`` are the ranked ones of its column and form."""
+    """The field of a cell that was run; ``times`` are those of its column and contest."""
     row = by_run[entry.runs[-1]]
     target = page(row)
     if entry.status != Status.OK or entry.seconds is None:
@@ -111,12 +115,15 @@ def field(
     said = [f"{where}: {entry.time} {entry.quality}", ", ".join(filter(None, (version(row), entry.spread)))]
     if not entry.rounds:
         return Field(DOUBTFUL, entry.marks, [*said, *meanings(entry.marks)], target)
-    if len(times) < 2:
+    if times == [entry.seconds]:
         return Field(ALONE, "✓", [*said, "nothing to compare it with", *meanings(entry.marks)], target)
     ratio = entry.seconds / times[0]
     kind = next((name for most, name in STEPS if ratio <= most), FARTHEST)
     shown = f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:,.0f}"
-    return Field(kind, shown, [*said, f"{shown} × the fastest time of its column", *meanings(entry.marks)], target)
+    compared = f"{shown} × the fastest time of its column"
+    if len(entry.rounds) < ENOUGH:
+        kind, compared = FEW, f"{shown} × the least time of its column, n={len(entry.rounds)}: too few to rank"
+    return Field(kind, shown, [*said, compared, *meanings(entry.marks)], target)
 
 
 def impossible(where: str, row: Row, page: Callable[[Row], str]) -> Field:

@@ -10,7 +10,9 @@ from orchestrator.compare import published_2018
 from orchestrator.results import checking
 from orchestrator.results.files import read_results
 from orchestrator.system.checkout import ROOT
-from tests.unit.results.test_results import document, row
+from tests.unit.results.test_results import V100, document, row
+
+HONEST = {"steps_watched": 8, "steps_moved": 8, "scores": 1e-7, "dropout": None}
 
 
 @pytest.mark.parametrize(
@@ -25,14 +27,22 @@ from tests.unit.results.test_results import document, row
         ({"epoch_losses": [0.6, 0.6, 0.6]}, "the loss is 0.6 in every epoch: nothing was trained"),
         ({"epoch_qualities": [0.8, 0.857]}, "2 qualities of 3 epochs"),
         ({"epoch_qualities": [0.8, 0.85, 0.9]}, "the quality is 0.857, but 0.9 after the last epoch"),
-        ({"seconds_warm": 700.0}, "more than twice"),
+        ({"epoch_losses": [0.6, 0.5, -0.1]}, "a loss is negative or not finite"),
+        ({"metric": "kittens"}, "its quality is told as kittens, not as accuracy"),
+        ({"seconds_warm": 700.0}, "700 s warm, but its first step and epochs make 300.75 s"),
+        ({"seconds_warm": 1e-9}, "1e-09 s warm, but its first step and epochs make 300.75 s"),
+        ({"phases": {"train": 301.0, "first_step": 50.0}}, "300.75 s warm, but its first step and epochs make 250.7"),
+        ({"seconds": 300.3, "epoch_seconds": [100.0, 100.25, 100.25]}, "differs from the sum of its epochs, 300.5 s"),
+        ({"checks": {**HONEST, "steps_moved": 0}}, "its weights moved in 0 of 8 steps"),
+        ({"checks": {**HONEST, "scores": 0.5}}, "its scores are not those of its final weights: 0.5 of the largest"),
+        ({"precision": "amp-bf16", "checks": {**HONEST, "scores": 0.5}}, "instead of 'fp32'"),
         ({"seconds": 1e300}, "seconds"),
     ],
 )
 def test_a_document_that_does_not_add_up_is_a_failed_row_with_its_reason(changes, said):
-    made = row(**{**changes, **({"epoch_seconds": [1e8] * 3} if "seconds" in changes else {})})
+    made = row(**{**({"epoch_seconds": [1e8] * 3} if "seconds" in changes else {}), **changes})
     assert (made["status"], made["seconds"]) == ("failed", None)
-    assert made["reason"].startswith("the result is impossible: ")
+    assert made["reason"].startswith("the result is ")
     assert said in made["reason"]
 
 
@@ -43,8 +53,32 @@ def test_nothing_takes_longer_than_its_container_lived():
 
 def test_time_to_build_ahead_of_the_first_step_may_count():
     phases = {"build": 79.0, "train": 222.0}
-    assert row(epoch_seconds=[70.0, 75.0, 76.5], phases=phases, seconds=300.5)["status"] == "ok"
-    assert row(epoch_seconds=[70.0, 75.0, 66.5], phases=phases, seconds=300.5)["status"] == "failed"
+    assert row(epoch_seconds=[70.0, 75.0, 76.5], phases=phases, seconds=300.5, seconds_warm=227.25)["status"] == "ok"
+    assert row(epoch_seconds=[70.0, 75.0, 66.5], phases=phases, seconds=300.5, seconds_warm=None)["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("rates", "status"),
+    [
+        ([0.23, 0.27, 0.51], "ok"),
+        ([0.0, 0.0, 0.0], "failed"),
+        ([0.25, 0.25, 0.75], "failed"),
+        (True, "ok"),
+        (False, "failed"),
+    ],
+)
+def test_a_cnn_that_counted_other_rates_of_dropout_is_no_result(rates, status):
+    length = {"workload": "cnn", "epochs": 10, "samples": 49984, "quality": 0.78}
+    made = row(Cell("pytorch", "cnn"), **length, checks={**HONEST, "dropout": rates})
+    assert made["status"] == status
+    assert ("dropout was counted at the rates" in made["reason"]) == (status == "failed")
+
+
+def test_half_precision_may_skip_steps_and_errs_more():
+    cell = Cell("pytorch", "rnn", "cuda9", gpu="v100", precision="amp-fp16")
+    found = {**V100, "precision": "amp-fp16", "checks": {**HONEST, "steps_moved": 4, "scores": 0.01}}
+    assert row(cell, **found)["status"] == "ok"
+    assert row(cell, **{**found, "checks": {**HONEST, "steps_moved": 3}})["status"] == "failed"
 
 
 def test_shortened_and_synthetic_runs_test_on_their_part():

@@ -183,6 +183,38 @@ def test_what_is_not_the_same_is_not_compared(theirs: list[dict[str, Any]], why:
     assert (found.verdict, found.reasons, found.ratio) == (Verdict.NONE, (why,), None)
 
 
+BUSY = {"load_after": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("factor", "ours", "theirs", "verdict", "why"),
+    [
+        (1.5, BUSY, {}, Verdict.UNSURE, "the machine was busy, which alone may make it slower: run it again alone"),
+        (1.0, BUSY, {}, Verdict.FAST, ""),  # even so
+        (1.0, {}, BUSY, Verdict.UNSURE, "the machine was busy when the baseline was measured"),
+        (0.5, {}, BUSY, Verdict.UNSURE, "the machine was busy when the baseline was measured"),
+        (1.5, {}, BUSY, Verdict.SLOWER, ""),  # than what was held up itself
+        (1.0, {}, {"gpu": "h200", "gpu_others": 3}, Verdict.UNSURE, "other programs were on the GPU when the baseline"),
+    ],
+)
+def test_what_ran_beside_a_run_made_it_slower_never_faster(measured, factor, ours, theirs, verdict, why):
+    found = against(
+        [{**row, **ours} for row in fourfold(measured[0], factor)],
+        [{**row, **theirs} for row in fourfold(measured[0])],
+    )
+    assert found.verdict is verdict
+    assert found.reasons[0].startswith(why) if why else True
+
+
+def test_rounds_of_other_starts_are_not_pooled():
+    row = ran("pytorch", 100, workload="densenet121", metric="auc")
+    imagenet, random = ([{**each, "start": start} for each in fourfold(row)] for start in ("imagenet", "random"))
+    assert against(imagenet, random).reasons == ("started from other weights in the baseline",)
+    both = comparison.verify(table_of([*imagenet, *rounds(random[0], 200, 201)]), lambda *_: "nothing", 0.1)
+    starts = sorted(one.length.rpartition(", ")[2] for one in both)
+    assert starts == ["ImageNet weights", "random weights"]
+
+
 def test_short_runs_of_one_length_are_compared_with_each_other():
     ours, theirs = fourfold(ran("pytorch", 30, **SHORT)), fourfold(ran("pytorch", 20, **SHORT))
     assert against(ours, theirs).verdict is Verdict.SLOWER

@@ -184,7 +184,7 @@ def test_nothing_measured_is_an_error(call: Any):
 def row(**changes: Any) -> dict[str, Any]:
     cell = Cell("pytorch", changes.pop("workload", "rnn"), data=changes.pop("data", "real"))
     proof = "parity of this script and image, run 1"
-    return {**unfilled_row(cell), "seconds": 10.0, "shortened": False, "proof": proof, **changes}
+    return {**unfilled_row(cell), "seconds": 10.0, "shortened": False, "proof": proof, "checks": "{}", **changes}
 
 
 def hot(*reasons: str) -> str:
@@ -200,6 +200,8 @@ def hot(*reasons: str) -> str:
         ([row(), row(shortened=True)], (Doubt.SHORTENED,)),
         ([row(), row(seconds=10.1), row(), row(seconds=10.2), row(seconds=13.0)], ()),  # outvoted
         ([row(), row(proof=None)], (Doubt.UNPROVED,)),
+        ([row(), row(checks=None)], (Doubt.UNPROVED,)),
+        ([row(checks=None, workload="resnet50")], ()),
         ([row(proof=None, shortened=True)], (Doubt.SHORTENED,)),
         ([row(load_after=1.0)], ()),
         ([row(load_before=16.0)], (Doubt.LOADED,)),
@@ -219,7 +221,7 @@ def test_what_is_not_ranked(rows: list[dict[str, Any]], expected: tuple[Doubt, .
 def test_a_run_that_uses_its_cores_otherwise_than_its_library_does_is_not_ranked():
     (library, workload, cores), used = next(iter(cores_used.measured().items()))
     usual = {**unfilled_row(Cell(library, workload)), "seconds": 10.0, "shortened": False, "cores": cores}
-    usual["proof"] = "parity of this script and image, run 1"
+    usual |= {"proof": "parity of this script and image, run 1", "checks": "{}"}
     assert doubts([{**usual, "cpu_used": used}]) == ()
     assert doubts([{**usual, "cpu_used": used - 0.3}]) == (Doubt.CORES,)
     assert doubts([{**usual, "cpu_used": used + 0.3}]) == (Doubt.CORES,)

@@ -88,6 +88,19 @@ def test_a_field_tells_its_ratio_its_failure_or_why_there_is_none():
     }
 
 
+def test_few_rounds_have_a_ratio_and_no_rank():
+    assert fields(*ran("pytorch", 100, 1), *ran("jax", 130, 3)) == {
+        "JAX (Flax)": [("few", "1.3")],
+        "PyTorch": [("few", "1.0")],
+    }
+    found = fields(*ran("pytorch", 100), *ran("jax", 50, 3), *ran("tensorflow", 130))
+    assert {title: field for title, (field,) in found.items()} == {
+        "JAX (Flax)": ("few", "0.5"),  # which no other is measured by
+        "PyTorch": ("best", "1.0"),
+        "TensorFlow": ("near", "1.3"),
+    }
+
+
 def test_a_time_is_compared_within_its_machine_and_its_form_of_network_alone():
     found = fields(*ran("pytorch", 100), *ran("jax", 10, **OTHER), *ran("lasagne", 1))
     assert {field for line in found.values() for field in line if field} == {("alone", "✓")}

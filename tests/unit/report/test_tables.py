@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from benchmarks.agreeing import CHECKS
 from orchestrator.cell.cell import Cell
 from orchestrator.errors import MatrixError
 from orchestrator.report import badges, formats, markdown, rows, screen, tables
@@ -35,6 +36,7 @@ def ran(library: str, seconds: float, quality: float = 0.857, /, *axes: str, **c
     cell = Cell(library, changes.pop("workload", "rnn"), *(axes or ("cpu", "none")), **names)
     measured = {"status": "ok", "seconds": seconds, "quality": quality, "metric": "accuracy", "engine": "docker"}
     facts = {"started": NOW, "n_gpus": int(bool(axes)), "proof": "parity of this script and image, run 1"}
+    facts["checks"] = CHECKS
     return {**unfilled_row(cell), **measured, **EPYC, **facts, **changes}
 
 
@@ -340,6 +342,72 @@ def test_only_what_has_parity_beside_it_is_ranked_whenever_that_was_made():
         assert any("rosetta parity" in note.text for note in legend)
 
 
+PROOF = {"parity": '{"loss": 1e-7}', "image_digest": "sha256:1"}
+
+
+@pytest.mark.parametrize(
+    ("compared", "proved"),
+    [
+        ([{}, {}, {}], True),
+        ([{}, {"status": "quality"}], False),  # a race: one good run does not outvote a bad one
+        ([{}, {"parity": '{"loss": 2e-7}'}], False),  # and two that differ are one, too
+        ([{}, {"parity": '{"loss": 2e-7}', "cpu": "another"}], True),
+        ([{}, {"status": "host_lost"}], True),
+        ([{"pretrained": "own weights, SHA-256 abab"}], False),
+        ([{"platform": "own"}], False),  # its image has not the scripts
+    ],
+)
+def test_all_comparisons_of_a_script_prove_it_together(compared, proved):
+    rows = [ran("mxnet", 1, run=f"parity-{n}", **{**PROOF, **each}) for n, each in enumerate(compared)]
+    timed = ran("mxnet", 8, proof=None, image_digest="sha256:1", platform=rows[0]["platform"])
+    (row,) = with_proofs([*rows, timed])
+    assert (row["proof"] is not None) == proved
+
+
+def test_a_row_without_checks_of_its_own_is_not_ranked_whatever_it_says_of_a_proof():
+    assert fields(ran("pytorch", 20, checks=None)) == {"PyTorch": ["20 s° .857"]}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"precision": "amp-bf16"},
+        {"pretrained": "own weights, SHA-256 abababababab"},
+        {"input": "device"},  # a tuned script by another name
+    ],
+)
+def test_what_is_no_contest_is_not_ranked_together(other):
+    rows = [*four("pytorch", 20), *four("mxnet", 25), *four("jax", 5, **other)]
+    (table,), _ = tables.tables(table_of(rows), TITLES)
+    fastest = {title: any(entry.fastest for entry in entries) for title, entries in table.rows.items()}
+    assert [title for title, is_first in fastest.items() if is_first] == ["PyTorch"]
+
+
+def test_rounds_of_another_version_threads_or_card_are_not_pooled():
+    old = [ran("pytorch", 10, repeat=n, framework_version="1.0", threads=1) for n in (0, 1)]
+    later = {"framework_version": "2.0", "threads": 1, "started": NOW + timedelta(hours=1)}
+    new = [ran("pytorch", 20 + n / 100, repeat=n, **later) for n in (2, 3)]
+    assert fields(*old, *new) == {"PyTorch": ["20 s .857 n=2"]}
+    assert fields(*new, failed("pytorch", "oom", "", repeat=4)) == {"PyTorch": ["20 s .857 n=2 of 3"]}
+
+
+def test_boards_of_one_short_name_are_machines_of_their_own():
+    rows = [
+        *four("pytorch", 20, 0.857, "cuda12", "h100", gpu_name="NVIDIA H100 PCIe"),
+        *four("jax", 10, 0.857, "cuda12", "h100", gpu_name="NVIDIA H100 80GB HBM3"),
+    ]
+    (table,), _ = tables.tables(table_of(rows), TITLES)
+    assert len(table.columns) == 2
+    assert not any(entry.fastest for entries in table.rows.values() for entry in entries)
+    assert "with NVIDIA H100 PCIe" in shown(*rows, width=200)
+
+
+def test_a_run_that_names_no_machine_joins_none():
+    rows = [*four("pytorch", 20), *four("mxnet", 10, cpu=None, cores=None)]
+    (table,), _ = tables.tables(table_of(rows), TITLES)
+    assert len(table.columns) == 2
+
+
 @pytest.mark.parametrize(("variant", "proved"), [("resized-crop", True), ("pretrained", True), ("tuned", False)])
 def test_the_references_proof_stands_for_variants_that_parity_can_not_tell_from_it(variant, proved):
     image = {"proof": None, "image_digest": "sha256:1"}
@@ -406,6 +474,14 @@ def test_tuned_scripts_have_a_column_of_their_own_and_rank_among_themselves():
         ["PyTorch"],
         [],
     ]
+
+
+def test_a_gain_of_few_rounds_says_of_how_few():
+    tuned = four("pytorch", 10, variant="tuned")
+    (table,), _ = tables.tables(table_of([*four("pytorch", 20), *tuned]), TITLES)
+    assert (table.rows["PyTorch"][2].time, table.rows["PyTorch"][2].spread) == ("2.00 ×", "")
+    (table,), _ = tables.tables(table_of([*four("pytorch", 20), tuned[0]]), TITLES)
+    assert table.rows["PyTorch"][2].spread == "n=1"
 
 
 def test_a_gain_is_told_of_runs_of_the_same_length_only():

@@ -34,7 +34,7 @@ DOCUMENT = {
     "contract": 1, "library": "pytorch", "workload": "rnn", "platform": "cpu", "precision": "fp32",
     "variant": "reference", "data": "real", "seed": 0, "n_gpus": 0, "epochs": 3, "samples": 24960, "steps": 1170,
     "samples_tested": 24960, "shortened": False, "metric": "accuracy", "quality": 0.857, "seconds": 300.5,
-    "seconds_warm": 299.0, "phases": {"import": 1.5, "train": 301.0}, "epoch_seconds": [100.0, 100.25, 100.25],
+    "seconds_warm": 300.75, "phases": {"import": 1.5, "train": 301.0}, "epoch_seconds": [100.0, 100.25, 100.25],
     "epoch_losses": [0.6, 0.3, 0.2], "peak_memory": 500_000_000,
     "versions": {"framework": "2.13.0", "cuda": None, "cudnn": None, "packages": {"torch": "2.13.0"}},
     "environment": ENVIRONMENT,
@@ -480,6 +480,37 @@ def test_a_document_of_a_container_run_by_hand_is_a_result(tmp_path):
     assert {key: found[key] for key in expected} == expected
     (tmp_path / "bad.json").write_text(json.dumps({**DOCUMENT, "quality": 0.5}))
     assert sorted(r["status"] for r in merged(tmp_path, out=tmp_path / "merged.parquet")) == ["ok", "quality"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"effective_precision": "tf32"}, "it was measured in tf32, not in fp32"),
+        ({"platform": "cuda12"}, "the platform cuda12 with 0 cards"),
+        ({**V100, "platform": "cpu"}, "the platform cpu with 1 card"),
+        ({**V100, "n_gpus": 7}, "7 cards, but 1 worker"),
+        ({**V100, "contract": 2, "gpus": []}, "it proves the use of 0 cards instead of 1"),
+        ({"metric": "kittens"}, "its quality is told as kittens"),
+        ({"seconds_warm": 1e-9}, "1e-09 s warm"),
+    ],
+)
+def test_a_document_by_hand_is_held_to_what_it_says_like_any_other(changes, said, tmp_path):
+    (tmp_path / "by-hand.json").write_text(json.dumps({**DOCUMENT, **changes}))
+    with pytest.raises(ResultError, match=re.escape(said)):
+        merge([tmp_path], tmp_path / "merged.parquet")
+
+
+@pytest.mark.parametrize(
+    "washed", [{"load_after": 0.9}, {"cpu_used": 0.99}, {"cpu": "another"}, {"gpu_others": 0}, {"threads": 8}]
+)
+def test_a_copy_of_a_run_without_its_marks_contradicts_it(washed, tmp_path):
+    marks = {"load_after": 30.0, "cpu_used": 0.4, "gpu_others": 2, "threads": 1}
+    write_row({**row(), **marks}, tmp_path / "z.parquet")
+    write_row({**row(), **marks, **washed}, tmp_path / "a.parquet")
+    write_row(row(run="run-2"), tmp_path / "other.parquet")
+    found = merge([tmp_path], tmp_path / "merged.parquet")
+    assert [each["run"] for each in found.table.to_pylist()] == ["run-2"]
+    assert "different figures" in found.lost[0].error.what
 
 
 HUGE = {**DOCUMENT, "environment": {**ENVIRONMENT, "memory": 10**30}}

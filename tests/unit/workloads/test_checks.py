@@ -52,6 +52,34 @@ def test_an_honest_run_says_what_was_checked(run):
     assert document.seconds == pytest.approx(sum(document.epoch_seconds))
 
 
+LAZY = """
+waiting = []
+
+
+def later(x, y):
+    waiting.append((x, y))
+    return 0.69
+
+
+def done():
+    while waiting:
+        now(*waiting.pop(0))
+    return [model[name] for name in names]
+
+
+now, layouts._get = train_step, done
+cell.run(cell.data(), lambda x: done() and predict(x), later, weights=layouts)
+"""
+
+
+def test_what_a_library_puts_off_until_its_weights_are_read_counts(run):
+    """A step that only takes note of its batch: all of the training would be done while the clock stands still."""
+    slow = "(time.sleep(0.02), optimizer.update(model, gradients))"
+    document = run("rnn", None, "--epochs", "2", update=slow, end="import time\n" + LAZY)
+    assert document.checks.steps_moved == document.checks.steps_watched
+    assert document.seconds > 0.02 * document.steps
+
+
 def test_each_epoch_is_tested_while_the_clock_stands_still(run):
     slow = f"(time.sleep(0.05), {numpy_library.SCORES})[1]"
     document = run("rnn", None, "--epochs", "3", scores=slow, end="import time\n" + numpy_library.END)
@@ -81,6 +109,23 @@ def test_a_library_that_trains_a_whole_epoch_is_watched_epoch_by_epoch(run):
     assert (document.checks.steps_watched, document.checks.steps_moved) == (3, 3)
 
 
+INVENTED = """
+data, asked = cell.data(), []
+right = {x.tobytes(): y for x, y in zip(data.x_test, data.y_test)}
+
+
+def invented(x):
+    asked.append(x)
+    if len(asked) <= 2 * len(data.x_test) // params.batch_size:
+        return np.eye(2)[[right[sample.tobytes()] for sample in x]]
+    return network.scores(model, x, layouts)
+
+
+cell.run(data, predict, train_step, weights=layouts)
+"""
+"""Right answers as long as they are counted, in both epochs; then the network's own."""
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -93,6 +138,7 @@ def test_a_library_that_trains_a_whole_epoch_is_watched_epoch_by_epoch(run):
         ({"scores": f"{numpy_library.SCORES} + np.random.normal(0, .1, (len(x), 2))"}, "its scores are not those"),
         ({"scores": "np.eye(2)[(np.median(x, axis=1) > 13).astype(int)]"}, "its scores are not those"),
         ({"scores": "np.full((len(x), 2), np.nan)"}, "its scores are not those"),
+        ({"scores": "invented(x)", "end": INVENTED}, "its scores are not those"),
     ],
 )
 def test_a_run_that_did_not_do_what_it_says_is_refused(run, changes, complaint):
@@ -105,6 +151,7 @@ def test_a_run_that_did_not_do_what_it_says_is_refused(run, changes, complaint):
     [
         (numpy_library.FEATURES, 1.0),
         (f"kept.setdefault(calls % 20, {numpy_library.FEATURES})", 0.5),  # what the warm-up gave
+        (f"kept.setdefault(float(x[0, 0, 0, 0]), {numpy_library.FEATURES})", 1.0),  # by image: all are others
         (f"{numpy_library.FEATURES} if calls % 20 == 2 else np.zeros((len(x), 32))", 0.5),  # one batch of all
     ],
 )
@@ -200,15 +247,15 @@ def test_watched_steps_are_pieces_of_their_own():
 
 @pytest.mark.parametrize("count", [1, 2, 7, 40])
 def test_images_change_places_within_their_memory(count):
-    images = np.arange(count * 2).reshape(count, 2)
+    images = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
     order = np.random.RandomState(count).permutation(count).tolist()
     expected = images[order]
     checks.move(images, order)
     assert (images == expected).all()
     kept = images.copy()
-    chosen, looked_at = checks.other_order(images, images)
+    chosen, looked_at = checks.other_images(images, images)
     assert (images[chosen] == looked_at).all()
-    assert sorted(images[:, 0]) == sorted(kept[:, 0])
-    again = [checks.other_order(expected.copy(), expected, always_same=True) for _ in range(2)]
+    assert sorted(images[:, 0]) == sorted(1 - kept[:, 0])
+    again = [checks.other_images(expected.copy(), expected, always_same=True) for _ in range(2)]
     assert [chosen for chosen, _ in again] == [again[0][0]] * 2
     assert (again[0][1] == again[1][1]).all()
