@@ -95,7 +95,7 @@ def field(entry: Entry) -> str:
     """An entry as Markdown, the fastest of its column in bold."""
     time = f"**{entry.time}**" if entry.fastest else entry.time
     spread = f"<br>{entry.spread}" if entry.spread else ""
-    return f"{time}{entry.marks} {entry.quality}{spread}".strip()
+    return f"{time}{entry.marks} {entry.quality}".strip() + spread
 
 
 def escaped(text: str) -> str:
