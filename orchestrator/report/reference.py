@@ -46,10 +46,10 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
 """The environment variables that a user may set, by purpose."""
 
 OF_CLICK = (
-    (0, "success"),
-    (1, "an error without a code of its own"),
-    (2, "the command line is invalid"),
-    (130, "interrupted by Ctrl-C"),
+    (0, "Success"),
+    (1, "An error without a code of its own"),
+    (2, "The command line is invalid"),
+    (130, "Interrupted by Ctrl-C"),
 )
 """Exit codes that are no errors of ours, or not of one kind."""
 
