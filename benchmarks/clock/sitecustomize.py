@@ -1,6 +1,7 @@
 """Read by every Python that finds this folder, that inside R too: the harness' events tell the processor's time.
 
-Without what its checks took, which are no part of a step: weights compared before and after some of them.
+Without what is no part of a step: weights read and compared before and after some of them, and the model tested after
+each epoch.
 """
 
 import sys
@@ -11,25 +12,27 @@ from harness import document
 event, aside, looked_after = document.event, [0.0], []
 
 
-def look_after(checks):
-    """Have the checks tell their time, once they are imported: NumPy must not be before its threads are counted."""
-    inner = checks.Checks._aside
+def look_after(owner, name):
+    """Have a method tell its time, once it is imported: NumPy must not be before its threads are counted."""
+    inner = getattr(owner, name)
 
-    def timed(self, function):
+    def timed(self, *arguments):
         started = time.process_time()
         try:
-            return inner(self, function)
+            return inner(self, *arguments)
         finally:
             aside[0] += time.process_time() - started
 
-    checks.Checks._aside = timed
-    looked_after.append(checks)
+    setattr(owner, name, timed)
+    looked_after.append(name)
 
 
 def with_time(kind, **fields):
     """An event with the processor time so far."""
-    if not looked_after and "harness.checks" in sys.modules:
-        look_after(sys.modules["harness.checks"])
+    if not looked_after and "harness.cell" in sys.modules:
+        look_after(sys.modules["harness.checks"].Checks, "_aside")
+        look_after(sys.modules["harness.checks"].Checks, "_read_twice")
+        look_after(sys.modules["harness.cell"].Cell, "_tested_aside")
     event(kind, cpu=time.process_time() - aside[0], **fields)
 
 

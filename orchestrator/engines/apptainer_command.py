@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.cell import contract
 from orchestrator.cell.cell import Cell
-from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES
+from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, within
 from orchestrator.engines.protocol import Task
 
 PROGRAM = "apptainer"
@@ -127,9 +127,10 @@ def mount(source: Path, target: str, how: str) -> str:
 
 def limited(limits: Limits) -> list[str]:
     """Return the command prefix that sets a cell's process limits and CPU affinity."""
-    words = ["prlimit", f"--fsize={LARGEST_FILE}", "--core=0"]
+    words = ["prlimit", f"--fsize={within('fsize', LARGEST_FILE)}", "--core=0"]
     if not limits.by_groups:
-        words += [f"--nproc={MOST_PROCESSES}", *([f"--data={limits.memory}"] if limits.memory else [])]
+        words.append(f"--nproc={within('nproc', MOST_PROCESSES)}")
+        words += [f"--data={within('data', limits.memory)}"] if limits.memory else []
     return [*words, *(["taskset", "--cpu-list", ",".join(map(str, limits.cores))] if limits.cores else [])]
 
 

@@ -3,6 +3,7 @@
 Docker's SDK is imported in the functions: Podman's service needs only the limits, and starts before the SDK is loaded.
 """
 
+import resource
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,12 @@ A batch of 64 images of 224 × 224 has 3.2 MB; each GPU has at most 8 in prepara
 
 VENDOR = "nvidia.com/gpu="
 """The prefix of NVIDIA's devices where an engine knows GPUs only by the Container Device Interface (CDI)."""
+
+
+def within(name: str, wanted: int) -> int:
+    """Return a kernel limit ("nproc", "fsize", "data") as wanted, or this user's hard limit, which nobody may raise."""
+    _, most = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
 
 
 def isolation(memory: int, workers: int = 1) -> dict[str, Any]:

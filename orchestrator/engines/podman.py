@@ -22,6 +22,7 @@ from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan, scan_in
 from orchestrator.images.image import Image
 from orchestrator.system.addresses import printable
+from orchestrator.system.gpus import version_of
 from orchestrator.system.host import Host
 
 CONTROLLERS: Mapping[str, tuple[str, ...]] = {
@@ -36,6 +37,9 @@ CELLS_USER = int(USER.partition(":")[0])
 
 DEVICE_LISTS = (Path("/etc/cdi"), Path("/var/run/cdi"))
 """Folders in which engines look for device lists (CDI)."""
+
+PASSES_CARDS = (5, 4)
+"""The oldest version seen to give a container cards that are asked for over Docker's API; 4.9 and 5.0 pass over it."""
 
 OPENED = ("/run", "/var/tmp")
 """Paths that Podman makes writable without a limit in a container with a read-only root, unless mounted over."""
@@ -107,6 +111,8 @@ class PodmanEngine(DockerEngine):
     def _machine(self) -> Host:
         if not self.connection.is_local:
             return Host(lacks="only a Podman of this machine can be asked for GPUs")
+        if version_of(self._about.version) < PASSES_CARDS:
+            return Host(lacks=f"Podman {self._about.version} ignores requests for GPUs; it takes 5.4 or newer")
         host = probe.of_this_process()
         unnamed = [device.uuid for device in host.devices if f"{VENDOR}{device.uuid}" not in listed_devices()]
         return Host(lacks="the engine's device list (CDI) does not name its GPUs by UUID") if unnamed else host

@@ -13,17 +13,27 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES
+from orchestrator.engines.isolation import LARGEST_FILE, MOST_PROCESSES, within
 from orchestrator.engines.sockets import knock
 from orchestrator.errors import EngineError
 from orchestrator.system.slots import MEMORY
 
-ULIMITS = (
-    f"fsize={LARGEST_FILE}:{LARGEST_FILE}",
-    f"nproc={MOST_PROCESSES}:{MOST_PROCESSES}",
-    f"data={MEMORY}:{MEMORY}",
-)
+ULIMITS = {"fsize": LARGEST_FILE, "nproc": MOST_PROCESSES, "data": MEMORY}
 """Ulimits for all processes of a service of ours: Podman 5.4 takes none over Docker's API."""
+
+WHILE_WE_LIVE = """
+exec 3<&0
+podman system service --time=0 "unix://$1/podman.sock" 3<&- &
+service=$!
+{ cat <&3; touch "$1/over"; kill "$service"; } >/dev/null 2>&1 &
+wait "$service"
+kill "$!" 2>/dev/null
+[ ! -e "$1/over" ] || rm -rf "$1"
+"""
+"""Runs the service until it ends, or until nobody holds the other end of standard input.
+
+So it stops, and its folder goes, even if this process is killed.
+"""
 
 PATIENCE = 20.0
 """Timeout in seconds for our socket to answer."""
@@ -45,23 +55,22 @@ class PodmanService:
     """A service that has been started; its socket may not be open yet. Raises EngineError without Podman."""
 
     def __init__(self) -> None:
+        if not shutil.which("podman"):
+            raise EngineError("The command 'podman' is missing.", remedy="Install Podman 4 or newer.")
         self._folder = Path(tempfile.mkdtemp(prefix="rosetta-podman-"))
         self._socket, settings = self._folder / "podman.sock", self._folder / "containers.conf"
-        settings.write_text(f"[containers]\ndefault_ulimits = [{', '.join(map(repr, ULIMITS))}]\n", encoding="ascii")
-        try:
-            with (self._folder / "log").open("wb") as log:
-                # A session of its own: Ctrl-C is for the cells, which are ended through this socket.
-                self._process = subprocess.Popen(
-                    ["podman", "system", "service", "--time=0", f"unix://{self._socket}"],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    env={**of_this_machine(os.environ), "CONTAINERS_CONF_OVERRIDE": str(settings)},
-                )
-        except OSError:
-            shutil.rmtree(self._folder)
-            raise EngineError("The command 'podman' is missing.", remedy="Install Podman 4 or newer.") from None
+        limits = [f"{name}={limit}:{limit}" for name, wanted in ULIMITS.items() for limit in [within(name, wanted)]]
+        settings.write_text(f"[containers]\ndefault_ulimits = {limits}\n", encoding="ascii")
+        with (self._folder / "log").open("wb") as log:
+            # A session of its own: Ctrl-C is for the cells, which are ended through this socket.
+            self._process = subprocess.Popen(
+                ["sh", "-c", WHILE_WE_LIVE, "sh", str(self._folder)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**of_this_machine(os.environ), "CONTAINERS_CONF_OVERRIDE": str(settings)},
+            )
         atexit.register(self.end)
 
     def opened(self) -> Path:
@@ -80,7 +89,8 @@ class PodmanService:
 
     def end(self) -> None:
         """Stop the service and remove its socket."""
-        self._process.terminate()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=10)
         shutil.rmtree(self._folder, ignore_errors=True)

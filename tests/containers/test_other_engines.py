@@ -295,6 +295,23 @@ def test_a_user_without_subordinate_ids_is_told_so(node):
     assert "Podman has too few subordinate ids of yours" in told
 
 
+KILLED = """
+import os
+from orchestrator.engines.podman_service import PodmanService
+print(PodmanService().opened(), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_podmans_service_and_its_folder_go_with_the_process_that_started_it_even_if_that_is_killed(node):
+    done = node.run(PYTHON, "-c", KILLED)
+    folder = str(Path(done.stdout.strip()).parent)
+    assert folder.startswith("/scratch/rosetta-podman-"), done.stderr
+    left = f"for n in $(seq 50); do pgrep -f {folder} || [ -e {folder} ] || exit 0; sleep 0.2; done; exit 1"
+    gone = node.run("sh", "-c", f"exec 2>&1; cd /; {left.replace(folder, folder[:-1] + '[' + folder[-1] + ']', 1)}")
+    assert gone.returncode == 0, gone.stdout
+
+
 def test_docker_s_way_to_podman_is_told_by_its_name(node):
     script = 'podman system service --time=0 unix:///scratch/run/podman.sock & sleep 3; exec "$@"'
     words = [PYTHON, "-c", "from orchestrator.engines.choice import choose_engine; choose_engine('docker')"]

@@ -1,4 +1,4 @@
-"""DenseNet-121 on chest X-rays in PyTorch, as fast as PyTorch's own means make it, a process for each GPU."""
+"""DenseNet-121 on chest X-rays in PyTorch: all of them on each device, channels last, a process for each GPU."""
 
 import re
 from collections import OrderedDict
@@ -20,7 +20,7 @@ if cell.gpus:
 half = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(cell.precision)
 mixed = torch.autocast(device.type, half, enabled=half is not None, cache_enabled=False)  # each weight is cast once
 cell.settle_precision("torch", mixed)  # cuDNN's is tf32 by default
-graphs = cell.gpus == 1 and half is not torch.float16  # whose scaler asks the host whether to skip a step
+graphs = cell.gpus == 1 and half is not torch.float16  # whose loss scaling nobody has recorded yet
 if graphs:
     torch.cuda.set_stream(torch.cuda.Stream())  # nothing can be recorded on the default one
 torch.backends.cudnn.benchmark = True  # shapes never change, so the search for the fastest kernel pays

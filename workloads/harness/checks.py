@@ -100,9 +100,14 @@ class Checks:
         What the first reading takes beyond a second one, and beyond the way over a slow bus, counts for the clock.
         """
         synchronize()
+        first, second, values = self._read_twice()
+        self.seconds += second + min(first, second + sum(value.nbytes for value in values) / SLOWEST_BUS)
+
+    def _read_twice(self):
+        """Seconds of two readings of the weights, and what they gave."""
         first, values = timed(self.mine.copy)
         second, values = timed(self.mine.copy)
-        self.seconds += second + min(first, second + sum(value.nbytes for value in values) / SLOWEST_BUS)
+        return first, second, values
 
     def pieces(self, first, steps):
         """Where an epoch of so many steps is cut, whose first is step ``first`` of the run: watched steps are alone."""

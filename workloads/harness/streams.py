@@ -19,6 +19,7 @@ class StreamRuns:
             predict(np.zeros((stream.count, stream.size, stream.size), np.uint8))  # some make their parameters only now
             weights.give(self._start(weights))
         train = self._training(stream, train_step, train_epoch, train_indices)
+        compiled = self.compile_seconds or 0.0  # ahead of the first step
         with self.meter:
             uploaded = self._uploaded(upload, stream) if upload else 0.0
             epochs = [self._epoch(stream, predict, train, number) for number in range(1, self.epochs + 1)]
@@ -41,7 +42,7 @@ class StreamRuns:
             samples_tested=len(scores),
             quality=mean,
             findings=found,
-            seconds=uploaded + cold,
+            seconds=compiled + uploaded + cold,
             seconds_warm=warm and uploaded + warm + cold - trained,
             epoch_seconds=[epoch["seconds"] for epoch in epochs],
             epoch_losses=[epoch["loss"] for epoch in epochs],

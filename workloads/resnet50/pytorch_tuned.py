@@ -1,4 +1,4 @@
-"""Features of ResNet-50 in PyTorch, as fast as PyTorch's own means make it."""
+"""Features of ResNet-50 in PyTorch: images on the device, channels last, normalisations fused into convolutions."""
 
 import copy
 import ctypes
@@ -88,6 +88,9 @@ def fuse():  # each normalisation into the convolution before it: one pass over 
     fused = copy.deepcopy(model)
     for unit in [module for module in fused.modules() if isinstance(module, Unit)]:
         unit[0], unit[1] = fuse_conv_bn_eval(unit[0], unit[1]), nn.Identity()
+
+
+fuse()  # and again when weights are given
 
 
 # --- Weights --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""GRU on IMDB in Gluon, MXNet's imperative API, with the loss in its graph."""
+"""GRU on IMDB in Gluon, MXNet's imperative API: the data set on the device, the loss a graph of its own."""
 
 import mxnet as mx
 from mxnet import autograd, gluon, nd
@@ -55,7 +55,7 @@ def train_indices(order):
     losses = []
     for indices in nd.array(order, context, dtype="int32"):
         x, y = x_train.take(indices), y_train.take(indices)  # the device gathers the batch itself
-        with autograd.record():  # training mode: dropout on
+        with autograd.record():
             loss = loss_function(model(x), y)
         loss.backward()  # gradient of the sum over the batch …
         trainer.step(len(x))  # … which the trainer divides by the batch size

@@ -41,6 +41,7 @@ class GRU(nn.GRU):  # Keras' own is a loop in Python wherever cuDNN is not
 
     def forward(self, x):
         _, last = super().forward(x)  # the state after the padding: no mask, as published
+        assert half is None or not x.is_cuda or last.dtype == half, "cuDNN's GRU computed in %s" % last.dtype
         return last[0]
 
 

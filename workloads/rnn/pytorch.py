@@ -29,6 +29,7 @@ class Network(nn.Module):
 
     def forward(self, x):
         _, last = self.gru(self.embedding(x))  # the state after the padding: no mask, as published
+        assert half is None or not x.is_cuda or last.dtype == half, "cuDNN's GRU computed in %s" % last.dtype
         return self.dense(last[0])
 
 
