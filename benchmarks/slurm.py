@@ -39,7 +39,8 @@ LONGEST = 1200
 SCRIPT = """#!/bin/sh
 shift 2  # -m harness
 case " $* " in *" --parity "*)
-    epochs=1 samples=320 steps=5 metric=parity parity='{"scores": 0.0, "loss": 0.0, "parameters": 0.0, "updates": 0.0}' ;;
+    epochs=1 samples=320 steps=5 metric=parity
+    parity='{"scores": 0.0, "loss": 0.0, "parameters": 0.0, "updates": 0.0}' ;;
 esac
 """
 """How the interpreter begins that stands in for an environment: the rest is the script of ``nothing``."""
