@@ -1,5 +1,6 @@
 """What a cell receives and what it returns: the contract between orchestrator and image, version 2."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -191,13 +192,17 @@ class Document(Strict):
     gpus: Annotated[list[Card], Field(max_length=64)] | None = None
 
 
+def nothing() -> None:
+    """Do nothing: most engines keep nothing once a cell has ended."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one attempt at a cell ended, as the engine saw it. ``wall_seconds`` is its container's life.
 
     ``host`` is the machine it ran on, if that is not the engine's own; ``limits`` says how its resource limits were
     enforced and what it was not denied, if that differs from a Docker container. A profiled cell has a ``recording``
-    and no document.
+    and no document. ``settled`` is called once its row is written: until then its engine keeps what it was read from.
     """
 
     status: Status
@@ -210,6 +215,7 @@ class Outcome:
     host: str = ""
     limits: str = ""
     recording: Recording | None = None
+    settled: Callable[[], None] = field(default=nothing, repr=False, compare=False)
 
 
 def arguments(cell: Cell) -> list[str]:

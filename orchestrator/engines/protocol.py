@@ -145,6 +145,9 @@ class Engine(Protocol):
     def stop(self) -> None:
         """Kill all running cells; called from another thread."""
 
+    def leave(self) -> None:
+        """Stop after an error that is not the cells' doing: what can go on without this process does."""
+
     def working_beside(self) -> AbstractContextManager[None]:
         """Return a context in which ``run`` may leave removing what has ended to other threads; it waits for them."""
 
@@ -177,7 +180,11 @@ class FewerCores:
 
 
 class RemovesAtOnce:
-    """Base of engines that remove what has ended before ``run`` returns."""
+    """Base of engines that remove what has ended before ``run`` returns, and whose cells end with this process."""
+
+    def leave(self: Engine) -> None:
+        """Kill all running cells."""
+        self.stop()
 
     def working_beside(self) -> AbstractContextManager[None]:
         """Return a context that changes nothing."""

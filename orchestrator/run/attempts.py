@@ -160,6 +160,7 @@ def finish(planned: Planned, outcome: Outcome, run: str, active: ActiveRun, *, l
     # First remove the row of an earlier run that did not count: if we die in between, the cell is still ready.
     passing_path(path).unlink(missing_ok=True)
     write_row(row, path if lasting else passing_path(path))
+    outcome.settled()
     active.progress.finished(cell, row)
     return str(row["status"])
 

@@ -172,10 +172,10 @@ def cells_in_threads(active: ActiveRun) -> Iterator[Callable[..., "Future[str]"]
     with active.engine.working_beside():
         try:
             yield pool.submit
-        except BaseException:
+        except BaseException as error:
             active.stopped.set()
             try:
-                active.engine.stop()
+                (active.engine.leave if isinstance(error, Exception) else active.engine.stop)()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -4,6 +4,8 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -316,6 +318,31 @@ def test_bad_files_in_a_results_folder_end_no_run(go):
     shown = go.folder.joinpath("shown").read_text()
     assert "left alone: " in shown
     assert "broken.parquet is truncated" in shown
+
+
+def test_what_a_row_is_made_of_is_given_up_when_the_row_is_there(go):
+    rows_then: list[list[str]] = []
+
+    def does(task: Task) -> Outcome:
+        def settled() -> None:
+            rows_then.append([path.name for path in (go.folder / "cells" / task.key).rglob("*.parquet")])
+
+        return replace(success(document(task.cell), "said"), settled=settled)
+
+    go(Engine(does), CELLS[:1])
+    assert rows_then == [["cpu.parquet"]]
+
+
+@pytest.mark.parametrize(("error", "called"), [(OSError("no room"), ["leave"]), (KeyboardInterrupt(), ["stop"])])
+def test_an_error_leaves_what_can_go_on_alone_and_ctrl_c_stops_it(go, error, called):
+    def does(task: Task) -> None:
+        raise error
+
+    engine, calls = Engine(does), []
+    engine.stop, engine.leave = lambda: calls.append("stop"), lambda: calls.append("leave")
+    with pytest.raises(OSError, match="no room") if isinstance(error, OSError) else nullcontext():
+        go(engine, CELLS[:1])
+    assert calls == called
 
 
 def test_a_results_folder_that_can_not_be_written_is_named(tmp_path):
