@@ -7,7 +7,8 @@ may be ranked, real data of the published length; one that `rosetta parity` has 
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from orchestrator.system.gpus import Version, driver_text
 
 LONGEST = 3600.0
 """Seconds that a proof may take, whatever its cell may: a few steps, and what the library compiles before them."""
+
+LOOK = 1.0
+"""Seconds between looks whether another host has made a proof; on one host, one of all looks."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def prove(planned: Planned, task: Task, active: ActiveRun, run: Callable[[Task],
     wanted = proof_files.wanted(proving(planned.cell), planned, active)
     place = where(wanted.cell)
     lock = file_locks.host_folder() / f"proof-{wanted.key}.lock"
-    with file_locks.waited_for(lock, lambda: active.is_ending) as held:
-        if not held or active.is_ending:
+    with file_locks.waited_for(lock, lambda: active.is_ending), its_turn(wanted, active) as has_come:
+        if not has_come:
             return Proof(outcome=stopped())
         if row := proof_files.found(wanted):
             return judged(row, place, age(row))
@@ -89,6 +93,19 @@ def prove(planned: Planned, task: Task, active: ActiveRun, run: Callable[[Task],
         if row["status"] not in (*VERDICTS, Status.HOST_LOST):
             active.unproved[wanted.key] = row
     return replace(judged(row, place, "just before"), is_new=True)
+
+
+@contextmanager
+def its_turn(wanted: Wanted, active: ActiveRun) -> Iterator[bool]:
+    """Hold the claim of a proof, among all hosts that share the folder; yields False if the run ends before."""
+    claim = None
+    while not active.is_ending and (claim := active.claims.take(f"proof-{wanted.key}")) is None:
+        active.stopped.wait(LOOK)
+    try:
+        yield claim is not None
+    finally:
+        if claim is not None:
+            claim.release()
 
 
 def known(planned: Planned, active: ActiveRun) -> str:
@@ -146,6 +163,7 @@ def made(wanted: Wanted, task: Task, active: ActiveRun, run: Callable[[Task], Ou
         row["driver"] = driver_text(wanted.driver) or None
     if row["status"] != Status.HOST_LOST and not active.is_ending:
         proof_files.keep(row, outcome.log, wanted)
+        outcome.settled()
     return row
 
 

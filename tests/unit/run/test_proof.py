@@ -15,6 +15,7 @@ from orchestrator.cli.cells import set_aside
 from orchestrator.engines.output import success
 from orchestrator.engines.protocol import Task
 from orchestrator.plan import verdicts
+from orchestrator.results.claims import Claims
 from orchestrator.results.files import read_results, write_row
 from orchestrator.results.paths import ResultsFolder
 from orchestrator.run import proof, proof_files, running, scheduling, screen
@@ -138,14 +139,16 @@ def test_a_variant_that_parity_can_not_tell_from_the_reference_has_its_proof(wor
     assert proof.proving(replace(cell, variant="tuned")) != proof.proving(cell)
 
 
-def test_who_waits_for_anothers_proof_ends_when_the_run_is_interrupted(tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["host", "folder"])
+def test_who_waits_for_anothers_proof_ends_when_the_run_is_interrupted(where, tmp_path, monkeypatch):
     monkeypatch.setenv("ROSETTA_LOCKS", str(tmp_path / "locks"))
     engine = Engine(lambda task: answer(task.cell, "580.65", GOOD))
     engine.machine_code = lambda image: None
     planned = verdicts.plan_cells([CELL], engine, tmp_path, HOST)
     known = SimpleNamespace(engine=engine, host=HOST, settings=Settings(tmp_path), builder=SimpleNamespace(digests={}))
     wanted = proof_files.wanted(proof.proving(CELL), planned[0], known)
-    other = file_locks.take(file_locks.host_folder() / f"proof-{wanted.key}.lock")
+    places = {"host": file_locks.host_folder(), "folder": Claims(tmp_path).folder}  # that another host shares
+    other = file_locks.take(places[where] / f"proof-{wanted.key}.lock")
     interruption = Interruption()
     threading.Timer(1, lambda: setattr(interruption, "came", True)).start()
     with (tmp_path / "shown").open("w") as file:
