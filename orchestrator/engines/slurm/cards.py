@@ -15,11 +15,11 @@ from orchestrator.cell.cell import Cell
 from orchestrator.engines import probe
 from orchestrator.engines.slurm import commands
 from orchestrator.engines.slurm.commands import NodeKind
-from orchestrator.engines.slurm.folders import JobFolder, JobFolders, Order
+from orchestrator.engines.slurm.folders import VISIBLE, JobFolder, JobFolders, Order, job_of
 from orchestrator.engines.slurm.inside import OF_THE_JOB
 from orchestrator.engines.slurm.script import MARK, Inside, Wanted, script
 from orchestrator.engines.slurm.site import Slurm
-from orchestrator.engines.slurm.watch import Watch, is_over
+from orchestrator.engines.slurm.watch import Watch, is_over, may_have_ended
 from orchestrator.errors import EngineError
 from orchestrator.system import file_locks, library_folders
 from orchestrator.system.gpus import CAPABILITY, version_of
@@ -34,8 +34,8 @@ TRIES = 4
 """Most attempts at a probe whose jobs are lost, cancelled or preempted."""
 
 PROBE, ANSWER = "probe", "answer"
-GPU = re.compile(r"(?:^|,)gpu(?::(?P<type>[A-Za-z_][A-Za-z0-9_.-]*))?:(?P<count>[0-9]{1,4})(?:\([^)]*\))?(?=,|$)")
-"""A kind of GPU in the GRES field of ``sinfo``: gpu:2, gpu:a100:4(S:0-1)."""
+GPU = re.compile(r"(?:^|,)gpu(?::(?P<type>[A-Za-z0-9_][A-Za-z0-9_.-]*))?:(?P<count>[0-9]{1,4})(?:\([^)]*\))?(?=,|$)")
+"""A kind of GPU in the GRES field of ``sinfo``: gpu:2, gpu:a100:4(S:0-1), gpu:2080ti:4."""
 
 LIMIT = re.compile(r"(?:(?P<days>[0-9]{1,4})-)?(?P<rest>[0-9]{1,4}(?::[0-9]{1,4}){0,2})")
 """A time limit: minutes, minutes:seconds, hours:minutes:seconds, and after days hours first."""
@@ -210,8 +210,8 @@ class Cards:
         for order in self.folders.orders(PROBE):
             if order.cell == name:
                 self.folders.of(order.key, order.run).remove()
-                if order.job:
-                    self.watch.cancel([order.job])
+                if job := job_of(order, self.watch.now()):
+                    self.watch.cancel([job.id])
 
     def _probe(self, name: str, partition: str, gres: str) -> bytes | None:
         """Return what the harness reads of one GPU in a job, or why there is no answer; None if the job was lost."""
@@ -239,12 +239,12 @@ class Cards:
         until += PATIENCE
         while time.monotonic() < until:
             jobs = self.watch.jobs(since)
-            if jobs is not None and (job not in jobs or is_over(jobs[job])):
+            if jobs is not None and ((found := jobs.get(job)) is None or is_over(found)):
                 break
             time.sleep(0.5)
         else:
             raise EngineError(f"no node was free within {PATIENCE:.0f} s")
-        if folder.appear(10.0) is None:
+        if folder.appear(VISIBLE if may_have_ended(found) else 0.0) is None:
             return None
         return read_regular(folder.path / ANSWER, probe.LARGEST_ANSWER)
 

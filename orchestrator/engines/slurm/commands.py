@@ -7,13 +7,14 @@ JSON, which changes from version to version and needs a plugin that not every cl
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator.cell.strict import Strict, complaint
+from orchestrator.engines.slurm.remedies import remedy_of
 from orchestrator.errors import EngineError, EngineGoneError
 from orchestrator.system.terminal import one_line
 
@@ -23,8 +24,26 @@ PATIENCE = 120.0
 LARGEST_ANSWER = 32 * 2**20
 """Most bytes of output; a job in the queue takes some hundred."""
 
+OTHERS = ("SBATCH_", "SQUEUE_", "SINFO_", "SCANCEL_", "SACCT_", "SLURM_CLUSTERS")
+"""Prefixes of the variables by which users change what a command does: another cluster, fewer jobs, other options."""
+
+
+class FullError(EngineGoneError):
+    """As many jobs of this user's are in the queue as the site allows."""
+
+
+FULL = ("submitjob",)
+"""What the names of all limits on queued jobs have: AssocMaxSubmitJobLimit, QOSGrpSubmitJobsLimit and others.
+
+The sentence that follows them, "Job violates accounting/QOS policy (job submit limit, ...)", has every other limit too.
+"""
+
 PASSING = (
     "unable to contact slurm controller",
+    "standby mode",
+    "rate limit exceeded",
+    "message receive failure",
+    "missing socket",
     "socket timed out",
     "temporarily unable to accept job",
     "transport endpoint",
@@ -33,11 +52,11 @@ PASSING = (
     "zero bytes were transmitted",
     "resource temporarily unavailable",
     "slurmctld",
-    "submitlimit",
-    "maxsubmit",
-    "job submit limit",
 )
 """Error texts of commands that may work a minute later."""
+
+KINDS: Mapping[type[EngineError], Sequence[str]] = {FullError: FULL, EngineGoneError: PASSING}
+"""The error of a command by what it says; the first that fits. All others are refusals."""
 
 Model = TypeVar("Model", bound=Strict)
 Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f|]*$", max_length=2000)]
@@ -45,12 +64,13 @@ Number = Annotated[int, Field(ge=0, le=2**40)]
 
 
 class Job(Strict):
-    """A job in ``squeue``; ``reason`` is why it waits, ``node`` where it runs or ran."""
+    """A job in ``squeue``; ``reason`` is why it waits, ``node`` where it runs or ran. Sites may change a comment."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
     state: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,40}$")]
     reason: Word
     node: Word
+    name: Word
     comment: Word
 
 
@@ -95,18 +115,24 @@ def said_by(*words: str, given: str = "") -> str:
             timeout=PATIENCE,
             check=False,
             start_new_session=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith(OTHERS)},
         )
     except FileNotFoundError:
         remedy = "Run this on a login node of the cluster; see docs/cluster-slurm.md."
         raise EngineError(f"There is no command '{words[0]}' here.", remedy=remedy) from None
     except subprocess.TimeoutExpired:
         raise EngineGoneError(f"Slurm's {words[0]} did not answer in {PATIENCE:.0f} s.") from None
+    except OSError as error:  # a busy login node has no process or memory left
+        raise EngineGoneError(f"Slurm's {words[0]} can't be started: {error.strerror}.") from None
     if done.returncode:
-        said = one_line(done.stderr[-2000:])
-        passing = any(word in said.lower() for word in PASSING)
-        kind = EngineGoneError if passing else EngineError
-        raise kind(f"Slurm's {words[0]} refuses: {said or f'exit code {done.returncode}'}"[:600])
+        raise refusal(words[0], one_line(done.stderr[-2000:]), done.returncode)
     return done.stdout[:LARGEST_ANSWER]
+
+
+def refusal(command: str, said: str, code: int) -> EngineError:
+    """Return the error of a command that failed."""
+    kind = next((kind for kind, texts in KINDS.items() if any(text in said.lower() for text in texts)), EngineError)
+    return kind(f"Slurm's {command} refuses: {said or f'exit code {code}'}"[:600], remedy=remedy_of(said))
 
 
 def submitted(script: str) -> str:
@@ -124,13 +150,13 @@ def cancel(jobs: Sequence[str]) -> None:
         said_by("scancel", "--quiet", *jobs)
 
 
-JOB_FORMAT = "%A|%T|%r|%N|%k"
+JOB_FORMAT = "%A|%T|%r|%N|%j|%k"
 
 
 def jobs() -> list[Job]:
-    """Return this user's jobs, including those that ended recently; raises EngineError."""
-    user = str(os.getuid())
-    return jobs_in(said_by("squeue", "--noheader", "--states=all", f"--user={user}", f"--format={JOB_FORMAT}"))
+    """Return this user's jobs, including those that ended recently or are in hidden partitions; raises EngineError."""
+    mine = ("--all", "--states=all", f"--user={os.getuid()}")
+    return jobs_in(said_by("squeue", "--noheader", *mine, f"--format={JOB_FORMAT}"))
 
 
 def jobs_in(said: str) -> list[Job]:
@@ -153,7 +179,7 @@ NODE_FORMAT = "%P|%l|%D|%c|%m|%G|%N"
 
 def node_kinds() -> list[NodeKind]:
     """Return the kinds of nodes in the partitions whose nodes are up; raises EngineError."""
-    said = said_by("sinfo", "--noheader", "--exact", f"--format={NODE_FORMAT}")
+    said = said_by("sinfo", "--noheader", "--all", "--exact", f"--format={NODE_FORMAT}")
     return list(node_kinds_in(said))
 
 

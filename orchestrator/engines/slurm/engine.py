@@ -4,42 +4,52 @@ Claims, attempts and rows stay with the orchestrator. A job's output and result 
 file system that all nodes share; if an orchestrator dies, the next one takes over its jobs.
 """
 
+import math
 import re
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Document, Outcome, Status
-from orchestrator.engines.output import Output, failure, stopped, success, too_late
+from orchestrator.engines.output import Output, stopped
 from orchestrator.engines.pretended import pretend
 from orchestrator.engines.protocol import Leases, OnEvent, Placed, Queued, RemovesAtOnce, Task
 from orchestrator.engines.slurm import commands
 from orchestrator.engines.slurm.cards import Cards, Share, minutes, share_of
-from orchestrator.engines.slurm.folders import Began, Ended, JobFolder, JobFolders, Order
+from orchestrator.engines.slurm.commands import Job
+from orchestrator.engines.slurm.folders import VISIBLE, Began, Ended, JobFolder, JobFolders, Order, job_of
 from orchestrator.engines.slurm.inside import Way
+from orchestrator.engines.slurm.judging import judged, never_began
+from orchestrator.engines.slurm.remedies import remedy_of_waiting
 from orchestrator.engines.slurm.script import MARK, Wanted, script
 from orchestrator.engines.slurm.site import Slurm
-from orchestrator.engines.slurm.watch import OFTEN, WAITING, Watch, is_over, status_of
-from orchestrator.errors import EngineError, EngineGoneError, ResultError
+from orchestrator.engines.slurm.slots import JobSlots, Room
+from orchestrator.engines.slurm.watch import OFTEN, WAITING, Watch, is_over, may_have_ended
+from orchestrator.errors import BuildError, EngineError, EngineGoneError, ResultError, RosettaError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.image import Image
 from orchestrator.system.host import Host
 from orchestrator.system.slots import Lease
 from orchestrator.system.terminal import Say
+from orchestrator.system.words import counted
 
 SCRIPT = "job.sh"
-VISIBLE = 60.0
-"""Seconds until a job's files must be visible here: an NFS client may refresh a folder that seldom."""
+UNFIT = 3
+"""Cells that a node could not start, with none between that it could, until it is given no more."""
 
 COMMENT = re.compile(rf"{MARK}:(?P<claim>[^:]*):(?P<key>[A-Za-z0-9_.-]{{1,64}}):(?P<run>[0-9a-f]{{32}})")
 HISTORY = (3, 600)
 """Factor and extra seconds on a cell's earlier time that give its job's limit, so that Slurm finds a gap for it."""
+
+NUMBERLESS = "0"
+"""Stands for the number of a job that has ended, of an orchestrator that died before it knew it."""
 
 LONGEST = 365 * 86400.0
 """The deadline in seconds of a cell that has none."""
@@ -60,14 +70,18 @@ class SlurmEngine(RemovesAtOnce):
         self.name, self.in_containers = way.images.name, way.images.in_containers
         self._version = commands.version()
         self.host = "Slurm cluster"
-        self.watch = Watch()
+        self.watch = Watch(say)
         self.folders = JobFolders(writable_by_slurm(results))
         self.cards = Cards(self.folders, site, self.watch, say)
         self._say = say
         self.stopping = self._leaving = self._accepted = False
         self._jobs = 1
+        self._slots = JobSlots(site.most_jobs, 1, 1)
         self._running: dict[str, str] = {}
+        self._unfit: Counter[str] = Counter()
+        self._told: set[str] = set()
         self._lock = threading.Lock()
+        self._room = Room(lambda: len(self._running), lambda: self.stopping, self._say_once)
 
     @property
     def version(self) -> str:
@@ -89,7 +103,8 @@ class SlurmEngine(RemovesAtOnce):
         kinds = self.cards.kinds
         at_a_time = sum(kind.count * (sum(kind.gpus.values()) if models else 0) for kind in kinds)
         at_a_time += cpu_cells * sum(kind.count for kind in kinds)
-        return JobSlots(self.site.most_jobs, len(models) + bool(cpu_cells), at_a_time)
+        self._slots = JobSlots(self.site.most_jobs, len(models) + bool(cpu_cells), at_a_time)
+        return self._slots
 
     def unavailable(self, image: Image) -> str | None:
         """Return why cells of an image can't be started, or None."""
@@ -108,7 +123,7 @@ class SlurmEngine(RemovesAtOnce):
         return self.way.images.prepare(images, say)
 
     def run(self, task: Task, on_event: OnEvent) -> Outcome:
-        """Run the cell in a job, follow it, and remove all traces of it.
+        """Run the cell in a job and follow it; of what it leaves, only what has no result is removed at once.
 
         A job that hits a limit estimated from the cell's earlier time is tried again with the full deadline.
         """
@@ -119,15 +134,17 @@ class SlurmEngine(RemovesAtOnce):
         try:
             outcome = self._attempt(task, seconds, on_event)
             if outcome.status is Status.TIMEOUT and seconds < whole and not self.stopping:
+                outcome.settled()
                 outcome = self._attempt(replace(task, run=uuid.uuid4().hex), whole, on_event)
-        except EngineGoneError as error:
+        except (EngineGoneError, BuildError) as error:  # a BuildError: the SIF file is gone
             return Outcome(Status.HOST_LOST, error.what)
         return outcome
 
     def cells(self) -> Mapping[str, str]:
         """Return the claims, by job number, of jobs that nobody can take over because their folder is gone."""
+        self.folders.sweep()
         found = {}
-        for job in commands.jobs():
+        for job in self.watch.now().values():
             known = COMMENT.fullmatch(job.comment)
             if known is None or not known["claim"] or is_over(job):
                 continue
@@ -156,67 +173,101 @@ class SlurmEngine(RemovesAtOnce):
             self._leaving = True
             self._say(f"{error.what} The next run takes over what is left.")
 
+    def leave(self) -> None:
+        """Leave all jobs to the next run."""
+        with self._lock:
+            self.stopping = self._leaving = True
+            jobs = len(self._running)
+        if jobs:
+            self._say(f"{counted(jobs, 'job')} left to the next run, which takes over what goes on")
+
     def _attempt(self, task: Task, seconds: float, on_event: OnEvent) -> Outcome:
-        """Follow one job to its end: one left by an earlier orchestrator, else a new one."""
-        order = self._left(task) or self._ordered(task, seconds)
+        """Follow one job to its end: one left by an earlier orchestrator, else a new one.
+
+        Its folder is the only copy of what it did until that is written down; if we die before, the next run reads it.
+        """
+        order = self._left(task) or self._ordered(task, seconds, on_event)
         folder = self.folders.of(order.key, order.run)
         try:
             with self._lock:
                 late = self.stopping  # stop() came while it was being submitted, and knows nothing of it
                 if not late:
                     self._running[order.run] = order.job
-            if late:
-                self.watch.cancel([order.job])
-                return stopped()
-            return self._follow(order, folder, task, on_event)
+            job, outcome = self._late(order, task) if late else self._follow(order, folder, task, on_event)
         finally:
             with self._lock:
                 self._running.pop(order.run, None)
-            if not self._leaving:
-                folder.remove()
+        was_cancelled = job is not None and job.state == "CANCELLED"
+        has_nothing = was_cancelled if self.stopping else outcome.status is Status.HOST_LOST
+        if has_nothing:
+            folder.remove()
+            return outcome
+        return replace(outcome, settled=folder.remove)
+
+    def _late(self, order: Order, task: Task) -> tuple[Job | None, Outcome]:
+        """Cancel a job that was submitted while the run was being stopped; one taken over goes on as it did."""
+        if not self._leaving and order.run == task.run:
+            self.watch.cancel([order.job])
+        return (self.watch.jobs() or {}).get(order.job), stopped()
 
     def _left(self, task: Task) -> Order | None:
-        """Return an earlier orchestrator's job for this cell if it can be taken over; cancel all others of the cell."""
+        """Return a dead orchestrator's job under this key if it can be taken over; cancel all others of dead ones.
+
+        Under the key of a proof are jobs of several cells' claims, and a living orchestrator looks after its own.
+        """
         chosen: Order | None = None
-        orders = self.folders.orders(task.key)
-        if not orders:
-            return None
-        jobs = self.watch.jobs(since=time.monotonic())
-        if jobs is None:
-            raise EngineGoneError("Slurm does not say what became of earlier jobs.")
-        runs = {found["run"]: job for job in jobs.values() if (found := COMMENT.fullmatch(job.comment))}
+        orders = [order for order in self.folders.orders(task.key) if not self._is_anothers(order, task)]
+        jobs = self.watch.now() if orders else {}
         for order in orders:
-            folder, job = self.folders.of(order.key, order.run), runs.get(order.run) or jobs.get(order.job)
-            alive = job is not None and not is_over(job)
-            if chosen is None and order.claim == task.claim and (alive or folder.ended):
-                chosen = order.model_copy(update={"job": job.id if job else order.job or "0"})
+            folder, job = self.folders.of(order.key, order.run), job_of(order, jobs)
+            is_copy = place_of(order.claim) != place_of(task.claim)
+            if chosen is None and not is_copy and self._can_be_followed(order, job, folder):
+                chosen = order.model_copy(
+                    update={"job": job.id if job else order.job or NUMBERLESS, "claim": task.claim}
+                )
+                if chosen != order:
+                    folder.note(chosen)
                 continue
             folder.remove()
-            if job is not None and alive:
+            if job is not None and not is_over(job) and not is_copy:
                 self.watch.cancel([job.id])
         return chosen
 
-    def _ordered(self, task: Task, seconds: float) -> Order:
+    def _is_anothers(self, order: Order, task: Task) -> bool:
+        """Whether a living orchestrator follows a job."""
+        is_known = order.claim == task.claim or place_of(order.claim) != place_of(task.claim)
+        return not is_known and self.folders.is_claimed(order.claim)
+
+    def _can_be_followed(self, order: Order, job: Job | None, folder: JobFolder) -> bool:
+        """Whether a job is alive, or has left something; what has just ended may not be visible here yet."""
+        if job is not None and not is_over(job):
+            return True
+        was_submitted = job is not None or order.job
+        return bool(folder.appear(VISIBLE if was_submitted and may_have_ended(job) else 0.0, lambda: self.stopping))
+
+    def _ordered(self, task: Task, seconds: float, on_event: OnEvent) -> Order:
         """Submit a job; raises EngineError if Slurm refuses it for good, EngineGoneError if only for now."""
-        order = Order(
-            run=task.run, key=task.key, claim=task.claim, cell=task.cell.id, deadline=seconds, submitted=time.time()
-        )
+        facts = {"run": task.run, "key": task.key, "claim": task.claim, "cell": task.cell.id}
+        image = self.way.digest(task.image)
+        order = Order(**facts, deadline=seconds, submitted=time.time(), image=image)
         folder = self.folders.made(order)
         try:
             text = script(self.wanted(task, seconds), self.site, folder.path, self.way.inside(task, folder.path))
             (folder.path / SCRIPT).write_text(text, encoding="utf-8")
-            order = order.model_copy(update={"job": commands.submitted(text)})
-            self._accepted = True
-            folder.note(order)
-        except EngineGoneError:
+            order = order.model_copy(update={"job": self._room.submitted(text, self._slots, on_event)})
+        except RosettaError as error:
             folder.remove()
-            raise
-        except EngineError as error:
-            folder.remove()
-            if self._accepted:
+            if self._accepted and isinstance(error, EngineError):
                 raise EngineGoneError(error.what) from None
             raise
+        self._accepted = True
+        folder.note(order)
         return order
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._say(text)
 
     def wanted(self, task: Task, seconds: float) -> Wanted:
         """Return what a cell's job requests; raises EngineGoneError if no node has it now, EngineError if none will."""
@@ -227,52 +278,78 @@ class SlurmEngine(RemovesAtOnce):
         cpus = len(task.cores) or share.cpus
         comment = f"{MARK}:{task.claim}:{task.key}:{task.run}"
         name = f"{MARK}:{task.cell.id}"
-        return Wanted(name, comment, share.partitions, share.gres, cpus, share.memory, seconds, share.limit)
+        asked = (share.gres, cpus, share.memory, seconds, share.limit)
+        return Wanted(name, comment, share.partitions, *asked, self._shunned(share))
+
+    def _shunned(self, share: Share) -> Sequence[str]:
+        """Return the nodes that can't start cells, unless there may be no others."""
+        nodes: Counter[str] = Counter()
+        for kind in self.cards.kinds:
+            nodes[kind.partition] += kind.count
+        unfit = sorted(node for node, times in self._unfit.items() if times >= UNFIT)
+        return unfit if len(unfit) < max(nodes[name] for name in share.partitions) else ()
 
     def share(self, cell: Cell) -> Share | None:
         """Return where a cell can run, and its share of a node there."""
         kinds = self.cards.look() if cell.gpu != "none" else self.cards.kinds
         return share_of(cell, kinds, self.site, self._jobs)
 
-    def _follow(self, order: Order, folder: JobFolder, task: Task, on_event: OnEvent) -> Outcome:
-        """Forward a job's output until it is over, and return its outcome."""
-        output, told, since = Output(on_event), "", time.monotonic()
+    def _follow(self, order: Order, folder: JobFolder, task: Task, on_event: OnEvent) -> tuple[Job | None, Outcome]:
+        """Forward a job's output until it is over; return the job as Slurm last had it, and its outcome.
+
+        What Slurm says of the end matters only without a result, and is not waited for without end.
+        """
+        output, told, since, until = Output(on_event), "", time.monotonic(), math.inf
         began: Began | None = None
         while True:
             jobs = self.watch.jobs(since)
             for chunk in iter(folder.output, b""):
                 output.feed(chunk)
             if self._leaving:
-                return Outcome(Status.FAILED, "left to the cluster")
+                return None, Outcome(Status.FAILED, "left to the cluster")
             if began is None and (began := folder.began):
                 on_event(Placed(began.host, began.gpus))
             job = jobs.get(order.job) if jobs is not None else None
             if job is not None and job.state in WAITING and told != job.reason:
                 told = job.reason
-                on_event(Queued(f"queued as job {order.job}{'' if told == 'None' else f' ({told})'}"))
-            if (jobs is not None and (job is None or is_over(job))) or folder.ended:
+                self._tell_of_waiting(job, on_event)
+            if folder.ended:
+                until = min(until, time.monotonic() + (0.0 if folder.documents else VISIBLE))
+            if (jobs is not None and (job is None or is_over(job))) or time.monotonic() >= until:
                 break
             time.sleep(OFTEN)
-        state = job.state if job is not None else ""
-        ended = folder.appear(VISIBLE if state in ("COMPLETED", "") else 0.0, lambda: self.stopping)
+        ended = folder.appear(VISIBLE if may_have_ended(job) else 0.0, lambda: self.stopping)
         for chunk in iter(folder.output, b""):
             output.feed(chunk)
-        return self._judged(order, folder, task, state, ended, output.close())
+        if job is None and ended is None:  # Slurm may be wrong
+            with suppress(EngineError):
+                commands.cancel([order.job])
+        return job, self._judged(order, folder, task, job, ended, output.close())
+
+    def _tell_of_waiting(self, job: Job, on_event: OnEvent) -> None:
+        """Say why a job waits, and what to do if it would wait for ever."""
+        on_event(Queued(f"queued as job {job.id}{'' if job.reason == 'None' else f' ({job.reason})'}"))
+        if remedy := remedy_of_waiting(job.reason):
+            self._say_once(f"Jobs may never start: {job.reason}. {remedy}")
 
     def _judged(
-        self, order: Order, folder: JobFolder, task: Task, state: str, ended: Ended | None, log: str
+        self, order: Order, folder: JobFolder, task: Task, job: Job | None, ended: Ended | None, log: str
     ) -> Outcome:
         """Return the outcome of a finished job, with where and when its cell ran."""
         began = folder.began
+        if job is not None and job.node and never_began(job, began, ended, log):
+            self._unfit[job.node] += 1
+        elif job is not None and began is not None:
+            self._unfit.pop(job.node, None)
         try:
             found: Document | None = folder.document(f"the result of {task.cell.id}") if ended else None
-            outcome = judged(state, began, ended, found, log, order)
+            outcome = judged(job, began, ended, found, log, order)
         except ResultError as error:
             outcome = Outcome(Status.FAILED, str(error), log=log)
         if outcome.document is not None and task.cell.gpu != "none" and self.machine().pretended:
             devices = self.machine().alike(task.cell.gpu, task.cell.n_gpus)
             outcome = replace(outcome, document=pretend(outcome.document, Lease(devices, (), 0)))
-        outcome = replace(outcome, image_digest=self.way.digest(task.image), limits=f"those of Slurm's job {order.job}")
+        outcome = replace(outcome, image_digest=order.image, limits=f"those of Slurm's job {order.job}")
         if began is None:
             return outcome
         seconds = max(0.0, ended.at - began.at) if ended else 0.0
@@ -297,53 +374,11 @@ def writable_by_slurm(results: Path) -> Path:
     return results
 
 
+def place_of(claim: str) -> str:
+    """Return the results folder of a claim: another one's orders are a copy, and its jobs not ours to end."""
+    return claim.rpartition("/")[0]
+
+
 def question(jobs: int) -> str:
     """Return the question to the user before jobs are cancelled."""
     return f"Cancel {jobs:,} job{'' if jobs == 1 else 's'} of this run? The next run takes over what is left."
-
-
-def judged(
-    state: str, began: Began | None, ended: Ended | None, document: Document | None, log: str, order: Order
-) -> Outcome:
-    """Return a job's outcome from its cell's files, else from Slurm's state, empty for a job that Slurm forgot."""
-    if document is not None:
-        return success(document, log)
-    if began and ended and ended.code == 137 and ended.at - began.at >= order.deadline - 1:
-        return too_late(order.deadline, log)
-    status = status_of(state)
-    if ended and status is Status.FAILED:
-        return failure(log, ended.code)
-    said = f"job {order.job}: {state}" if state else f"Slurm no longer knows job {order.job}"
-    if status is Status.TIMEOUT:
-        return Outcome(status, f"{said}, at its job's time limit", log=log)
-    if status is Status.OOM:
-        return Outcome(status, f"{said}, over its job's memory limit", log=log)
-    if status is Status.FAILED and state == "FAILED":
-        reason = failure(log, 1).reason.partition(": ")[2]
-        return Outcome(status, f"{said}: {reason}" if reason else f"{said}, before its cell began", log=log)
-    if state == "COMPLETED":
-        said += ", but left no result" if began else ", but found no order: does its node see the results folder?"
-    return Outcome(Status.HOST_LOST, said, log=log)
-
-
-class JobSlots:
-    """Slots for the jobs that a site allows in the queue, shared equally by ``kinds`` of cells; ``count`` can run."""
-
-    def __init__(self, most: int, kinds: int, at_a_time: int) -> None:
-        self.count = max(1, min(most, at_a_time))
-        self._most = max(1, most // max(1, kinds))
-        self._used: Counter[str] = Counter()
-        self._changing = threading.Lock()
-
-    def take(self, model: str, n_gpus: int = 1) -> Lease | None:
-        """Return a lease to submit a job; None if the cell has to wait."""
-        with self._changing:
-            if self._used[model] >= self._most:
-                return None
-            self._used[model] += 1
-            return Lease((), (), 0)
-
-    def give_back(self, lease: Lease, model: str) -> None:
-        """End a lease."""
-        with self._changing:
-            self._used[model] -= 1

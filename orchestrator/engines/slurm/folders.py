@@ -6,7 +6,7 @@ A job's files are untrusted until parsed into a model, and no more is read than 
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,22 @@ from pydantic import Field, StringConstraints, ValidationError
 from orchestrator.cell import contract
 from orchestrator.cell.contract import Document
 from orchestrator.cell.strict import Strict
+from orchestrator.engines.slurm.commands import MARKED, Job
 from orchestrator.engines.slurm.script import BEGAN, ENDED, ORDER, OUTPUT
 from orchestrator.errors import ResultError
 from orchestrator.results.paths import ResultsFolder
+from orchestrator.system import file_locks
 from orchestrator.system.regular_files import open_regular, read_regular, write_beside
 from orchestrator.system.scratch import remove_tree
 
 RUN = re.compile(r"[0-9a-f]{32}")
 """The name of a job's folder: the id of the attempt."""
+
+VISIBLE = 150.0
+"""Seconds until a job's files must be visible here: NFS may show a folder as it was 60 s ago, some sites set 120."""
+
+ABANDONED = 3600.0
+"""Seconds after which a folder without order is none that is just being made."""
 
 LARGEST_NOTE = 64 * 2**10
 MOST_AT_A_TIME = 4 * 2**20
@@ -34,7 +42,10 @@ Text = Annotated[str, StringConstraints(max_length=500)]
 
 
 class Order(Strict):
-    """What a job was submitted for, so that others can take it over. ``job`` is empty until it is known."""
+    """What a job was submitted for, so that others can take it over. ``job`` is empty until it is known.
+
+    ``image`` is the digest of the image that it starts, which may have become another's by its end.
+    """
 
     run: Annotated[str, StringConstraints(pattern=RUN.pattern, max_length=32)]
     key: Text
@@ -43,6 +54,17 @@ class Order(Strict):
     deadline: Annotated[float, Field(gt=0)]
     submitted: Annotated[float, Field(ge=0, le=1e11)]
     job: Annotated[str, StringConstraints(pattern=r"^[0-9]{0,18}$")] = ""
+    image: Text = ""
+
+
+def job_of(order: Order, jobs: Mapping[str, Job]) -> Job | None:
+    """Return an order's job by its comment; by its number only where the site has changed our comment.
+
+    Numbers are given again once a cluster has begun to count anew.
+    """
+    numbered = jobs.get(order.job)
+    is_ours = numbered and numbered.name.startswith(MARKED) and MARKED not in numbered.comment
+    return next((job for job in jobs.values() if order.run in job.comment), numbered if is_ours else None)
 
 
 @dataclass(frozen=True)
@@ -106,14 +128,20 @@ class JobFolder:
         self._read += len(chunk)
         return chunk
 
+    @property
+    def documents(self) -> list[Path]:
+        """What may be the job's result; one, if all is well."""
+        with suppress(OSError):
+            return [path for path in (self.path / "results").iterdir() if path.suffix == ".json"]
+        return []
+
     def document(self, source: str) -> Document | None:
         """Return the job's result; None if there is none. Raises ResultError for an invalid one."""
+        names = self.documents
+        if len(names) > 1:
+            raise ResultError(f"{source} has {len(names)} documents.")
         with suppress(OSError):
-            names = [path for path in (self.path / "results").iterdir() if path.suffix == ".json"]
-            if len(names) == 1:
-                return contract.parse(read_regular(names[0], contract.LARGEST_DOCUMENT + 1), source)
-            if names:
-                raise ResultError(f"{source} has {len(names)} documents.")
+            return contract.parse(read_regular(names[0], contract.LARGEST_DOCUMENT + 1), source) if names else None
         return None
 
     def appear(self, patience: float, stopped: Callable[[], bool] = lambda: False) -> Ended | None:
@@ -149,7 +177,8 @@ class JobFolders:
     """All job folders of a results folder."""
 
     def __init__(self, results: Path) -> None:
-        self.path = ResultsFolder(results.absolute()).jobs
+        self._results = ResultsFolder(results.absolute())
+        self.path = self._results.jobs
 
     def of(self, key: str, run: str) -> JobFolder:
         """The folder of an attempt."""
@@ -168,6 +197,35 @@ class JobFolders:
         names = [path for path in place.iterdir() if RUN.fullmatch(path.name)] if place.is_dir() else []
         found = [order for path in names if (order := JobFolder(path).order)]
         return sorted((order for order in found if order.key == key), key=lambda order: -order.submitted)
+
+    def is_claimed(self, claim: str) -> bool:
+        """Whether a living orchestrator holds the claim of an order."""
+        return file_locks.is_held(self._results.claims / f"{claim.rpartition('/')[2]}.lock")
+
+    def sweep(self) -> None:
+        """Remove what killed orchestrators have left: of cells that have their row, and what they were removing."""
+        for path in self.path.glob("*/*"):
+            if RUN.fullmatch(path.name) and self._is_useless(path):
+                JobFolder(path).remove()
+
+    def _is_proved(self, order: Order) -> bool:
+        """Whether a job was for a cell's proof, and one was made since: its row has another key than its job."""
+        if order.claim.rpartition("/")[2] == order.key or self.is_claimed(order.claim):
+            return False
+        proofs = self._results.parity
+        with suppress(OSError):
+            rows = [proofs.result(each.name, order.cell) for each in proofs.cells.iterdir()]
+            return any(row.stat().st_mtime > order.submitted for row in rows if row.is_file())
+        return False
+
+    def _is_useless(self, path: Path) -> bool:
+        order = JobFolder(path).order
+        if order is not None:
+            has_row = self._results.result(order.key, order.cell).is_file() or self._is_proved(order)
+            return order.key == path.parent.name and has_row
+        with suppress(OSError):
+            return not os.path.lexists(path / ORDER) and time.time() - path.stat().st_mtime > ABANDONED
+        return False
 
 
 def moment(text: str) -> float | None:

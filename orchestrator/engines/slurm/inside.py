@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.cell import contract
-from orchestrator.engines.apptainer_command import Folders, invocation
+from orchestrator.engines.apptainer_command import PROGRAM, Folders, invocation
 from orchestrator.engines.process import ProcessEngine, cell_variables, workloads_for
 from orchestrator.engines.protocol import Task
-from orchestrator.engines.sif_files import SifFiles, current
+from orchestrator.engines.sif_files import SifFiles
 from orchestrator.engines.slurm.script import SCRATCH, Inside
 from orchestrator.errors import EngineError
 from orchestrator.images.architectures import Scan
@@ -67,7 +67,7 @@ class Way(Protocol):
         """Return the command of a cell whose files are in ``folder``; makes the folder ``results`` there."""
 
     def digest(self, image: Image) -> str:
-        """Return the digest of a cell's image for its row; empty if it has none."""
+        """Return the digest of the image that a cell is started with now; empty if it has none."""
 
 
 class AsProcess:
@@ -111,12 +111,12 @@ class AsApptainer:
         on_gpu = task.cell.gpu != "none"
         told = invocation(sif.path, task, places, nv=on_gpu)
         given = {name: value for name, value in told.variables.items() if name not in OF_THE_NODE}
-        return Inside(told.argv, given, kept={"APPTAINERENV_CUDA_VISIBLE_DEVICES": "CUDA_VISIBLE_DEVICES"})
+        kept = {"APPTAINERENV_CUDA_VISIBLE_DEVICES": "CUDA_VISIBLE_DEVICES"}
+        return Inside(told.argv, given, kept=kept, needs=[PROGRAM])
 
     def digest(self, image: Image) -> str:
-        """The image's id."""
-        sif = current(image)
-        return sif.id if sif else ""
+        """The image's id. Raises BuildError if the SIF file is gone."""
+        return self.images.sif(image).id
 
 
 WAYS: Mapping[str, Callable[[], Way]] = {"apptainer": AsApptainer, "process": AsProcess}

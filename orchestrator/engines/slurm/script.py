@@ -23,13 +23,17 @@ GRACE = 120
 
 @dataclass(frozen=True)
 class Inside:
-    """How a cell is started on a node: the command's words, its variables, and its working directory."""
+    """How a cell is started on a node: the command's words, its variables, and its working directory.
+
+    ``needs`` are the programs that it needs besides the first word.
+    """
 
     words: Sequence[str]
     variables: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path("/")
     kept: Mapping[str, str] = field(default_factory=lambda: {"CUDA_VISIBLE_DEVICES": "CUDA_VISIBLE_DEVICES"})
     """Variables taken from the job's if set there: the cell's name for each, and the job's."""
+    needs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Wanted:
     seconds: float = 3600.0
     limit: int | None = None
     """The partition's time limit, in minutes."""
+    exclude: Sequence[str] = ()
+    """Nodes that can't start cells."""
 
 
 def options(wanted: Wanted, site: Slurm, folder: Path) -> Iterator[str]:
@@ -66,20 +72,25 @@ def options(wanted: Wanted, site: Slurm, folder: Path) -> Iterator[str]:
         "cpus-per-task": wanted.cpus,
         "mem": f"{wanted.memory}M" if wanted.memory else None,
         "time": site.time or minutes(wanted),
+        "exclude": ",".join(wanted.exclude),
     }
     yield from (f"--{name}={value}" for name, value in chosen.items() if value)
 
 
 def minutes(wanted: Wanted) -> int:
-    """Return the time limit of a job in minutes: its cell's deadline and grace, capped at the partition's limit."""
-    asked = math.ceil((wanted.seconds + GRACE) / 60)
+    """Return the time limit of a job in minutes: its cell's deadline and grace, capped at the partition's limit.
+
+    Whole hours are asked for without grace: accounts and QOS are limited to such, and what exceeds them never starts.
+    """
+    asked = math.ceil((wanted.seconds + (GRACE if wanted.seconds % 3600 else 0)) / 60)
     return min(asked, wanted.limit) if wanted.limit else asked
 
 
 def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
     """Return the whole batch script. It notes when the cell begins and ends, and leaves all its files in its folder.
 
-    A job that starts when nobody waits for it any more finds no order and ends.
+    A job that starts when nobody waits for it any more finds no order and ends. A cell only begins where all is there
+    that it needs: what ends before is the node's fault.
     """
     here = shlex.quote(str(folder))
     head = [f"#SBATCH {shlex.quote(option)}" for option in options(wanted, site, folder)]
@@ -89,6 +100,7 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
         before = ["set +u; . /etc/profile", f"module load {shlex.join(site.modules)} || exit 1", *before]
     kept = "".join(f' ${{{name}:+"{own}=${name}"}}' for own, name in inside.kept.items())
     variables = [f"{name}={value}" for name, value in inside.variables.items()]
+    needs = shlex.join(dict.fromkeys((inside.words[0], *inside.needs)))
     seconds = max(1, math.ceil(wanted.seconds))
     lines = [
         "#!/bin/bash",
@@ -98,8 +110,12 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
         "export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}",
         *before,
         "scratch=$(mktemp -d) && trap 'rm -rf \"$scratch\"' EXIT || exit 1",
-        f'printf "%s\\n" "$(date +%s.%N)" "$(hostname)" "$({GPUS})" >.{BEGAN} && mv .{BEGAN} {BEGAN}',
+        f"for each in {needs}; do",
+        '    command -v "$each" >/dev/null || { echo "$each: command not found" >&2; exit 1; }',
+        "done",
         f"cd {shlex.quote(str(inside.folder))} || exit 1",
+        f'printf "%s\\n" "$(date +%s.%N)" "$(hostname)" "$({GPUS})" >{here}/.{BEGAN}',
+        f"mv {here}/.{BEGAN} {here}/{BEGAN}",
         f'timeout --signal=KILL {seconds} env -i PATH="$PATH" TMPDIR="$scratch"{kept} \\',
         *(f"    {typed(each)} \\" for each in variables),
         f"    {' '.join(map(typed, inside.words))} </dev/null",

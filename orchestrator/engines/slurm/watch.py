@@ -9,9 +9,13 @@ from orchestrator.cell.contract import Status
 from orchestrator.engines.slurm import commands
 from orchestrator.engines.slurm.commands import Job
 from orchestrator.errors import EngineError, EngineGoneError
+from orchestrator.system.terminal import Say, silent
 
 OFTEN = 1.0
 """Minimum seconds between two queries; a slow controller is asked less often."""
+
+SELDOM = 60.0
+"""Most seconds between two queries: a controller that was slow or did not answer may be well again."""
 
 SHARE = 0.1
 """The largest part of our time that queries to the controller may take."""
@@ -33,12 +37,7 @@ STATUSES: Mapping[str, Status] = {
     "DEADLINE": Status.HOST_LOST,
     "REVOKED": Status.HOST_LOST,
 }
-"""The status of a job without a document by its state; an end in any other state was not the cell's doing."""
-
-
-def status_of(state: str) -> Status:
-    """Return the status of a cell that left no document, from its job's final state."""
-    return STATUSES.get(state, Status.HOST_LOST)
+"""The status of a job without a document by its state. Any other state says nothing of how its cell ended."""
 
 
 def has_ended(state: str) -> bool:
@@ -49,35 +48,56 @@ def has_ended(state: str) -> bool:
 class Watch:
     """The latest known state of all jobs, shared by all threads: the first to ask after a while queries Slurm."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Say = silent) -> None:
         self._asking = threading.Lock()
+        self._say = say
+        self._said: set[str] = set()
         self._jobs: dict[str, Job] = {}
-        self._asked = self._took = float("-inf")
-        self.answers = True
+        self._answered = self._tried = float("-inf")
+        self._pause = 0.0
+        self._error: EngineError | None = None
 
     def jobs(self, since: float = float("-inf")) -> Mapping[str, Job] | None:
-        """Return the jobs by number, as of a moment ago but not before ``since``; None if Slurm does not answer."""
+        """Return the jobs by number, as of a moment ago but not before ``since``; None while Slurm does not answer.
+
+        Raises EngineError for a refusal before the first answer; later ones pass as a silence does.
+        """
         with self._asking:
-            began = time.monotonic()
-            pause = max(OFTEN, (self._took if self._took > 0 else 0.0) / SHARE)
-            if self._asked < since or began - self._asked > pause:
-                with suppress(EngineGoneError):  # a restarted controller still knows its jobs
-                    self._jobs = {job.id: job for job in commands.jobs()}
-                    self._asked, self._took = began, time.monotonic() - began
-                    return self._jobs
-                self._took = time.monotonic() - began
-                return None
-            return self._jobs
+            is_known = self._error is not None or self._answered >= since
+            if not is_known or time.monotonic() - self._tried > self._pause:
+                self._ask(time.monotonic())
+            return self._jobs if self._error is None else None
+
+    def now(self) -> Mapping[str, Job]:
+        """Return the jobs as of now; raises EngineError if Slurm does not say."""
+        jobs = self.jobs(since=time.monotonic())
+        if jobs is None:
+            raise EngineGoneError(self._error.what if self._error else "Slurm does not answer.")
+        return jobs
+
+    def _ask(self, began: float) -> None:
+        try:
+            self._jobs = {job.id: job for job in commands.jobs()}
+            self._answered, self._error = began, None
+        except EngineError as error:  # a restarted controller still knows its jobs
+            if self._answered < 0 and not isinstance(error, EngineGoneError):
+                raise
+            self._error = error
+            if error.what not in self._said:
+                self._said.add(error.what)
+                self._say(f"{error.what.rstrip('.')}; it is asked again")
+        took = time.monotonic() - began
+        self._tried, self._pause = began, min(max(OFTEN, took / SHARE), took + SELDOM)
 
     def cancel(self, jobs: list[str]) -> None:
         """Cancel jobs and wait until they have ended, so that their resources are free.
 
-        Raises EngineError if that takes too long, EngineGoneError if Slurm does not answer.
+        Raises EngineGoneError if that takes too long, or Slurm does not answer.
         """
         known: Mapping[str, Job] | None = {}
         until = time.monotonic() + commands.PATIENCE
         while jobs and time.monotonic() < until:
-            with suppress(EngineGoneError):
+            with suppress(EngineError):
                 commands.cancel(jobs)
             known = self.jobs(since=time.monotonic())
             if known is not None:  # without an answer they may go on
@@ -85,10 +105,14 @@ class Watch:
             if jobs:
                 time.sleep(0.3)
         if jobs:
-            kind = EngineGoneError if known is None else EngineError
-            raise kind(f"Slurm did not end the jobs {', '.join(jobs)}.", remedy="Check them with 'squeue'.")
+            raise EngineGoneError(f"Slurm did not end the jobs {', '.join(jobs)}.", remedy="Check them with 'squeue'.")
 
 
 def is_over(job: Job) -> bool:
     """Return whether no part of a job is running any more."""
     return has_ended(job.state)
+
+
+def may_have_ended(job: Job | None) -> bool:
+    """Return whether a job that is over, or that Slurm has forgotten, may have come to the end of its script."""
+    return job is None or job.state == "COMPLETED"

@@ -16,35 +16,52 @@ from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
 from orchestrator.engines.slurm import commands, site
 from orchestrator.engines.slurm.cards import GPU, Kind, Share, card_in, kinds_of, minutes, share_of
-from orchestrator.engines.slurm.engine import COMMENT, JobSlots, judged, refuse_endless, writable_by_slurm
-from orchestrator.engines.slurm.folders import Began, Ended, JobFolder, JobFolders, Order
+from orchestrator.engines.slurm.commands import FullError, Job
+from orchestrator.engines.slurm.engine import COMMENT, refuse_endless, writable_by_slurm
+from orchestrator.engines.slurm.folders import ABANDONED, Began, Ended, JobFolder, JobFolders, Order, job_of
 from orchestrator.engines.slurm.inside import way
+from orchestrator.engines.slurm.judging import judged
+from orchestrator.engines.slurm.remedies import remedy_of_waiting
 from orchestrator.engines.slurm.script import BEGAN, ENDED, ORDER, SCRATCH, Inside, Wanted, script
 from orchestrator.engines.slurm.site import Slurm
-from orchestrator.engines.slurm.watch import has_ended, status_of
+from orchestrator.engines.slurm.slots import JobSlots
+from orchestrator.engines.slurm.watch import has_ended
 from orchestrator.errors import EngineError, EngineGoneError, MatrixError
+from orchestrator.results.paths import ResultsFolder
 from orchestrator.system.host import Device
 
 RUN = "0123456789abcdef0123456789abcdef"
 ORDERED = Order(run=RUN, key="key", claim="id/key", cell="tiny/rnn/cpu", deadline=60.0, submitted=1.0, job="7")
 
 
+def job(state: str, **facts: str) -> Job:
+    """The job of ``ORDERED`` as Slurm has it."""
+    told = {"id": "7", "reason": "None", "node": "n1", "name": "rosetta:a", "comment": f"rosetta:id/key:key:{RUN}"}
+    return Job(**{**told, "state": state, **facts})
+
+
 def test_a_script_asks_for_what_the_cell_the_site_and_the_deadline_say(tmp_path):
     wanted = Wanted("rosetta:a", "rosetta:c", ("gpu", "big"), "gpu:a100:2", 8, 4096, seconds=3600.0, limit=1440)
+    wanted = replace(wanted, exclude=("n1", "n2"))
     own = Slurm(account="p1", qos="normal", constraint="ib&a100", modules=["apptainer/1.4"], lines=["ulimit -c 0"])
     text = script(wanted, own, tmp_path, Inside(["true"]))
     asked = {shlex.split(line)[1] for line in text.splitlines() if line.startswith("#SBATCH")}
     assert asked == {
         "--job-name=rosetta:a", "--comment=rosetta:c", f"--output={tmp_path}/output", "--open-mode=append",
         "--no-requeue", "--export=NIL", "--nodes=1", "--ntasks=1", "--partition=gpu,big", "--account=p1",
-        "--qos=normal", "--constraint=ib&a100", "--gres=gpu:a100:2", "--cpus-per-task=8", "--mem=4096M", "--time=62",
+        "--qos=normal", "--constraint=ib&a100", "--gres=gpu:a100:2", "--cpus-per-task=8", "--mem=4096M", "--time=60",
+        "--exclude=n1,n2",
     }  # fmt: skip
     lines = text.splitlines()
     assert lines.index("module load apptainer/1.4 || exit 1") < lines.index("ulimit -c 0")
 
 
-@pytest.mark.parametrize(("seconds", "limit", "asked"), [(86400.0, 60, 60), (60.0, None, 3), (60.0, 1440, 3)])
-def test_a_job_asks_for_no_more_time_than_its_partition_gives(seconds, limit, asked, tmp_path):
+@pytest.mark.parametrize(
+    ("seconds", "limit", "asked"), [(86400.0, 60, 60), (60.0, None, 3), (60.0, 1440, 3), (86400.0, None, 1440)]
+)
+def test_a_job_asks_for_no_more_time_than_its_partition_gives_nor_for_more_than_a_whole_day(
+    seconds, limit, asked, tmp_path
+):
     text = script(Wanted("a", "", seconds=seconds, limit=limit), Slurm(), tmp_path, Inside(["true"]))
     assert f"#SBATCH --time={asked}\n" in text
 
@@ -78,7 +95,7 @@ def test_a_job_says_when_its_cell_begins_and_ends_and_hands_on_nothing_but_what_
 def test_a_cell_that_takes_too_long_is_ended_by_its_job(tmp_path):
     left = run_script(tmp_path, Inside(["sleep", "30"]), seconds=1)
     order = ORDERED.model_copy(update={"deadline": 1.0})
-    outcome = judged("COMPLETED", left.began, left.ended, None, "", order)
+    outcome = judged(job("COMPLETED"), left.began, left.ended, None, "", order)
     assert (outcome.status, outcome.reason) == (Status.TIMEOUT, "not finished after 1 s")
 
 
@@ -93,40 +110,84 @@ def test_a_job_that_nobody_waits_for_any_more_does_nothing(tmp_path):
     [
         ("CANCELLED", "host_lost"), ("PREEMPTED", "host_lost"), ("NODE_FAIL", "host_lost"), ("BOOT_FAIL", "host_lost"),
         ("TIMEOUT", "timeout"), ("OUT_OF_MEMORY", "oom"), ("FAILED", "failed"), ("", "host_lost"),
-        ("COMPLETED", "host_lost"), ("SOMETHING_NEW", "host_lost"),
+        ("COMPLETED", "host_lost"), ("SOMETHING_NEW", "host_lost"), ("DEADLINE", "host_lost"),
     ],
 )  # fmt: skip
 def test_what_became_of_a_job_without_a_result_is_what_slurm_says(state, status):
-    outcome = judged(state, None, None, None, "module: command not found\n", ORDERED)
+    outcome = judged(job(state) if state else None, BEGAN_ON, None, None, "No space left\n", ORDERED)
     assert outcome.status == status
     assert "7" in outcome.reason
     if state == "FAILED":
-        assert outcome.reason == "job 7: FAILED: module: command not found"
+        assert outcome.reason == "job 7 on n1: FAILED: No space left"
 
 
-def test_a_cell_that_left_no_result_says_its_last_line():
-    outcome = judged("COMPLETED", Began(0, "n", ()), Ended(1, 1), None, "ImportError: no jax\n", ORDERED)
+BEGAN_ON = Began(0, "n", ())
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "RUNNING", "COMPLETING", "FAILED", "SOMETHING_NEW", ""])
+def test_a_cell_that_left_no_result_says_its_last_line_whatever_its_job_does_meanwhile(state):
+    told = job(state) if state else None
+    outcome = judged(told, BEGAN_ON, Ended(1, 1), None, "ImportError: no jax\n", ORDERED)
     assert (outcome.status, outcome.reason) == (Status.FAILED, "exit code 1: ImportError: no jax")
+    assert judged(told, BEGAN_ON, Ended(1, 137), None, "", ORDERED).status is Status.OOM
+    assert judged(told, BEGAN_ON, Ended(1, 143), None, "", ORDERED).status is Status.HOST_LOST
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "PREEMPTED", "NODE_FAIL"])
+def test_what_ended_a_job_from_outside_is_not_the_cells_doing(state):
+    assert judged(job(state), BEGAN_ON, Ended(1, 1), None, "Traceback\n", ORDERED).status is Status.HOST_LOST
+    assert judged(job("TIMEOUT"), BEGAN_ON, Ended(1, 1), None, "", ORDERED).status is Status.TIMEOUT
+
+
+def test_what_ends_before_its_cell_is_its_nodes_fault_and_says_which():
+    outcome = judged(job("FAILED"), None, None, None, "module: command not found\n", ORDERED)
+    reason = "job 7 on n1: FAILED, before its cell began: module: command not found"
+    assert (outcome.status, outcome.reason) == (Status.HOST_LOST, reason)
+    unseen = judged(job("COMPLETED"), None, None, None, "", ORDERED)
+    assert unseen.reason.endswith("before its cell began: does its node see the results folder?")
+
+
+@pytest.mark.parametrize("code", [126, 127, 255])
+def test_what_apptainer_could_not_start_is_its_nodes_fault_unless_the_cell_has_spoken(code):
+    log = "FATAL:   container creation failed: mount: no space left on device\n"
+    assert judged(job("COMPLETED"), BEGAN_ON, Ended(1, code), None, log, ORDERED).status is Status.HOST_LOST
+    spoken = '{"event": "phase", "phase": "load", "seconds": 1.0}\n'
+    assert judged(job("COMPLETED"), BEGAN_ON, Ended(1, code), None, spoken + log, ORDERED).status is Status.FAILED
+
+
+def test_a_cell_does_not_begin_where_something_lacks_that_it_needs(tmp_path):
+    left = run_script(tmp_path, Inside(["true"], needs=["sh", "no-such-program"]))
+    assert (left.began, left.ended) == (None, None)
+    assert left.output() == b"no-such-program: command not found\n"
+
+
+def test_a_job_is_known_by_its_comment_and_by_its_number_only_where_that_was_changed():
+    known = {"9": job("RUNNING", id="9"), "7": job("RUNNING", comment=f"rosetta:id/key:key:{RUN[::-1]}")}
+    assert job_of(ORDERED, known) == known["9"]
+    del known["9"]
+    assert job_of(ORDERED, known) is None, "the number was given again to another attempt"
+    for name, comment, ours in (("rosetta:a", "project 7", True), ("another", "", False)):
+        known["7"] = job("RUNNING", name=name, comment=comment)
+        assert job_of(ORDERED, known) == (known["7"] if ours else None)
 
 
 def test_states_that_end_a_job_are_all_but_those_that_wait_or_run():
     assert not any(map(has_ended, ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")))
     assert all(map(has_ended, ("COMPLETED", "CANCELLED", "NODE_FAIL", "DEADLINE")))
-    assert status_of("DEADLINE") is Status.HOST_LOST
 
 
 def test_jobs_are_read_and_what_makes_no_sense_of_others_is_passed_over():
     mine = f"rosetta:id.7/abc:abc:{RUN}"
-    said = f"12|RUNNING|None|n[1-2]|{mine}\n13|PENDING|Priority|||a|b\n14|PENDING|(Resources)||other\n"
-    job, other = commands.jobs_in(said)
-    assert (job.id, job.state, job.node, other.id) == ("12", "RUNNING", "n[1-2]", "14")
-    found = COMMENT.fullmatch(job.comment)
+    said = f"12|RUNNING|None|n[1-2]|a|{mine}\n13|PENDING|Priority||x||a|b\n14|PENDING|(Resources)||x|other\n"
+    ours, other = commands.jobs_in(said)
+    assert (ours.id, ours.state, ours.node, other.id) == ("12", "RUNNING", "n[1-2]", "14")
+    found = COMMENT.fullmatch(ours.comment)
     assert found is not None
     assert found.groupdict() == {"claim": "id.7/abc", "key": "abc", "run": RUN}
 
 
 @pytest.mark.parametrize(
-    "line", ["x|RUNNING|||rosetta:a", "1|run ning|||rosetta:a", "1|A|B|rosetta:a", "1|A|\x1b||rosetta:"]
+    "line", ["x|RUNNING||||rosetta:a", "1|run ning||||rosetta:a", "1|A|B||rosetta:a", "1|A|\x1b|||rosetta:"]
 )
 def test_odd_lines_about_our_own_jobs_are_refused(line):
     with pytest.raises(EngineError, match="squeue printed"):
@@ -158,6 +219,8 @@ def test_partitions_are_the_default_or_those_that_the_site_names():
     [
         ("(null)", []), ("gpu:2", [(None, "2")]), ("gpu:a100:2(IDX:0,1),craynetwork:1", [("a100", "2")]),
         ("mps:100,gpu:h100_80:8", [("h100_80", "8")]), ("gpu:$(reboot):1", []),
+        ("gpu:2(S:0-1)", [(None, "2")]), ("gpu:2080ti:4,gpu:3090:8(S:0-1)", [("2080ti", "4"), ("3090", "8")]),
+        ("gpu:1g.5gb:7(S:0)", [("1g.5gb", "7")]), ("gpu:-x:1", []),
     ],
 )  # fmt: skip
 def test_gpus_among_the_resources_of_a_node(gres, found):
@@ -258,6 +321,23 @@ def test_orders_are_found_by_key_the_newest_first(tmp_path):
     assert folders.orders("key") == [later]
 
 
+def test_what_killed_orchestrators_left_is_swept_and_what_can_be_taken_over_is_not(tmp_path):
+    folders = JobFolders(tmp_path)
+    kept, done, emptied, fresh, proof = (
+        folders.made(ORDERED.model_copy(update={"run": number * 32, "key": key, "claim": f"id/{key[:4]}"}))
+        for number, key in (("a", "key"), ("b", "done"), ("c", "key"), ("d", "key"), ("e", "proof"))
+    )
+    results = ResultsFolder(tmp_path)
+    for row in (results.result("done", ORDERED.cell), results.parity.result("its-own", ORDERED.cell)):
+        row.parent.mkdir(parents=True)
+        row.touch()
+    for folder, age in ((emptied, ABANDONED + 60), (fresh, 0)):
+        (folder.path / ORDER).unlink()
+        os.utime(folder.path, (time.time() - age,) * 2)
+    folders.sweep()
+    assert [folder.path.exists() for folder in (kept, done, emptied, fresh, proof)] == [True, False, False, True, False]
+
+
 def test_a_job_s_folder_is_removed_however_deep_a_cell_has_made_it(tmp_path):
     folder = JobFolders(tmp_path).made(ORDERED)
     deep = "import os; [(os.mkdir('d'), os.chdir('d')) for _ in range(1500)]"
@@ -274,6 +354,11 @@ def test_no_more_jobs_are_in_the_queue_than_the_site_lets_and_models_share_them(
     assert held[0] is not None
     slots.give_back(held[0], "a100")
     assert slots.take("a100") is not None
+    slots.fit(2)
+    assert slots.take("none") is None
+    slots.fit(100)
+    assert slots.take("none") is not None
+    assert slots.take("none") is None, "more than the site lets"
 
 
 def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
@@ -384,12 +469,19 @@ def test_without_slurm_it_says_where_to_type_it(monkeypatch, tmp_path):
     assert "login node" in error.value.remedy
 
 
+POLICY = "Job violates accounting/QOS policy (job submit limit, user s size and/or time limits)"
+
+
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
         ("sbatch: error: Batch job submission failed: Invalid account specified", EngineError),
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller", EngineGoneError),
-        ("sbatch: error: AssocMaxSubmitJobLimit", EngineGoneError),
+        ("sbatch: error: AssocMaxSubmitJobLimit", FullError),
+        ("sbatch: error: QOSGrpSubmitJobsLimit", FullError),
+        (POLICY, EngineError),
+        ("sbatch: error: Slurm backup controller in standby mode", EngineGoneError),
+        ("sbatch: error: Rate limit exceeded, please retry later", EngineGoneError),
     ],
 )  # fmt: skip
 def test_what_may_work_later_is_told_from_what_never_will(said, kind, monkeypatch, tmp_path):
@@ -401,6 +493,42 @@ def test_what_may_work_later_is_told_from_what_never_will(said, kind, monkeypatc
         commands.submitted("#!/bin/sh\n")
     assert type(error.value) is kind
     assert said.rpartition(": ")[2] in error.value.what
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ("Invalid account or account/partition combination specified", "account"),
+        ("invalid partition specified: nowhere", "partitions"),
+        ("Invalid qos specification", "qos"),
+        ("Requested time limit is invalid (missing or exceeds some limit)", "time"),
+        ("Invalid generic resource (gres) specification", "gres"),
+        ("Node count specification invalid", "lines"),
+        (f"QOSMaxWallDurationPerJobLimit {POLICY}", "time"),
+        (POLICY, "time, cpus and memory"),
+        ("something new", ""),
+    ],
+)
+def test_a_refusal_names_what_to_change_in_the_sites_file(said, key):
+    remedy = commands.refusal("sbatch", f"sbatch: error: {said}", 1).remedy
+    assert f"slurm: {key} " in remedy if key else remedy == ""
+
+
+@pytest.mark.parametrize("reason", ["QOSMaxWallDurationPerJobLimit", "PartitionTimeLimit", "JobHeldUser"])
+def test_what_is_queued_for_ever_has_a_remedy_and_what_waits_its_turn_has_none(reason):
+    assert remedy_of_waiting(reason)
+    assert not any(map(remedy_of_waiting, ("Priority", "Resources", "QOSMaxJobsPerAccountLimit", "None")))
+
+
+def test_the_users_variables_change_no_command(monkeypatch, tmp_path):
+    (tmp_path / "sinfo").write_text("#!/bin/sh\nenv\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    given = ("SBATCH_PARTITION", "SQUEUE_STATES", "SLURM_CLUSTERS", "SLURM_CONF")
+    for name in given:
+        monkeypatch.setenv(name, "x")
+    names = {line.partition("=")[0] for line in commands.said_by("sinfo").splitlines()}
+    assert names.intersection(given) == {"SLURM_CONF"}
 
 
 def test_jobs_start_cells_by_what_needs_no_service():
