@@ -78,6 +78,7 @@ class SlurmEngine(RemovesAtOnce):
         self._jobs = 1
         self._slots = JobSlots(site.most_jobs, 1, 1)
         self._running: dict[str, str] = {}
+        self._cancelled: set[str] = set()
         self._unfit: Counter[str] = Counter()
         self._told: set[str] = set()
         self._lock = threading.Lock()
@@ -168,10 +169,19 @@ class SlurmEngine(RemovesAtOnce):
             self._leaving = True
             return
         try:
-            self.watch.cancel(jobs)
+            self._cancel(jobs)
         except EngineError as error:
             self._leaving = True
             self._say(f"{error.what} The next run takes over what is left.")
+
+    def _cancel(self, jobs: Sequence[str]) -> None:
+        """Cancel jobs of this run for good; raises EngineError if they may go on."""
+        self._cancelled.update(jobs)
+        try:
+            self.watch.cancel(list(jobs))
+        except EngineError:
+            self._cancelled.difference_update(jobs)
+            raise
 
     def leave(self) -> None:
         """Leave all jobs to the next run."""
@@ -197,7 +207,8 @@ class SlurmEngine(RemovesAtOnce):
         finally:
             with self._lock:
                 self._running.pop(order.run, None)
-        was_cancelled = job is not None and job.state == "CANCELLED"
+        # Some clusters forget a cancelled job at once.
+        was_cancelled = job.state == "CANCELLED" if job else order.job in self._cancelled and not folder.ended
         has_nothing = was_cancelled if self.stopping else outcome.status is Status.HOST_LOST
         if has_nothing:
             folder.remove()
@@ -207,7 +218,7 @@ class SlurmEngine(RemovesAtOnce):
     def _late(self, order: Order, task: Task) -> tuple[Job | None, Outcome]:
         """Cancel a job that was submitted while the run was being stopped; one taken over goes on as it did."""
         if not self._leaving and order.run == task.run:
-            self.watch.cancel([order.job])
+            self._cancel([order.job])
         return (self.watch.jobs() or {}).get(order.job), stopped()
 
     def _left(self, task: Task) -> Order | None:

@@ -33,7 +33,7 @@ case "${{0##*/}} $*" in
     "sinfo --version") echo slurm 24.11 ;;
     sinfo*) echo "cpu*|infinite|1|4|8000|(null)|n1" ;;
     sbatch*) sed -n 's/^#SBATCH --comment=//p' >$$; echo $$ ;;
-    squeue*) for job in *; do [ -e "$job" ] && echo "$job|PENDING|None||$(cat $job)"; done ;;
+    squeue*) for job in *; do [ -e "$job" ] && echo "$job|PENDING|None||rosetta:a|$(cat $job)"; done ;;
     scancel*) shift; rm -f "$@" ;;
 esac
 exit 0
