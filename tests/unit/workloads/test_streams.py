@@ -26,7 +26,7 @@ class Run(StreamRuns):
     def __init__(self, **start: str | None) -> None:
         self.params = SimpleNamespace(**arguments.read_params()[WORKLOAD], weights_file=start.get("own"))
         self.arguments = SimpleNamespace(workload=WORKLOAD)
-        self.meter = nullcontext()
+        self.meter, self.compile_seconds = nullcontext(), None
         self.epochs = 1
         self.random = [np.full_like(value, 9) for _, value in given(WORKLOAD, self.params_of_ours())]
         self.now: list[np.ndarray[Any, Any]] = []
