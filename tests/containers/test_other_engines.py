@@ -307,8 +307,8 @@ def test_podmans_service_and_its_folder_go_with_the_process_that_started_it_even
     done = node.run(PYTHON, "-c", KILLED)
     folder = str(Path(done.stdout.strip()).parent)
     assert folder.startswith("/scratch/rosetta-podman-"), done.stderr
-    left = f"for n in $(seq 50); do pgrep -f {folder} || [ -e {folder} ] || exit 0; sleep 0.2; done; exit 1"
-    gone = node.run("sh", "-c", f"exec 2>&1; cd /; {left.replace(folder, folder[:-1] + '[' + folder[-1] + ']', 1)}")
+    is_there = f"pgrep -f unix://{folder}/podman.[s]ock || [ -e {folder} ]"
+    gone = node.run("sh", "-c", f"for n in $(seq 50); do {{ {is_there}; }} || exit 0; sleep 0.2; done; exit 1")
     assert gone.returncode == 0, gone.stdout
 
 
