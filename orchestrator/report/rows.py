@@ -100,7 +100,7 @@ class WorkloadRows:
     """All that a workload's table is made of.
 
     ``ran`` has what was run, ``absent`` what can't run, on any machine. ``machines`` have a letter each, which is empty
-    where there is only one. ``figures`` of 2018 are left out where everything that ran was shorter.
+    where there is only one.
     """
 
     workload: str
@@ -113,15 +113,24 @@ class WorkloadRows:
 def by_workload(results: "pa.Table", titles: Mapping[str, str], published: bool) -> list[WorkloadRows]:
     """The rows of each workload, in the order in which those were published.
 
-    With ``published`` it is all workloads of 2018, with the figures of then.
+    With ``published`` it is all workloads of 2018, with the figures of then; but not beside what was run, if all of the
+    results are shorter.
     """
     rows = [shown(row) for row in records(results, COLUMNS)]
     known = list(workloads())
     found: dict[str, list[Row]] = defaultdict(list, {name: [] for name in (known if published else ())})
-    for row in with_machines(with_proofs(rows)):
+    measured = with_machines(with_proofs(rows))
+    for row in measured:
         found[row["workload"]].append(row)
+    only_shorter = all(distance(row) for row in measured if row["status"] != Status.INCOMPATIBLE)
     order = sorted(found, key=lambda name: (known.index(name) if name in known else len(known), name))
-    return [of_workload(name, found[name], titles, published and name in known) for name in order]
+    old = {name for name in known if published and not (only_shorter and has_run(found[name]))}
+    return [of_workload(name, found[name], titles, name in old) for name in order]
+
+
+def has_run(rows: Sequence[Row]) -> bool:
+    """Whether anything was run."""
+    return any(row["status"] != Status.INCOMPATIBLE for row in rows)
 
 
 def with_proofs(rows: Sequence[Row]) -> list[Row]:
@@ -170,8 +179,7 @@ def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], p
     absent = [row for row in rows if row["status"] == Status.INCOMPATIBLE]
     letters = letters_of({row["machine"] for row in ran})
     starts = sorted({row["start"] for row in ran if row["start"]})  # a run that failed early does not know its start
-    only_shorter = bool(ran) and all(distance(row) for row in ran)
-    figures = published_2018.latest(workload) if published and not only_shorter else {}
+    figures = published_2018.latest(workload) if published else {}
     return WorkloadRows(
         workload,
         [Answer(row, line_title(row, titles), column_of(row, letters[row["machine"]], starts)) for row in ran],

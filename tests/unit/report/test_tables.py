@@ -402,6 +402,15 @@ def test_boards_of_one_short_name_are_machines_of_their_own():
     assert "with NVIDIA H100 PCIe" in shown(*rows, width=200)
 
 
+def test_the_figures_of_2018_stand_beside_shortened_runs_unless_all_are_short():
+    short = ran("pytorch", 100, 0.6, workload="densenet121", metric="auc", epochs=5, samples=52, shortened=True)
+    full = ran("pytorch", 100)
+    for these, shown_too in (((short, full), True), ((short,), False)):
+        every, _ = tables.tables(table_of(these), TITLES, published=True)
+        (densenet,) = (table for table in every if table.workload == "densenet121")
+        assert any("2018" in line for column in densenet.columns for line in column) == shown_too
+
+
 def test_a_run_that_names_no_machine_joins_none():
     rows = [*four("pytorch", 20), *four("mxnet", 10, cpu=None, cores=None)]
     (table,), _ = tables.tables(table_of(rows), TITLES)
