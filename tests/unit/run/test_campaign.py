@@ -158,7 +158,8 @@ def dry(tmp_path, *words: str):
     return CliRunner().invoke(main, words)
 
 
-def test_a_dry_run_on_a_pretended_card_says_what_how_long_and_why(card, tmp_path):
+def test_a_dry_run_on_a_pretended_card_says_what_how_long_and_why(card, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))  # in which there are no X-rays
     said = dry(tmp_path, "--only", "{pytorch,jax}/*", "--budget", "10m")
     assert said.exit_code == 0, said.output
     for text in (
