@@ -192,6 +192,12 @@ class Document(Strict):
     gpus: Annotated[list[Card], Field(max_length=64)] | None = None
 
 
+def own_weights(pretrained: str | None) -> str:
+    """Return the digest of the user's own weights that a run began with; empty without any."""
+    began = pretrained or ""
+    return began.removeprefix(OWN_WEIGHTS) if began.startswith(OWN_WEIGHTS) else ""
+
+
 def nothing() -> None:
     """Do nothing: most engines keep nothing once a cell has ended."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.cell import quality
+from orchestrator.cell.arithmetic import same
 from orchestrator.cell.cell import AXES, OWN, Cell
 from orchestrator.cell.contract import Status
 from orchestrator.cell.parameters import parameters
@@ -19,7 +20,6 @@ from orchestrator.system.words import counted
 Row = Mapping[str, Any]
 Rule = Callable[[Row], str | None]
 
-ROUNDING = 1e-6
 CLOCKS = 0.05
 """Seconds by which two clocks of one run may differ, in addition to a thousandth."""
 
@@ -65,11 +65,6 @@ def copies(rows: Sequence[Row]) -> Iterator[Finding]:
             if first != row["run"]:
                 what = "time and losses are those" if losses else "both times are those"
                 yield Finding(row["cell"], row["run"], f"{what} of run {first}")
-
-
-def same(a: float, b: float, tolerance: float = ROUNDING) -> bool:
-    """Whether two numbers are the same, but for rounding."""
-    return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
 
 
 # --- What contradicts itself ----------------------------------------------------------------------------------------

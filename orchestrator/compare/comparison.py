@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell.arithmetic import SHORTEST
 from orchestrator.cell.cell import OWN
-from orchestrator.cell.contract import OWN_WEIGHTS, Status
+from orchestrator.cell.contract import Status, own_weights
 from orchestrator.cell.workloads import STARTS
 from orchestrator.compare import causes, published_2018
 from orchestrator.compare.causes import Row
@@ -118,7 +118,7 @@ def grouped(results: "pa.Table") -> dict[Question, list[Row]]:
     newest: dict[Question, Row] = {}
     # Without the column itself: to make a time of it, Arrow would import pandas, for half a second.
     for row in results.sort_by("started").drop_columns("started").to_pylist():
-        own = (row["pretrained"] or "").startswith(OWN_WEIGHTS)
+        own = own_weights(row["pretrained"])
         if row["status"] != Status.INCOMPATIBLE and row["parity"] is None and not own:
             newest.pop((*question_of(row), row["repeat"]), None)  # so that all stand in the order in which they ran
             newest[(*question_of(row), row["repeat"])] = row

@@ -13,7 +13,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cell.cell import OWN, TUNED, proved_as
-from orchestrator.cell.contract import OWN_WEIGHTS, Status
+from orchestrator.cell.contract import Status, own_weights
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import STARTS, form_of, ranks_synthetic, workloads
 from orchestrator.compare import published_2018
@@ -142,7 +142,11 @@ def with_proofs(rows: Sequence[Row]) -> list[Row]:
     """
     compared: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if row["parity"] is not None and row["status"] in (Status.OK, Status.QUALITY) and not weights_of(row):
+        if (
+            row["parity"] is not None
+            and row["status"] in (Status.OK, Status.QUALITY)
+            and not own_weights(row["pretrained"])
+        ):
             compared[made_of(row)].append(row)
     proved = {made: every[0]["run"] for made, every in compared.items() if are_alike(every)}
     return [
@@ -375,25 +379,20 @@ def line_title(row: Row, titles: Mapping[str, str]) -> str:
     return library_title({**row, "variant": "reference"} if row["variant"] == TUNED else row, titles)
 
 
-def weights_of(row: Row) -> str:
-    """Return the digest of the user's own weights that a run began with; empty without any."""
-    began = row.get("pretrained") or ""
-    return began.removeprefix(OWN_WEIGHTS) if began.startswith(OWN_WEIGHTS) else ""
-
-
 def contest_of(row: Row) -> tuple[str, ...]:
     """Return what rows of a column must share to be ranked: the precision, the start, where the data set lies.
 
     A script of the variant "tuned" has a column of its own, so its data set may lie anywhere.
     """
     resident = row["input"] == "device" and row["variant"] != TUNED
-    return row["precision"], weights_of(row), "device" if resident else ""
+    return row["precision"], own_weights(row["pretrained"]), "device" if resident else ""
 
 
 def library_title(row: Row, titles: Mapping[str, str]) -> str:
     """Return a script's title: the library, and form, precision and variant if they are not the usual ones."""
     usual = (("precision", "fp32"), ("variant", "reference"))
-    own = [f"weights {weights_of(row)[:8]}"] if weights_of(row) else []
+    began = own_weights(row.get("pretrained"))
+    own = [f"weights {began[:8]}"] if began else []
     form = form_of(row["workload"], row["library"], row["platform"])
     title = with_form(titles.get(row["library"], row["library"]), form)
     return ", ".join([title, *(row[axis] for axis, value in usual if row[axis] != value), *own])

@@ -138,22 +138,22 @@ def test_clearing_memory_is_the_kernels_work(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("files", "spent"),
+    ("counted", "files"),
     [
-        ({"cpu_stat": "usage_usec 5000000\nuser_usec 3000000\nsystem_usec 2000000\nnr_periods 0\n"}, (5, 2)),
-        ({"cpuacct__cpuacct.usage": "5000000000\n", "cpuacct__cpuacct.stat": "user 300\nsystem 200\n"}, (5, 2)),
-        ({"cpu_stat": "nr_periods 0\nnr_throttled 0\n"}, None),  # the group of a container in version 1
-        ({}, None),
+        (cores.counted_by_version_2, {"cpu_stat": "usage_usec 5000000\nsystem_usec 2000000\nnr_periods 0\n"}),
+        (
+            cores.counted_by_version_1,
+            {"cpuacct__cpuacct.usage": "5000000000\n", "cpuacct__cpuacct.stat": "user 300\nsystem 200\n"},
+        ),
     ],
 )
-def test_processor_time_of_a_container_by_either_version_of_control_groups(tmp_path, monkeypatch, files, spent):
-    monkeypatch.delenv("ROSETTA_RESULTS", raising=False)
-    monkeypatch.setattr(os.path, "exists", lambda path: True)  # in a container
-    found = cores.seconds(group(tmp_path, **files))
-    if spent:
-        assert found == pytest.approx(spent)
-    else:
-        assert found[0] == pytest.approx(sum(os.times()[:4]), abs=0.5)
+def test_processor_time_of_a_container_by_either_version_of_control_groups(tmp_path, counted, files):
+    assert counted(group(tmp_path, **files)) == pytest.approx((5, 2))
+
+
+def test_a_group_of_version_1_is_none_of_version_2(tmp_path):
+    with pytest.raises(KeyError):
+        cores.counted_by_version_2(group(tmp_path, cpu_stat="nr_periods 0\nnr_throttled 0\n"))
 
 
 def test_neighbours_are_busy_while_they_are_wanted_and_gone_then():
