@@ -1,5 +1,6 @@
 """Rows for benchmarks and tests whose numbers agree with each other, as those of real runs do."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,13 @@ from orchestrator.cell.parameters import is_checked, parameters
 from orchestrator.cell.workloads import trains
 from orchestrator.results.schema import PHASES
 
-CHECKS = '{"steps_watched": 8, "steps_moved": 8, "scores": 0.0, "dropout": null}'
-"""What an honest run shows of itself."""
+
+def checks_of(workload: str) -> str | None:
+    """What an honest run shows of itself; None for one that is not checked."""
+    if not is_checked(workload):
+        return None
+    dropout = parameters()[workload].get("dropout")
+    return json.dumps({"steps_watched": 8, "steps_moved": 8, "scores": 0.0, "dropout": dropout})
 
 
 def agreeing(row: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
@@ -33,7 +39,7 @@ def agreeing(row: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         "seconds_warm": seconds,
         "epoch_seconds": [each] * epochs,
         "epoch_losses": [1 / number for number in range(1, epochs + 1)] if trains(workload) else [],
-        "checks": CHECKS if is_checked(workload) else None,
+        "checks": checks_of(workload),
         "wall_seconds": max(made.get("wall_seconds") or 0.0, 2 * each * epochs),
         "shortened": made.get("shortened", False) or quality.is_shorter(workload, (epochs, samples), workers),
         **{f"{phase}_seconds": None for phase in PHASES},

@@ -135,6 +135,8 @@ RULES: Sequence[Rule] = (
     less("power_limit", "lower power limit", " W", 0.98),
     differs("cpu", "another CPU"),
     less("cores", "fewer cores"),
+    differs("threads", "another number of threads"),
+    differs("input", "the data set lay elsewhere"),
     less("memory", "less memory", " bytes", 0.9),
     loaded,
     other_cores,

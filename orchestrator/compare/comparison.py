@@ -158,14 +158,21 @@ def of_any_installation(question: Question) -> Question:
 
 
 def of_one_machine(rows: Sequence[Row]) -> list[Row]:
-    """Return the rounds that ended ok on the machine that ran last: rounds of several machines are not repeats.
+    """Return the rounds that ended ok on the machine that ran last, with its threads: others are no repeats of it.
 
-    Others' files may call a row ok that has no time, or an impossible one.
+    Of these the undisturbed ones alone, if they are enough. Others' files may call a row ok that has no time, or an
+    impossible one.
     """
-    machines = [tuple(row[name] for name in ("cpu", "cores", "gpu_name")) for row in rows]
+    machines = [tuple(row[name] for name in ("cpu", "cores", "gpu_name", "threads", "input")) for row in rows]
     timed = [row["status"] == Status.OK and SHORTEST <= (row["seconds"] or 0) < math.inf for row in rows]
     good = [(row, machine) for row, machine, good in zip(rows, machines, timed, strict=True) if good]
-    return [row for row, machine in good if machine == good[-1][1]]
+    return undisturbed([row for row, machine in good if machine == good[-1][1]])
+
+
+def undisturbed(rows: Sequence[Row]) -> list[Row]:
+    """Return the rounds beside which nothing else ran, if they are enough to judge by; else all."""
+    quiet = [row for row in rows if not busy([row])]
+    return quiet if len(quiet) >= ENOUGH else list(rows)
 
 
 def compared(question: Question, rows: Sequence[Row], found: Baseline | str) -> Compared:

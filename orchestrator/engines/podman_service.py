@@ -25,7 +25,7 @@ WHILE_WE_LIVE = """
 exec 3<&0
 podman system service --time=0 "unix://$1/podman.sock" 3<&- &
 service=$!
-{ cat <&3; touch "$1/over"; kill "$service"; } >/dev/null 2>&1 &
+{ cat <&3; touch "$1/over"; kill "$service"; sleep 5; kill -KILL "$service"; } >/dev/null 2>&1 &
 wait "$service"
 kill "$!" 2>/dev/null
 [ ! -e "$1/over" ] || rm -rf "$1"
@@ -51,13 +51,17 @@ def needed_service() -> "PodmanService | None":
     return PodmanService()
 
 
+LONGEST = 70
+"""Characters of a folder's path in which a socket still has a name: the kernel takes 107 bytes."""
+
+
 class PodmanService:
     """A service that has been started; its socket may not be open yet. Raises EngineError without Podman."""
 
     def __init__(self) -> None:
         if not shutil.which("podman"):
             raise EngineError("The command 'podman' is missing.", remedy="Install Podman 4 or newer.")
-        self._folder = Path(tempfile.mkdtemp(prefix="rosetta-podman-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="rosetta-podman-", dir=short_folder()))
         self._socket, settings = self._folder / "podman.sock", self._folder / "containers.conf"
         limits = [f"{name}={limit}:{limit}" for name, wanted in ULIMITS.items() for limit in [within(name, wanted)]]
         settings.write_text(f"[containers]\ndefault_ulimits = {limits}\n", encoding="ascii")
@@ -95,6 +99,13 @@ class PodmanService:
             self._process.wait(timeout=10)
         shutil.rmtree(self._folder, ignore_errors=True)
         atexit.unregister(self.end)
+
+
+def short_folder() -> str | None:
+    """Return a temporary folder whose path fits into a socket's address, and into a URL as it is; None if none does."""
+    there = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"]
+    fitting = (path for path in there if len(path) <= LONGEST and set(path).isdisjoint("#?"))
+    return next((path for path in fitting if os.access(path, os.W_OK)), None)
 
 
 def of_this_machine(variables: Mapping[str, str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
         return Entry(ABSENT, status=Status.INCOMPATIBLE) if incompatible else Entry()
     nearest = min(distance(row) for row in rows)
     rows = [row for row in rows if distance(row) == nearest]
-    last = max(rows, key=started)
+    last = max([row for row in rows if row["status"] == Status.OK] or rows, key=started)  # who failed knows little
     rows = [row for row in rows if (row["epochs"], row["samples"]) == (last["epochs"], last["samples"])]
     rows = [row for row in rows if is_round_of(row, last)]
     good = [row for row in rows if row["status"] == Status.OK]

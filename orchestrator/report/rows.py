@@ -12,7 +12,7 @@ from itertools import product
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cell.cell import OWN, TUNED, proved_as
+from orchestrator.cell.cell import OWN, TUNED
 from orchestrator.cell.contract import Status, own_weights
 from orchestrator.cell.parameters import parameters
 from orchestrator.cell.workloads import STARTS, form_of, ranks_synthetic, workloads
@@ -20,6 +20,7 @@ from orchestrator.compare import published_2018
 from orchestrator.compare.noise import Doubt, doubts
 from orchestrator.compare.published_2018 import Edition, Figure
 from orchestrator.images.definitions import library_index
+from orchestrator.report.proved import with_proofs
 from orchestrator.results.checking import SEVERAL_LINES
 from orchestrator.results.rows import Row
 from orchestrator.system.gpus import rank_of, title_of
@@ -133,50 +134,6 @@ def has_run(rows: Sequence[Row]) -> bool:
     return any(row["status"] != Status.INCOMPATIBLE for row in rows)
 
 
-def with_proofs(rows: Sequence[Row]) -> list[Row]:
-    """The rows that were measured, each with its proof: one that was there before it, or came later.
-
-    The same image has the same scripts, so comparisons with the reference that are among the rows prove all of it, if
-    all are good, and on one machine the same to the last digit. Scripts of an installation that is not ours are no part
-    of its image.
-    """
-    compared: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        if (
-            row["parity"] is not None
-            and row["status"] in (Status.OK, Status.QUALITY)
-            and not own_weights(row["pretrained"])
-        ):
-            compared[made_of(row)].append(row)
-    proved = {made: every[0]["run"] for made, every in compared.items() if are_alike(every)}
-    return [
-        {**row, "proof": row["proof"] or (f"parity of this script and image, run {run}" if run else None)}
-        for row in rows
-        if row["parity"] is None
-        for run in [proof_among(proved, row) if row["image_digest"] and row["gpu"] == "none" else None]
-    ]
-
-
-def are_alike(compared: Sequence[Row]) -> bool:
-    """Whether all comparisons of a script are good, and those of one machine agree to the last digit."""
-    figures = {(row["cpu"], row["cores"], row["parity"]) for row in compared}
-    machines = {(row["cpu"], row["cores"]) for row in compared}
-    return len(figures) == len(machines) and all(row["status"] == Status.OK for row in compared)
-
-
-def proof_among(proved: Mapping[tuple[str, ...], str], row: Row) -> str | None:
-    """Return the run that proves a row: that of its variant, or of the one whose proof stands for it."""
-    if row["platform"] == OWN:
-        return None
-    of_variant = {**row, "variant": proved_as(row["variant"])}
-    return proved.get(made_of(row)) or proved.get(made_of(of_variant))
-
-
-def made_of(row: Row) -> tuple[str, ...]:
-    """Return what must agree for a comparison with the reference to stand for a row."""
-    return tuple(row[name] for name in ("image_digest", "library", "workload", "platform", "gpu", "variant"))
-
-
 def of_workload(workload: str, rows: Sequence[Row], titles: Mapping[str, str], published: bool) -> WorkloadRows:
     """The rows of one workload, each with its title and column."""
     ran = newest(row for row in rows if row["status"] != Status.INCOMPATIBLE)
@@ -257,13 +214,22 @@ def with_machines(rows: Sequence[Row]) -> list[Row]:
         else None
         for row in rows
     ]
-    hosts = {row["host"]: machine for row, machine in zip(rows, told, strict=True) if machine and row["host"]}
-    known = set(filter(None, told))
-    only = next(iter(known)) if len(known) == 1 else None
+    hosts: dict[tuple[str, str], Machine] = {}
+    known: dict[str, set[Machine]] = defaultdict(set)
+    for row, machine in zip(rows, told, strict=True):
+        if machine:
+            hosts[row["host"] or "?", row["gpu"]] = machine
+            known[row["gpu"]].add(machine)
+    only = {gpu: next(iter(machines)) for gpu, machines in known.items() if len(machines) == 1}
     return [
-        {**row, "machine": machine or (None if row["status"] == Status.OK else hosts.get(row["host"], only))}
+        {**row, "machine": machine or (None if row["status"] == Status.OK else guessed(row, hosts, only))}
         for row, machine in zip(rows, told, strict=True)
     ]
+
+
+def guessed(row: Row, hosts: Mapping[tuple[str, str], Machine], only: Mapping[str, Machine]) -> Machine:
+    """Return the machine of a run that failed early: its host's, else the only one with such a card."""
+    return hosts.get((row["host"], row["gpu"])) or only.get(row["gpu"])
 
 
 def letters_of(machines: Iterable[Machine]) -> dict[Machine, str]:

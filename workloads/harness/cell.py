@@ -9,6 +9,7 @@ import numpy as np
 from harness import arguments, arithmetic, batches, cards, checks, cores, data, document, environment, kernels, parity
 from harness.measures import accuracy, epoch_loss, timed_pass, warm_seconds
 from harness.profiling import profile, steps_of
+from harness.proofs import ProofRuns
 from harness.resident import TOLD, ResidentRuns
 from harness.streams import StreamRuns
 from harness.weights import digest_of
@@ -19,7 +20,7 @@ from harness.workers import Workers
 STARTED = float(os.environ.get("ROSETTA_STARTED", time.perf_counter()))
 
 
-class Cell(ResidentRuns, StreamRuns):
+class Cell(ResidentRuns, StreamRuns, ProofRuns):
     """The frame around a workload script.
 
     A script imports its framework, creates a Cell with the versions that the framework itself reports, builds its
@@ -275,45 +276,6 @@ class Cell(ResidentRuns, StreamRuns):
             epoch_seconds=[seconds],
             epoch_losses=[],
             **({"metric": "parity", "parity": {"features": max(errors)}} if self.arguments.parity else {}),
-        )
-
-    def _stepwise_proof(self, arrays, train_step, train_epoch):
-        """A function that trains on some batches one by one and returns their losses, for ``parity``."""
-        step = train_step or train_epoch
-        if train_epoch and self.params.dataset == "chestxray14":
-            step = lambda x, y: train_epoch(iter([(x, y)]))  # noqa: E731
-
-        def train(slices):
-            losses = []
-            for batch in slices:
-                losses.append(epoch_loss([step(arrays.x_train[batch], arrays.y_train[batch])], self.read_loss))
-                self.cards.after_first_step()
-            return losses
-
-        return train
-
-    def _prove(self, arrays, predict, train, mine):
-        """A few steps from given weights on given batches, compared with the reference in double precision."""
-        started = self._now()
-        workload, network = self.arguments.workload, (predict, train)
-        errors = parity.compare_training(workload, self.params, mine, arrays, self.canonical, *network, self.team)
-        if errors is None:
-            return
-        seconds = self._now() - started
-        self._phase("train")
-        document.event("parity", **errors)
-        self._finish(
-            epochs=1,
-            samples=self.params.parity["steps"] * self.params.batch_size * self.workers,
-            steps=self.params.parity["steps"],
-            samples_tested=self.params.batch_size * self.workers,
-            metric="parity",
-            quality=sum(error <= self.params.parity[name] for name, error in errors.items()) / len(errors),
-            seconds=seconds,
-            seconds_warm=None,
-            epoch_seconds=[seconds],
-            epoch_losses=[],
-            parity=errors,
         )
 
     def _steps(self, train_step, steps, batch):

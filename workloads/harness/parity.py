@@ -12,10 +12,10 @@ def compare_training(workload, params, mine, arrays, canonical, predict, train, 
     """Errors of a trained network against the reference, by what was compared.
 
     ``arrays`` are as the library wants them, ``canonical`` as the reference does; ``train(slices)`` takes a step on
-    each of these slices of the training set, and returns their losses. Scores and losses: largest error relative to the
-    largest value. Parameters after the steps, and what the steps have changed them by: largest over the parameters of
-    |a - b| / |b|, in Euclidean norm. Several workers of a ``team`` train on their shares of each batch, the reference
-    on all of it, and "workers" is the largest difference between any two workers' parameters.
+    each of these slices of the training set, and returns their losses, or only the mean. Scores and losses: largest
+    error relative to the largest value. Parameters after the steps, and what the steps have changed them by: largest
+    over the parameters of |a - b| / |b|, in Euclidean norm. Several workers of a ``team`` train on their shares of each
+    batch, the reference on all of it, and "workers" is the largest difference between any two workers' parameters.
     None for all workers but the first.
     """
     reference = importlib.import_module("reference." + workload)
@@ -58,7 +58,7 @@ def compare_training(workload, params, mine, arrays, canonical, predict, train, 
         document.event("parity", parameter=name, error=of_parameters[name], error_of_update=of_updates[name])
     errors = {
         "scores": relative(scores, softmax(expected) if mine.scores == "probabilities" else expected),
-        "loss": relative(losses, np.array(expected_losses)),
+        "loss": relative(losses, np.array(expected_losses if len(losses) > 1 else [np.mean(expected_losses)])),
         "parameters": max(of_parameters.values()),
         "updates": max(of_updates.values()),
     }

@@ -114,6 +114,7 @@ def share_of(cell: Cell, kinds: Sequence[Kind], site: Slurm, jobs: int) -> Share
 
     Shares are those of a node. None if no node has so many GPUs of the model.
     """
+    kinds = [kind for kind in kinds if kind.count]
     if cell.gpu == "none":
         fitting = [kind for kind in kinds if not kind.gpus] or list(kinds)
         names, gres, parts, times = [""], "", [jobs] * len(fitting), 1

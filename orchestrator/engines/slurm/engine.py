@@ -5,6 +5,7 @@ file system that all nodes share; if an orchestrator dies, the next one takes ov
 """
 
 import math
+import os
 import re
 import threading
 import time
@@ -31,7 +32,7 @@ from orchestrator.engines.slurm.remedies import remedy_of_waiting
 from orchestrator.engines.slurm.script import MARK, Wanted, script
 from orchestrator.engines.slurm.site import Slurm
 from orchestrator.engines.slurm.slots import JobSlots, Room
-from orchestrator.engines.slurm.watch import OFTEN, WAITING, Watch, is_over, may_have_ended
+from orchestrator.engines.slurm.watch import OFTEN, STATUSES, WAITING, Watch, is_over, may_have_ended
 from orchestrator.errors import BuildError, EngineError, EngineGoneError, ResultError, RosettaError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.image import Image
@@ -314,8 +315,7 @@ class SlurmEngine(RemovesAtOnce):
         began: Began | None = None
         while True:
             jobs = self.watch.jobs(since)
-            for chunk in iter(folder.output, b""):
-                output.feed(chunk)
+            output.feed(folder.output())
             if self._leaving:
                 return None, Outcome(Status.FAILED, "left to the cluster")
             if began is None and (began := folder.began):
@@ -330,9 +330,8 @@ class SlurmEngine(RemovesAtOnce):
                 break
             time.sleep(OFTEN)
         ended = folder.appear(VISIBLE if may_have_ended(job) else 0.0, lambda: self.stopping)
-        for chunk in iter(folder.output, b""):
-            output.feed(chunk)
-        if job is None and ended is None:  # Slurm may be wrong
+        output.feed(folder.output())
+        if ended is None and (job is None or job.state not in STATUSES):  # Slurm may be wrong, or its state be new
             with suppress(EngineError):
                 commands.cancel([order.job])
         return job, self._judged(order, folder, task, job, ended, output.close())
@@ -379,9 +378,10 @@ def refuse_endless(time: str | None, share: Share) -> None:
 
 def writable_by_slurm(results: Path) -> Path:
     """Return the results folder; raises EngineError where Slurm would write a job's output to another place."""
-    if not set(str(results.absolute())).isdisjoint("\\\n"):
-        remedy = "Name another with --results."
-        raise EngineError(f"Slurm can't write below {str(results)!r}: backslash or line break.", remedy=remedy)
+    path = str(results.absolute())
+    if not set(path).isdisjoint("\\\n") or path.encode(errors="replace") != os.fsencode(path):
+        what = f"Slurm can't write below {path!r}: backslash, line break, or no UTF-8."
+        raise EngineError(what, remedy="Name another with --results.")
     return results
 
 

@@ -36,7 +36,7 @@ ABANDONED = 3600.0
 
 LARGEST_NOTE = 64 * 2**10
 MOST_AT_A_TIME = 4 * 2**20
-"""Most bytes of output that are read at once."""
+"""Most bytes of output that are read at once: a cell may print faster than anybody reads."""
 
 Text = Annotated[str, StringConstraints(max_length=500)]
 
@@ -118,15 +118,16 @@ class JobFolder:
         return Ended(seconds, int(code)) if seconds is not None and re.fullmatch(r"[0-9]{1,3}", code) else None
 
     def output(self) -> bytes:
-        """Return output printed since the last call, up to ``MOST_AT_A_TIME`` bytes."""
+        """Return output printed since the last call; the last ``MOST_AT_A_TIME`` bytes if there are more."""
         try:
             with open_regular(self.path / OUTPUT) as file:
-                file.seek(self._read)
+                skipped = max(0, file.seek(0, os.SEEK_END) - MOST_AT_A_TIME - self._read)
+                file.seek(self._read + skipped)
                 chunk = file.read(MOST_AT_A_TIME)
         except OSError:
             return b""
-        self._read += len(chunk)
-        return chunk
+        self._read += skipped + len(chunk)
+        return b"\n[... cut ...]\n" + chunk if skipped else chunk
 
     @property
     def documents(self) -> list[Path]:

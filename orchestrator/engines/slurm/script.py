@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.engines.isolation import LARGEST_FILE
 from orchestrator.engines.slurm.site import OPTION, Slurm
 
 BEGAN, ENDED, OUTPUT, ORDER = "began", "ended", "output", "order.json"
@@ -109,6 +110,7 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
         f"cd {here} && [ -e {ORDER} ] || exit 0  # nobody waits for it any more",
         "export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}",
         *before,
+        "set +eu",  # the site's lines may have set them: a cell that fails is no end of this script
         "scratch=$(mktemp -d) && trap 'rm -rf \"$scratch\"' EXIT || exit 1",
         f"for each in {needs}; do",
         '    command -v "$each" >/dev/null || { echo "$each: command not found" >&2; exit 1; }',
@@ -116,6 +118,7 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
         f"cd {shlex.quote(str(inside.folder))} || exit 1",
         f'printf "%s\\n" "$(date +%s.%N)" "$(hostname)" "$({GPUS})" >{here}/.{BEGAN}',
         f"mv {here}/.{BEGAN} {here}/{BEGAN}",
+        f"ulimit -f {LARGEST_FILE // 1024} 2>/dev/null  # its output, too",
         f'timeout --signal=KILL {seconds} env -i PATH="$PATH" TMPDIR="$scratch"{kept} \\',
         *(f"    {typed(each)} \\" for each in variables),
         f"    {' '.join(map(typed, inside.words))} </dev/null",

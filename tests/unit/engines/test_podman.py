@@ -1,11 +1,14 @@
 """What answers at Podman's address may be anything."""
 
 import json
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
+from orchestrator.engines import podman_service
 from orchestrator.engines.choice import podman_engine
 from orchestrator.engines.podman import About, about
 from orchestrator.errors import EngineError
@@ -45,6 +48,16 @@ def answering(monkeypatch):
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize(("name", "taken"), [("a" * 80, False), ("a#b", False), ("ab", True)])
+def test_a_socket_lies_where_its_path_can_be_an_address(name, taken, monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        folder = Path(place) / name
+        folder.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", f"{place}/gone")
+        assert podman_service.short_folder() == (str(folder) if taken else "/tmp")
 
 
 def test_podman_is_asked_once_what_it_is(answering):

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,21 @@ import pytest
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
+from orchestrator.engines.isolation import LARGEST_FILE
 from orchestrator.engines.slurm import commands, site
 from orchestrator.engines.slurm.cards import GPU, Kind, Share, card_in, kinds_of, minutes, share_of
 from orchestrator.engines.slurm.commands import FullError, Job
 from orchestrator.engines.slurm.engine import COMMENT, refuse_endless, writable_by_slurm
-from orchestrator.engines.slurm.folders import ABANDONED, Began, Ended, JobFolder, JobFolders, Order, job_of
+from orchestrator.engines.slurm.folders import (
+    ABANDONED,
+    MOST_AT_A_TIME,
+    Began,
+    Ended,
+    JobFolder,
+    JobFolders,
+    Order,
+    job_of,
+)
 from orchestrator.engines.slurm.inside import way
 from orchestrator.engines.slurm.judging import judged
 from orchestrator.engines.slurm.remedies import remedy_of_waiting
@@ -66,10 +77,12 @@ def test_a_job_asks_for_no_more_time_than_its_partition_gives_nor_for_more_than_
     assert f"#SBATCH --time={asked}\n" in text
 
 
-def run_script(folder: Path, inside: Inside, seconds: float = 60.0, **variables: str) -> JobFolder:
+def run_script(
+    folder: Path, inside: Inside, seconds: float = 60.0, lines: Sequence[str] = (), **variables: str
+) -> JobFolder:
     """What a job leaves whose script this machine runs."""
     (folder / ORDER).write_text("{}")
-    text = script(Wanted("a", "", seconds=seconds), Slurm(), folder, inside)
+    text = script(Wanted("a", "", seconds=seconds), Slurm(lines=list(lines)), folder, inside)
     env = {"PATH": os.environ["PATH"], **variables}
     done = subprocess.run(["bash"], input=text, env=env, capture_output=True, text=True, check=False)
     (folder / "output").write_text(done.stdout + done.stderr)
@@ -90,6 +103,18 @@ def test_a_job_says_when_its_cell_begins_and_ends_and_hands_on_nothing_but_what_
     assert names == {"PATH", "TMPDIR", "OWN", "CUDA_VISIBLE_DEVICES"}
     assert "OWN=it's $HOME" in variables
     assert not Path(scratch).exists()  # and was there, since the exit code is the cell's
+
+
+def test_a_site_whose_lines_end_at_the_first_error_loses_no_cell(tmp_path):
+    left = run_script(tmp_path, Inside(["sh", "-c", "exit 3"]), lines=["set -euo pipefail"])
+    assert left.ended is not None
+    assert left.ended.code == 3
+
+
+def test_what_a_cell_prints_is_no_larger_than_any_file_of_it(tmp_path):
+    run_script(tmp_path, Inside(["bash", "-c", "ulimit -f"]))
+    words = (tmp_path / "output").read_text().split()
+    assert words == [str(LARGEST_FILE // 1024)]
 
 
 def test_a_cell_that_takes_too_long_is_ended_by_its_job(tmp_path):
@@ -275,6 +300,15 @@ def test_a_cell_without_gpu_goes_where_there_are_none_and_asks_for_its_share_of_
     assert (share.partitions, share.gres, share.cpus, share.memory) == (("cpu",), "", 8, None)
 
 
+def test_nodes_that_are_all_down_are_none():
+    down = [replace(kind, count=0) for kind in KINDS]
+    assert share_of(Cell("a", "rnn"), down, Slurm(), 4) is None
+    assert share_of(Cell("a", "rnn", "cuda12", "a100"), down, Slurm(), 1) is None
+    share = share_of(Cell("a", "rnn", "cuda12", "a100"), [down[-1], *KINDS[:-1]], Slurm(), 1)
+    assert share is not None
+    assert share.partitions == ("gpu",)
+
+
 def test_the_card_of_a_probe_is_the_one_that_slurm_gave_it():
     gpu = '{"name": "NVIDIA %s", "uuid": "GPU-%d", "capability": [8, 0], "memory": 1, "power_limit": null, "mig": "off"'
     rest = ', "parent": null, "memory_used": null, "processes": null, "energy": null, "graphics_clock": null'
@@ -307,6 +341,10 @@ def test_what_a_job_leaves_is_read_within_limits(tmp_path):
     with (tmp_path / "output").open("ab") as file:
         file.write(b"two\n")
     assert (left.output(), left.output()) == (b"two\n", b"")
+    with (tmp_path / "output").open("ab") as file:
+        file.write(b"y\n" * MOST_AT_A_TIME)
+    head, _, tail = left.output().partition(b"[... cut ...]\n")
+    assert (head, len(tail), left.output()) == (b"\n", MOST_AT_A_TIME, b"")
 
 
 def test_orders_are_found_by_key_the_newest_first(tmp_path):
@@ -361,6 +399,12 @@ def test_no_more_jobs_are_in_the_queue_than_the_site_lets_and_models_share_them(
     assert slots.take("none") is None, "more than the site lets"
 
 
+def test_what_is_left_over_when_models_share_jobs_goes_to_whoever_asks():
+    slots = JobSlots(most=3, kinds=2, at_a_time=100)
+    held = [slots.take(model) for model in ("a100", "a100", "a100", "none", "none")]
+    assert [lease is not None for lease in held] == [True, True, False, True, False]
+
+
 def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
     path = tmp_path / "site.yaml"
     path.write_text("slurm:\n  partitions: [gpu]\n  memory: 32G\n  gres: {a100: 'gpu:a100'}\n")
@@ -389,6 +433,8 @@ def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
         ("-QW", "-W"),
         ("--wait", "--wait"),
         ("--test-only", "--test-only"),
+        ("-M other", "-M"),
+        ("--clusters=other", "--clusters"),
     ],
 )
 def test_what_a_job_is_followed_by_is_not_the_sites(line, option, tmp_path):
@@ -449,8 +495,10 @@ def test_slurm_replaces_nothing_in_a_path(name, written, tmp_path):
 
 
 def test_a_path_that_slurm_changes_is_refused(tmp_path):
-    with pytest.raises(EngineError, match="backslash or line break"):
+    with pytest.raises(EngineError, match="backslash, line break"):
         writable_by_slurm(tmp_path / "a\\b")
+    with pytest.raises(EngineError, match="or no UTF-8"):
+        writable_by_slurm(tmp_path / os.fsdecode(b"a\xff"))
     assert writable_by_slurm(tmp_path / "a: 'b', #c") == tmp_path / "a: 'b', #c"
 
 

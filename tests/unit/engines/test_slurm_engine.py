@@ -200,6 +200,22 @@ def test_a_job_that_slurm_does_not_list_is_cancelled_before_it_is_given_up(clust
     assert (cancelled, cluster.left) == (["1"], [])
 
 
+def test_a_job_in_a_state_nobody_knows_is_cancelled_before_it_is_given_up(cluster):
+    (cluster.place / "first").write_text("PERPLEXED")
+    outcome = cluster.run(cluster.engine())
+    assert outcome.status == Status.HOST_LOST
+    assert (cluster.jobs, cluster.left) == (["CANCELLED"], [])
+
+
+def test_a_cell_that_prints_without_end_is_stopped_all_the_same(cluster):
+    own = cluster.engine("timeout 5 yes")
+    thread, came = cluster.beside(own)
+    until(lambda: any(path.stat().st_size > 10_000_000 for path in cluster.results.rglob("output")))
+    own.stop()
+    thread.join(10)
+    assert (came[0].status, cluster.jobs) == (Status.HOST_LOST, ["CANCELLED"])
+
+
 def test_a_node_that_can_not_start_cells_is_avoided_unless_there_is_no_other(cluster):
     own = cluster.engine(lines=["exit 1"])
     outcomes = [cluster.run(own, number) for number in range(4)]

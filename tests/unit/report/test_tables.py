@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmarks.agreeing import CHECKS
+from benchmarks.agreeing import checks_of
 from orchestrator.cell.cell import Cell
 from orchestrator.errors import MatrixError
 from orchestrator.report import badges, formats, markdown, rows, screen, tables
 from orchestrator.report.costs import COSTS, read_prices, unpriced
 from orchestrator.report.fields import duration
 from orchestrator.report.grids import Costs
-from orchestrator.report.rows import with_proofs
+from orchestrator.report.proved import with_proofs
+from orchestrator.report.rows import with_machines
 from orchestrator.results.files import table_of
 from orchestrator.results.rows import incompatible_row, unfilled_row
 
@@ -36,7 +37,7 @@ def ran(library: str, seconds: float, quality: float = 0.857, /, *axes: str, **c
     cell = Cell(library, changes.pop("workload", "rnn"), *(axes or ("cpu", "none")), **names)
     measured = {"status": "ok", "seconds": seconds, "quality": quality, "metric": "accuracy", "engine": "docker"}
     facts = {"started": NOW, "n_gpus": int(bool(axes)), "proof": "parity of this script and image, run 1"}
-    facts["checks"] = CHECKS
+    facts["checks"] = checks_of(cell.workload)
     return {**unfilled_row(cell), **measured, **EPYC, **facts, **changes}
 
 
@@ -389,6 +390,8 @@ def test_rounds_of_another_version_threads_or_card_are_not_pooled():
     new = [ran("pytorch", 20 + n / 100, repeat=n, **later) for n in (2, 3)]
     assert fields(*old, *new) == {"PyTorch": ["20 s .857 n=2"]}
     assert fields(*new, failed("pytorch", "oom", "", repeat=4)) == {"PyTorch": ["20 s .857 n=2 of 3"]}
+    late = failed("pytorch", "oom", "", repeat=4, started=NOW + timedelta(hours=2))  # knows no version and no threads
+    assert fields(*new, late) == {"PyTorch": ["20 s .857 n=2 of 3"]}
 
 
 def test_boards_of_one_short_name_are_machines_of_their_own():
@@ -415,6 +418,18 @@ def test_a_run_that_names_no_machine_joins_none():
     rows = [*four("pytorch", 20), *four("mxnet", 10, cpu=None, cores=None)]
     (table,), _ = tables.tables(table_of(rows), TITLES)
     assert len(table.columns) == 2
+
+
+def test_a_run_that_failed_early_joins_the_machine_of_its_host_that_has_such_a_card():
+    rows = [
+        *four("pytorch", 20),
+        *four("pytorch", 2, 0.857, "cuda12", "h100", **XEON),
+        failed("mxnet", "oom", "", host="elsewhere"),
+        failed("mxnet", "oom", "", "cuda12", "h100", host="here"),
+    ]
+    machines = {(row["library"], row["gpu"]): row["machine"] for row in with_machines(rows)}
+    assert machines["mxnet", "none"] == (EPYC["cpu"], EPYC["cores"])
+    assert machines["mxnet", "h100"] == (XEON["cpu"], XEON["cores"])
 
 
 @pytest.mark.parametrize(("variant", "proved"), [("resized-crop", True), ("pretrained", True), ("tuned", False)])

@@ -102,11 +102,19 @@ def test_what_is_compiled_ahead_of_the_first_step_counts_all_the_same(run):
 WHOLE = "cell.run(cell.data(), predict, train_epoch=lambda x, y: np.mean([train_step(x[i:i+8], y[i:i+8]) for i in {}]))"
 EVERY_BATCH = WHOLE.format("range(0, len(x), 8)").replace("predict,", "predict, weights=layouts,")
 NO_BATCH = EVERY_BATCH.replace("range(0, len(x), 8)", "[0]")
+EVERY_SECOND = EVERY_BATCH.replace("len(x), 8", "len(x), 16")
 
 
 def test_a_library_that_trains_a_whole_epoch_is_watched_epoch_by_epoch(run):
     document = run("rnn", None, "--epochs", "3", end=EVERY_BATCH)
     assert (document.checks.steps_watched, document.checks.steps_moved) == (3, 3)
+
+
+@pytest.mark.parametrize(("end", "right"), [(EVERY_BATCH, True), (EVERY_SECOND, False), (NO_BATCH, False)])
+def test_parity_proves_a_loop_over_batches_that_is_the_library_s_own(run, end, right):
+    document = run("rnn", None, "--parity", end=end)
+    assert (document.quality == 1) == right
+    assert (document.parity["updates"] < 1e-6) == right
 
 
 INVENTED = """
