@@ -156,17 +156,28 @@ def of_checks(said: Figures) -> Iterator[str]:
     if said.checks is None or "scores" not in known:
         return
     watched, moved, error, rates = (said.checks.get(name) for name in CHECKED)
-    if not is_number(watched) or watched < min(WATCHED, said.steps - 1, said.epochs):
+    stepwise = said.phases.get("first_step") is not None
+    least = min(WATCHED, said.steps - 1, said.steps if stepwise else said.epochs)
+    if not is_number(watched) or not least <= watched <= said.steps:
         yield f"{watched} of {said.steps:,} steps were watched"
-    elif not (is_number(moved) and moved >= watched / (2 if said.precision == "amp-fp16" else 1)):
+    elif not is_number(moved) or not watched / (2 if said.precision == "amp-fp16" else 1) <= moved <= watched:
         yield f"its weights moved in {moved} of {watched} steps that were watched"
-    if not (is_number(error) and error <= known["scores"].get(said.precision, 0)):
+    if not is_number(error) or not 0 <= error <= known["scores"].get(said.precision, 0):
         yield f"its scores are not those of its final weights: {error} of the largest apart"
     wanted = known.get("dropout", ())
     told = rates if isinstance(rates, list) else wanted if rates is True else ()
-    near = [is_number(rate) and abs(rate - share) <= DROPPED for rate, share in zip(told, wanted, strict=False)]
-    if len(told) < len(wanted) or not all(near):
+    samples = 4 * known["batch_size"]
+    if (
+        rates is False
+        or len(told) != len(wanted)
+        or not all(is_rate(rate, share, samples) for rate, share in zip(told, wanted, strict=True))
+    ):
         yield f"dropout was counted at the rates {rates}, not {wanted}"
+
+
+def is_rate(counted: float, share: float, samples: int) -> bool:
+    """Whether a rate of dropout can be this share: within five standard deviations, as in harness/dropout.py."""
+    return abs(counted - share) <= 5 * math.sqrt(share * (1 - share) / samples)
 
 
 SHORTEST = 1e-6
@@ -177,9 +188,6 @@ CHECKED = ("steps_watched", "steps_moved", "scores", "dropout")
 
 WATCHED = 8
 """Steps that the harness watches, of a longer run; every epoch, of libraries that train by the epoch."""
-
-DROPPED = 0.16
-"""How far a counted rate of dropout may be off: five standard deviations of one that was counted from 256 samples."""
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -46,7 +46,8 @@ BAD = (Verdict.SLOWER, Verdict.FAILED)
 class Baseline:
     """What a cell is compared with: times in seconds, their source, and a row or what is known of one.
 
-    ``published``: there is this one time, and there will never be more. ``disturbed`` says what slowed its runs down.
+    ``published``: there is this one time, and there will never be more. ``disturbed`` says what slowed its runs down,
+    and ``undisturbed`` has the times of those that nothing did.
     """
 
     seconds: Sequence[float]
@@ -54,6 +55,7 @@ class Baseline:
     row: Row
     doubt: str = ""
     disturbed: str = ""
+    undisturbed: Sequence[float] = ()
     published: bool = False
 
 
@@ -160,19 +162,22 @@ def of_any_installation(question: Question) -> Question:
 def of_one_machine(rows: Sequence[Row]) -> list[Row]:
     """Return the rounds that ended ok on the machine that ran last, with its threads: others are no repeats of it.
 
-    Of these the undisturbed ones alone, if they are enough. Others' files may call a row ok that has no time, or an
-    impossible one.
+    What a row of an older harness does not tell may be the same. Others' files may call a row ok that has no time, or
+    an impossible one.
     """
-    machines = [tuple(row[name] for name in ("cpu", "cores", "gpu_name", "threads", "input")) for row in rows]
-    timed = [row["status"] == Status.OK and SHORTEST <= (row["seconds"] or 0) < math.inf for row in rows]
-    good = [(row, machine) for row, machine, good in zip(rows, machines, timed, strict=True) if good]
-    return undisturbed([row for row, machine in good if machine == good[-1][1]])
+    good = [row for row in rows if row["status"] == Status.OK and SHORTEST <= (row["seconds"] or 0) < math.inf]
+    return [
+        row for row in good if all(None in (row[name], good[-1][name]) or row[name] == good[-1][name] for name in SAME)
+    ]
 
 
-def undisturbed(rows: Sequence[Row]) -> list[Row]:
-    """Return the rounds beside which nothing else ran, if they are enough to judge by; else all."""
-    quiet = [row for row in rows if not busy([row])]
-    return quiet if len(quiet) >= ENOUGH else list(rows)
+SAME = ("cpu", "cores", "gpu_name", "threads", "input")
+"""What rounds of one cell have in common."""
+
+
+def undisturbed(rows: Sequence[Row]) -> list[float]:
+    """Return the times of the rounds beside which nothing else ran."""
+    return [row["seconds"] for row in rows if not busy([row])]
 
 
 def compared(question: Question, rows: Sequence[Row], found: Baseline | str) -> Compared:
@@ -232,7 +237,8 @@ def judged(one: Compared, rows: Sequence[Row], found: Baseline | str, tolerance:
     failures = failed(rows)
     verdict = verdict_of(one, tolerance) if change is None else despite(change, one, tolerance)
     doubts = list(missing_evidence(one, found, change, comparisons)) if verdict is Verdict.UNSURE else []
-    if why := explained(verdict, busy(good), found.disturbed):
+    why = explained(verdict, busy(good), found.disturbed)
+    if why and verdict is not without_the_disturbed(one, good, found, tolerance, comparisons):
         verdict, doubts = Verdict.UNSURE, [why]
     verdict = Verdict.FAILED if failures else verdict
     doubts = doubts if verdict is Verdict.UNSURE else []
@@ -241,6 +247,8 @@ def judged(one: Compared, rows: Sequence[Row], found: Baseline | str, tolerance:
     if failures:
         doubts.insert(0, failures)
     suspected = causes.reasons(good, found.row) if verdict is not Verdict.FAST else causes.of_cores(good)
+    if others := sum(row["status"] == Status.OK for row in rows) - len(good):
+        doubts.append(f"{counted(others, 'round')} left out: on another machine, or with other threads")
     return replace(one, verdict=verdict, reasons=(*doubts, *suspected))
 
 
@@ -258,6 +266,24 @@ def explained(verdict: Verdict, here: str, there: str) -> str:
     if verdict in (Verdict.FAST, Verdict.FASTER) and there:
         return f"{there} when the baseline was measured, so it may be slower than it should be"
     return ""
+
+
+def without_the_disturbed(
+    one: Compared, good: Sequence[Row], found: Baseline, tolerance: float, comparisons: int
+) -> Verdict:
+    """Return the verdict if disturbed rounds are left out where they may be its reason: all are slower for it.
+
+    Those are ours if we are slower, else the baseline's.
+    """
+    slower = (one.ratio or 1) > 1 + tolerance
+    ours = undisturbed(good) if slower else [row["seconds"] for row in good]
+    theirs = found.seconds if slower else found.undisturbed
+    if not ours or not theirs:
+        return Verdict.UNSURE
+    p, interval = tested(ours, replace(found, seconds=theirs))
+    of_all = None if p is None else min(1.0, p * comparisons)
+    ratio = median(ours) / median(theirs)
+    return verdict_of(replace(one, ratio=ratio, interval=interval, p_of_all=of_all), tolerance)
 
 
 def verdict_of(one: Compared, tolerance: float) -> Verdict:
@@ -361,7 +387,8 @@ def of_results(results: "pa.Table", source: str) -> Finder:
             return "shortened on one side only"
         slowed = "its GPUs were slowed down" if any(map(slowed_by, theirs)) else ""
         times = [row["seconds"] for row in theirs]
-        return Baseline(times, source, theirs[-1], failures[place], disturbed=busy(theirs) or slowed)
+        held_up = busy(theirs) or slowed
+        return Baseline(times, source, theirs[-1], failures[place], held_up, () if slowed else undisturbed(theirs))
 
     return find
 

@@ -25,7 +25,11 @@ WHILE_WE_LIVE = """
 exec 3<&0
 podman system service --time=0 "unix://$1/podman.sock" 3<&- &
 service=$!
-{ cat <&3; touch "$1/over"; kill "$service"; sleep 5; kill -KILL "$service"; } >/dev/null 2>&1 &
+{
+    cat <&3; touch "$1/over"; kill "$service"
+    for second in 1 2 3 4 5 6 7 8; do sleep 1 3<&-; kill -0 "$service" || exit; done
+    kill -KILL "$service"
+} >/dev/null 2>&1 &
 wait "$service"
 kill "$!" 2>/dev/null
 [ ! -e "$1/over" ] || rm -rf "$1"
@@ -52,7 +56,7 @@ def needed_service() -> "PodmanService | None":
 
 
 LONGEST = 70
-"""Characters of a folder's path in which a socket still has a name: the kernel takes 107 bytes."""
+"""Bytes of a folder's path in which a socket still has a name: the kernel takes 107."""
 
 
 class PodmanService:
@@ -104,8 +108,8 @@ class PodmanService:
 def short_folder() -> str | None:
     """Return a temporary folder whose path fits into a socket's address, and into a URL as it is; None if none does."""
     there = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"]
-    fitting = (path for path in there if len(path) <= LONGEST and set(path).isdisjoint("#?"))
-    return next((path for path in fitting if os.access(path, os.W_OK)), None)
+    fitting = (path for path in there if len(os.fsencode(path)) <= LONGEST and set(path).isdisjoint("#?%"))
+    return next((path for path in fitting if os.access(path, os.W_OK | os.X_OK)), None)
 
 
 def of_this_machine(variables: Mapping[str, str]) -> dict[str, str]:

@@ -59,12 +59,16 @@ class Entry:
 
 
 def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
-    """A field: the median over repeats of one program and length, the most complete one that was run."""
+    """A field: the median over repeats of one program and length, the most complete one that was run.
+
+    The last run decides which; one that failed so early that it knows neither its library's version nor its card does
+    not.
+    """
     if not rows:
         return Entry(ABSENT, status=Status.INCOMPATIBLE) if incompatible else Entry()
     nearest = min(distance(row) for row in rows)
     rows = [row for row in rows if distance(row) == nearest]
-    last = max([row for row in rows if row["status"] == Status.OK] or rows, key=started)  # who failed knows little
+    last = max([row for row in rows if any(row[name] is not None for name in SAME)] or rows, key=started)
     rows = [row for row in rows if (row["epochs"], row["samples"]) == (last["epochs"], last["samples"])]
     rows = [row for row in rows if is_round_of(row, last)]
     good = [row for row in rows if row["status"] == Status.OK]

@@ -6,7 +6,7 @@ stands below, and ``tables.py`` puts it together. Each of them imports only from
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from string import ascii_uppercase
@@ -214,22 +214,27 @@ def with_machines(rows: Sequence[Row]) -> list[Row]:
         else None
         for row in rows
     ]
-    hosts: dict[tuple[str, str], Machine] = {}
-    known: dict[str, set[Machine]] = defaultdict(set)
+    known: dict[tuple[str | None, str | None], list[Machine]] = defaultdict(list)
     for row, machine in zip(rows, told, strict=True):
-        if machine:
-            hosts[row["host"] or "?", row["gpu"]] = machine
-            known[row["gpu"]].add(machine)
-    only = {gpu: next(iter(machines)) for gpu, machines in known.items() if len(machines) == 1}
+        for place in places(row) if machine else ():
+            known[place].append(machine)
     return [
-        {**row, "machine": machine or (None if row["status"] == Status.OK else guessed(row, hosts, only))}
+        {**row, "machine": machine or (None if row["status"] == Status.OK else guessed(row, known))}
         for row, machine in zip(rows, told, strict=True)
     ]
 
 
-def guessed(row: Row, hosts: Mapping[tuple[str, str], Machine], only: Mapping[str, Machine]) -> Machine:
-    """Return the machine of a run that failed early: its host's, else the only one with such a card."""
-    return hosts.get((row["host"], row["gpu"])) or only.get(row["gpu"])
+def places(row: Row) -> Iterator[tuple[str | None, str | None]]:
+    """Yield where a run was, from the host with such a card to anywhere: each as host and GPU, None for any."""
+    hosts = [row["host"], None] if row["host"] else [None]
+    yield from ((host, gpu) for host in hosts for gpu in (row["gpu"], None))
+
+
+def guessed(row: Row, known: Mapping[tuple[str | None, str | None], Sequence[Machine]]) -> Machine:
+    """Return the machine of a run that failed early: its host's, else the only one that others name."""
+    nearest = next((place for place in places(row) if place in known), (None, None))
+    machines = known.get(nearest, [])
+    return machines[-1] if nearest[0] or len(set(machines)) == 1 else None
 
 
 def letters_of(machines: Iterable[Machine]) -> dict[Machine, str]:

@@ -118,10 +118,11 @@ class JobFolder:
         return Ended(seconds, int(code)) if seconds is not None and re.fullmatch(r"[0-9]{1,3}", code) else None
 
     def output(self) -> bytes:
-        """Return output printed since the last call; the last ``MOST_AT_A_TIME`` bytes if there are more."""
+        """Return output printed since the last call, ``MOST_AT_A_TIME`` at most: first its beginning, then its end."""
         try:
             with open_regular(self.path / OUTPUT) as file:
-                skipped = max(0, file.seek(0, os.SEEK_END) - MOST_AT_A_TIME - self._read)
+                behind = file.seek(0, os.SEEK_END) - self._read
+                skipped = max(0, behind - MOST_AT_A_TIME) if self._read else 0
                 file.seek(self._read + skipped)
                 chunk = file.read(MOST_AT_A_TIME)
         except OSError:

@@ -110,7 +110,8 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
         f"cd {here} && [ -e {ORDER} ] || exit 0  # nobody waits for it any more",
         "export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}",
         *before,
-        "set +eu",  # the site's lines may have set them: a cell that fails is no end of this script
+        # The site's lines may have set anything: a cell that fails is no end of this script.
+        "set +eufC +o posix; trap - ERR DEBUG",
         "scratch=$(mktemp -d) && trap 'rm -rf \"$scratch\"' EXIT || exit 1",
         f"for each in {needs}; do",
         '    command -v "$each" >/dev/null || { echo "$each: command not found" >&2; exit 1; }',
@@ -118,10 +119,11 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
         f"cd {shlex.quote(str(inside.folder))} || exit 1",
         f'printf "%s\\n" "$(date +%s.%N)" "$(hostname)" "$({GPUS})" >{here}/.{BEGAN}',
         f"mv {here}/.{BEGAN} {here}/{BEGAN}",
-        f"ulimit -f {LARGEST_FILE // 1024} 2>/dev/null  # its output, too",
-        f'timeout --signal=KILL {seconds} env -i PATH="$PATH" TMPDIR="$scratch"{kept} \\',
+        # Its output is a file, too. This script has no such limit, or it could not say that the cell has ended.
+        f"( ulimit -f {LARGEST_FILE // 1024} 2>/dev/null",
+        f'exec timeout --signal=KILL {seconds} env -i PATH="$PATH" TMPDIR="$scratch"{kept} \\',
         *(f"    {typed(each)} \\" for each in variables),
-        f"    {' '.join(map(typed, inside.words))} </dev/null",
+        f"    {' '.join(map(typed, inside.words))} </dev/null )",
         "code=$?",
         f'cd {here} && printf "%s\\n" "$(date +%s.%N)" "$code" >.{ENDED} && mv .{ENDED} {ENDED}',
     ]

@@ -36,6 +36,18 @@ HONEST = {"steps_watched": 8, "steps_moved": 8, "scores": 1e-7, "dropout": None}
         ({"checks": {**HONEST, "steps_moved": 0}}, "its weights moved in 0 of 8 steps"),
         ({"checks": {**HONEST, "steps_watched": 0, "steps_moved": 0}}, "0 of 1,170 steps were watched"),
         ({"checks": {**HONEST, "steps_watched": 2, "steps_moved": 2}}, "2 of 1,170 steps were watched"),
+        (
+            {
+                "checks": {**HONEST, "steps_watched": 3, "steps_moved": 3},
+                "phases": {"train": 301.0, "first_step": 50.0},
+                "seconds_warm": 250.5 * 1170 / 1169,
+            },
+            "3 of 1,170 steps were watched",
+        ),
+        ({"checks": {**HONEST, "steps_watched": 10**6, "steps_moved": 10**6}}, "1000000 of 1,170 steps were watched"),
+        ({"checks": {**HONEST, "steps_moved": 9}}, "its weights moved in 9 of 8 steps"),
+        ({"checks": {**HONEST, "dropout": [0.9]}}, "dropout was counted at the rates [0.9], not ()"),
+        ({"checks": {**HONEST, "dropout": False}}, "dropout was counted at the rates False, not ()"),
         ({"checks": {**HONEST, "scores": 0.5}}, "its scores are not those of its final weights: 0.5 of the largest"),
         ({"precision": "amp-bf16", "checks": {**HONEST, "scores": 0.5}}, "instead of 'fp32'"),
         ({"seconds": 1e300}, "seconds"),
@@ -64,6 +76,8 @@ def test_time_to_build_ahead_of_the_first_step_may_count():
     [
         ([0.23, 0.27, 0.51], "ok"),
         ([0.0, 0.0, 0.0], "failed"),
+        ([0.4, 0.1, 0.655], "failed"),
+        ([0.25, 0.25, 0.5, 0.9], "failed"),
         ([0.25, 0.25, 0.75], "failed"),
         ([0.25, 0.25], "failed"),
         ([], "failed"),

@@ -50,7 +50,9 @@ def answering(monkeypatch):
         server.server_close()
 
 
-@pytest.mark.parametrize(("name", "taken"), [("a" * 80, False), ("a#b", False), ("ab", True)])
+@pytest.mark.parametrize(
+    ("name", "taken"), [("a" * 80, False), ("日" * 30, False), ("a#b", False), ("a%41", False), ("ab", True)]
+)
 def test_a_socket_lies_where_its_path_can_be_an_address(name, taken, monkeypatch):
     with tempfile.TemporaryDirectory(dir="/tmp") as place:
         folder = Path(place) / name

@@ -15,8 +15,8 @@ import pytest
 
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Status
-from orchestrator.engines.isolation import LARGEST_FILE
 from orchestrator.engines.slurm import commands, site
+from orchestrator.engines.slurm import script as script_module
 from orchestrator.engines.slurm.cards import GPU, Kind, Share, card_in, kinds_of, minutes, share_of
 from orchestrator.engines.slurm.commands import FullError, Job
 from orchestrator.engines.slurm.engine import COMMENT, refuse_endless, writable_by_slurm
@@ -106,15 +106,23 @@ def test_a_job_says_when_its_cell_begins_and_ends_and_hands_on_nothing_but_what_
 
 
 def test_a_site_whose_lines_end_at_the_first_error_loses_no_cell(tmp_path):
-    left = run_script(tmp_path, Inside(["sh", "-c", "exit 3"]), lines=["set -euo pipefail"])
+    left = run_script(tmp_path, Inside(["sh", "-c", "exit 3"]), lines=["set -euo pipefail; trap 'exit 1' ERR"])
     assert left.ended is not None
     assert left.ended.code == 3
 
 
-def test_what_a_cell_prints_is_no_larger_than_any_file_of_it(tmp_path):
-    run_script(tmp_path, Inside(["bash", "-c", "ulimit -f"]))
-    words = (tmp_path / "output").read_text().split()
-    assert words == [str(LARGEST_FILE // 1024)]
+@pytest.mark.parametrize("cell", [["yes"], ["sh", "-c", "yes; exec sleep 60"]])
+def test_what_a_cell_prints_has_an_end_and_its_job_says_so(cell, tmp_path, monkeypatch):
+    """Its output is the job's, whose script has to say that the cell ended when nothing more can be printed."""
+    monkeypatch.setattr(script_module, "LARGEST_FILE", 2**16)
+    (tmp_path / ORDER).write_text("{}")
+    text = script(Wanted("a", "", seconds=1.0), Slurm(), tmp_path, Inside(cell))
+    with (tmp_path / "output").open("ab") as output:
+        subprocess.run(["bash"], input=text, stdout=output, stderr=output, text=True, check=False)
+    assert (tmp_path / "output").stat().st_size < 2**17
+    ended = JobFolder(tmp_path).ended
+    assert ended is not None
+    assert ended.code != 0
 
 
 def test_a_cell_that_takes_too_long_is_ended_by_its_job(tmp_path):
@@ -345,6 +353,9 @@ def test_what_a_job_leaves_is_read_within_limits(tmp_path):
         file.write(b"y\n" * MOST_AT_A_TIME)
     head, _, tail = left.output().partition(b"[... cut ...]\n")
     assert (head, len(tail), left.output()) == (b"\n", MOST_AT_A_TIME, b"")
+    taken_over = JobFolder(tmp_path)
+    assert taken_over.output().startswith(b"one\ntwo\ny\n")
+    assert taken_over.output().endswith(b"y\n" * 1000)
 
 
 def test_orders_are_found_by_key_the_newest_first(tmp_path):

@@ -392,6 +392,7 @@ def test_rounds_of_another_version_threads_or_card_are_not_pooled():
     assert fields(*new, failed("pytorch", "oom", "", repeat=4)) == {"PyTorch": ["20 s .857 n=2 of 3"]}
     late = failed("pytorch", "oom", "", repeat=4, started=NOW + timedelta(hours=2))  # knows no version and no threads
     assert fields(*new, late) == {"PyTorch": ["20 s .857 n=2 of 3"]}
+    assert fields(*new, {**late, "framework_version": "3.0"}) == {"PyTorch": ["failed: oom"]}
 
 
 def test_boards_of_one_short_name_are_machines_of_their_own():
@@ -425,11 +426,15 @@ def test_a_run_that_failed_early_joins_the_machine_of_its_host_that_has_such_a_c
         *four("pytorch", 20),
         *four("pytorch", 2, 0.857, "cuda12", "h100", **XEON),
         failed("mxnet", "oom", "", host="elsewhere"),
-        failed("mxnet", "oom", "", "cuda12", "h100", host="here"),
+        failed("mxnet", "oom", "", "cuda12", "h100", host="elsewhere"),
+        failed("jax", "oom", "", "cuda12", "v100", host="here"),
+        failed("jax", "oom", "", "cuda12", "a100", host="elsewhere"),
     ]
     machines = {(row["library"], row["gpu"]): row["machine"] for row in with_machines(rows)}
     assert machines["mxnet", "none"] == (EPYC["cpu"], EPYC["cores"])
     assert machines["mxnet", "h100"] == (XEON["cpu"], XEON["cores"])
+    assert machines["jax", "v100"] == (EPYC["cpu"], EPYC["cores"])
+    assert machines["jax", "a100"] is None
 
 
 @pytest.mark.parametrize(("variant", "proved"), [("resized-crop", True), ("pretrained", True), ("tuned", False)])
