@@ -175,9 +175,9 @@ def of_checks(said: Figures) -> Iterator[str]:
         yield f"dropout was counted at the rates {rates}, not {wanted}"
 
 
-def is_rate(counted: float, share: float, samples: int) -> bool:
+def is_rate(counted: object, share: float, samples: int) -> bool:
     """Whether a rate of dropout can be this share: within five standard deviations, as in harness/dropout.py."""
-    return abs(counted - share) <= 5 * math.sqrt(share * (1 - share) / samples)
+    return is_number(counted) and abs(counted - share) <= 5 * math.sqrt(share * (1 - share) / samples)
 
 
 SHORTEST = 1e-6

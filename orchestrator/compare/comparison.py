@@ -17,7 +17,7 @@ from orchestrator.cell.workloads import STARTS
 from orchestrator.compare import causes, published_2018
 from orchestrator.compare.causes import Row
 from orchestrator.compare.evidence import adjusted, against_figure, compare, drift, ratio_interval, rounds_for
-from orchestrator.compare.noise import CONFIDENCE, ENOUGH, median, slowed_by, was_loaded
+from orchestrator.compare.noise import CONFIDENCE, ENOUGH, agree, median, slowed_by, was_loaded
 from orchestrator.system.words import counted, part_of
 
 if TYPE_CHECKING:
@@ -166,9 +166,7 @@ def of_one_machine(rows: Sequence[Row]) -> list[Row]:
     an impossible one.
     """
     good = [row for row in rows if row["status"] == Status.OK and SHORTEST <= (row["seconds"] or 0) < math.inf]
-    return [
-        row for row in good if all(None in (row[name], good[-1][name]) or row[name] == good[-1][name] for name in SAME)
-    ]
+    return [row for row in good if agree(row, good[-1], SAME)]
 
 
 SAME = ("cpu", "cores", "gpu_name", "threads", "input")

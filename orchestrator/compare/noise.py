@@ -130,6 +130,11 @@ def is_proved(row: Mapping[str, Any]) -> bool:
     return shown and str(row.get("proof") or "").startswith("parity")
 
 
+def agree(row: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether two rows have the same in these columns; what one of them does not tell, may be."""
+    return all(None in (row[name], other[name]) or row[name] == other[name] for name in names)
+
+
 def was_loaded(row: Mapping[str, Any]) -> bool:
     """Whether the machine was overloaded before or after a run without GPU."""
     loads = (row.get("load_before"), row.get("load_after"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.cell.contract import Status
 from orchestrator.compare.engines import ran_bare
-from orchestrator.compare.noise import Doubt, doubts
+from orchestrator.compare.noise import Doubt, agree, doubts
 from orchestrator.compare.published_2018 import Figure
 from orchestrator.report.rows import contest_of, distance, started
 from orchestrator.results.rows import Row
@@ -70,7 +70,7 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
     rows = [row for row in rows if distance(row) == nearest]
     last = max([row for row in rows if any(row[name] is not None for name in SAME)] or rows, key=started)
     rows = [row for row in rows if (row["epochs"], row["samples"]) == (last["epochs"], last["samples"])]
-    rows = [row for row in rows if is_round_of(row, last)]
+    rows = [row for row in rows if agree(row, last, SAME)]
     good = [row for row in rows if row["status"] == Status.OK]
     if not good:
         return Entry(word(last["status"]), status=Status.FAILED, runs=(last["run"],))
@@ -96,11 +96,6 @@ def entry(rows: Sequence[Row], incompatible: bool) -> Entry:
         compiles=compiles,
         contest=contest_of(last),
     )
-
-
-def is_round_of(row: Row, last: Row) -> bool:
-    """Whether a run is a round of the same as the last one; of one that failed early, little is known."""
-    return all(None in (row[name], last[name]) or row[name] == last[name] for name in SAME)
 
 
 SAME = ("framework_version", "threads", "gpu_name", "input")

@@ -4,12 +4,14 @@ import json
 
 import pytest
 
+from benchmarks.agreeing import agreeing
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
 from orchestrator.compare import published_2018
 from orchestrator.results import checking
 from orchestrator.results.files import read_results
 from orchestrator.system.checkout import ROOT
+from tests.unit.report.test_tables import ran
 from tests.unit.results.test_results import V100, document, row
 
 HONEST = {"steps_watched": 8, "steps_moved": 8, "scores": 1e-7, "dropout": None}
@@ -91,6 +93,15 @@ def test_a_cnn_that_counted_other_rates_of_dropout_is_no_result(rates, status):
     made = row(Cell("pytorch", "cnn"), **length, checks={**HONEST, "dropout": rates})
     assert made["status"] == status
     assert ("dropout was counted at the rates" in made["reason"]) == (status == "failed")
+
+
+@pytest.mark.parametrize("rates", [["x", 0.25, 0.5], [None] * 3, [[0.25]] * 3, {"a": 1}, "abc"])
+def test_a_file_whose_rates_of_dropout_are_no_numbers_is_refused(rates):
+    known = ran("pytorch", 99, 0.78, "cuda9", "p100", workload="cnn", run="ab" * 16)
+    checks = json.dumps({**HONEST, "dropout": rates})
+    assert "dropout was counted at the rates" in str(
+        checking.wrong({**agreeing(known, quality=0.78), "checks": checks})
+    )
 
 
 def test_half_precision_may_skip_steps_and_errs_more():
