@@ -120,14 +120,13 @@ class Checks(Strict):
     """Checks of a timed run, made outside its clock: see workloads/harness/checks.py.
 
     ``scores`` is the error of test scores against the reference with the final weights; ``dropout`` has the rates at
-    which units were dropped in training, as counted, None for a network without any. Earlier documents say whether it
-    was on.
+    which units were dropped in training, as counted, None for a network without any.
     """
 
     steps_watched: Count
     steps_moved: Count
     scores: Amount
-    dropout: Annotated[list[Share], Field(max_length=8)] | bool | None
+    dropout: Annotated[list[Share], Field(max_length=8)] | None
 
 
 class Document(Strict):

@@ -166,7 +166,8 @@ def of_one_machine(rows: Sequence[Row]) -> list[Row]:
     an impossible one.
     """
     good = [row for row in rows if row["status"] == Status.OK and SHORTEST <= (row["seconds"] or 0) < math.inf]
-    return [row for row in good if agree(row, good[-1], SAME)]
+    told = {name: next((row[name] for row in reversed(good) if row[name] is not None), None) for name in SAME}
+    return [row for row in good if agree(row, told, SAME)]
 
 
 SAME = ("cpu", "cores", "gpu_name", "threads", "input")

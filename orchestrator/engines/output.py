@@ -32,7 +32,7 @@ class Output:
         """Take the next bytes of a pipe, which may be split anywhere."""
         *lines, rest = (self._begun[pipe] + chunk).split(b"\n")
         for line in lines:
-            self._take(line, pipe)
+            self._take(line[:LONGEST_LINE], pipe)
         while len(rest) > LONGEST_LINE:
             self._take(rest[:LONGEST_LINE], pipe, whole=False)
             rest = rest[LONGEST_LINE:]

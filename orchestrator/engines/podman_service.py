@@ -108,7 +108,7 @@ class PodmanService:
 def short_folder() -> str | None:
     """Return a temporary folder whose path fits into a socket's address, and into a URL as it is; None if none does."""
     there = [tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp"]
-    fitting = (path for path in there if len(os.fsencode(path)) <= LONGEST and set(path).isdisjoint("#?%"))
+    fitting = (path for path in there if len(os.fsencode(path)) <= LONGEST and set(path).isdisjoint("#?%\t\r\n"))
     return next((path for path in fitting if os.access(path, os.W_OK | os.X_OK)), None)
 
 

@@ -1,5 +1,6 @@
 """Which of the rows are proved by comparisons with the reference that are among them."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -23,28 +24,37 @@ def with_proofs(rows: Sequence[Row]) -> list[Row]:
             and not own_weights(row["pretrained"])
         ):
             compared[made_of(row)].append(row)
-    proved = {made: every[0]["run"] for made, every in compared.items() if are_alike(every)}
-    return [
-        {**row, "proof": row["proof"] or (f"parity of this script and image, run {run}" if run else None)}
-        for row in rows
-        if row["parity"] is None
-        for run in [proof_among(proved, row) if row["image_digest"] and row["gpu"] == "none" else None]
-    ]
+    return [{**row, "proof": proof_of(row, compared)} for row in rows if row["parity"] is None]
+
+
+def proof_of(row: Row, compared: Mapping[tuple[str, ...], Sequence[Row]]) -> str | None:
+    """Return what proves a row: its own proof or the comparisons with its script, unless these say otherwise.
+
+    They are those of its variant, or of the one whose proof stands for it.
+    """
+    own: str | None = row["proof"]
+    if not row["image_digest"] or row["gpu"] != "none" or row["platform"] == OWN:
+        return own
+    of_variant = {**row, "variant": proved_as(row["variant"])}
+    among = compared.get(made_of(row)) or compared.get(made_of(of_variant))
+    if among is None:
+        return own
+    if not are_alike(among):
+        return None
+    return own or f"parity of this script and image, run {among[0]['run']}"
 
 
 def are_alike(compared: Sequence[Row]) -> bool:
-    """Whether all comparisons of a script are good, and those of one machine agree to the last digit."""
-    figures = {(row["cpu"], row["cores"], row["parity"]) for row in compared}
-    machines = {(row["cpu"], row["cores"]) for row in compared}
-    return len(figures) == len(machines) and all(row["status"] == Status.OK for row in compared)
+    """Whether all comparisons of a script are good, and those of one machine agree to the last digit.
 
-
-def proof_among(proved: Mapping[tuple[str, ...], str], row: Row) -> str | None:
-    """Return the run that proves a row: that of its variant, or of the one whose proof stands for it."""
-    if row["platform"] == OWN:
-        return None
-    of_variant = {**row, "variant": proved_as(row["variant"])}
-    return proved.get(made_of(row)) or proved.get(made_of(of_variant))
+    Where one doesn't tell its machine, all are taken to be of the same.
+    """
+    machines = [(row["cpu"], row["cores"]) for row in compared]
+    machines = [("", 0)] * len(compared) if any(None in machine for machine in machines) else machines
+    figures = {
+        (machine, *sorted(json.loads(row["parity"]).items())) for machine, row in zip(machines, compared, strict=True)
+    }
+    return len(figures) == len(set(machines)) and all(row["status"] == Status.OK for row in compared)
 
 
 def made_of(row: Row) -> tuple[str, ...]:

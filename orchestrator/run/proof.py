@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,15 @@ def known(planned: Planned, active: ActiveRun) -> str:
     if planned.cell.parity or planned.cell.gpu != "none":
         return ""
     cell = proving(planned.cell)
-    asked = [proof_files.wanted(replace(cell, repeat=repeat), planned, active) for repeat in range(RUNS)]
-    places = [(asked[0].name, asked[0]), *((each.key, each) for each in asked)]
-    rows = [row for name, each in places if (row := proof_files.row_under(name, each))]
+    first, rows = proof_files.wanted(cell, planned, active), []
+    if row := proof_files.row_under(first.name, first):
+        rows.append(row)
+    for repeat in count():  # a proof takes RUNS, a user may ask for more
+        asked = proof_files.wanted(replace(cell, repeat=repeat), planned, active)
+        if row := proof_files.row_under(asked.key, asked):
+            rows.append(row)
+        elif repeat >= RUNS:
+            break
     good = [row for row in rows if row["status"] == Status.OK and proof_files.is_verdict(row)]
     alike = len({row["parity"] for row in good}) == 1 and len(good) == len(rows)
     return judged(good[0], where(cell), age(good[0])).said if alike else ""

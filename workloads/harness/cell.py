@@ -192,7 +192,7 @@ class Cell(ResidentRuns, StreamRuns, ProofRuns):
             weights.give(given_weights(self.arguments.workload, self.params))
         if weights is not None:
             self.checks = checks.Checks(weights, self.arguments.workload, self.params, self.precision)
-        self.checks.begin(self.epochs * (1 if train_epoch else steps), every=train_epoch is not None)
+        self.checks.begin(self.epochs, steps, whole=train_epoch is not None)
         if upload:
             train, probe = self._indexed(train_indices, steps, batch), self._indexed_probe(train_indices, arrays)
         else:

@@ -36,7 +36,7 @@ class NoChecks:
     seconds = 0.0
     found = None
 
-    def begin(self, steps, every):
+    def begin(self, epochs, steps, whole):
         """Nothing is watched."""
 
     def before(self, step, synchronize):
@@ -73,12 +73,14 @@ class Checks:
         self.found = {"steps_watched": 0, "steps_moved": 0, "scores": None, "dropout": None}
         self._watched, self._before = set(), None
 
-    def begin(self, steps, every):
-        """Choose which of so many steps to watch, or ``every`` one.
+    def begin(self, epochs, steps, whole):
+        """Choose which of so many steps of each epoch to watch; or all epochs, if each is trained as a ``whole``.
 
         The first is timed alone, and left out: before it, some libraries have no weights yet.
         """
-        self._watched = set(range(steps) if every else chance.sample(range(1, steps), min(WATCHED, steps - 1)))
+        self._steps = epochs * steps
+        later = range(1, self._steps)
+        self._watched = set(range(epochs) if whole else chance.sample(later, min(WATCHED, len(later))))
 
     def before(self, step, synchronize):
         """Keep the weights if this step is watched. What is under way yet must end first, and counts for the clock."""
@@ -152,8 +154,9 @@ class Checks:
     def _complaint(self):
         """What does not hold, or nothing."""
         watched, moved, error = self.found["steps_watched"], self.found["steps_moved"], self.found["scores"]
-        # A loss that overflows in half precision skips its step, which is how its scale is found.
-        if moved < (watched if self.precision != "amp-fp16" else watched / 2):
+        # A loss that overflows in half precision skips its step, which is how its scale is found: at first most steps.
+        needed = watched if self.precision != "amp-fp16" else watched / 2 if self._steps > 2 * WATCHED else 0
+        if moved < needed:
             return "the weights moved in %d of %d steps that were watched" % (moved, watched)
         if not error <= self.params.scores[self.precision]:
             return "its scores are not those of its final weights: %.2g of the largest apart" % error

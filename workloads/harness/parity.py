@@ -12,8 +12,9 @@ def compare_training(workload, params, mine, arrays, canonical, predict, train, 
     """Errors of a trained network against the reference, by what was compared.
 
     ``arrays`` are as the library wants them, ``canonical`` as the reference does; ``train(slices)`` takes a step on
-    each of these slices of the training set, and returns their losses, or only the mean. Scores and losses: largest
-    error relative to the largest value. Parameters after the steps, and what the steps have changed them by: largest
+    each of these slices of the training set, and returns their losses, or only the mean. It is called twice, since
+    what a library keeps between calls, above all its optimiser's state, must be kept. Scores and losses: largest error
+    relative to the largest value. Parameters after the steps, and what the steps have changed them by: largest
     over the parameters of |a - b| / |b|, in Euclidean norm. Several workers of a ``team`` train on their shares of each
     batch, the reference on all of it, and "workers" is the largest difference between any two workers' parameters.
     None for all workers but the first.
@@ -28,7 +29,7 @@ def compare_training(workload, params, mine, arrays, canonical, predict, train, 
     mine.give(given)
     with cores.neighbours(team.rank == 0):  # whose order of work nobody disturbs may have a race that never shows
         scores = np.array(predict(arrays.x_train[own[0]]), np.float64)
-        losses = np.array(train(own), np.float64)
+        losses = np.concatenate([np.array(train(own[call]), np.float64) for call in CALLS])
     ours = mine.take(given)
     told = team.gather([scores, losses])
     everyone = team.gather([value for replica in mine.replicas() for value in replica])
@@ -56,8 +57,8 @@ def compare_training(workload, params, mine, arrays, canonical, predict, train, 
     }
     for name in trained:
         document.event("parity", parameter=name, error=of_parameters[name], error_of_update=of_updates[name])
-    if len(losses) == 1:  # of a loop that is the library's own
-        expected_losses = [np.mean(expected_losses)]
+    if len(losses) == len(CALLS):  # of a loop that is the library's own
+        expected_losses = [np.mean(expected_losses[call]) for call in CALLS]
     errors = {
         "scores": relative(scores, softmax(expected) if mine.scores == "probabilities" else expected),
         "loss": relative(losses, np.array(expected_losses)),
@@ -73,7 +74,14 @@ def spread(everyone, kinds):
     every = [value for process in everyone for value in process]
     workers = [every[start : start + len(kinds)] for start in range(0, len(every), len(kinds))]
     trained = [place for place, kind in enumerate(kinds) if kind not in ("mean", "variance")]
-    return max(float(np.abs(np.asarray(w[i]) - workers[0][i]).max()) for w in workers for i in trained)
+    return max(finite(np.abs(np.asarray(w[i]) - workers[0][i]).max()) for w in workers for i in trained)
+
+
+CALLS = slice(0, 3), slice(3, None)
+"""The batches of each call that trains."""
+
+FAR = 1e9
+"""What is told of an error that is larger yet, or no number: a document has none that is not finite."""
 
 
 def compare_features(workload, given, features, images):
@@ -93,9 +101,14 @@ def in_double_precision(given):
 
 def relative(ours, right):
     """Largest difference, relative to the largest value."""
-    return float(np.abs(ours - right).max() / np.abs(right).max())
+    return finite(np.abs(ours - right).max() / np.abs(right).max())
 
 
 def distance(ours, right, lost=0.0):
     """|ours - right| / |right| in Euclidean norm, without what was ``lost`` to rounding."""
-    return float(max(np.linalg.norm(ours - right) - lost, 0) / np.linalg.norm(right))
+    return finite(np.maximum(np.linalg.norm(ours - right) - lost, 0) / np.linalg.norm(right))
+
+
+def finite(error):
+    """An error as a number that JSON has."""
+    return float(min(error, FAR)) if error == error else FAR

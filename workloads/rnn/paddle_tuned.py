@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 if "AuthenticAMD" in Path("/proc/cpuinfo").read_text():  # where MKL takes slow code: ask for its code for AVX2
-    os.environ["MKL_DEBUG_CPU_TYPE"] = "5"  # before MKL is loaded
+    os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # before MKL is loaded
 import paddle
 from paddle import nn
 

@@ -163,8 +163,8 @@ def jobs_in(said: str) -> list[Job]:
     """Return the jobs in the output of ``squeue``; raises EngineError for invalid text about one of ours."""
     found = []
     for line in said.splitlines():
-        fields = line.split("|")
-        if MARKED in fields[-1]:
+        fields = line.split("|", JOB_FORMAT.count("|"))
+        if fields[-1].startswith(MARKED):
             found.append(parsed(Job, fields, "squeue"))
             continue
         with suppress(EngineError):  # a job of this user's that is none of ours, or whose comment the site has changed
@@ -179,7 +179,7 @@ NODE_FORMAT = "%P|%l|%D|%c|%m|%G|%N"
 
 def node_kinds() -> list[NodeKind]:
     """Return the kinds of nodes in the partitions whose nodes are up; raises EngineError."""
-    said = said_by("sinfo", "--noheader", "--all", "--exact", f"--format={NODE_FORMAT}")
+    said = said_by("sinfo", "--noheader", "--all", "--exact", "--noconvert", f"--format={NODE_FORMAT}")
     return list(node_kinds_in(said))
 
 

@@ -32,7 +32,7 @@ from orchestrator.engines.slurm.remedies import remedy_of_waiting
 from orchestrator.engines.slurm.script import MARK, Wanted, script
 from orchestrator.engines.slurm.site import Slurm
 from orchestrator.engines.slurm.slots import JobSlots, Room
-from orchestrator.engines.slurm.watch import OFTEN, STATUSES, WAITING, Watch, is_over, may_have_ended
+from orchestrator.engines.slurm.watch import OFTEN, WAITING, Watch, is_over, may_have_ended, may_run
 from orchestrator.errors import BuildError, EngineError, EngineGoneError, ResultError, RosettaError
 from orchestrator.images.architectures import Scan
 from orchestrator.images.image import Image
@@ -241,7 +241,7 @@ class SlurmEngine(RemovesAtOnce):
                     folder.note(chosen)
                 continue
             folder.remove()
-            if job is not None and not is_over(job) and not is_copy:
+            if job is not None and may_run(job) and not is_copy:
                 self.watch.cancel([job.id])
         return chosen
 
@@ -285,7 +285,8 @@ class SlurmEngine(RemovesAtOnce):
         """Return what a cell's job requests; raises EngineGoneError if no node has it now, EngineError if none will."""
         share = self.share(task.cell)
         if share is None:
-            raise EngineGoneError(f"no node has {task.cell.n_gpus} × {task.cell.gpu}")
+            gpus = f"has {task.cell.n_gpus} × {task.cell.gpu}" if task.cell.gpu != "none" else "is in these partitions"
+            raise EngineGoneError(f"no node {gpus}")
         refuse_endless(self.site.time, share)
         cpus = len(task.cores) or share.cpus
         comment = f"{MARK}:{task.claim}:{task.key}:{task.run}"
@@ -330,8 +331,9 @@ class SlurmEngine(RemovesAtOnce):
                 break
             time.sleep(OFTEN)
         ended = folder.appear(VISIBLE if may_have_ended(job) else 0.0, lambda: self.stopping)
-        output.feed(folder.output())
-        if ended is None and (job is None or job.state not in STATUSES):  # Slurm may be wrong, or its state be new
+        for _ in range(2):  # what came late has a beginning, too
+            output.feed(folder.output())
+        if ended is None and (job is None or may_run(job)):  # Slurm may be wrong
             with suppress(EngineError):
                 commands.cancel([order.job])
         return job, self._judged(order, folder, task, job, ended, output.close())

@@ -58,7 +58,7 @@ def status_of(job: Job | None, ended: Ended | None) -> Status:
 
 def never_began(job: Job | None, began: Began | None, ended: Ended | None, log: str) -> bool:
     """Whether a job ended by itself before its cell, for what its node lacks: a module, a disk, Apptainer."""
-    if status_of(job, ended) is not Status.FAILED:
+    if status_of(job, ended) not in (Status.FAILED, Status.TIMEOUT):
         return False
     if ended is None:
         return began is None

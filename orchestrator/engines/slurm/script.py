@@ -110,8 +110,9 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
         f"cd {here} && [ -e {ORDER} ] || exit 0  # nobody waits for it any more",
         "export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}",
         *before,
-        # The site's lines may have set anything: a cell that fails is no end of this script.
-        "set +eufC +o posix; trap - ERR DEBUG",
+        "",
+        # The site's lines may have set anything: a cell that fails is no end of this script, nor is a full output.
+        "set +eufCk +o posix; trap - ERR DEBUG; trap '' XFSZ",
         "scratch=$(mktemp -d) && trap 'rm -rf \"$scratch\"' EXIT || exit 1",
         f"for each in {needs}; do",
         '    command -v "$each" >/dev/null || { echo "$each: command not found" >&2; exit 1; }',
@@ -120,7 +121,7 @@ def script(wanted: Wanted, site: Slurm, folder: Path, inside: Inside) -> str:
         f'printf "%s\\n" "$(date +%s.%N)" "$(hostname)" "$({GPUS})" >{here}/.{BEGAN}',
         f"mv {here}/.{BEGAN} {here}/{BEGAN}",
         # Its output is a file, too. This script has no such limit, or it could not say that the cell has ended.
-        f"( ulimit -f {LARGEST_FILE // 1024} 2>/dev/null",
+        f"( trap - XFSZ; ulimit -f {LARGEST_FILE // 1024} 2>/dev/null",
         f'exec timeout --signal=KILL {seconds} env -i PATH="$PATH" TMPDIR="$scratch"{kept} \\',
         *(f"    {typed(each)} \\" for each in variables),
         f"    {' '.join(map(typed, inside.words))} </dev/null )",
@@ -136,7 +137,7 @@ def typed(word: str) -> str:
 
 
 GPUS = (
-    'nvidia-smi --query-gpu=uuid --format=csv,noheader ${CUDA_VISIBLE_DEVICES:+--id="$CUDA_VISIBLE_DEVICES"} '
-    "2>/dev/null"
+    "timeout 60 nvidia-smi --query-gpu=uuid --format=csv,noheader "
+    '${CUDA_VISIBLE_DEVICES:+--id="$CUDA_VISIBLE_DEVICES"} 2>/dev/null'
 )
 """The command that prints the UUIDs of a job's GPUs, one per line, if there are any."""

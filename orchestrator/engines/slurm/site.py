@@ -17,11 +17,11 @@ FILE = "site.yaml"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/+-]*$", max_length=200)]
 OURS = (
     *("--array", "-a", "--comment", "--error", "-e", "--export", "--open-mode", "--output", "-o", "--requeue"),
-    *("--test-only", "--wait", "-W", "--clusters", "-M"),
+    *("--test-only", "--wait", "-W", "--clusters", "-M", "--wrap"),
 )
 """Options by which a job is followed, found and tried again, in this cluster."""
 
-SWITCHES = re.compile("-[hHOQsuvV]+(?=[a-zA-Z])")
+SWITCHES = re.compile("-[hHIkOQsuvV]+(?=[a-zA-Z])")
 """Options of one letter that take no value: another may follow in the same word, as in ``-HoFILE``."""
 
 OPTION = "#SBATCH"

@@ -32,12 +32,15 @@ class JobSlots:
     def fit(self, most: int) -> None:
         """Note how many jobs Slurm takes; never more than the site allows."""
         self._most = max(1, min(most, self._allowed))
-        self._share = -(-self._most // self._kinds)  # rounded up: else the remainder would be nobody's
+        self._share = max(1, self._most // self._kinds)
 
     def take(self, model: str, n_gpus: int = 1) -> Lease | None:
         """Return a lease to submit a job; None if the cell has to wait."""
         with self._changing:
-            if self._used[model] >= self._share or self._used.total() >= self._most:
+            beyond = sum(max(0, used - self._share) for used in self._used.values())
+            if self._used[model] >= self._share and beyond >= self._most - self._share * self._kinds:
+                return None  # the remainder of equal shares goes to whoever asks
+            if self._used.total() >= self._most:
                 return None
             self._used[model] += 1
             return Lease((), (), 0)

@@ -113,6 +113,11 @@ def is_over(job: Job) -> bool:
     return has_ended(job.state)
 
 
+def may_run(job: Job) -> bool:
+    """Return whether a job may be running: it is not over, or in a state that nobody knows."""
+    return not is_over(job) or job.state not in STATUSES
+
+
 def may_have_ended(job: Job | None) -> bool:
     """Return whether a job that is over, or that Slurm has forgotten, may have come to the end of its script."""
     return job is None or job.state == "COMPLETED"

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.agreeing import agreeing
 from orchestrator.cell.cell import Cell
 from orchestrator.cell.contract import Outcome, Status
+from orchestrator.cell.parameters import parameters
 from orchestrator.compare import published_2018
 from orchestrator.results import checking
 from orchestrator.results.files import read_results
@@ -47,9 +48,15 @@ HONEST = {"steps_watched": 8, "steps_moved": 8, "scores": 1e-7, "dropout": None}
             "3 of 1,170 steps were watched",
         ),
         ({"checks": {**HONEST, "steps_watched": 10**6, "steps_moved": 10**6}}, "1000000 of 1,170 steps were watched"),
+        (
+            {"phases": {"train": 301.0, "validate": 600.0}, "seconds_warm": 0.75},
+            "validation took 600 s, all epochs 300.5 s",
+        ),
+        ({"phases": {"train": 301.0, "validate": 6.0}}, "rnn has no validation, but 6 s of it"),
+        ({"phases": {"train": 301.0, "first_step": 300.4}}, "the first step took 300.4 s, the first epoch 100 s"),
+        ({"phases": {"train": 0.001}}, "its epochs add up to 300.5 s, the phase of training to 0.001 s"),
         ({"checks": {**HONEST, "steps_moved": 9}}, "its weights moved in 9 of 8 steps"),
         ({"checks": {**HONEST, "dropout": [0.9]}}, "dropout was counted at the rates [0.9], not ()"),
-        ({"checks": {**HONEST, "dropout": False}}, "dropout was counted at the rates False, not ()"),
         ({"checks": {**HONEST, "scores": 0.5}}, "its scores are not those of its final weights: 0.5 of the largest"),
         ({"precision": "amp-bf16", "checks": {**HONEST, "scores": 0.5}}, "instead of 'fp32'"),
         ({"seconds": 1e300}, "seconds"),
@@ -84,8 +91,6 @@ def test_time_to_build_ahead_of_the_first_step_may_count():
         ([0.25, 0.25], "failed"),
         ([], "failed"),
         (None, "failed"),
-        (True, "ok"),
-        (False, "failed"),
     ],
 )
 def test_a_cnn_that_counted_other_rates_of_dropout_is_no_result(rates, status):
@@ -95,7 +100,7 @@ def test_a_cnn_that_counted_other_rates_of_dropout_is_no_result(rates, status):
     assert ("dropout was counted at the rates" in made["reason"]) == (status == "failed")
 
 
-@pytest.mark.parametrize("rates", [["x", 0.25, 0.5], [None] * 3, [[0.25]] * 3, {"a": 1}, "abc"])
+@pytest.mark.parametrize("rates", [["x", 0.25, 0.5], [None] * 3, [[0.25]] * 3, {"a": 1}, "abc", True, False])
 def test_a_file_whose_rates_of_dropout_are_no_numbers_is_refused(rates):
     known = ran("pytorch", 99, 0.78, "cuda9", "p100", workload="cnn", run="ab" * 16)
     checks = json.dumps({**HONEST, "dropout": rates})
@@ -109,6 +114,25 @@ def test_half_precision_may_skip_steps_and_errs_more():
     found = {**V100, "precision": "amp-fp16", "checks": {**HONEST, "steps_moved": 4, "scores": 0.01}}
     assert row(cell, **found)["status"] == "ok"
     assert row(cell, **{**found, "checks": {**HONEST, "steps_moved": 3}})["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("workload", "samples", "tested", "right"),
+    [
+        ("resnet50", 1280, 8, True),
+        ("resnet50", 1280, 1, False),
+        ("resnet50", 1280, 10**6, False),
+        ("densenet121", 87296, 17198, True),
+        ("densenet121", 87296, 1, False),
+        ("densenet121", 64, 7, True),
+        ("densenet121", 64, 10**9, False),
+    ],
+)
+def test_features_and_x_rays_are_tested_on_as_many_as_there_are(workload, samples, tested, right):
+    length = {"epochs": parameters()[workload].get("epochs", 1), "samples": samples}
+    known = ran("pytorch", 99, 0.8, "cuda9", "p100", workload=workload, run="ab" * 16, **length)
+    said = checking.wrong({**agreeing(known), "samples_tested": tested})
+    assert ("tested on" not in (said or "")) == right, said
 
 
 def test_shortened_and_synthetic_runs_test_on_their_part():

@@ -245,6 +245,8 @@ def test_rounds_of_two_machines_are_no_repeats():
     assert "1 round left out: on another machine, or with other threads" in against(mixed, [ran("pytorch", 20)]).reasons
     older = [{**row, "threads": None if number < 2 else 2} for number, row in enumerate(fourfold(ran("pytorch", 20)))]
     assert against(older, fourfold(ran("pytorch", 20))).rounds == 4
+    mixed = [ran("pytorch", 20, repeat=n, threads=threads) for n, threads in enumerate((2, 1, 2, 1, None))]
+    assert against(mixed, [ran("pytorch", 20)]).rounds == 3  # the last to tell had one thread
 
 
 # --- against 2018 ---------------------------------------------------------------------------------------------------

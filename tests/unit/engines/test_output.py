@@ -46,3 +46,10 @@ def test_a_log_that_was_just_cut_says_so():
     for _ in range((LOG_HEAD + 2 * LOG_TAIL) // 1024 + 1):
         output.feed(b"x" * 1023 + b"\n")
     assert "[... cut ...]" in output.close()
+
+
+def test_a_line_of_megabytes_is_cut_wherever_it_ends():
+    output = Output(lambda event: None)
+    for _ in range(30):
+        output.feed(b"x" * 3_000_000 + b"\n")
+    assert len(output.close()) < 2 * (LOG_HEAD + LOG_TAIL)

@@ -51,7 +51,8 @@ def answering(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "taken"), [("a" * 80, False), ("日" * 30, False), ("a#b", False), ("a%41", False), ("ab", True)]
+    ("name", "taken"),
+    [("a" * 80, False), ("日" * 30, False), ("a#b", False), ("a%41", False), ("a\tb", False), ("ab", True)],
 )
 def test_a_socket_lies_where_its_path_can_be_an_address(name, taken, monkeypatch):
     with tempfile.TemporaryDirectory(dir="/tmp") as place:

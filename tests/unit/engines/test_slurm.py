@@ -111,12 +111,13 @@ def test_a_site_whose_lines_end_at_the_first_error_loses_no_cell(tmp_path):
     assert left.ended.code == 3
 
 
+@pytest.mark.parametrize("lines", [[], ["ulimit -Sf 64"], ["set -k"], ["export A=1 \\"]])
 @pytest.mark.parametrize("cell", [["yes"], ["sh", "-c", "yes; exec sleep 60"]])
-def test_what_a_cell_prints_has_an_end_and_its_job_says_so(cell, tmp_path, monkeypatch):
+def test_what_a_cell_prints_has_an_end_and_its_job_says_so(cell, lines, tmp_path, monkeypatch):
     """Its output is the job's, whose script has to say that the cell ended when nothing more can be printed."""
     monkeypatch.setattr(script_module, "LARGEST_FILE", 2**16)
     (tmp_path / ORDER).write_text("{}")
-    text = script(Wanted("a", "", seconds=1.0), Slurm(), tmp_path, Inside(cell))
+    text = script(Wanted("a", "", seconds=1.0), Slurm(lines=lines), tmp_path, Inside(cell))
     with (tmp_path / "output").open("ab") as output:
         subprocess.run(["bash"], input=text, stdout=output, stderr=output, text=True, check=False)
     assert (tmp_path / "output").stat().st_size < 2**17
@@ -212,6 +213,7 @@ def test_states_that_end_a_job_are_all_but_those_that_wait_or_run():
 def test_jobs_are_read_and_what_makes_no_sense_of_others_is_passed_over():
     mine = f"rosetta:id.7/abc:abc:{RUN}"
     said = f"12|RUNNING|None|n[1-2]|a|{mine}\n13|PENDING|Priority||x||a|b\n14|PENDING|(Resources)||x|other\n"
+    said += "77|RUNNING|None|n1|mine|team|rosetta: a\n"
     ours, other = commands.jobs_in(said)
     assert (ours.id, ours.state, ours.node, other.id) == ("12", "RUNNING", "n[1-2]", "14")
     found = COMMENT.fullmatch(ours.comment)
@@ -414,6 +416,9 @@ def test_what_is_left_over_when_models_share_jobs_goes_to_whoever_asks():
     slots = JobSlots(most=3, kinds=2, at_a_time=100)
     held = [slots.take(model) for model in ("a100", "a100", "a100", "none", "none")]
     assert [lease is not None for lease in held] == [True, True, False, True, False]
+    slots = JobSlots(most=5, kinds=4, at_a_time=100)
+    held = [slots.take(model) for model in "AAABBCCDD"]
+    assert [lease is not None for lease in held] == [True, True, False, True, False, True, False, True, False]
 
 
 def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
@@ -446,6 +451,8 @@ def test_the_sites_file_is_strict_and_names_the_nearest_key(tmp_path):
         ("--test-only", "--test-only"),
         ("-M other", "-M"),
         ("--clusters=other", "--clusters"),
+        ("-kM other", "-M"),
+        ("--wrap=hi", "--wrap"),
     ],
 )
 def test_what_a_job_is_followed_by_is_not_the_sites(line, option, tmp_path):

@@ -207,6 +207,20 @@ def test_a_job_in_a_state_nobody_knows_is_cancelled_before_it_is_given_up(cluste
     assert (cluster.jobs, cluster.left) == (["CANCELLED"], [])
 
 
+def test_a_dead_orchestrators_job_in_a_state_nobody_knows_is_cancelled_before_another_takes_its_place(cluster):
+    cluster.left_by_another(cluster.claims.label("key"), ended=False, state="PERPLEXED")
+    assert cluster.run(cluster.engine()).status == Status.OK
+    assert sorted(cluster.jobs) == ["CANCELLED", "COMPLETED"]
+
+
+def test_the_end_of_an_output_that_is_visible_late_is_the_reason(cluster):
+    folder = cluster.left_by_another(cluster.claims.label("key"), ended=False, state="FAILED")
+    (folder.path / BEGAN).write_text("1\nn1\n")
+    (folder.path / ENDED).write_text("2\n1\n")
+    (folder.path / "output").write_text("progress\n" * 10**6 + "RuntimeError: the real reason\n")
+    assert cluster.run(cluster.engine()).reason == "exit code 1: RuntimeError: the real reason"
+
+
 def test_a_cell_that_prints_without_end_is_stopped_all_the_same(cluster):
     own = cluster.engine("timeout 5 yes")
     thread, came = cluster.beside(own)

@@ -365,6 +365,23 @@ def test_all_comparisons_of_a_script_prove_it_together(compared, proved):
     assert (row["proof"] is not None) == proved
 
 
+@pytest.mark.parametrize(
+    ("others", "stands"),
+    [
+        ([{"parity": '{"loss": 1e-7, "scores": 0.0}'}, {"parity": '{"scores": 0.0, "loss": 1e-7}'}], True),
+        ([{"parity": '{"loss": 1e-7}'}, {"parity": '{"loss": 2e-7}'}], False),
+        ([{"parity": '{"loss": 1e-7}'}, {"parity": '{"loss": 2e-7}', "cpu": None, "cores": None}], False),
+        ([{"parity": '{"loss": 1e-7}'}, {"parity": '{"loss": 0.1}', "status": "quality"}], False),
+        ([], True),
+    ],
+)
+def test_a_row_s_own_proof_stands_unless_comparisons_beside_it_say_otherwise(others, stands):
+    image = {"image_digest": "sha256:1"}
+    timed = ran("pytorch", 20, **image)
+    (row,) = with_proofs([timed, *(ran("pytorch", 1, run=f"p{n}", **image, **each) for n, each in enumerate(others))])
+    assert (row["proof"] == timed["proof"]) == stands
+
+
 def test_a_row_without_checks_of_its_own_is_not_ranked_whatever_it_says_of_a_proof():
     assert fields(ran("pytorch", 20, checks=None)) == {"PyTorch": ["20 s° .857"]}
 

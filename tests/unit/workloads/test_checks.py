@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from harness import checks
+from harness import checks, parity
 from orchestrator.cell import contract
 from tests.unit.workloads import numpy_library
 
@@ -110,7 +110,13 @@ def test_a_library_that_trains_a_whole_epoch_is_watched_epoch_by_epoch(run):
     assert (document.checks.steps_watched, document.checks.steps_moved) == (3, 3)
 
 
-@pytest.mark.parametrize(("end", "right"), [(EVERY_BATCH, True), (EVERY_SECOND, False), (NO_BATCH, False)])
+FORGETFUL = "anew = lambda: globals().update(optimizer=network.Optimiser(params, layouts))\n"
+ANEW = FORGETFUL + EVERY_BATCH.replace("lambda x, y: ", "lambda x, y: anew() or ")
+
+
+@pytest.mark.parametrize(
+    ("end", "right"), [(EVERY_BATCH, True), (EVERY_SECOND, False), (NO_BATCH, False), (ANEW, False)]
+)
 def test_parity_proves_a_loop_over_batches_that_is_the_library_s_own(run, end, right):
     document = run("rnn", None, "--parity", end=end)
     assert (document.quality == 1) == right
@@ -184,8 +190,14 @@ def test_parity_runs_through_the_same_call_on_samples_in_another_order(run):
     document = run("rnn", None, "--parity", resident=True)
     assert max(document.parity.values()) < 1e-6
     in_place = "np.array([step(np.arange(8) + 8 * n) for n in range(len(order))])"  # whatever indices are given
-    wrong = run("rnn", None, "--parity", resident=True, losses=in_place)
-    assert wrong.quality < 1
+    anew = f"globals().update(optimizer=network.Optimiser(params, layouts)) or {numpy_library.LOSSES}"
+    for losses in (in_place, anew):  # or with an optimiser that has forgotten the last call
+        assert run("rnn", None, "--parity", resident=True, losses=losses).quality < 1
+
+
+def test_parity_that_finds_no_number_is_a_failed_proof_not_a_crash(run):
+    document = run("rnn", None, "--parity", scores=f"{numpy_library.SCORES} * np.nan")
+    assert (document.quality < 1, document.parity["scores"]) == (True, parity.FAR)
 
 
 @pytest.mark.parametrize(

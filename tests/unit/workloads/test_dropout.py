@@ -47,6 +47,16 @@ class Network:
         return dropout.rates(self.step, self.layout, DECLARED, PARAMS)
 
 
+def test_masks_that_never_change_are_no_dropout():
+    class Stuck(Network):
+        def step(self):
+            self.random.seed(7)
+            return super().step()
+
+    with pytest.raises(SystemExit, match="drops the same units in every step"):
+        Stuck((0.25, 0.25, 0.5)).counted()
+
+
 @pytest.mark.parametrize(
     ("rates", "complaint"),
     [
